@@ -1,0 +1,37 @@
+"""OAuth 2.0 for requests, httpx and httpx2: set ``auth=``, and never think of tokens again.
+
+One grant × one adapter: a grant says what to ask the token endpoint, ``OAuth2Auth`` of ``auth_plugins.requests``,
+``auth_plugins.httpx`` or ``auth_plugins.httpx2`` puts the token on that library's requests, and between them one
+:class:`TokenSource` per distinct grant decides when to ask. Importing this loads no HTTP library.
+"""
+
+from ._cache import MemoryCache
+from ._env import from_env
+from ._errors import (
+    AuthError,
+    ConfigurationError,
+    InsecureTransportError,
+    TokenRequestError,
+    TokenTransportError,
+)
+from ._grants import ApiKey, ClientCredentials, Grant, Password, RefreshToken, SecretFile
+from ._source import TokenSource
+from ._token import Token
+
+__all__ = [
+    "ApiKey",
+    "AuthError",
+    "ClientCredentials",
+    "ConfigurationError",
+    "Grant",
+    "InsecureTransportError",
+    "MemoryCache",
+    "Password",
+    "RefreshToken",
+    "SecretFile",
+    "Token",
+    "TokenRequestError",
+    "TokenSource",
+    "TokenTransportError",
+    "from_env",
+]

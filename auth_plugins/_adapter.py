@@ -1,0 +1,83 @@
+"""What every adapter shares, whatever its library: which request may carry a token, where, and what was configured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Self
+
+from ._cache import MemoryCache
+from ._env import configuration
+from ._errors import ConfigurationError
+from ._grants import Grant, check_header
+from ._hosts import AllowedHosts, check_transport
+from ._source import TokenSource, source_for
+from ._token import Token
+from ._transport import Transport
+
+__all__ = ["Adapter"]
+
+
+class Adapter:
+    """The common part of each library's ``OAuth2Auth``."""
+
+    #: The source behind this auth.
+    source: TokenSource
+
+    def _configure(
+        self,
+        grant_or_source: Grant | TokenSource,
+        transport: Callable[[Any], Transport],
+        session: Any,
+        *,
+        cache: MemoryCache | None,
+        allowed_hosts: str | Iterable[str] | None,
+        header: str,
+        scheme: str,
+        allow_http: bool,
+        policy: Mapping[str, Any],
+    ) -> None:
+        if not isinstance(allow_http, bool):
+            raise ConfigurationError(f"allow_http is {allow_http!r}; give True or False")
+        # A source that was made by hand keeps its library, unless a session of this one is handed in.
+        keeps_library = session is None and isinstance(grant_or_source, TokenSource)
+        self.source = source_for(
+            grant_or_source,
+            None if keeps_library else transport(session),
+            allow_http=allow_http,
+            cache=cache,
+            policy=policy,
+        )
+        # What a grant says of itself, as an ApiKey does, holds unless the adapter is told something else.
+        own_header, own_scheme = self.source.grant.placement()
+        self._header = own_header if header == "Authorization" else header
+        self._scheme = own_scheme if scheme == "Bearer" else scheme
+        check_header(self._header, self._scheme)
+        self._hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts)
+        self._allow_http = allow_http
+
+    @classmethod
+    def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
+
+        :param environ: where the variables are looked up; ``None``: in ``os.environ``.
+        :param overrides: arguments of this class, which win over variables.
+        :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another.
+        """
+        grant, arguments = configuration(prefix, environ)
+        return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
+
+    def _may_carry(self, scheme: str, host: str, port: int | None) -> bool:
+        """Whether a request to this origin gets the token.
+
+        :raises InsecureTransportError: it would, but in clear and to another machine.
+        """
+        if self._hosts is not None and (scheme, host, port) not in self._hosts:
+            return False
+        check_transport(scheme, host, allow_http=self._allow_http)
+        return True
+
+    def _value(self, token: Token) -> str:
+        """What the header holds for *token*."""
+        if self._scheme == "Bearer":
+            return token.header_value
+        return f"{self._scheme} {token.access_token}" if self._scheme else token.access_token

@@ -1,0 +1,168 @@
+"""The protocol engine: Authlib's OAuth2 client builds what is asked and reads what is answered.
+
+The only file that imports Authlib; none of its types or errors leaves it. It does no I/O: every HTTP library and mode
+shares it. ``tests/test_authlib_contract.py`` pins what it relies on.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import parse_qsl, quote, urlencode
+
+from authlib.oauth2.client import OAuth2Client
+
+from ._message import TokenRequest, spellings
+
+__all__ = ["CLIENT_AUTH_METHODS", "build", "members_of"]
+
+_Parts = tuple[str, dict[str, str], str]  # URL, headers, form-encoded parameters
+_Pair = tuple[str, Any]
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode("ascii")
+
+
+def _client_secret_basic(client: Any, _method: str, url: str, headers: dict[str, str], body: str) -> _Parts:
+    """RFC 6749 §2.3.1; a space as ``%20``, which every server seen decodes where some fail on ``+``."""
+    headers["Authorization"] = _basic(quote(client.client_id, safe=""), quote(client.client_secret, safe=""))
+    return url, headers, body
+
+
+def _client_secret_basic_raw(client: Any, _method: str, url: str, headers: dict[str, str], body: str) -> _Parts:
+    """RFC 7617, which many servers want in spite of RFC 6749; Authlib's own is Latin-1, and fails on ``€``."""
+    headers["Authorization"] = _basic(client.client_id, client.client_secret)
+    return url, headers, body
+
+
+def _client_secret_post(client: Any, _method: str, url: str, headers: dict[str, str], body: str) -> _Parts:
+    """RFC 6749 §2.3.1, the parameters."""
+    credentials = urlencode({"client_id": client.client_id, "client_secret": client.client_secret})
+    return url, headers, f"{body}&{credentials}"
+
+
+def _none(client: Any, _method: str, url: str, headers: dict[str, str], body: str) -> _Parts:
+    """RFC 6749 §3.2.1: a public client names itself; where there is no client at all, nothing is sent."""
+    return url, headers, f"{body}&{urlencode({'client_id': client.client_id})}" if client.client_id else body
+
+
+_ClientAuth = Callable[[Any, str, str, dict[str, str], str], _Parts]
+
+#: ``token_endpoint_auth_method`` by name, as in the IANA registry; ``client_secret_basic_raw`` is ours.
+CLIENT_AUTH_METHODS: Mapping[str, _ClientAuth] = {
+    "client_secret_basic": _client_secret_basic,
+    "client_secret_basic_raw": _client_secret_basic_raw,
+    "client_secret_post": _client_secret_post,
+    "none": _none,
+}
+
+
+_SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})
+
+
+class _Client(OAuth2Client):  # type: ignore[misc]  # Authlib has no type hints (authlib#460)
+    """Authlib's client, which hands over a prepared request where it would send one."""
+
+    def _fetch_token(self, url: str, body: str, headers: Mapping[str, str], auth: Any, method: str) -> _Parts:
+        parts: _Parts = auth.prepare(method, url, dict(headers), body)
+        return parts
+
+    def _http_post(self, url: str, body: str, auth: Any, headers: Mapping[str, str]) -> _Parts:
+        return self._fetch_token(url, body, headers, auth, "POST")
+
+
+def build(
+    url: str,
+    parameters: Mapping[str, str],
+    *,
+    resources: Sequence[str],
+    params: Sequence[_Pair],
+    headers: Sequence[tuple[str, str]],
+    client_id: str | None,
+    client_secret: str | None,
+    client_auth: str,
+    encoding: str,
+    method: str,
+) -> TokenRequest:
+    """Build a token request, or a revocation request where *parameters* hold no ``grant_type``.
+
+    :param resources: one ``resource`` parameter each (RFC 8707 §2); Authlib cannot repeat one.
+    :param params: the user's own parameters, applied last: they replace a standard one of the same name, and
+        ``None`` takes it out.
+    """
+    client = _Client(
+        session=None, client_id=client_id, client_secret=client_secret, token_endpoint_auth_method=client_auth
+    )
+    client.register_client_auth_method((client_auth, CLIENT_AUTH_METHODS[client_auth]))
+    ask = client.fetch_token if "grant_type" in parameters else client.revoke_token
+    auth = client.client_auth(client_auth)
+    url, own_headers, body = ask(url, auth=auth, headers={"Accept": "application/json"}, **parameters)
+    pairs: list[_Pair] = [*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)]
+    for name, value in params:
+        pairs = [pair for pair in pairs if pair[0] != name]
+        if value is not None:
+            pairs += [(name, each) for each in value] if isinstance(value, tuple) else [(name, value)]
+
+    content = b""
+    if encoding == "query" or method == "GET":
+        # %20 and not +: some servers decode a query by the rules of a path.
+        query = urlencode([(name, _as_text(value)) for name, value in pairs], quote_via=quote, safe="")
+        url = f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+    elif encoding == "json":
+        own_headers["Content-Type"] = "application/json"
+        content = json.dumps(_gathered(pairs)).encode()
+    else:
+        own_headers["Content-Type"] = "application/x-www-form-urlencoded"
+        content = urlencode([(name, _as_text(value)) for name, value in pairs]).encode("ascii")
+
+    hidden = [value for name, value in parameters.items() if name in _SECRET_PARAMETERS]
+    hidden += [value for _, value in (*params, *headers) if isinstance(value, str)]
+    if client_secret:
+        hidden += [client_secret, _basic(client_id or "", client_secret), own_headers.get("Authorization", "")]
+    for name, value in headers:
+        own_headers = {known: old for known, old in own_headers.items() if known.lower() != name.lower()}
+        own_headers[name] = value
+    bare = [value.removeprefix("Basic ") for value in hidden]
+    return TokenRequest(method=method, url=url, headers=own_headers, body=content, secrets=spellings(bare))
+
+
+def _as_text(value: Any) -> str:
+    """A parameter's value in a form or query; ``True`` is spelt as in JSON, not as in Python."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _gathered(pairs: Sequence[_Pair]) -> dict[str, Any]:
+    """A JSON object of *pairs*; a repeated name becomes an array."""
+    members: dict[str, Any] = {}
+    for name, value in pairs:
+        if name not in members:
+            members[name] = value
+        elif isinstance(members[name], list):
+            members[name].append(value)
+        else:
+            members[name] = [members[name], value]
+    return members
+
+
+def members_of(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Let Authlib take in an answer that passed our own checks.
+
+    It is asked last, not first: it takes any JSON object for a token, ``{"message": …}`` with a status of 400 too.
+    """
+    client = _Client(session=None)
+    return dict(client.parse_response_token(_Checked(answer)))
+
+
+class _Checked:
+    """The part of a response that Authlib looks at, over members that have been checked."""
+
+    status_code = 200
+
+    def __init__(self, members: Mapping[str, Any]) -> None:
+        self._members = dict(members)
+
+    def json(self) -> dict[str, Any]:
+        return self._members

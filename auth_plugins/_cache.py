@@ -1,0 +1,153 @@
+"""Where tokens rest: in the memory of this process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from ._errors import AuthError
+from ._grants import Grant
+from ._token import Token
+
+__all__ = ["Failure", "Flight", "MemoryCache", "Slot", "shared_cache"]
+
+#: Seconds after which what nobody looked for any more goes, a token that never ends or a refresh token included.
+_IDLE = 86400.0
+#: Slots below which nobody looks for stale ones.
+_FEW = 256
+
+
+class Flight(Future["Token | None"]):
+    """One attempt to get a token, which everyone who needs it waits for; ``None``: it was broken off, try again."""
+
+    def __init__(self, deadline: float) -> None:
+        super().__init__()
+        #: On the clock of :func:`time.monotonic`.
+        self.deadline = deadline
+        #: The thread that asks, once it does: it must not wait for itself.
+        self.leader: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A refusal that is remembered."""
+
+    error: AuthError
+    #: What the secrets were, hashed by this process's own random seed: others are worth another try.
+    secrets: int
+    #: Unix seconds.
+    until: float
+    #: How often in a row; the rest grows with it.
+    times: int
+
+
+class Slot:
+    """What this process knows of one grant; written under the lock of its cache, read without."""
+
+    __slots__ = (
+        "__weakref__",
+        "failure",
+        "flight",
+        "looked_for",
+        "probation_until",
+        "refresh_token",
+        "renew_after",
+        "token",
+    )
+
+    def __init__(self) -> None:
+        #: The newest token; ``None``: none was asked for yet, or it was refused.
+        self.token: Token | None = None
+        #: The newest refresh token, which outlives the token.
+        self.refresh_token: str | None = None
+        self.flight: Flight | None = None
+        self.failure: Failure | None = None
+        #: On the clock of :func:`time.monotonic`; until then a refusal of the token asks for no other.
+        self.probation_until = 0.0
+        #: On the same clock; until then no renewal begins in the background, as the last one failed.
+        self.renew_after = 0.0
+        #: Unix seconds.
+        self.looked_for = 0.0
+
+    def is_stale(self, now: float) -> bool:
+        """Whether nothing is lost with this slot."""
+        if self.flight is not None:
+            return False
+        token = self.token
+        ended = token is None or (token.expires_at is not None and token.expires_at <= now)
+        keeps = self.refresh_token is not None or (self.failure is not None and now < self.failure.until)
+        return (ended and not keeps) or now - self.looked_for > _IDLE
+
+
+class MemoryCache:
+    """Tokens in the memory of this process; safe for threads and event loops, empty in none of its forked children.
+
+    Equal grants over one cache share one token. Without ``cache=`` everybody uses one that the whole process shares;
+    one of your own sets its users apart. What has ended, and nobody uses, goes by itself.
+    """
+
+    def __init__(self) -> None:
+        #: Guards the slots, and what is in them; never held over I/O.
+        self.lock = threading.Lock()
+        # A source holds its slot, so that those who use a grant always meet in one, even after it went stale.
+        self._slots: weakref.WeakValueDictionary[Grant, Slot] = weakref.WeakValueDictionary()
+        self._kept: set[Slot] = set()
+        self._sweep_at = _FEW
+        _caches.add(self)
+
+    def slot(self, grant: Grant) -> Slot:
+        """The one slot of all grants that are equal to *grant*."""
+        now = time.time()
+        with self.lock:
+            slot = self._slots.get(grant)
+            if slot is None:
+                slot = self._slots[grant] = Slot()
+            slot.looked_for = now
+            self._kept.add(slot)
+            if len(self._kept) > self._sweep_at:
+                # At twice of what was left the last time, so that looking for stale ones costs next to nothing.
+                self._kept = {each for each in self._kept if each is slot or not each.is_stale(now)}
+                self._sweep_at = max(_FEW, 2 * len(self._kept))
+        return slot
+
+    def keep(self, slot: Slot) -> None:
+        """Keep *slot* although no source may be left that holds it: it has a new token."""
+        with self.lock:
+            self._kept.add(slot)
+
+    def __len__(self) -> int:
+        """How many grants it knows."""
+        return len(self._slots)
+
+    def __bool__(self) -> bool:
+        """True, though it may be empty: ``cache or default`` takes it."""
+        return True
+
+    def _after_fork(self) -> None:
+        # Threads that held the lock, or were asking for a token, don't exist in the child.
+        self.lock = threading.Lock()
+        for slot in list(self._slots.values()):
+            slot.flight = None
+
+
+_caches: weakref.WeakSet[MemoryCache] = weakref.WeakSet()
+_shared = MemoryCache()
+
+
+def shared_cache() -> MemoryCache:
+    """The cache of the whole process."""
+    return _shared
+
+
+def _after_fork() -> None:
+    for cache in list(_caches):
+        cache._after_fork()  # noqa: SLF001 - of this module
+
+
+with contextlib.suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)

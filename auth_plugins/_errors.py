@@ -1,0 +1,109 @@
+"""What can go wrong.
+
+.. code-block:: text
+
+    AuthError
+    ├── ConfigurationError (also a ValueError)   what you wrote cannot work
+    ├── InsecureTransportError                   a secret or token would travel in clear
+    ├── TokenRequestError                        the token endpoint said no, or something that is no token
+    └── TokenTransportError                      the token endpoint could not be reached
+
+Every message is one line that says what happened, where, and what to do next; none holds a secret or a token.
+What an adapter raises is, besides, its library's own base error (``requests.RequestException``,
+``httpx.RequestError``), so that ``except`` clauses that are already there keep working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+__all__ = [
+    "AuthError",
+    "ConfigurationError",
+    "InsecureTransportError",
+    "TokenRequestError",
+    "TokenTransportError",
+]
+
+
+class AuthError(Exception):
+    """The base of every error of this package; pickles, attributes included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, dict(self.__dict__))
+
+
+class ConfigurationError(AuthError, ValueError):
+    """An argument or environment variable is missing, misspelt or contradicts another; asking again cannot help."""
+
+
+class InsecureTransportError(AuthError):
+    """A secret or token would travel over ``http://`` to another machine; use ``https://``, or ``allow_http=True``."""
+
+
+class TokenRequestError(AuthError):
+    """The token endpoint refused, or answered something that is no token (RFC 6749 §5.2)."""
+
+    #: The ``error`` code that the server sent, such as ``"invalid_client"``; ``None``: it sent none.
+    error: str | None
+    #: The server's ``error_description``, scrubbed of secrets; ``None``: it sent none.
+    description: str | None
+    #: The server's ``error_uri``: a page about the error; ``None``: it sent none.
+    uri: str | None
+    #: The HTTP status of the answer.
+    status_code: int | None
+    #: Seconds that the server asked to wait, from ``Retry-After``; ``None``: it did not say.
+    retry_after: float | None
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error: str | None = None,
+        description: str | None = None,
+        uri: str | None = None,
+        status_code: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error = error
+        self.description = description
+        self.uri = uri
+        self.status_code = status_code
+        self.retry_after = retry_after
+
+
+class TokenTransportError(AuthError):
+    """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
+
+
+_E = TypeVar("_E", bound=AuthError)
+
+
+def twin(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
+    """Make a new error of class *kind* that says what *error* says.
+
+    Those who waited on one attempt each raise an error of their own: raising one object in many threads would have
+    them write to the same traceback.
+    """
+    copy = _restore(kind, error.args, {**error.__dict__, **attributes})
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def as_one_of(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
+    """Make a twin of *error* of the one of *kinds*, a library's own errors, that is derived from its class.
+
+    By ``isinstance``, as it may be another library's error: that of a callable that fetches a secret, for one.
+    """
+    kind = next(kind for kind in kinds if isinstance(error, kind.__mro__[1]))
+    return twin(error, kind, **attributes)
+
+
+def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
+    error = kind.__new__(kind, *args)
+    # An OSError (the base of requests' errors) that defines __init__ leaves this to it, and it isn't called here.
+    error.args = args
+    error.__dict__.update(attributes)
+    return error

@@ -1,0 +1,528 @@
+"""Grants: what a token endpoint is asked for. Frozen, comparable, hashable; equal grants share one token."""
+
+from __future__ import annotations
+
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from ._errors import ConfigurationError, TokenRequestError
+from ._token import Token
+
+if TYPE_CHECKING:
+    from ._message import TokenRequest
+
+__all__ = ["ApiKey", "ClientCredentials", "Grant", "OAuthGrant", "Password", "RefreshToken", "Secret", "SecretFile"]
+
+#: A secret, or what returns it; called anew for each token request.
+Secret = str | Callable[[], str]
+#: What a parameter of the user's own may be; ``None`` leaves a standard parameter out.
+Parameter = str | int | float | bool | Sequence[str] | None
+
+_CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
+_ENCODINGS = ("form", "json", "query")
+_METHODS = ("POST", "GET")
+
+
+@dataclass(frozen=True)
+class SecretFile:
+    """A secret that is read from a file for each token request, so that a rotated one is picked up.
+
+    One trailing newline is dropped. Two of the same path are equal, and so share a token.
+
+    :param path: where it lies; ``~`` is the home directory.
+    """
+
+    path: str | os.PathLike[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "path", os.path.expanduser(os.fspath(self.path)))  # noqa: PTH111 - stays a str
+
+    def __call__(self) -> str:
+        """Read the secret.
+
+        :raises ConfigurationError: the file cannot be read, or holds no text.
+        """
+        try:
+            text = Path(self.path).read_text("utf-8")
+        except (OSError, ValueError) as error:
+            # A UnicodeDecodeError holds the file's bytes: neither it nor its text goes along.
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        else:
+            return text.removesuffix("\n").removesuffix("\r")
+        raise ConfigurationError(f"the secret file {self.path!r} cannot be read ({reason}); check path and permissions")
+
+
+class Grant(ABC):
+    """What a token is traded for; a :class:`~auth_plugins.TokenSource` decides when."""
+
+    @abstractmethod
+    def secrets(self) -> tuple[str, ...]:
+        """What the secrets are at this moment: a remembered refusal is void once they are others."""
+
+    @abstractmethod
+    def placement(self) -> tuple[str, str]:
+        """The header that carries the token, and the scheme before it."""
+
+    @abstractmethod
+    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:
+        """Get a token for the grant itself, by *ask*, which sends one token request and reads its answer."""
+
+    @abstractmethod
+    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+        """Get a token by *refresh_token*, and *ask*; ``None``: it is good no more, or there is none."""
+
+    @abstractmethod
+    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
+        """The requests that give the tokens back (RFC 7009 §2.1); none where no endpoint for it is known."""
+
+
+@dataclass(frozen=True)
+class ApiKey(Grant):
+    """A constant key, for APIs, or older versions of them, that know no OAuth.
+
+    :param value: the key, or a callable that returns it, called again when the API refused the key.
+    :param header: the header it travels in.
+    :param scheme: what stands before it, with a space between; ``""``: nothing.
+    :raises ConfigurationError: an argument cannot work.
+    """
+
+    value: Secret = field(repr=False)
+    header: str = "X-API-Key"
+    scheme: str = ""
+
+    def __post_init__(self) -> None:
+        _check_secret("value", self.value)
+        check_header(self.header, self.scheme)
+
+    def secrets(self) -> tuple[str, ...]:
+        return (reveal("value", self.value),)
+
+    def placement(self) -> tuple[str, str]:
+        return self.header, self.scheme
+
+    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:  # noqa: ARG002
+        """The key as a token that never ends; nobody is asked, and two of one key are equal."""
+        key = reveal("value", self.value)
+        if not key.isascii() or not key.isprintable():
+            raise ConfigurationError("the API key has characters that cannot stand in a header; check its value")
+        return Token(access_token=key, token_type=self.scheme)
+
+    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> None:
+        """A key is no token: nothing renews it."""
+
+    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:  # noqa: ARG002
+        return ()
+
+
+@dataclass(frozen=True)
+class OAuthGrant(Grant):
+    """What the grants of OAuth 2.0 have in common; :class:`ClientCredentials` describes the arguments."""
+
+    token_url: str
+    scope: str | Sequence[str] | None = field(default=None, kw_only=True)
+    audience: str | None = field(default=None, kw_only=True)
+    resource: str | Sequence[str] | None = field(default=None, kw_only=True)
+    client_auth: str | None = field(default=None, kw_only=True)
+    encoding: str = field(default="form", kw_only=True)
+    method: str = field(default="POST", kw_only=True)
+    params: Mapping[str, Parameter] | tuple[tuple[str, Parameter], ...] | None = field(
+        default=None, kw_only=True, repr=False
+    )
+    headers: Mapping[str, str] | tuple[tuple[str, str], ...] | None = field(default=None, kw_only=True, repr=False)
+    revocation_url: str | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        client_id, client_secret = self._client()
+        default_auth = "none" if client_secret is None else "client_secret_basic"
+        normal = {
+            "token_url": _checked_url("token_url", self.token_url),
+            "scope": _joined_scope(self.scope),
+            "audience": _checked_text("audience", self.audience),
+            "resource": _checked_resources(self.resource),
+            "client_auth": _one_of("client_auth", self.client_auth or default_auth, _CLIENT_AUTH),
+            "encoding": _one_of("encoding", self.encoding, _ENCODINGS),
+            "method": _one_of("method", self.method, _METHODS),
+            "params": _frozen_params(self.params),
+            "headers": _frozen_headers(self.headers),
+        }
+        # Equal arguments, however they were written, must make equal grants: those share a token.
+        for name, value in normal.items():
+            object.__setattr__(self, name, value)
+        if self.revocation_url is not None:
+            _checked_url("revocation_url", self.revocation_url)
+        self._check_client(client_id, client_secret)
+        if self.method == "GET" and self.encoding == "json":
+            raise ConfigurationError('method="GET" has no body for encoding="json"; use POST, or encoding="query"')
+
+    def _check_client(self, client_id: str | None, client_secret: Secret | None) -> None:
+        _checked_text("client_id", client_id)
+        if client_secret is None:
+            if self.client_auth != "none":
+                raise ConfigurationError(f"client_auth={self.client_auth!r} needs a client_secret; none was given")
+            return
+        _check_secret("client_secret", client_secret)
+        if client_id is None:
+            raise ConfigurationError("a client_secret needs its client_id; none was given")
+        if self.client_auth == "none":
+            raise ConfigurationError('client_auth="none" would not send the client_secret; leave one of them out')
+        if self.client_auth == "client_secret_basic_raw" and ":" in client_id:
+            raise ConfigurationError(
+                'a client_id with ":" cannot travel in client_secret_basic_raw (RFC 7617 §2); use client_secret_basic'
+            )
+
+    @abstractmethod
+    def _client(self) -> tuple[str | None, Secret | None]:
+        """The client's id and secret."""
+
+    @abstractmethod
+    def _parameters(self) -> dict[str, str]:
+        """``grant_type`` and the parameters of this grant; built anew each time, so that it has the latest secret."""
+
+    def secrets(self) -> tuple[str, ...]:
+        _, client_secret = self._client()
+        return () if client_secret is None else (reveal("client_secret", client_secret),)
+
+    def placement(self) -> tuple[str, str]:
+        return "Authorization", "Bearer"
+
+    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:
+        parameters = self._parameters()
+        if self.scope:
+            parameters["scope"] = str(self.scope)
+        return ask(self._request(self.token_url, parameters))
+
+    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+        if refresh_token is None:
+            return None
+        try:
+            token = ask(self.refresh_request(refresh_token))
+        except TokenRequestError as error:
+            if not self.refresh_refused(error, refresh_token):
+                raise
+            return None
+        # "The authorization server MAY issue a new refresh token" (RFC 6749 §6): else the old one goes on.
+        return token if token.refresh_token else replace(token, refresh_token=refresh_token)
+
+    def refresh_request(self, refresh_token: str) -> TokenRequest:
+        """The request that renews a token; no I/O."""
+        # Without scope: that is "what was granted" (RFC 6749 §6), where the scope once asked for may be more than that.
+        parameters = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+        return self._request(self._refresh_url(), parameters)
+
+    def _refresh_url(self) -> str:
+        return self.token_url
+
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:  # noqa: ARG002
+        """Whether *error* says that *refresh_token* is good no more, so that the grant itself is to be traded."""
+        return error.error == "invalid_grant"
+
+    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
+        if self.revocation_url is None:
+            return ()
+        hints = {"refresh_token": refresh_token, "access_token": access_token}
+        return [
+            self._request(self.revocation_url, {"token": value, "token_type_hint": hint})
+            for hint, value in hints.items()
+            if value
+        ]
+
+    def _request(self, url: str, parameters: dict[str, str]) -> TokenRequest:
+        from ._authlib import build  # noqa: PLC0415 - Authlib is loaded by the first token request, not by an import
+
+        revoking = "grant_type" not in parameters
+        if self.audience and not revoking:
+            parameters["audience"] = self.audience
+        client_id, client_secret = self._client()
+        return build(
+            url,
+            parameters,
+            resources=() if revoking else tuple(self.resource or ()),
+            params=cast("tuple[tuple[str, Parameter], ...]", self.params or ()),
+            headers=cast("tuple[tuple[str, str], ...]", self.headers or ()),
+            client_id=client_id,
+            client_secret=None if client_secret is None else reveal("client_secret", client_secret),
+            client_auth=str(self.client_auth),
+            encoding=self.encoding,
+            method="POST" if revoking else self.method,
+        )
+
+
+@dataclass(frozen=True)
+class ClientCredentials(OAuthGrant):
+    """The client acts for itself (RFC 6749 §4.4).
+
+    :param token_url: the token endpoint; ``https://``, or ``http://`` on loopback.
+    :param client_id: who asks.
+    :param client_secret: what proves it: a string, or a callable that returns one and is called anew for each token
+        request, from any thread; ``None``: a public client, which has none.
+    :param scope: what the token is to allow (RFC 6749 §3.3): a string, or a sequence, joined by a space.
+    :param audience: whom the token is for, sent as it is.
+    :param resource: the same by RFC 8707: a URI, or a sequence of them; the parameter repeats for each.
+    :param client_auth: how the client proves itself: ``client_secret_basic`` (RFC 6749 §2.3.1: id and secret
+        percent-encoded, then Base64), ``client_secret_basic_raw`` (Base64 of ``id:secret`` as they are, in UTF-8),
+        ``client_secret_post`` (as parameters), or ``none``. Left out: the first with a secret, else the last.
+    :param encoding: how the parameters travel: ``form``; ``json``, an object as the body; or ``query``, in the URL.
+        A URL is seen by every proxy, and in the DEBUG logs of urllib3 and the INFO logs of httpx: ``query`` is for
+        servers that take nothing else.
+    :param method: ``POST``, or ``GET``, which carries the parameters in the query.
+    :param params: further parameters, applied last: they replace a standard one of the same name, and ``None`` takes
+        it out. A sequence of strings repeats the parameter.
+    :param headers: further headers of the token request.
+    :param revocation_url: where :meth:`TokenSource.revoke` gives tokens back (RFC 7009); ``None``: nowhere.
+    :raises ConfigurationError: an argument cannot work, or contradicts another.
+    """
+
+    client_id: str
+    client_secret: Secret | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.client_id is None:
+            raise ConfigurationError("client_id is None; give the id that the server's owner gave you")
+        super().__post_init__()
+
+    def _client(self) -> tuple[str | None, Secret | None]:
+        return self.client_id, self.client_secret
+
+    def _parameters(self) -> dict[str, str]:
+        return {"grant_type": "client_credentials"}
+
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:  # noqa: ARG002
+        # To ask afresh gives away nothing more than the refused request did, and a server's way of saying so may be
+        # any: some send no RFC 6749 error at all. That the client itself is unknown is no matter of the refresh token.
+        status = error.status_code or 0
+        return 400 <= status < 500 and status != 429 and error.error != "invalid_client"  # noqa: PLR2004 - HTTP status
+
+
+@dataclass(frozen=True)
+class Password(OAuthGrant):
+    """Trade a user's name and password for a token (RFC 6749 §4.3), once; it is renewed by its refresh tokens.
+
+    :param token_url: the token endpoint; ``https://``, or ``http://`` on loopback.
+    :param username: whose token it is.
+    :param password: a string, or a callable that returns one and is called anew each time the password is sent.
+    :param client_id: the client's id, where the server knows clients; else ``None``.
+    :param client_secret: the client's secret, where it has one; as in :class:`ClientCredentials`.
+    :param refresh_url: where refresh tokens are traded; ``None``: at ``token_url``.
+
+    Further keyword arguments, and what is raised: as :class:`ClientCredentials`.
+    """
+
+    username: str
+    password: Secret = field(repr=False)
+    client_id: str | None = None
+    client_secret: Secret | None = field(default=None, repr=False)
+    refresh_url: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if _checked_text("username", self.username) is None:
+            raise ConfigurationError("username is None; give the name that the server's owner gave you")
+        _check_secret("password", self.password)
+        if self.refresh_url is not None:
+            _checked_url("refresh_url", self.refresh_url)
+
+    def _client(self) -> tuple[str | None, Secret | None]:
+        return self.client_id, self.client_secret
+
+    def _parameters(self) -> dict[str, str]:
+        return {
+            "grant_type": "password",
+            "username": self.username,
+            "password": reveal("password", self.password),
+        }
+
+    def secrets(self) -> tuple[str, ...]:
+        return (*super().secrets(), reveal("password", self.password))
+
+    def _refresh_url(self) -> str:
+        return self.refresh_url or self.token_url
+
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
+        if error.error == "invalid_client":
+            return False
+        # An endpoint that does nothing but refresh can mean nothing else; elsewhere only the code tells, since the
+        # password is not to be sent for every mishap.
+        return super().refresh_refused(error, refresh_token) or (
+            self.refresh_url is not None and error.status_code in (401, 403)
+        )
+
+
+@dataclass(frozen=True)
+class RefreshToken(OAuthGrant):
+    """Go on from a refresh token that was obtained elsewhere (RFC 6749 §6), by a login in a browser for one.
+
+    Where the server rotates refresh tokens, the newest one lives in the cache only.
+
+    :param token_url: the token endpoint; ``https://``, or ``http://`` on loopback.
+    :param refresh_token: a string, or a callable that returns one.
+    :param client_id: the client that the refresh token was issued to; ``None``: the server knows no clients.
+    :param client_secret: its secret, where it has one; as in :class:`ClientCredentials`.
+
+    Further keyword arguments, and what is raised: as :class:`ClientCredentials`.
+    """
+
+    refresh_token: Secret = field(repr=False)
+    client_id: str | None = None
+    client_secret: Secret | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_secret("refresh_token", self.refresh_token)
+
+    def _client(self) -> tuple[str | None, Secret | None]:
+        return self.client_id, self.client_secret
+
+    def _parameters(self) -> dict[str, str]:
+        return {"grant_type": "refresh_token", "refresh_token": reveal("refresh_token", self.refresh_token)}
+
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
+        # The grant is a refresh token itself: the same one need not be sent twice.
+        refused = super().refresh_refused(error, refresh_token)
+        return refused and refresh_token != reveal("refresh_token", self.refresh_token)
+
+    def secrets(self) -> tuple[str, ...]:
+        return (*super().secrets(), reveal("refresh_token", self.refresh_token))
+
+
+def reveal(name: str, secret: Secret) -> str:
+    """What a secret is at this moment.
+
+    :raises ConfigurationError: the callable failed, or returned what can be no secret.
+    """
+    if callable(secret):
+        try:
+            secret = secret()
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
+            ) from error
+    _check_secret(name, secret)
+    return str(secret)
+
+
+def _check_secret(name: str, secret: object) -> None:
+    if callable(secret):
+        return
+    if not isinstance(secret, str):
+        raise ConfigurationError(
+            f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
+        )
+    if not secret:
+        raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
+    _check_encodable(name, secret)
+
+
+def _check_encodable(name: str, text: str) -> None:
+    # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
+
+
+def _checked_text(name: str, text: object) -> str | None:
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{name} is of type {type(text).__name__}; give a str")
+    if not text:
+        raise ConfigurationError(f"{name} is empty; leave it out, or give a value")
+    _check_encodable(name, text)
+    return text
+
+
+def _checked_url(name: str, url: object) -> str:
+    text = _checked_text(name, url)
+    if text is None:
+        raise ConfigurationError(f"{name} is None; give the URL of the endpoint")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or any(char.isspace() for char in text):
+        raise ConfigurationError(f"{name} is no http(s) URL; give it whole, such as https://id.example.com/oauth/token")
+    if parts.username is not None or parts.fragment:
+        raise ConfigurationError(
+            f"{name} has a user or a fragment in it; give credentials as client_id and client_secret (RFC 6749 §3.2)"
+        )
+    return text
+
+
+def _one_of(name: str, value: object, allowed: Sequence[str]) -> str:
+    if value not in allowed:
+        raise ConfigurationError(f"{name} is not one of {', '.join(allowed)}: {value!r}")
+    return str(value)
+
+
+def _strings(name: str, values: object) -> tuple[str, ...]:
+    """*values* as a tuple of strings; one string is a sequence of one."""
+    if isinstance(values, str):
+        values = (values,)
+    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} is of type {type(values).__name__}; give a str, or a sequence of them")
+    # A set has no order of its own; equal ones must make equal grants.
+    listed = sorted(values) if isinstance(values, (set, frozenset)) else list(values)
+    for value in listed:
+        if _checked_text(name, value) is None:
+            raise ConfigurationError(f"{name} holds None; leave it out")
+    return tuple(listed)
+
+
+def _joined_scope(scope: object) -> str | None:
+    return None if scope is None else " ".join(_strings("scope", scope)) or None
+
+
+def _checked_resources(resource: object) -> tuple[str, ...] | None:
+    return None if resource is None else _strings("resource", resource) or None
+
+
+def _pairs(name: str, mapping: object) -> list[tuple[str, Any]]:
+    if isinstance(mapping, Mapping):
+        mapping = tuple(mapping.items())
+    if not isinstance(mapping, tuple):
+        raise ConfigurationError(f"{name} is of type {type(mapping).__name__}; give a mapping")
+    for key, _ in mapping:
+        if _checked_text(f"a name in {name}", key) is None:
+            raise ConfigurationError(f"a name in {name} is None; give a str")
+    return sorted(mapping, key=lambda pair: pair[0])
+
+
+def _frozen_params(params: object) -> tuple[tuple[str, Parameter], ...] | None:
+    if params is None:
+        return None
+    frozen: list[tuple[str, Parameter]] = []
+    for name, value in _pairs("params", params):
+        if isinstance(value, str):
+            _check_encodable(f"params[{name!r}]", value)
+        elif value is not None and not isinstance(value, (bool, int, float)):
+            value = _strings(f"params[{name!r}]", value)  # noqa: PLW2901 - hashable, as the grant must be
+        frozen.append((name, value))
+    return tuple(frozen) or None
+
+
+def _frozen_headers(headers: object) -> tuple[tuple[str, str], ...] | None:
+    if headers is None:
+        return None
+    for name, value in (pairs := _pairs("headers", headers)):
+        if not isinstance(value, str):
+            raise ConfigurationError(f"headers[{name!r}] is of type {type(value).__name__}; give a str")
+        check_header(name, value)
+    return tuple(pairs) or None
+
+
+def check_header(name: object, value: object) -> None:
+    """Refuse what cannot be a header (RFC 9110 §5).
+
+    :raises ConfigurationError: the name is no token, or the value has line breaks or characters beyond Latin-1.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ConfigurationError(f"{name!r} is no name of a header; give one such as X-API-Key")
+    if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
+        raise ConfigurationError(f"what is to stand in the header {name} has characters that cannot; check it")

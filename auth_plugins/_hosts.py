@@ -1,0 +1,90 @@
+"""Hosts: which of them are this machine, and which may get a token."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from ._errors import ConfigurationError, InsecureTransportError
+
+__all__ = ["AllowedHosts", "check_transport", "normal_host"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+class AllowedHosts:
+    """The hosts that may get a token.
+
+    :param patterns: ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not itself), ``"127.0.0.1:8080"``,
+        ``"[::1]"``; without a port any port will do.
+    :raises ConfigurationError: a pattern is no host, or there is none at all.
+    """
+
+    def __init__(self, patterns: str | Iterable[str]) -> None:
+        listed = [patterns] if isinstance(patterns, str) else list(patterns)
+        if not listed:
+            raise ConfigurationError("allowed_hosts is empty, so no request would get the token; None means every host")
+        self._rules = [_rule(pattern) for pattern in listed]
+
+    def __contains__(self, origin: tuple[str, str, int | None]) -> bool:
+        """Whether the host of an origin, as ``(scheme, host, port)``, is one of these."""
+        scheme, host, port = origin
+        name, port = normal_host(host), port or _DEFAULT_PORTS.get(scheme)
+        return any(
+            (name.endswith(wanted) if wanted.startswith(".") else name == wanted) and wanted_port in (None, port)
+            for wanted, wanted_port in self._rules
+        )
+
+
+def _rule(pattern: object) -> tuple[str, int | None]:
+    if not isinstance(pattern, str):
+        raise ConfigurationError(f"allowed_hosts holds a {type(pattern).__name__}; give hosts as str")
+    text = pattern.strip()
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"  # a bare IPv6 address
+    wildcard = text.startswith("*.")
+    try:
+        parts = urlsplit("//" + text.removeprefix("*."))
+        host, port = normal_host(parts.hostname or ""), parts.port
+    except ValueError:
+        host, port = "", None
+    if not re.fullmatch(r"[\w.:-]+", host) or parts.netloc != text.removeprefix("*.") or "@" in text:
+        raise ConfigurationError(
+            f"allowed_hosts holds {pattern!r}; give a host such as api.example.com, *.example.com or 127.0.0.1:8080"
+        )
+    return f".{host}" if wildcard else host, port
+
+
+def normal_host(host: str) -> str:
+    """A host in the one spelling that is compared: lower case, ASCII (IDNA), no trailing dot, no brackets."""
+    host = host.strip("[]").rstrip(".").lower()
+    if host.isascii():
+        return host
+    import idna  # noqa: PLC0415 - comes with requests and httpx; few need it
+
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        return host
+
+
+def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
+    """Refuse to send a secret or a token in clear to another machine.
+
+    :raises InsecureTransportError: *scheme* is ``http`` and *host* isn't loopback.
+    """
+    if scheme == "http" and not allow_http and not _is_loopback(normal_host(host)):
+        raise InsecureTransportError(
+            f"http://{host} would get a secret or a token in clear; use https://, or allow_http=True"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,413 @@
+"""When to ask for a token: one flight for all who need one, renewal, refusals, and rest after a failure."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import math
+import os
+import random
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import wait
+from typing import Any
+from urllib.parse import urlsplit
+
+from ._answer import read, retry_after
+from ._cache import Failure, Flight, MemoryCache, shared_cache
+from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, twin
+from ._grants import Grant
+from ._hosts import check_transport
+from ._message import TokenRequest, TokenResponse
+from ._token import Token
+from ._transport import Transport, default_transport
+
+__all__ = ["TokenSource", "source_for"]
+
+#: The share of its life in which a token is no longer handed out, whatever the leeway: else one of 30 seconds never is.
+_LEEWAY_SHARE = 0.1
+#: The share of its life, and the seconds, from which on a token is renewed in the background.
+_AHEAD_SHARE, _AHEAD = 0.2, 240.0
+#: Seconds in which at most one token is asked for while fresh ones are refused as well.
+_PROBATION = 30.0
+#: Seconds for which a refusal is remembered: the first one, the longest, and the longest that a server may ask for.
+_REST, _LONGEST_REST, _LONGEST_RETRY_AFTER = 5.0, 60.0, 3600.0
+#: Seconds to wait before the second and the third try of a token request, more or less.
+_PAUSES = (0.2, 0.8)
+#: How often those who wait start over, when whoever asks is broken off, by Ctrl-C for one.
+_TURNS = 5
+#: Seconds that those who wait give the one who asks beyond his own time.
+_GRACE = 1.0
+
+
+class TokenSource:
+    """Tokens of one grant: hands one out, and knows when to ask for another.
+
+    Sources of equal grants over one cache share the token, and the request for it. Any thread and any event loop may
+    use one, at the same time too. It serves what is no HTTP request as well: gRPC metadata, Kafka, WebSockets.
+
+    :param grant: what to ask for.
+    :param cache: where tokens are shared; ``None``: the memory that the whole process shares.
+    :param leeway: seconds before its end from which a token is no longer handed out; at most a tenth of its life, so
+        that a short-lived one is of use. 0: it is handed out to the last moment.
+    :param timeout: seconds that a token request may take, further tries included.
+    :param refresh_ahead: renew a token in the background some time before its end, so that no request waits.
+    :raises ConfigurationError: an argument cannot work.
+
+    Token requests are sent by the first installed of requests, httpx2 and httpx.
+    """
+
+    def __init__(
+        self,
+        grant: Grant,
+        *,
+        cache: MemoryCache | None = None,
+        leeway: float = 60.0,
+        timeout: float = 10.0,
+        refresh_ahead: bool = True,
+    ) -> None:
+        if not isinstance(grant, Grant):
+            raise ConfigurationError(
+                f"a {type(grant).__name__} is no grant; give one, such as auth_plugins.ClientCredentials(...)"
+            )
+        if not (cache is None or isinstance(cache, MemoryCache)):
+            raise ConfigurationError(f"a {type(cache).__name__} is no cache; give an auth_plugins.MemoryCache()")
+        self.grant = grant
+        self._cache = shared_cache() if cache is None else cache
+        self._leeway = _seconds("leeway", leeway, at_least=0.0)
+        self._timeout = _seconds("timeout", timeout, at_least=0.001)
+        self._refresh_ahead = refresh_ahead
+        # An adapter puts its own library here.
+        self._transport: Transport | None = None
+        self._allow_http = False
+        self._slot = self._cache.slot(grant)
+        # The token last looked at, and until when it is handed out without another look.
+        self._seen: tuple[Token | None, float] = (None, -math.inf)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.grant!r})"
+
+    def token(self) -> Token:
+        """A token that can be used now; blocks only if one has to be asked for.
+
+        :raises TokenRequestError: the token endpoint refused; the same again, without asking, for 5 to 60 seconds.
+        :raises TokenTransportError: the token endpoint could not be reached in time.
+        :raises InsecureTransportError: it is ``http://``, and not on loopback.
+        :raises ConfigurationError: a secret cannot be read.
+        """
+        token = self._slot.token
+        seen, until = self._seen
+        if token is seen and time.time() < until:
+            return token  # type: ignore[return-value]  # never None, for which `until` has always passed
+        return self._usable() or self._wait()
+
+    async def atoken(self) -> Token:
+        """The same as :meth:`token`, for asyncio and trio; a token is asked for in a thread, and no loop is held up.
+
+        A task that is cancelled meanwhile takes the token from nobody else.
+        """
+        token = self._slot.token
+        seen, until = self._seen
+        if token is seen and time.time() < until:
+            return token  # type: ignore[return-value]  # as in token()
+        return self._usable() or await self._await()
+
+    def invalidate(self, token: Token) -> None:
+        """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
+        with self._cache.lock:
+            if self._slot.token == token:
+                self._slot.token = None
+            self._slot.failure = None
+
+    def revoke(self) -> None:
+        """Give the tokens back to the server (RFC 7009), where the grant has a ``revocation_url``, and forget them.
+
+        :raises TokenRequestError: the server refused; the tokens are forgotten all the same.
+        :raises TokenTransportError: the server could not be reached; likewise.
+        """
+        slot = self._slot
+        with self._cache.lock:
+            token, refresh_token = slot.token, slot.refresh_token
+            slot.token = slot.refresh_token = slot.failure = None
+        deadline = time.monotonic() + self._timeout
+        for request in self.grant.revocation_requests(token.access_token if token else None, refresh_token):
+            response = self._send(request, deadline)
+            if response.status != 200:  # noqa: PLR2004 - the one good answer (RFC 7009 §2.2)
+                read(request, response, time.time())
+
+    def replaceable(self, token: Token) -> bool:
+        """Give up *token*, which an API refused; whether another is to be had in its place.
+
+        No while fresh tokens are refused as well: an API that answers 401 to every token is asked for one at most
+        every 30 seconds, and *token* stays in use, for something has to be sent.
+        """
+        slot = self._slot
+        with self._cache.lock:
+            if slot.token == token:
+                if time.monotonic() < slot.probation_until:
+                    return False
+                slot.token = None
+                slot.failure = None
+                slot.probation_until = time.monotonic() + _PROBATION
+        return True
+
+    def end_probation(self) -> None:
+        """Note that an API took the token that replaced a refused one: its next refusal is another matter."""
+        self._slot.probation_until = 0.0
+
+    def _usable(self) -> Token | None:
+        """The token, if it may still be handed out; its renewal begins where it is time for it."""
+        slot, now = self._slot, time.time()
+        token = slot.token
+        if token is None:
+            return None
+        refresh_at, until = self._window(token)
+        if now >= until:
+            return None
+        if now < refresh_at:
+            self._seen = (token, refresh_at)
+        elif self._refresh_ahead and time.monotonic() >= slot.renew_after:
+            flight, leads = self._join(renewing=token)
+            if leads:
+                self._lead_in_background(flight)
+        return token
+
+    def _window(self, token: Token) -> tuple[float, float]:
+        """From when *token* is renewed in the background, and until when it is handed out; Unix seconds."""
+        if token.expires_at is None:
+            return math.inf, math.inf
+        lifetime = token.expires_at - token.issued_at
+        leeway = min(self._leeway, _LEEWAY_SHARE * lifetime)
+        ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if self._refresh_ahead else leeway
+        # A fleet that got its tokens in step must not renew them in step. No random number, as it has to stay the same.
+        spread = (hash((token.access_token, os.getpid())) & 0xFF) / 0x400
+        return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway
+
+    def _wait(self) -> Token:
+        for _ in range(_TURNS):
+            flight, leads = self._join()
+            if leads:
+                return self._lead(flight)
+            wait([flight], self._patience(flight))
+            if (token := self._outcome(flight)) is not None:
+                return token
+        raise _broken_off()
+
+    async def _await(self) -> Token:
+        from ._async import wait_for  # noqa: PLC0415 - asyncio is heavy, and threads don't need it
+
+        for _ in range(_TURNS):
+            flight, leads = self._join()
+            if leads:
+                self._lead_in_background(flight)
+            await wait_for(flight, self._patience(flight))
+            if (token := self._outcome(flight)) is not None:
+                return token
+        raise _broken_off()
+
+    def _patience(self, flight: Flight) -> float:
+        """Seconds to wait for a flight: those it has left, or one's own, and a little more."""
+        return max(self._timeout, flight.deadline - time.monotonic()) + _GRACE
+
+    def _outcome(self, flight: Flight) -> Token | None:
+        """What a flight brought to one who waited for it; ``None``: it was broken off, and is to be tried again."""
+        if not flight.done():
+            raise TokenTransportError(
+                "the token request of another thread takes longer than its timeout; "
+                "check that the token endpoint's name resolves, or try again later"
+            )
+        error = flight.exception()
+        if error is None:
+            return flight.result()
+        assert isinstance(error, AuthError)  # noqa: S101 - nothing else is ever put there
+        raise twin(error, type(error)) from error.__cause__
+
+    def _join(self, renewing: Token | None = None) -> tuple[Flight, bool]:
+        """The flight under way, or a new one, which the caller then leads.
+
+        :param renewing: the token to be renewed although it can still be used.
+        """
+        slot = self._slot
+        with self._cache.lock:
+            flight = slot.flight
+            if flight is not None:
+                if flight.leader == threading.get_ident():
+                    raise ConfigurationError(
+                        "the token request needs the very token that it asks for; "
+                        "let its session, or the callable that returns its secret, do without this auth"
+                    )
+                return flight, False
+            flight = Flight(time.monotonic() + self._timeout)
+            # Look again: the last flight may have landed since we looked.
+            token = slot.token
+            if token is not None and token is not renewing and time.time() < self._window(token)[1]:
+                flight.set_result(token)
+                return flight, False
+            slot.flight = flight
+            return flight, True
+
+    def _lead_in_background(self, flight: Flight) -> None:
+        def lead() -> None:
+            # Those who wait get the error; where none does, the token is still good, and it will be tried again.
+            with contextlib.suppress(AuthError):
+                self._lead(flight)
+
+        try:
+            # A daemon, as the interpreter must not wait for it in order to end.
+            threading.Thread(target=lead, name="auth-plugins token request", daemon=True).start()
+        except RuntimeError as error:  # the interpreter ends, or has too many threads
+            self._land(flight, TokenTransportError(f"no thread could be started for the token request: {error}"))
+
+    def _lead(self, flight: Flight) -> Token:
+        flight.leader = threading.get_ident()
+        outcome: Token | AuthError | None = None
+        failure: Failure | None = None
+        try:
+            failure = self._resting()
+            if failure is not None:
+                raise twin(failure.error, type(failure.error)) from failure.error.__cause__
+            outcome = self._ask(flight.deadline)
+        except AuthError as error:
+            outcome = error
+            if failure is None:
+                self._remember(error)
+            raise
+        finally:
+            # Broken off by anything else, Ctrl-C for one: those who wait look again, and one of them leads.
+            self._land(flight, outcome)
+        return outcome
+
+    def _land(self, flight: Flight, outcome: Token | AuthError | None) -> None:
+        """End a flight: first the slot, then those who wait, for what they see next has to be there."""
+        slot = self._slot
+        with self._cache.lock:
+            if slot.flight is flight:
+                slot.flight = None
+            if isinstance(outcome, Token):
+                slot.token, slot.refresh_token, slot.failure = outcome, outcome.refresh_token, None
+            elif slot.token is not None and slot.token.expires_at is not None:
+                # The token is good for now: one more try at a third of the way to its end, and so on.
+                slot.renew_after = time.monotonic() + max(0.5, (slot.token.expires_at - time.time()) / 3)
+        if isinstance(outcome, Token):
+            self._cache.keep(slot)
+        if isinstance(outcome, AuthError):
+            flight.set_exception(outcome)
+        else:
+            flight.set_result(outcome)
+
+    def _resting(self) -> Failure | None:
+        """The refusal that is still remembered; none if a secret has changed since."""
+        failure = self._slot.failure
+        if failure is None or time.time() >= failure.until or failure.secrets != hash(self.grant.secrets()):
+            return None
+        return failure
+
+    def _remember(self, error: AuthError) -> None:
+        """Remember a refusal for a while that grows; a server in trouble is no refusal, unless it asks for rest."""
+        if not isinstance(error, TokenRequestError):
+            return
+        if error.retry_after is None and (error.status_code or 0) >= 500:  # noqa: PLR2004 - server errors
+            return
+        try:
+            secrets = hash(self.grant.secrets())
+        except ConfigurationError:
+            return
+        with self._cache.lock:
+            times = self._slot.failure.times + 1 if self._slot.failure else 1
+            rest = min(_REST * 2 ** (times - 1), _LONGEST_REST)
+            rest = max(rest, min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER))
+            self._slot.failure = Failure(error=error, secrets=secrets, until=time.time() + rest, times=times)
+
+    def _ask(self, deadline: float) -> Token:
+        """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
+
+        def ask(request: TokenRequest) -> Token:
+            asked_at = time.time()
+            return read(request, self._send(request, deadline), asked_at)
+
+        slot = self._slot
+        token = self.grant.renew(ask, slot.refresh_token)
+        if token is None:
+            slot.refresh_token = None
+            token = self.grant.trade(ask)
+        return token
+
+    def _send(self, request: TokenRequest, deadline: float) -> TokenResponse:
+        """Send a token request, and again where that may help, at most twice."""
+        parts = urlsplit(request.url)
+        check_transport(parts.scheme, parts.hostname or "", allow_http=self._allow_http)
+        if self._transport is None:
+            self._transport = default_transport()
+        pauses = iter(_PAUSES)
+        while True:
+            pause = next(pauses, None)
+            try:
+                response = self._transport(request, max(deadline - time.monotonic(), 0.001))
+            except TokenTransportError:
+                delay = _about(pause)
+                if delay is None or time.monotonic() + delay >= deadline:
+                    raise
+            else:
+                delay = _delay(response, pause)
+                if delay is None or time.monotonic() + delay >= deadline:
+                    return response
+            time.sleep(delay)
+
+
+def _delay(response: TokenResponse, pause: float | None) -> float | None:
+    """Seconds after which to ask again; ``None``: the answer is final."""
+    if response.status != 429 and response.status < 500:  # noqa: PLR2004 - Too Many Requests; server errors
+        return None
+    asked = retry_after(response, response.received_at) if response.status in (429, 503) else None
+    if pause is None or (asked is None and response.status == 429):  # noqa: PLR2004 - it did not say when
+        return None
+    return _about(pause) if asked is None else asked
+
+
+def _about(pause: float | None) -> float | None:
+    """Spread *pause*, so that many who failed at once don't come back at once."""
+    return None if pause is None else pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _broken_off() -> TokenTransportError:
+    return TokenTransportError(
+        "the token request was broken off again and again; "
+        "check that the callable that returns the secret neither exits nor kills its thread"
+    )
+
+
+def _seconds(name: str, value: object, *, at_least: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not at_least <= value < math.inf:
+        raise ConfigurationError(f"{name} is {value!r}; give seconds, as a number of {at_least:g} or more")
+    return float(value)
+
+
+def source_for(
+    grant_or_source: Grant | TokenSource,
+    transport: Transport | None,
+    *,
+    allow_http: bool,
+    cache: MemoryCache | None,
+    policy: Mapping[str, Any],
+) -> TokenSource:
+    """The source behind an adapter, which sends its token requests by *transport*.
+
+    A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library.
+
+    :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
+    """
+    if unknown := sorted(set(policy) - {"leeway", "timeout", "refresh_ahead"}):
+        raise ConfigurationError(f"there is no argument {unknown[0]!r}; a source takes leeway, timeout, refresh_ahead")
+    if not isinstance(grant_or_source, TokenSource):
+        source = TokenSource(grant_or_source, cache=cache, **policy)
+    elif cache is not None or policy:
+        raise ConfigurationError("a TokenSource has its own cache and policy; give them to it, or give the grant here")
+    elif transport is None and not allow_http:
+        return grant_or_source
+    else:
+        source = copy.copy(grant_or_source)
+    if transport is not None:
+        source._transport = transport  # noqa: SLF001 - of this module
+    source._allow_http = allow_http  # noqa: SLF001 - likewise
+    return source

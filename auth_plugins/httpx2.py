@@ -1,0 +1,95 @@
+"""OAuth 2.0 for httpx2: ``httpx2.Client(auth=OAuth2Auth(grant))``, and ``AsyncClient`` alike, in asyncio and trio."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from typing import Any
+
+try:
+    import httpx2
+except ImportError as error:
+    raise ImportError("auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'") from error
+
+from . import _errors
+from ._cache import MemoryCache
+from ._grants import Grant
+from ._httpx import BoundHeaders, Flows
+from ._source import TokenSource
+from ._transport import httpx_transport
+
+__all__ = ["OAuth2Auth"]
+
+
+class ConfigurationError(_errors.ConfigurationError, httpx2.RequestError):
+    """The package's error, as httpx2's own."""
+
+
+class InsecureTransportError(_errors.InsecureTransportError, httpx2.RequestError):
+    """The package's error, as httpx2's own."""
+
+
+class TokenRequestError(_errors.TokenRequestError, httpx2.RequestError):
+    """The package's error, as httpx2's own."""
+
+
+class TokenTransportError(_errors.TokenTransportError, httpx2.TransportError):
+    """The package's error, as httpx2's own."""
+
+
+class _BoundHeaders(BoundHeaders, httpx2.Headers):
+    pass
+
+
+class OAuth2Auth(Flows, httpx2.Auth):
+    """Put a token on requests, and renew it when the API refuses it.
+
+    One object may serve any number of threads, event loops and clients, sync and async.
+
+    :param grant_or_source: a grant, such as :class:`auth_plugins.ClientCredentials`, or a
+        :class:`auth_plugins.TokenSource`.
+    :param cache: where tokens are shared; ``None``: the memory that the whole process shares.
+    :param allowed_hosts: the hosts that get the token: ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not
+        itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
+        auth.
+    :param header: the header that carries the token.
+    :param scheme: what stands before it; ``""``: nothing.
+    :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
+    :param client: the ``httpx2.Client`` that sends the token requests: for a proxy, a private CA or a client
+        certificate. Not an ``AsyncClient``: it belongs to one event loop, a token to all. ``None``: a new one for each.
+    :param policy: ``leeway``, ``timeout`` and ``refresh_ahead``, as of :class:`auth_plugins.TokenSource`.
+    :raises ConfigurationError: an argument cannot work.
+
+    While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx2.RequestError``.
+    """
+
+    _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError)
+    _bound_headers = _BoundHeaders
+
+    def __init__(
+        self,
+        grant_or_source: Grant | TokenSource,
+        *,
+        cache: MemoryCache | None = None,
+        allowed_hosts: str | Iterable[str] | None = None,
+        header: str = "Authorization",
+        scheme: str = "Bearer",
+        allow_http: bool = False,
+        client: httpx2.Client | None = None,
+        **policy: Any,
+    ) -> None:
+        if not (client is None or isinstance(client, httpx2.Client)):
+            raise _errors.ConfigurationError(
+                f"client is of type {type(client).__name__}; give an httpx2.Client, or leave it out"
+            )
+        self._configure(
+            grant_or_source,
+            functools.partial(httpx_transport, "httpx2"),
+            client,
+            cache=cache,
+            allowed_hosts=allowed_hosts,
+            header=header,
+            scheme=scheme,
+            allow_http=allow_http,
+            policy=policy,
+        )

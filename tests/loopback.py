@@ -1,0 +1,147 @@
+"""A server on loopback that plays a script: token endpoints and APIs that misbehave as no sandbox should."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.wrappers import Request, Response
+
+
+@dataclass
+class Received:
+    """A request as it reached the server."""
+
+    method: str
+    #: Path and query as they were sent.
+    target: str
+    #: Names in lower case.
+    headers: Mapping[str, str]
+    body: bytes
+
+
+Play = Callable[[Received], Response]
+
+
+class _QuietHandler(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *_: Any) -> None:
+        pass
+
+
+class Loopback:
+    """Answers ``/token`` with token-1, token-2 and so on, which live for an hour, and any other path by :attr:`api`."""
+
+    def __init__(self) -> None:
+        self.token_requests: list[Received] = []
+        self.api_requests: list[Received] = []
+        #: Seconds that the token endpoint takes.
+        self.latency = 0.0
+        self.token_play: Play = self.issue
+        self.api: Play = self.check
+        self.lifetime: float | None = 3600
+        #: What the API takes; a test that adds nothing has it take the newest token only.
+        self.live: set[str] = set()
+        self._numbers = itertools.count(1)
+        self._server = make_server("127.0.0.1", 0, self._wsgi, threaded=True, request_handler=_QuietHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def start(self) -> Loopback:
+        self._thread.start()
+        return self
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.port}"
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.url}/token"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api"
+
+    def issue(self, _: Received) -> Response:
+        """A good answer, with the next token."""
+        token = f"token-{next(self._numbers)}"
+        self.live.add(token)
+        answer = {"access_token": token, "token_type": "Bearer"}
+        return as_json(answer if self.lifetime is None else {**answer, "expires_in": self.lifetime})
+
+    def check(self, received: Received) -> Response:
+        """200 to a live token, else 401; says what the body was."""
+        if received.headers.get("authorization", "").removeprefix("Bearer ") in self.live:
+            return as_json({"received": received.body.decode("latin-1")})
+        return as_json({"error": "invalid_token"}, 401)
+
+    def revoke(self) -> None:
+        """The API takes none of the tokens issued so far."""
+        self.live.clear()
+
+    def refuse_once(self) -> None:
+        """The API gives up the token that it is shown next, as servers do that revoke one early."""
+        accepted = self.api
+
+        def refuse(_: Received) -> Response:
+            self.api = accepted
+            return as_json({"error": "invalid_token"}, 401)
+
+        self.api = refuse
+
+    def _wsgi(self, environ: Any, start_response: Any) -> Any:
+        request = Request(environ)
+        received = Received(
+            request.method,
+            environ["RAW_URI"],
+            {name.lower(): value for name, value in request.headers.items()},
+            request.get_data(),
+        )
+        if request.path == "/token":
+            self.token_requests.append(received)
+            time.sleep(self.latency)
+            response = self.token_play(received)
+        else:
+            self.api_requests.append(received)
+            response = self.api(received)
+        return response(environ, start_response)
+
+
+def as_json(members: Any, status: int = 200, **headers: str) -> Response:
+    """A JSON answer."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Response(json.dumps(members), status, named, content_type="application/json")
+
+
+class Clock:
+    """The time, as a test wants it, in place of the module ``time``; whoever sleeps moves it on."""
+
+    def __init__(self) -> None:
+        self.now = time.time()
+        #: How long was slept, each time.
+        self.sleeps: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+        self.now += seconds
+
+    def forward(self, seconds: float) -> None:
+        self.now += seconds

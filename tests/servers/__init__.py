@@ -1,0 +1,124 @@
+"""Authorization servers that others wrote, each with a small API that it protects, on a loopback port.
+
+`AuthorizationServer` is what a test sees of one; a subclass in its own module wires up the server proper. What a client
+sees, the grants, the client authentication, the rotation and the reuse detection, is theirs and not ours.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Self
+from urllib.parse import parse_qsl
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import run_wsgi_app
+
+__all__ = ["AuthorizationServer", "TokenCall"]
+
+
+@dataclass(frozen=True)
+class TokenCall:
+    """One request to the token endpoint, as it arrived, and how it was answered."""
+
+    method: str
+    form: Mapping[str, str]
+    status: int
+
+
+class _Handler(WSGIRequestHandler):
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing of each request; errors are still logged."""
+
+
+class AuthorizationServer(ABC):
+    """A running server; a context manager, which stops it.
+
+    Each connection has its thread, but one request is answered at a time: two requests that spend the same refresh
+    token at the same moment are then always a reuse, and never both in time.
+    """
+
+    name: ClassVar[str]
+
+    # Only percent-encoding (RFC 6749 §2.3.1) carries these through Basic: the colon would end the id, %2B would come
+    # out as a plus. Both servers decode them, see their modules.
+    client_id = "client:1"
+    client_secret = "7rg6Gt+hUiob=/ %2B€"
+    password_client_id = "client:2"
+    password_client_secret = "pw+secret=/ %20é"
+    username = "user+1@example.com"
+    password = "pass+word=/ %26ß"
+
+    def __init__(self) -> None:
+        self.reuses = 0  # how often a refresh token was presented that had been spent, or revoked with its family
+        self.lifetime = 3600  # seconds
+        self._calls: list[TokenCall] = []
+        self._lock = threading.Lock()  # held for each request and by each method that changes what was issued
+        self._app = self._wsgi_app()
+        self._listener = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Handler)
+        self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), name=self.name, daemon=True)
+
+    @abstractmethod
+    def _wsgi_app(self) -> WSGIApplication:
+        """Issue tokens at ``/token``; at ``/api`` answer the name of the client to a live token, else 401."""
+
+    @abstractmethod
+    def revoke_access_tokens(self) -> None:
+        """Let the API refuse every access token issued so far; the refresh tokens stay good."""
+
+    @abstractmethod
+    def forget_refresh_tokens(self) -> None:
+        """Refuse every refresh token issued so far, as a server does that has lost or cleaned them up: no reuse."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._listener.server_port}"
+
+    @property
+    def token_url(self) -> str:
+        return f"{self.url}/token"
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api"
+
+    def token_requests(self) -> list[TokenCall]:
+        """The requests to the token endpoint since the start, or since the last `reset`, in order."""
+        with self._lock:
+            return list(self._calls)
+
+    def set_lifetime(self, seconds: int) -> None:
+        """How long access tokens live that are issued from now on."""
+        self.lifetime = seconds
+
+    def reset(self) -> None:
+        """Begin a new test: nothing counted, and what was issued before is worth nothing."""
+        self.revoke_access_tokens()
+        self.forget_refresh_tokens()
+        with self._lock:
+            self.reuses, self.lifetime = 0, 3600
+            self._calls.clear()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._listener.shutdown()
+        self._thread.join()
+        self._listener.server_close()
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        environ["wsgi.input"] = io.BytesIO(body)
+        with self._lock:
+            answer, status, headers = run_wsgi_app(self._app, environ, buffered=True)
+            if environ["PATH_INFO"] == "/token":
+                form = dict(parse_qsl(body.decode(), keep_blank_values=True))
+                self._calls.append(TokenCall(environ["REQUEST_METHOD"], form, int(status.split()[0])))
+        start_response(status, headers.to_wsgi_list())
+        return answer

@@ -1,0 +1,147 @@
+"""django-oauth-toolkit, on Django and oauthlib; what it issued is kept in an SQLite file.
+
+Its Basic authentication decodes id and secret with ``unquote_plus``: ``%20`` and a plus are both a space there.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from wsgiref.types import WSGIApplication
+
+import django
+from django.apps import apps
+from django.conf import settings
+from django.core.management import call_command
+from django.core.wsgi import get_wsgi_application
+from django.db import connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.utils import timezone
+from django.views import View
+
+from . import AuthorizationServer
+
+__all__ = ["DjangoToolkit"]
+
+
+class DjangoToolkit(AuthorizationServer):
+    """At most one in a process: Django's settings are made once."""
+
+    name = "django-oauth-toolkit"
+
+    def _wsgi_app(self) -> WSGIApplication:
+        self._folder = tempfile.TemporaryDirectory()
+        settings.configure(
+            ALLOWED_HOSTS=["127.0.0.1"],
+            DATABASES={
+                "default": {
+                    "ENGINE": "django.db.backends.sqlite3",
+                    "NAME": Path(self._folder.name, "db.sqlite3"),
+                    # Nothing here has to survive a power cut: no commit waits for the disk.
+                    "OPTIONS": {"init_command": "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF"},
+                }
+            },
+            DEBUG_PROPAGATE_EXCEPTIONS=True,
+            INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "oauth2_provider"],
+            LOGGING_CONFIG=None,  # the test process's logging stays as it is
+            # The tables as the models have them, at once: their histories take much longer.
+            MIGRATION_MODULES={"contenttypes": None, "auth": None, "oauth2_provider": None},
+            OAUTH2_PROVIDER={
+                "EXTRA_SERVER_KWARGS": {"token_expires_in": lambda request: self.lifetime},
+                "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
+                "REFRESH_TOKEN_REUSE_PROTECTION": True,
+                "ROTATE_REFRESH_TOKEN": True,
+            },
+            # Client secrets and passwords are hashed; by default that would take most of the tests' time.
+            PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        )
+        django.setup()
+        token, api = _views(self)
+        settings.ROOT_URLCONF = (path("token", token), path("api", api))
+        with self._database():
+            call_command("migrate", run_syncdb=True, verbosity=0)
+            self._register()
+        app: WSGIApplication = get_wsgi_application()
+        return app
+
+    def __exit__(self, *exc_info: object) -> None:
+        super().__exit__(*exc_info)
+        self._folder.cleanup()
+
+    def revoke_access_tokens(self) -> None:
+        """They expire; a token that is deleted takes its refresh token with it."""
+        with self._database():
+            apps.get_model("oauth2_provider.AccessToken").objects.update(expires=timezone.now())
+
+    def forget_refresh_tokens(self) -> None:
+        with self._database():
+            apps.get_model("oauth2_provider.RefreshToken").objects.all().delete()
+
+    @contextmanager
+    def _database(self) -> Iterator[None]:
+        """Have the database to oneself; its connection is the thread's own, and closed here as after each request."""
+        with self._lock:
+            try:
+                yield
+            finally:
+                connection.close()
+
+    def _register(self) -> None:
+        apps.get_model("auth.User").objects.create_user(self.username, password=self.password)
+        applications = apps.get_model("oauth2_provider.Application")
+        for client_id, client_secret, grant in (
+            (self.client_id, self.client_secret, applications.GRANT_CLIENT_CREDENTIALS),
+            (self.password_client_id, self.password_client_secret, applications.GRANT_PASSWORD),
+        ):
+            applications.objects.create(
+                client_id=client_id,
+                client_secret=client_secret,
+                client_type=applications.CLIENT_CONFIDENTIAL,
+                authorization_grant_type=grant,
+            )
+
+
+def _views(server: DjangoToolkit) -> tuple[Any, Any]:
+    """The token endpoint, which is the toolkit's, and the API."""
+    # They import the models, which needs Django to be set up.
+    from oauth2_provider.models import RefreshToken
+    from oauth2_provider.oauth2_validators import OAuth2Validator
+    from oauth2_provider.views import TokenView
+    from oauth2_provider.views.mixins import OAuthLibMixin
+
+    class Validator(OAuth2Validator):
+        def validate_grant_type(
+            self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kwargs: Any
+        ) -> bool:
+            """Allow the password grant without the toolkit's DeprecationWarning for each such request.
+
+            Filters are the process's, and a thread that answers requests is not the one to change them.
+            """
+            if grant_type == "password":
+                return bool(client.allows_grant_type(client.GRANT_PASSWORD))
+            return bool(super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs))
+
+        def validate_refresh_token(
+            self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
+        ) -> bool:
+            """Count the reuses; finding them and ending the family is the toolkit's."""
+            server.reuses += RefreshToken.objects.filter(token=refresh_token, revoked__isnull=False).exists()
+            return bool(super().validate_refresh_token(refresh_token, client, request, *args, **kwargs))
+
+    class Token(TokenView):
+        validator_class = Validator
+
+    class Api(OAuthLibMixin, View):
+        """The toolkit's own decorator answers 403 where RFC 6750 §3.1 says 401."""
+
+        def get(self, request: HttpRequest) -> HttpResponse:
+            valid, verified = self.verify_request(request)
+            if not valid:
+                return HttpResponse(status=401, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+            return JsonResponse({"client": verified.client.client_id})
+
+    return Token.as_view(), Api.as_view()

@@ -1,0 +1,335 @@
+"""What a user sees, written down once for requests, httpx and httpx2, in threads, asyncio and trio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.wrappers import Response
+
+from auth_plugins import (
+    ApiKey,
+    AuthError,
+    ClientCredentials,
+    ConfigurationError,
+    InsecureTransportError,
+    Password,
+    SecretFile,
+    TokenRequestError,
+    TokenSource,
+    TokenTransportError,
+)
+
+from .drivers import ALL, Call, Driver, each
+from .loopback import Clock, Loopback, Received, as_json
+
+pytestmark = pytest.mark.parametrize("driver", each(ALL))
+
+
+def bearer(received: Received) -> str:
+    return received.headers.get("authorization", "")
+
+
+def test_a_token_is_fetched_once(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """I set auth=, make five requests, and one token request is made for all of them."""
+    auth = driver.auth(grant)
+    assert [driver.get(server.api_url, auth).status for _ in range(5)] == [200] * 5
+    assert len(server.token_requests) == 1
+    assert {bearer(received) for received in server.api_requests} == {"Bearer token-1"}
+
+
+def test_equal_grants_share_a_token(driver: Driver, server: Loopback) -> None:
+    """I build the auth anew for each call, with the same arguments, and one token request is made."""
+    for _ in range(5):
+        auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t", scope=["a", "b"]))
+        assert driver.get(server.api_url, auth).status == 200
+    assert len(server.token_requests) == 1
+
+
+def test_other_credentials_get_another_token(driver: Driver, server: Loopback) -> None:
+    """Tenant B never gets tenant A's token, though only the secret differs."""
+    for secret in ("a", "b"):
+        driver.get(server.api_url, driver.auth(ClientCredentials(server.token_url, "client", secret)))
+    assert [bearer(received) for received in server.api_requests] == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_an_expired_token_is_renewed(driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock) -> None:
+    """My token runs out, and the next request carries a new one; the API never sees the old one again."""
+    auth = driver.auth(grant)
+    driver.get(server.api_url, auth)
+    clock.forward(3600)
+    driver.get(server.api_url, auth)
+    assert [bearer(received) for received in server.api_requests] == ["Bearer token-1", "Bearer token-2"]
+
+
+def test_a_refused_token_is_replaced_and_the_request_sent_again(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """The API revokes my token early: I see the answer to a second try, and the 401 in its history."""
+    auth = driver.auth(grant)
+    driver.get(server.api_url, auth)
+    server.revoke()
+    answer = driver.get(server.api_url, auth)
+    assert (answer.status, answer.history) == (200, [401])
+    assert len(server.token_requests) == 2
+    assert "token_url" not in str(answer.response.history), "a token response never shows"
+
+
+def test_a_second_401_is_returned(driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock) -> None:
+    """An API that answers 401 to everything gets two tokens, not twenty; I get its 401. Half a minute on, one more."""
+    server.api = lambda _: as_json({"error": "invalid_token"}, 401)
+    auth = driver.auth(grant)
+    assert {driver.get(server.api_url, auth).status for _ in range(20)} == {401}
+    assert len(server.token_requests) == 2
+    clock.forward(30)
+    assert {driver.get(server.api_url, auth).status for _ in range(20)} == {401}
+    assert len(server.token_requests) == 3
+
+
+def test_a_token_that_was_accepted_may_be_revoked_at_any_time(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """The API revokes one token after the other, within seconds, and each time I get my answer."""
+    auth = driver.auth(grant)
+    for _ in range(4):
+        assert driver.get(server.api_url, auth).status == 200
+        server.revoke()
+    assert len(server.token_requests) == 4
+
+
+def test_403_is_the_accounts_matter(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """An API that says 403 means my permissions: I get the answer, and no new token is asked for."""
+    server.api = lambda _: as_json({"error": "insufficient_scope"}, 403)
+    answer = driver.get(server.api_url, driver.auth(grant))
+    assert (answer.status, answer.history, len(server.token_requests)) == (403, [], 1)
+
+
+def test_the_servers_same_token_is_tried_again(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """A token endpoint that hands out the same token twice is taken at its word: the API may have been out of step."""
+    server.token_play = lambda _: as_json({"access_token": "same", "expires_in": 3600})
+    server.api = lambda _: as_json({})
+    server.refuse_once()
+    answer = driver.get(server.api_url, driver.auth(grant))
+    assert (answer.status, answer.history, len(server.token_requests)) == (200, [401], 2)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+def test_nothing_goes_to_another_origin(
+    driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials, header: str
+) -> None:
+    """The API redirects me elsewhere: my token doesn't follow, and that host's 401 gets nothing out of me either."""
+    server.api = lambda _: Response(status=302, headers={"Location": other_server.api_url})
+    other_server.api = lambda _: as_json({}, 401)
+    auth = driver.auth(grant, header=header, scheme="Bearer")
+    answer = driver.get(server.api_url, auth)
+    assert (answer.status, answer.history, len(server.token_requests)) == (401, [302], 1)
+    assert "token-1" in server.api_requests[0].headers[header.lower()]
+    assert len(other_server.api_requests) == 1
+    assert "token" not in str(other_server.api_requests)
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+def test_a_redirect_within_the_origin_keeps_the_token(
+    driver: Driver, server: Loopback, grant: ClientCredentials, header: str
+) -> None:
+    """/things redirects to /things/, as many servers do, and the request still carries my token."""
+
+    def play(received: Received) -> Response:
+        if received.target == "/api":
+            return Response(status=307, headers={"Location": "/api/"})
+        return as_json({}, 200 if received.headers.get(header.lower()) == "Bearer token-1" else 401)
+
+    server.api = play
+    answer = driver.send(Call("POST", server.api_url, {"content": b"body"}), driver.auth(grant, header=header))
+    assert (answer.status, answer.history) == (200, [307])
+    assert [received.body for received in server.api_requests] == [b"body", b"body"]
+
+
+def test_after_a_redirect_only_the_refused_request_is_sent_again(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """POST, see other, 401: the GET is sent again, and not the POST."""
+
+    def play(received: Received) -> Response:
+        if received.method == "POST":
+            return Response(status=303, headers={"Location": "/done"})
+        return as_json({}, 401 if bearer(received) == "Bearer token-1" else 200)
+
+    server.api = play
+    answer = driver.send(Call("POST", server.api_url, {"content": b"body"}), driver.auth(grant))
+    assert answer.status == 200
+    assert [received.method for received in server.api_requests] == ["POST", "GET", "GET"]
+
+
+def test_allowed_hosts_get_the_token_and_others_dont(
+    driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
+) -> None:
+    """I name the host that may get my token: to any other the request goes out without one, and none is fetched."""
+    auth = driver.auth(grant, allowed_hosts=[server.url.removeprefix("http://")])
+    assert driver.get(other_server.api_url, auth).status == 401
+    assert (bearer(other_server.api_requests[0]), server.token_requests) == ("", [])
+    assert driver.get(server.api_url, auth).status == 200
+
+
+def test_http_is_for_loopback(driver: Driver, grant: ClientCredentials, server: Loopback) -> None:
+    """I mistype http:// for https://: my token stays here, and my own except clause catches the error."""
+    with pytest.raises(InsecureTransportError, match="https://") as caught:
+        driver.get("http://api.example.com/things", driver.auth(grant))
+    assert isinstance(caught.value, driver.base_error)
+    assert server.token_requests == []
+
+
+def test_http_token_endpoints_are_for_loopback(driver: Driver, server: Loopback, clock: Clock) -> None:
+    """A token_url with http:// gets no secret of mine, unless I say that it may."""
+    grant = ClientCredentials("http://id.example.invalid/token", "client", "s3cr3t")
+    with pytest.raises(InsecureTransportError, match=r"http://id\.example\.invalid"):
+        driver.get(server.api_url, driver.auth(grant))
+    with pytest.raises(TokenTransportError):
+        driver.get(server.api_url, driver.auth(grant, allow_http=True, timeout=1))
+
+
+def test_a_refusal_is_the_librarys_error_too(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """Wrong credentials raise at once what I catch already, and never send my request naked."""
+    server.token_play = lambda _: as_json({"error": "invalid_client", "error_description": "no s3cr3t here"}, 401)
+    with pytest.raises(TokenRequestError, match="invalid_client") as caught:
+        driver.get(server.api_url, driver.auth(grant))
+    error = caught.value
+    assert isinstance(error, driver.base_error)
+    assert isinstance(error, AuthError)
+    assert (error.error, error.description, error.status_code) == ("invalid_client", "no *** here", 401)
+    assert "s3cr3t" not in str(error)
+    assert server.api_requests == []
+    assert error.request.url == server.api_url
+
+
+def test_an_unreachable_server_is_the_librarys_error_too(
+    driver: Driver, server: Loopback, other_server: Loopback, clock: Clock
+) -> None:
+    """Nobody answers at token_url: the error is my library's, its cause as well, and neither shows my secret."""
+    other_server.stop()
+    grant = ClientCredentials(
+        other_server.token_url, "client", "s3cr3t/+", client_auth="client_secret_post", encoding="query"
+    )
+    with pytest.raises(TokenTransportError, match="could not be reached") as caught:
+        driver.get(server.api_url, driver.auth(grant))
+    error: BaseException | None = caught.value
+    assert isinstance(error, driver.base_error)
+    assert isinstance(error.__cause__, driver.base_error)
+    while error is not None:
+        assert "s3cr3t" not in str(error)
+        assert "s3cr3t" not in repr(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_a_session_that_raises_for_status_is_understood(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """My session raises for bad statuses in a hook: I still get the server's reason."""
+    import importlib
+
+    library = importlib.import_module(driver.library)
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    if driver.library == "requests":
+        session = library.Session()
+        session.hooks["response"].append(lambda response, **_: response.raise_for_status())
+        arguments = {"session": session}
+    else:
+
+        def raise_for_status(response: Any) -> None:
+            response.read()
+            response.raise_for_status()
+
+        arguments = {"client": library.Client(event_hooks={"response": [raise_for_status]})}
+    with pytest.raises(TokenRequestError, match="invalid_client"):
+        driver.get(server.api_url, driver.auth(grant, **arguments))
+    for each_ in arguments.values():
+        each_.close()
+
+
+def test_an_api_key_goes_into_its_header(driver: Driver, server: Loopback, tmp_path: Path) -> None:
+    """An API that knows no OAuth gets my key; when it refuses it, the file is read again, and that is all."""
+    file = tmp_path / "key"
+    file.write_text("old\n")
+    keys = {"old"}
+    server.api = lambda received: as_json({}, 200 if received.headers.get("x-api-key") in keys else 401)
+    auth = driver.auth(ApiKey(SecretFile(file)))
+    assert driver.get(server.api_url, auth).status == 200
+    keys = {"new"}
+    assert driver.get(server.api_url, auth).status == 401
+    file.write_text("new\n")
+    answer = driver.get(server.api_url, auth)
+    assert (answer.status, answer.history) == (200, [401])
+    assert [received.headers["x-api-key"] for received in server.api_requests] == ["old", "old", "old", "new"]
+    assert {bearer(received) for received in server.api_requests} == {""}
+
+
+def test_a_short_lived_token_is_of_use(
+    driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock
+) -> None:
+    """Tokens live for 30 seconds, which is less than the leeway: one serves me for most of them all the same."""
+    server.lifetime = 30
+    auth = driver.auth(grant, refresh_ahead=False)
+    for _ in range(5):
+        driver.get(server.api_url, auth)
+        clock.forward(5)
+    assert len(server.token_requests) == 1
+    clock.forward(5)
+    driver.get(server.api_url, auth)
+    assert len(server.token_requests) == 2
+
+
+def test_a_refresh_token_renews(driver: Driver, server: Loopback, clock: Clock) -> None:
+    """My password is sent once; then refresh tokens are used, the newest each time."""
+    forms: list[str] = []
+
+    def play(received: Received) -> Response:
+        forms.append(received.body.decode())
+        server.live.add(f"token-{len(forms)}")
+        return as_json(
+            {"access_token": f"token-{len(forms)}", "expires_in": 60, "refresh_token": f"refresh-{len(forms)}"}
+        )
+
+    server.token_play = play
+    auth = driver.auth(Password(server.token_url, "me", "pass word"))
+    for _ in range(3):
+        assert driver.get(server.api_url, auth).status == 200
+        clock.forward(60)
+    assert forms == [
+        "grant_type=password&username=me&password=pass+word",
+        "grant_type=refresh_token&refresh_token=refresh-1",
+        "grant_type=refresh_token&refresh_token=refresh-2",
+    ]
+
+
+def test_a_hand_made_source_serves_any_adapter(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """I make a TokenSource for my gRPC calls, and give it to the auth as well: both use one token."""
+    source = TokenSource(grant)
+    auth = driver.auth(source)
+    assert auth.source is source
+    assert driver.get(server.api_url, auth).status == 200
+    assert source.token().access_token == "token-1"
+    assert len(server.token_requests) == 1
+
+
+def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCredentials) -> None:
+    """A misspelt or impossible argument is an error that names it, before any request is made."""
+    session = "session" if driver.library == "requests" else "client"
+    for arguments, named in (
+        ({"leway": 5}, "leway"),
+        ({"leeway": -1}, "leeway"),
+        ({"timeout": 0}, "timeout"),
+        ({"timeout": None}, "timeout"),
+        ({"allow_http": "yes"}, "allow_http"),
+        ({"header": "X API Key"}, "header"),
+        ({"scheme": "B\nearer"}, "header"),
+        ({"allowed_hosts": ["https://api.example.com"]}, "allowed_hosts"),
+        ({session: object()}, session),
+        ({"cache": {}}, "cache"),
+    ):
+        with pytest.raises(ConfigurationError, match=named):
+            driver.auth(grant, **arguments)
+    with pytest.raises(ConfigurationError, match="no grant"):
+        driver.auth("https://id.example.com/token")
+    with pytest.raises(ConfigurationError, match="its own cache and policy"):
+        driver.auth(TokenSource(grant), leeway=5)

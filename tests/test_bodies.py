@@ -1,0 +1,123 @@
+"""What becomes of a request's body when the API refuses the token, and the request has to be sent again."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_plugins import ClientCredentials
+
+from .drivers import ALL, SYNC, Call, Driver, each
+from .loopback import Loopback
+
+BODIES: dict[str, Any] = {
+    "none": dict,
+    "bytes": lambda: {"content": b"payload"},
+    "form": lambda: {"data": {"a": "1", "b": "zwei"}},
+    "json": lambda: {"json": {"rows": [1, 2, 3]}},
+    "multipart": lambda: {"data": {"a": "1"}, "files": {"f": ("name.txt", io.BytesIO(b"inside"), "text/plain")}},
+    "multipart text": lambda: {"files": {"f": ("name.txt", b"inside", "text/plain")}},
+}
+
+
+class Pipe(io.BytesIO):
+    """A file that cannot go back."""
+
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: Any) -> int:
+        raise io.UnsupportedOperation
+
+    def tell(self) -> int:
+        raise io.UnsupportedOperation
+
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_body_is_sent_again_whole(driver: Driver, server: Loopback, grant: ClientCredentials, kind: str) -> None:
+    """Whatever I post, the second try carries all of what the first one did."""
+    server.refuse_once()
+    answer = driver.send(Call("POST", server.api_url, BODIES[kind]()), driver.auth(grant))
+    first, second = server.api_requests
+    assert (answer.status, answer.history) == (200, [401])
+    assert first.body == second.body
+    assert bool(first.body) == (kind != "none")
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_file_is_sent_again_from_where_it_stood(
+    driver: Driver, server: Loopback, grant: ClientCredentials, tmp_path: Path
+) -> None:
+    """I post an open file, from where I had read it to: the second try sends the same part of it."""
+    # httpx declares the whole file's length wherever it stands, and then fails by itself.
+    start = 0 if driver.library == "httpx" else 7
+    path = tmp_path / "upload"
+    path.write_bytes(b"skipped" + b"x" * 100_000)
+    server.refuse_once()
+    with path.open("rb") as file:
+        file.seek(start)
+        answer = driver.send(Call("POST", server.api_url, {"content": file}), driver.auth(grant))
+    assert (answer.status, answer.history) == (200, [401])
+    assert {received.body for received in server.api_requests} == {path.read_bytes()[start:]}
+    assert len(server.api_requests) == 2
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_consumed_generator_is_not_sent_as_nothing(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """My body is a generator, and gone: I get the 401, the API no empty upload, and the next request succeeds."""
+    auth = driver.auth(grant)
+    driver.get(server.api_url, auth)
+    server.revoke()
+    answer = driver.send(Call("POST", server.api_url, driver.chunks([b"one", b"two"])), auth)
+    assert (answer.status, answer.history) == (401, [])
+    assert [received.body for received in server.api_requests] == [b"", b"onetwo"]
+    answer = driver.send(Call("POST", server.api_url, driver.chunks([b"one", b"two"])), auth)
+    assert (answer.status, server.api_requests[-1].body, len(server.token_requests)) == (200, b"onetwo", 2)
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_list_of_chunks_is_sent_again(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """A list, too, is streamed by httpx, and can be read twice; requests makes a form of one, which is bytes."""
+    body = {"data": [("a", "1")]} if driver.library == "requests" else {"content": [b"a", b"=1"]}
+    server.refuse_once()
+    answer = driver.send(Call("POST", server.api_url, body), driver.auth(grant))
+    assert (answer.status, [received.body for received in server.api_requests]) == (200, [b"a=1", b"a=1"])
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+@pytest.mark.parametrize("place", ["content", "files"])
+def test_a_pipe_is_not_sent_as_nothing(driver: Driver, server: Loopback, grant: ClientCredentials, place: str) -> None:
+    """My body is a file that can't go back: I get the 401, and the API no half of an upload."""
+    server.refuse_once()
+    if driver.library == "requests" and place == "files":
+        place = "content"  # requests reads multipart bodies into memory, where they can be sent again
+    body = {"content": Pipe(b"inside")} if place == "content" else {"files": {"f": Pipe(b"inside")}}
+    answer = driver.send(Call("POST", server.api_url, body), driver.auth(grant))
+    assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_file_that_was_closed_is_not_sent_as_nothing(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """Something closes my file while it is sent: I get the 401."""
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the server's play below
+    file.write(b"inside")
+    file.seek(0)
+    server.refuse_once()
+    refuse = server.api
+
+    def close_and_refuse(received: Any) -> Any:
+        file.close()
+        return refuse(received)
+
+    server.api = close_and_refuse
+    answer = driver.send(Call("POST", server.api_url, {"content": file}), driver.auth(grant))
+    assert (answer.status, answer.history) == (401, [])

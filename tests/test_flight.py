@@ -1,0 +1,341 @@
+"""One token request, however many need the token: threads, tasks, event loops and libraries at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+import trio
+
+import auth_plugins.httpx
+import auth_plugins.requests
+from auth_plugins import (
+    AuthError,
+    ClientCredentials,
+    ConfigurationError,
+    MemoryCache,
+    Password,
+    TokenRequestError,
+    TokenSource,
+    TokenTransportError,
+)
+
+from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
+from .loopback import Loopback, Received, as_json
+
+
+def credentials(server: Loopback) -> ClientCredentials:
+    return ClientCredentials(server.token_url, "client", "s3cr3t", scope="a b")
+
+
+CROWD = {"sync": 50, "asyncio": 200, "trio": 50}
+
+
+@pytest.mark.parametrize("own_objects", [False, True], ids=["one object", "objects of their own"])
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_cold_crowd_makes_one_token_request(driver: Driver, server: Loopback, own_objects: bool) -> None:
+    """50 threads, 200 asyncio tasks or 50 trio tasks start cold, and one token is asked for."""
+    server.latency = 0.1
+    one = driver.auth(credentials(server))
+    auths = [driver.auth(credentials(server)) if own_objects else one for _ in range(CROWD[driver.mode])]
+    assert succeeded(driver.get_all(server.api_url, auths))
+    assert len(server.token_requests) == 1
+
+
+def test_everything_at_once_makes_one_token_request(server: Loopback) -> None:
+    """Four loops, thirty plain threads, requests, httpx and httpx2 mixed, equal grants: one token request."""
+    server.latency = 0.3
+    crowds = [(driver, 10) for driver in (*SYNC, *ASYNC)]
+
+    def run(crowd: tuple[Driver, int]) -> bool:
+        driver, size = crowd
+        return succeeded(driver.get_all(server.api_url, [driver.auth(credentials(server)) for _ in range(size)]))
+
+    with ThreadPoolExecutor(len(crowds)) as pool:
+        assert all(pool.map(run, crowds))
+    assert len(server.token_requests) == 1
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_crowd_that_meets_a_revoked_token_makes_one_more(driver: Driver, server: Loopback) -> None:
+    """My token is revoked while 50 use it: one more token request, and all 50 are answered."""
+    auth = driver.auth(credentials(server))
+    assert driver.get(server.api_url, auth).status == 200
+    server.revoke()
+    server.latency = 0.05
+    assert succeeded(driver.get_all(server.api_url, [auth] * 50))
+    assert len(server.token_requests) == 2
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_crowd_at_an_api_that_always_refuses(driver: Driver, server: Loopback) -> None:
+    """20 requests at once to an API that answers 401 for ever: two token requests, and everyone gets his 401."""
+    server.api = lambda _: as_json({}, 401)
+    auth = driver.auth(credentials(server))
+    outcomes = driver.get_all(server.api_url, [auth] * 20)
+    assert {getattr(outcome, "status", outcome) for outcome in outcomes} == {401}
+    assert len(server.token_requests) == 2
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_rotating_refresh_tokens_are_used_once_each(driver: Driver, server: Loopback) -> None:
+    """30 threads over five revocations: no refresh token is sent twice, and my password once."""
+    spent: list[bytes] = []
+    lock = threading.Lock()
+
+    def rotate(received: Received) -> Any:
+        with lock:
+            spent.append(received.body)
+            number = len(spent)
+        server.live.add(f"token-{number}")
+        return as_json({"access_token": f"token-{number}", "expires_in": 3600, "refresh_token": f"refresh-{number}"})
+
+    server.token_play = rotate
+    auth = driver.auth(Password(server.token_url, "me", "password"))
+    for _ in range(6):
+        assert succeeded(driver.get_all(server.api_url, [auth] * 30))
+        server.revoke()
+    assert len(spent) == len(set(spent)) == 6
+    assert sum(b"password" in body for body in spent) == 1
+
+
+@pytest.mark.parametrize("driver", each(ASYNC))
+def test_the_loop_is_never_held_up(driver: AsyncHttpx, server: Loopback) -> None:
+    """A token endpoint takes a second: meanwhile everything else in my loop goes on, without a gap of 50 ms."""
+    server.latency = 1.0
+    gaps: list[float] = []
+
+    async def tick(sleep: Any) -> None:
+        last = time.perf_counter()
+        while len(server.api_requests) == 0:
+            await sleep(0.002)
+            now = time.perf_counter()
+            gaps.append(now - last)
+            last = now
+
+    async def main() -> list[Any]:
+        auths = [driver.auth(credentials(server))] * 5
+        calls = [_call(server)] * 5
+        if driver.mode == "trio":
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(tick, trio.sleep)
+                return await driver.gather(calls, auths)
+        ticking = asyncio.ensure_future(tick(asyncio.sleep))
+        outcomes = await driver.gather(calls, auths)
+        await ticking
+        return outcomes
+
+    warm_up(driver, server)
+    assert succeeded(driver.run(main))
+    assert len(gaps) > 100
+    assert sorted(gaps)[-2] < 0.05, "but for one gap, as the first TLS context of a client is made in the loop"
+
+
+def _call(server: Loopback) -> Any:
+    from .drivers import Call
+
+    return Call("GET", server.api_url)
+
+
+def warm_up(driver: AsyncHttpx, server: Loopback) -> None:
+    """Import what is imported late, so that a test of waiting sees nothing but waiting."""
+    latency, server.latency = server.latency, 0.0
+    driver.get(server.api_url, driver.auth(credentials(server), cache=MemoryCache()))
+    server.latency = latency
+    server.api_requests.clear()
+    server.token_requests.clear()
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "trio"])
+def test_a_cancelled_task_takes_the_token_from_nobody(server: Loopback, mode: str) -> None:
+    """The task that asked first is cancelled while it waits; the others get the token all the same."""
+    server.latency = 0.2
+    source = TokenSource(credentials(server))
+
+    async def in_asyncio() -> list[str]:
+        first = asyncio.ensure_future(source.atoken())
+        await asyncio.sleep(0.05)
+        others = [asyncio.ensure_future(source.atoken()) for _ in range(5)]
+        await asyncio.sleep(0)
+        first.cancel()
+        tokens = await asyncio.gather(*others)
+        assert first.cancelled()
+        return [token.access_token for token in tokens]
+
+    async def in_trio() -> list[str]:
+        tokens: list[str] = []
+
+        async def wait() -> None:
+            tokens.append((await source.atoken()).access_token)
+
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(0.05) as first:
+                await source.atoken()
+            for _ in range(5):
+                nursery.start_soon(wait)
+        assert first.cancelled_caught
+        return tokens
+
+    tokens = asyncio.run(in_asyncio()) if mode == "asyncio" else trio.run(in_trio)
+    assert (tokens, len(server.token_requests)) == (["token-1"] * 5, 1)
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "trio"])
+def test_a_loop_that_ends_while_it_waits_disturbs_nobody(server: Loopback, mode: str) -> None:
+    """My first loop is over before its token came: the second one gets it."""
+    server.latency = 0.2
+    source = TokenSource(credentials(server))
+
+    async def give_up() -> None:
+        if mode == "trio":
+            with trio.move_on_after(0.05):
+                await source.atoken()
+        else:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(source.atoken(), 0.05)
+
+    run: Any = trio.run if mode == "trio" else lambda function: asyncio.run(function())
+    run(give_up)
+    assert run(source.atoken).access_token == "token-1"
+    assert len(server.token_requests) == 1
+
+
+def test_those_who_waited_get_the_same_refusal(server: Loopback) -> None:
+    """Wrong credentials, 20 threads: one token request, and each thread has an error of its own, in its own library."""
+    server.latency = 0.2
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    for driver in SYNC:
+        outcomes = driver.get_all(server.api_url, [driver.auth(credentials(server)) for _ in range(20)])
+        assert all(isinstance(outcome, TokenRequestError) for outcome in outcomes)
+        assert all(isinstance(outcome, driver.base_error) for outcome in outcomes)
+        assert len(set(map(id, outcomes))) == 20
+    assert len(server.token_requests) == 1
+
+
+def test_an_interrupted_leader_is_followed_by_another(server: Loopback, grant: ClientCredentials) -> None:
+    """Ctrl-C hits the thread that asks: the others don't fail for it, one of them asks again."""
+    waiting, source = threading.Event(), TokenSource(grant)
+    others = [TokenSource(grant) for _ in range(3)]
+    real = auth_plugins.requests.requests_transport()
+    attempts = []
+
+    def interrupted(request: Any, timeout: float) -> Any:
+        attempts.append(request)
+        if len(attempts) == 1:
+            waiting.wait(10)
+            raise KeyboardInterrupt
+        return real(request, timeout)
+
+    for each_source in (source, *others):
+        each_source._transport = interrupted
+    with ThreadPoolExecutor(4) as pool:
+        leader = pool.submit(source.token)
+        while not attempts:
+            time.sleep(0.001)
+        followers = [pool.submit(other.token) for other in others]
+        while len(_waiters(source)) < len(others):
+            time.sleep(0.001)
+        waiting.set()
+        assert {follower.result().access_token for follower in followers} == {"token-1"}
+        assert isinstance(leader.exception(), KeyboardInterrupt)
+    assert len(attempts) == 2
+
+
+def _waiters(source: TokenSource) -> list[Any]:
+    flight = source._slot.flight
+    return [] if flight is None else flight._waiters
+
+
+def test_waiting_ends(server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that asks hangs where no timeout reaches: those who wait get an error, and don't hang with it."""
+    monkeypatch.setattr("auth_plugins._source._GRACE", 0.05)
+    source, release, asking = TokenSource(grant, timeout=0.05), threading.Event(), threading.Event()
+
+    def hang(request: Any, timeout: float) -> Any:
+        asking.set()
+        release.wait(10)
+        raise TokenTransportError("released")
+
+    source._transport = hang
+    with ThreadPoolExecutor(1) as pool:
+        leader = pool.submit(source.token)
+        asking.wait(10)
+        with pytest.raises(TokenTransportError, match="longer than its timeout"):
+            source.token()
+        with pytest.raises(TokenTransportError, match="longer than its timeout"):
+            asyncio.run(source.atoken())
+        with pytest.raises(TokenTransportError, match="longer than its timeout"):
+            trio.run(source.atoken)
+        release.set()
+        assert isinstance(leader.exception(), TokenTransportError)
+
+
+def test_a_secret_that_needs_the_token_is_found_out(server: Loopback) -> None:
+    """My secret comes from an API that wants this very token: an error says so, and nothing hangs."""
+    auth: Any = None
+
+    def secret() -> str:
+        return httpx.get(server.api_url, auth=auth, trust_env=False).text
+
+    auth = auth_plugins.httpx.OAuth2Auth(ClientCredentials(server.token_url, "client", secret))
+    with pytest.raises(ConfigurationError, match="needs the very token"):
+        httpx.get(server.api_url, auth=auth, trust_env=False)
+
+
+def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system has no thread left for my event loop's token request: an error of ours says so."""
+
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    source = TokenSource(grant)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(TokenTransportError, match="can't start new thread"):
+            asyncio.run(source.atoken())
+    assert asyncio.run(source.atoken()).access_token == "token-1"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: ClientCredentials) -> None:
+    """My process forks while a thread asks for the token: the child asks for its own, and doesn't wait for a ghost."""
+    server.latency = 0.3
+    source = TokenSource(grant)
+    thread = threading.Thread(target=source.token)
+    thread.start()
+    while not server.token_requests:
+        time.sleep(0.001)
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - another process
+        try:
+            os._exit(0 if source.token().access_token.startswith("token-") else 1)
+        except BaseException:  # noqa: BLE001 - of a forked child, which must not go on as a test run
+            os._exit(2)
+    _, status = os.waitpid(pid, 0)
+    thread.join()
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert len(server.token_requests) == 2
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_what_nobody_expects_does_not_go_on_for_ever(grant: ClientCredentials) -> None:
+    """Whatever kills the thread that asks, again and again: I get an error in the end."""
+    source, attempts = TokenSource(grant), []
+
+    def broken(request: Any, timeout: float) -> Any:
+        attempts.append(request)
+        raise ZeroDivisionError
+
+    source._transport = broken
+    with pytest.raises(ZeroDivisionError):
+        source.token()
+    with pytest.raises(AuthError, match="broken off"):
+        asyncio.run(source.atoken())
+    assert len(attempts) < 10

@@ -1,0 +1,891 @@
+"""The sandbox keeps to the five documents: what they ask for is answered, everything else is refused."""
+
+import ast
+import json
+import socket
+import struct
+import threading
+import time
+from base64 import b64encode, urlsafe_b64decode
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from joserfc import jwt
+from joserfc.jwk import OctKey
+
+import auth_plugins.sandbox
+from auth_plugins.sandbox import Sandbox, System
+
+FORM = "application/x-www-form-urlencoded"
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request; ``None`` leaves that header out."""
+
+    method: str
+    target: str
+    authorization: str | None = None
+    media_type: str | None = None
+    body: str | bytes = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+    @property
+    def content(self) -> Any:
+        return json.loads(self.text)
+
+
+def connect(system: System) -> HTTPConnection:
+    return HTTPConnection(urlsplit(system.url).netloc, timeout=10)
+
+
+def send(system: System, ask: Ask) -> Reply:
+    named = {"Authorization": ask.authorization, "Content-Type": ask.media_type, **ask.headers}
+    headers = {name: value for name, value in named.items() if value is not None}
+    body = ask.body if isinstance(ask.body, bytes) else ask.body.encode()
+    with closing(connect(system)) as connection:
+        connection.request(ask.method, ask.target, body, headers)
+        response = connection.getresponse()
+        return Reply(response.status, dict(response.headers), response.read().decode())
+
+
+def call(system: System, access_token: str, path: str = "") -> int:
+    """What the API answers to that token."""
+    return send(system, Ask("GET", path or urlsplit(system.api_url).path, f"Bearer {access_token}")).status
+
+
+def claims(access_token: str) -> Any:
+    payload = access_token.split(".")[1]
+    return json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+
+
+def basic(text: str, encoding: str = "utf-8") -> str:
+    return "Basic " + b64encode(text.encode(encoding)).decode()
+
+
+# Spelt out, not computed: these are the bytes that the documents ask for.
+CLIENT_CREDENTIALS = "grant_type=client_credentials"
+UPLOAD_ID = "5471E010-DDEE-4C98-FF8F-08DB2245E373"
+UPLOAD_FORM = f"{CLIENT_CREDENTIALS}&scope=platform_upload_api"
+UPLOAD = Ask("POST", "/connect/token", basic(f"{UPLOAD_ID}:7rg6Gt%2BhUiob%3D"), FORM, UPLOAD_FORM)
+JWT = Ask("POST", "/oauth/v2/token", basic("acme/ops@example:open sesame + ü"), FORM, CLIENT_CREDENTIALS)
+USER = "username=ops%26sales%40example&password=key%3Dvalue%26more"
+AUTH = Ask("POST", "/auth/password", None, FORM, USER)
+AUTH_REFRESH = replace(AUTH, target="/auth/refresh", body="refresh_token=wrong")
+RENEWAL = "grant_type=refresh_token&refresh_token=wrong"
+ORGANIZATION = Ask("POST", "/oauth2/token", basic("organization@42:half=50% & ü"), FORM, CLIENT_CREDENTIALS)
+ORGANIZATION_CLIENT = "client_id=organization%4042&client_secret=half%3D50%25+%26+%C3%BC"
+ORGANIZATION_QUERY = Ask("POST", f"/oauth2/token?{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}")
+JSON_BODY = {"client_id": "json-client", "client_secret": 'say "hi" \\ + ü', "grant_type": "client_credentials"}
+JSON = Ask("POST", "/oauth/token", None, "application/json", json.dumps(JSON_BODY))
+JSON_CLIENT = "client_id=json-client&client_secret=say%20%22hi%22%20%5C%20%2B%20%C3%BC"
+JSON_GET = Ask("GET", f"/oauth/token?{CLIENT_CREDENTIALS}&{JSON_CLIENT}")
+KEY = {"X-API-Key": "upload-api key of v1"}
+
+# Parts of all that is secret, as it is and encoded, and of what the refused requests send in its place.
+SECRETS = ("7rg6Gt", "sesame", "key=value", "key%3Dvalue", "half=50", "half%3D50", "say ", "say%20", "of v1", "wrong")
+
+
+def proof(ask: Ask, text: str, encoding: str = "utf-8") -> Ask:
+    """*ask* with other Basic credentials."""
+    return replace(ask, authorization=basic(text, encoding))
+
+
+def sent(ask: Ask, body: str | bytes) -> Ask:
+    """*ask* with another body."""
+    return replace(ask, body=body)
+
+
+def member(**members: object) -> Ask:
+    """json-api's request with other members in its body."""
+    return sent(JSON, json.dumps(JSON_BODY | members))
+
+
+def at(ask: Ask, query: str) -> Ask:
+    """*ask* with *query* in its target, after what is there."""
+    return replace(ask, target=f"{ask.target}{'&' if '?' in ask.target else '?'}{query}")
+
+
+def refresh(system: System, refresh_token: str) -> Reply:
+    if system.name == "auth-api":
+        return send(system, sent(AUTH_REFRESH, f"refresh_token={refresh_token}"))
+    return send(system, sent(ORGANIZATION, f"grant_type=refresh_token&refresh_token={refresh_token}"))
+
+
+class Clock:
+    now = 1_800_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Iterator[Sandbox]:
+    with Sandbox(clock=clock) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture(scope="module")
+def standing() -> Iterator[Sandbox]:
+    """One sandbox for all requests that leave nothing behind."""
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+# ---- The token endpoints
+
+PLAIN = {"access_token", "token_type", "expires_in"}
+RENEWABLE = PLAIN | {"refresh_token"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "credentials", "answered", "token_type"),
+    [
+        ("upload-api", UPLOAD, "Basic, URL-encoded", PLAIN, "Bearer"),
+        ("jwt-api", JWT, "Basic", PLAIN, "Bearer"),
+        ("auth-api", AUTH, "form", RENEWABLE, "bearer"),
+        ("organization-api", ORGANIZATION, "Basic", RENEWABLE, "bearer"),
+        ("organization-api", ORGANIZATION_QUERY, "query", RENEWABLE, "bearer"),
+        ("json-api", JSON, "JSON body", {"access_token", "expires_in"}, None),
+        ("json-api", JSON_GET, "query", {"access_token", "expires_in"}, None),
+    ],
+)
+def test_documented_request_is_answered_as_documented(
+    standing: Sandbox, name: str, ask: Ask, credentials: str, answered: set[str], token_type: str | None
+) -> None:
+    """Ask as the document says: you get what it shows, the API lets you in, and you see how your secret travelled."""
+    system = standing[name]
+
+    reply = send(system, ask)
+
+    assert (reply.status, set(reply.content)) == (200, answered)
+    assert (reply.content.get("token_type"), repr(reply.content["expires_in"])) == (token_type, "3600")
+    assert (reply.headers["Content-Type"], reply.headers["Cache-Control"]) == ("application/json", "no-store")
+    seen = system.seen[-1]
+    assert (seen.at, seen.status, seen.credentials) == ("token", 200, credentials)
+    assert seen.grant_type == ("" if name == "auth-api" else "client_credentials")
+    assert call(system, reply.content["access_token"]) == 200
+
+
+def test_bare_answer_is_the_token_as_a_json_string(sandbox: Sandbox) -> None:
+    """upload-api answers nothing but the JWT, as in its document's example, when told to."""
+    sandbox["upload-api"].bare = True
+
+    access_token = send(sandbox["upload-api"], UPLOAD).content
+
+    assert isinstance(access_token, str)
+    assert call(sandbox["upload-api"], access_token) == 200
+
+
+SAME = [
+    ("charset of a form", "jwt-api", replace(JWT, media_type=f"{FORM};charset=UTF-8")),
+    ("case of the type", "jwt-api", replace(JWT, media_type="Application/X-WWW-Form-URLEncoded ; charset=utf-8")),
+    ("lower-case hex", "upload-api", proof(UPLOAD, f"%35{UPLOAD_ID[1:]}:7rg6Gt%2bhUiob%3d")),
+    ("no query after ?", "jwt-api", at(JWT, "")),
+    ("type of no form", "organization-api", replace(ORGANIZATION_QUERY, media_type=FORM)),
+    ("charset of JSON", "json-api", replace(JSON, media_type="application/json; charset=utf-8")),
+    ("plus for a space", "json-api", replace(JSON_GET, target=JSON_GET.target.replace("%20", "+"))),
+    ("type of no JSON", "json-api", replace(JSON_GET, media_type="application/json")),
+]
+
+
+@pytest.mark.parametrize(("name", "ask"), [row[1:] for row in SAME], ids=[row[0] for row in SAME])
+def test_another_spelling_of_the_same_is_answered(standing: Sandbox, name: str, ask: Ask) -> None:
+    """What means the same by the standards is as good as what the document spells."""
+    assert send(standing[name], ask).status == 200
+
+
+REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
+    ("upload-api", 401, "invalid_client"): {
+        "secret as it is": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob="),
+        "secret half encoded": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob%3D"),
+        "secret encoded twice": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt%252BhUiob%253D"),
+        "space for plus": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt%20hUiob%3D"),
+        "colon encoded": proof(UPLOAD, f"{UPLOAD_ID}%3A7rg6Gt%2BhUiob%3D"),
+        "wrong secret": proof(UPLOAD, f"{UPLOAD_ID}:wrong%2B"),
+        "wrong id": proof(UPLOAD, "wrong:7rg6Gt%2BhUiob%3D"),
+        "not Base64": replace(UPLOAD, authorization=f"{UPLOAD.authorization}!"),
+        "scheme in lower case": replace(UPLOAD, authorization=f"b{str(UPLOAD.authorization)[1:]}"),
+        "Bearer": replace(UPLOAD, authorization="Bearer wrong"),
+        "nothing": replace(UPLOAD, authorization=None),
+        "API key of v1": replace(UPLOAD, authorization=None, headers=KEY),
+    },
+    ("upload-api", 400, "invalid_request"): {
+        "API key as well": replace(UPLOAD, headers=KEY),
+        "no grant type": sent(UPLOAD, "scope=platform_upload_api"),
+        "repeated scope": sent(UPLOAD, f"{UPLOAD_FORM}&scope=platform_upload_api"),
+        "further parameter": sent(UPLOAD, f"{UPLOAD_FORM}&audience=wrong"),
+    },
+    ("upload-api", 400, "invalid_scope"): {
+        "no scope": sent(UPLOAD, CLIENT_CREDENTIALS),
+        "two scopes": sent(UPLOAD, f"{UPLOAD_FORM}+wrong"),
+        "empty scope": sent(UPLOAD, f"{CLIENT_CREDENTIALS}&scope="),
+    },
+    ("jwt-api", 401, "invalid_client"): {
+        "percent-encoded": proof(JWT, "acme%2Fops%40example:open%20sesame%20%2B%20%C3%BC"),
+        "space as plus": proof(JWT, "acme/ops@example:open+sesame+++ü"),
+        "Latin-1": proof(JWT, "acme/ops@example:open sesame + ü", "latin-1"),
+        "wrong secret": proof(JWT, "acme/ops@example:wrong"),
+        "wrong id": proof(JWT, "wrong:open sesame + ü"),
+        "in the form": replace(
+            JWT, authorization=None, body=f"{CLIENT_CREDENTIALS}&client_id=acme&client_secret=wrong"
+        ),
+        "in the query": at(replace(JWT, authorization=None), "client_id=acme&client_secret=wrong"),
+    },
+    ("jwt-api", 400, "invalid_request"): {
+        "id in the form as well": sent(JWT, f"{CLIENT_CREDENTIALS}&client_id=acme"),
+        "id in the query as well": at(JWT, "client_id=acme"),
+        "password as well": sent(JWT, f"{CLIENT_CREDENTIALS}&password=wrong"),
+        "grant type in the query as well": at(JWT, CLIENT_CREDENTIALS),
+        "repeated": sent(JWT, f"{CLIENT_CREDENTIALS}&{CLIENT_CREDENTIALS}"),
+        "ampersand at the end": sent(JWT, f"{CLIENT_CREDENTIALS}&"),
+        "no equals sign": sent(JWT, f"{CLIENT_CREDENTIALS}&wrong"),
+        "broken percent-encoding": sent(JWT, f"{CLIENT_CREDENTIALS}%zz"),
+        "percent-encoded, not UTF-8": sent(JWT, f"{CLIENT_CREDENTIALS}%ff"),
+        "not UTF-8": sent(JWT, b"grant_type=\xff"),
+        "not ASCII": sent(JWT, "grant_type=ü"),
+        "space not encoded": sent(JWT, "grant_type=client credentials"),
+        "nothing": sent(JWT, ""),
+    },
+    ("jwt-api", 400, "unsupported_grant_type"): {
+        "another": sent(JWT, "grant_type=wrong"),
+        "empty": sent(JWT, "grant_type="),
+        "refresh token": sent(JWT, RENEWAL),
+    },
+    ("jwt-api", 400, "invalid_scope"): {"any": sent(JWT, f"{CLIENT_CREDENTIALS}&scope=wrong")},
+    ("jwt-api", 415, "invalid_request"): {
+        "JSON": replace(JWT, media_type="application/json", body='{"grant_type": "client_credentials"}'),
+        "none": replace(JWT, media_type=None),
+    },
+    ("auth-api", 400, "invalid_grant"): {
+        "wrong password": sent(AUTH, f"{USER}wrong"),
+        "wrong user name": sent(AUTH, USER.replace("sales", "wrong")),
+    },
+    ("auth-api", 400, "invalid_request"): {
+        "no password": sent(AUTH, "username=wrong"),
+        "no user name": sent(AUTH, "password=wrong"),
+        "nothing": sent(AUTH, ""),
+        "a grant type": sent(AUTH, f"grant_type=password&{USER}"),
+        "a client": sent(AUTH, f"client_id=acme&{USER}"),
+        "Basic as well": replace(AUTH, authorization=basic("acme:wrong")),
+        "Basic": replace(AUTH, authorization=basic("ops&sales@example:key=value&more"), body=""),
+        "query": at(sent(AUTH, ""), USER),
+        "query as well": at(AUTH, USER),
+        "repeated password": sent(AUTH, f"{USER}&password=key%3Dvalue%26more"),
+        "refresh token for a password": sent(AUTH, "refresh_token=wrong"),
+        "refresh: nothing": sent(AUTH_REFRESH, ""),
+        "refresh: a grant type": sent(AUTH_REFRESH, RENEWAL),
+        "refresh: password": sent(AUTH_REFRESH, USER),
+        "refresh: password as well": sent(AUTH_REFRESH, f"{USER}&refresh_token=wrong"),
+        "refresh: Basic as well": replace(AUTH_REFRESH, authorization=basic("acme:wrong")),
+        "refresh: query": at(sent(AUTH_REFRESH, ""), "refresh_token=wrong"),
+        "refresh: query as well": at(AUTH_REFRESH, "refresh_token=wrong"),
+    },
+    ("auth-api", 401, "invalid_grant"): {"refresh: unknown": AUTH_REFRESH},
+    ("auth-api", 415, "invalid_request"): {
+        "JSON": replace(AUTH, media_type="application/json", body='{"username": "ops", "password": "wrong"}'),
+        "refresh: JSON": replace(AUTH_REFRESH, media_type="application/json", body='{"refresh_token": "wrong"}'),
+    },
+    ("organization-api", 401, "invalid_client"): {
+        "percent-encoded": proof(ORGANIZATION, "organization%4042:half%3D50%25%20%26%20%C3%BC"),
+        "wrong secret": proof(ORGANIZATION, "organization@42:wrong"),
+        "nothing": replace(ORGANIZATION, authorization=None),
+        "form": replace(ORGANIZATION, authorization=None, body=f"{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}"),
+        "query: wrong secret": at(Ask("POST", "/oauth2/token"), f"{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}wrong"),
+        "query: wrong id": replace(ORGANIZATION_QUERY, target=ORGANIZATION_QUERY.target.replace("4042", "4043")),
+        "query: no secret": Ask("POST", f"/oauth2/token?{CLIENT_CREDENTIALS}&client_id=organization%4042"),
+        "refresh token without client": replace(ORGANIZATION, authorization=None, body=RENEWAL),
+    },
+    ("organization-api", 400, "invalid_request"): {
+        "Basic, and client in the query": at(ORGANIZATION, ORGANIZATION_CLIENT),
+        "Basic, and all in the query": replace(ORGANIZATION_QUERY, authorization=ORGANIZATION.authorization),
+        "Basic, grant type in the query": at(sent(ORGANIZATION, ""), CLIENT_CREDENTIALS),
+        "query, grant type in the form": at(replace(ORGANIZATION, authorization=None), ORGANIZATION_CLIENT),
+        "query: not encoded": replace(ORGANIZATION_QUERY, target=ORGANIZATION_QUERY.target.replace("%25", "%")),
+        "query: repeated": at(ORGANIZATION_QUERY, "client_id=organization%4042"),
+        "query: no grant type": Ask("POST", f"/oauth2/token?{ORGANIZATION_CLIENT}"),
+        "no refresh token": sent(ORGANIZATION, "grant_type=refresh_token"),
+        "refresh token without its grant type": sent(ORGANIZATION, f"{CLIENT_CREDENTIALS}&refresh_token=wrong"),
+    },
+    ("organization-api", 400, "invalid_grant"): {
+        "unknown refresh token": sent(ORGANIZATION, RENEWAL),
+        "query: unknown refresh token": Ask("POST", f"/oauth2/token?{RENEWAL}&{ORGANIZATION_CLIENT}"),
+    },
+    ("organization-api", 400, "unsupported_grant_type"): {"another": sent(ORGANIZATION, "grant_type=password")},
+    ("organization-api", 400, "invalid_scope"): {"any": sent(ORGANIZATION, f"{CLIENT_CREDENTIALS}&scope=wrong")},
+    ("organization-api", 415, "invalid_request"): {
+        "JSON": replace(ORGANIZATION, media_type="application/json", body='{"grant_type": "client_credentials"}'),
+    },
+    ("json-api", 401, "invalid_client"): {
+        "wrong secret": member(client_secret="wrong"),
+        "wrong id": member(client_id="wrong"),
+        "nothing": sent(JSON, ""),
+        "Basic": replace(JSON, authorization=basic("acme:wrong"), body='{"grant_type": "client_credentials"}'),
+        "POST: query": replace(JSON_GET, method="POST"),
+        "GET: wrong secret": replace(JSON_GET, target=f"{JSON_GET.target}wrong"),
+        "GET: JSON body": replace(JSON, method="GET"),
+        "GET: nothing": Ask("GET", "/oauth/token"),
+    },
+    ("json-api", 400, "invalid_request"): {
+        "Basic as well": replace(JSON, authorization=basic("acme:wrong")),
+        "query as well": at(JSON, JSON_CLIENT),
+        "grant type in the query as well": at(JSON, CLIENT_CREDENTIALS),
+        "secret is a number": member(client_secret=1),
+        "grant type is null": member(grant_type=None),
+        "grant type is an object": member(grant_type={"grant_type": "client_credentials"}),
+        "repeated member": sent(JSON, f'{{"client_id": "json-client", {json.dumps(JSON_BODY)[1:]}'),
+        "further member": member(audience="wrong"),
+        "no grant type": sent(JSON, json.dumps({name: JSON_BODY[name] for name in ("client_id", "client_secret")})),
+        "no object": sent(JSON, '["wrong"]'),
+        "no JSON": sent(JSON, "wrong"),
+        "not UTF-8": sent(JSON, b'{"client_id": "\xff"}'),
+        "GET: JSON body as well": replace(JSON, method="GET", target=JSON_GET.target),
+        "GET: no grant type": Ask("GET", f"/oauth/token?{JSON_CLIENT}"),
+    },
+    ("json-api", 400, "unsupported_grant_type"): {"another": member(grant_type="wrong")},
+    ("json-api", 400, "invalid_scope"): {"any": member(scope="wrong")},
+    ("json-api", 415, "invalid_request"): {
+        "form": replace(JSON, media_type=FORM, body=f"{CLIENT_CREDENTIALS}&{JSON_CLIENT}"),
+        "none": replace(JSON, media_type=None),
+        "GET: form": replace(JSON_GET, media_type=FORM, body=CLIENT_CREDENTIALS),
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "error", "ask"),
+    [
+        pytest.param(name, status, error, ask, id=f"{name}: {status} {error}: {why}")
+        for (name, status, error), asks in REFUSED.items()
+        for why, ask in asks.items()
+    ],
+)
+def test_anything_else_is_refused(standing: Sandbox, name: str, status: int, error: str, ask: Ask) -> None:
+    """What the document doesn't ask for is refused as RFC 6749 says, and no secret comes back."""
+    reply = send(standing[name], ask)
+
+    assert (reply.status, reply.content["error"]) == (status, error)
+    assert reply.headers.get("WWW-Authenticate") == ("Basic" if status == 401 else None)
+    assert not [part for part in SECRETS if part in reply.text]
+    assert standing[name].seen[-1].status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "target", "allow"),
+    [
+        ("upload-api", "GET", f"/connect/token?{UPLOAD_FORM}", "POST"),
+        ("jwt-api", "PUT", "/oauth/v2/token", "POST"),
+        ("auth-api", "GET", f"/auth/password?{USER}", "POST"),
+        ("auth-api", "GET", "/auth/refresh?refresh_token=wrong", "POST"),
+        ("organization-api", "GET", ORGANIZATION_QUERY.target, "POST"),
+        ("json-api", "PATCH", JSON_GET.target, "POST, GET"),
+        ("json-api", "HEAD", JSON_GET.target, "POST, GET"),
+    ],
+)
+def test_other_methods_are_not_allowed(standing: Sandbox, name: str, method: str, target: str, allow: str) -> None:
+    """Ask by another method and you learn which one it should be."""
+    reply = send(standing[name], Ask(method, target))
+
+    assert (reply.status, reply.headers["Allow"]) == (405, allow)
+    assert not [part for part in SECRETS if part in reply.text]
+
+
+@pytest.mark.parametrize("target", ["/", "/oauth/v2/token/", "/oauth/v2/Token", "/oauth/token", "/UploadData", "/auth"])
+def test_unknown_paths_are_not_found(standing: Sandbox, target: str) -> None:
+    """A path is exactly the document's or it is none, even for a good client."""
+    assert send(standing["jwt-api"], replace(JWT, target=target)).status == 404
+
+
+@pytest.mark.parametrize(
+    ("repeated", "status"), [("Authorization", 401), ("Content-Type", 415)], ids=["Authorization", "Content-Type"]
+)
+def test_header_sent_twice_is_refused(standing: Sandbox, repeated: str, status: int) -> None:
+    """Credentials that come twice are refused even if both are right; likewise the type of the form."""
+    headers = {"Authorization": str(JWT.authorization), "Content-Type": FORM}
+    with closing(connect(standing["jwt-api"])) as connection:
+        connection.putrequest("POST", JWT.target)
+        for name, value in [*headers.items(), (repeated, headers[repeated])]:
+            connection.putheader(name, value)
+        connection.putheader("Content-Length", str(len(CLIENT_CREDENTIALS)))
+        connection.endheaders(CLIENT_CREDENTIALS.encode())
+        assert connection.getresponse().status == status
+
+
+# ---- Refresh tokens
+
+
+@pytest.fixture(params=["auth-api", "organization-api"])
+def renewable(request: pytest.FixtureRequest, sandbox: Sandbox) -> System:
+    """Each system that gives refresh tokens."""
+    name: str = request.param
+    return sandbox[name]
+
+
+def sign_in(system: System) -> Any:
+    return send(system, AUTH if system.name == "auth-api" else ORGANIZATION).content
+
+
+def is_refused(system: System, refresh_token: str) -> bool:
+    reply = refresh(system, refresh_token)
+    status = 401 if system.name == "auth-api" else 400
+    return (reply.status, reply.content.get("error")) == (status, "invalid_grant")
+
+
+def test_refresh_token_is_traded_for_new_tokens(renewable: System) -> None:
+    """A refresh token gives new tokens of both kinds, again and again; access tokens from before stay good."""
+    first = sign_in(renewable)
+
+    reply = refresh(renewable, first["refresh_token"])
+
+    assert (reply.status, set(reply.content)) == (200, RENEWABLE)
+    assert not set(first.values()) & {reply.content["access_token"], reply.content["refresh_token"]}
+    assert [call(renewable, tokens["access_token"]) for tokens in (first, reply.content)] == [200, 200]
+    assert refresh(renewable, reply.content["refresh_token"]).status == 200
+    assert renewable.reuses == 0
+
+
+def test_used_refresh_token_brings_its_family_down(renewable: System) -> None:
+    """Send a used refresh token again and all that came of that sign-in is dead; another sign-in's is not."""
+    first, other = sign_in(renewable), sign_in(renewable)
+    second = refresh(renewable, first["refresh_token"]).content
+
+    assert is_refused(renewable, first["refresh_token"])
+    assert is_refused(renewable, second["refresh_token"])
+    assert [call(renewable, tokens["access_token"]) for tokens in (first, second, other)] == [401, 401, 200]
+    assert renewable.reuses == 1
+    assert is_refused(renewable, first["refresh_token"])
+    assert renewable.reuses == 2
+    assert refresh(renewable, other["refresh_token"]).status == 200
+
+
+def test_one_of_many_callers_wins_a_refresh_token(renewable: System) -> None:
+    """However many send the same refresh token at once, it is traded once and every other is counted."""
+    refresh_token = sign_in(renewable)["refresh_token"]
+
+    with ThreadPoolExecutor(20) as pool:
+        statuses = [reply.status for reply in pool.map(lambda _: refresh(renewable, refresh_token), range(20))]
+
+    assert (statuses.count(200), renewable.reuses) == (1, 19)
+
+
+def test_revoked_refresh_token_is_refused_but_not_reused(renewable: System) -> None:
+    """Revoke the refresh tokens: they are refused, which is no reuse, and access tokens stay good; signing in helps."""
+    tokens = sign_in(renewable)
+
+    renewable.revoke_refresh_tokens()
+
+    assert is_refused(renewable, tokens["refresh_token"])
+    assert renewable.reuses == 0
+    assert call(renewable, tokens["access_token"]) == 200
+    assert refresh(renewable, sign_in(renewable)["refresh_token"]).status == 200
+
+
+def test_revoked_access_token_leaves_the_refresh_token(renewable: System) -> None:
+    """Revoke the access tokens: the API refuses them before their time, and the refresh token gets you a good one."""
+    tokens = sign_in(renewable)
+
+    renewable.revoke()
+
+    assert call(renewable, tokens["access_token"]) == 401
+    assert call(renewable, refresh(renewable, tokens["refresh_token"]).content["access_token"]) == 200
+
+
+def test_organization_refreshes_in_the_query_as_well(sandbox: Sandbox) -> None:
+    """Client credentials in the query go with a refresh token in the query."""
+    system = sandbox["organization-api"]
+    refresh_token = send(system, ORGANIZATION_QUERY).content["refresh_token"]
+    renewal = f"grant_type=refresh_token&refresh_token={refresh_token}&{ORGANIZATION_CLIENT}"
+
+    assert send(system, Ask("POST", f"/oauth2/token?{renewal}")).status == 200
+    assert (system.seen[-1].credentials, system.seen[-1].grant_type) == ("query", "refresh_token")
+
+
+# ---- Access tokens and the API
+
+
+def test_access_token_is_a_signed_jwt_that_says_what_it_is(sandbox: Sandbox, clock: Clock) -> None:
+    """Read the token and you find who issued it, for whom, from when to when, and the scope if there was one."""
+    upload = claims(send(sandbox["upload-api"], UPLOAD).content["access_token"])
+    auth = claims(sign_in(sandbox["auth-api"])["access_token"])
+
+    assert upload.pop("jti") != auth.pop("jti")
+    times = {"iat": clock.now, "exp": clock.now + 3600}
+    assert auth == {"iss": sandbox["auth-api"].url, "sub": "ops&sales@example", **times}
+    assert upload == {
+        "iss": sandbox["upload-api"].url,
+        "sub": UPLOAD_ID,
+        "scope": "platform_upload_api",
+        **times,
+    }
+
+
+@pytest.mark.parametrize(("lifetime", "expires_in"), [(3600.0, "3600"), (1, "1"), (0.5, "0.5"), (90.25, "90.25")])
+def test_access_token_is_good_until_it_expires(
+    sandbox: Sandbox, clock: Clock, lifetime: float, expires_in: str
+) -> None:
+    """A token lasts as long as its ``expires_in`` says, not a moment longer, fractions of a second included."""
+    system = sandbox["jwt-api"]
+    system.lifetime = lifetime
+    tokens = send(system, JWT).content
+
+    assert json.dumps(tokens["expires_in"]) == expires_in
+    clock.now += lifetime - 0.125
+    assert call(system, tokens["access_token"]) == 200
+    clock.now += 0.125
+    assert call(system, tokens["access_token"]) == 401
+
+
+def test_lifetime_is_given_to_the_sandbox() -> None:
+    """The lifetime you make the sandbox with holds for all its systems."""
+    assert {system.lifetime for system in Sandbox(lifetime=7)} == {7}
+
+
+def test_api_refuses_what_is_no_good_token(sandbox: Sandbox) -> None:
+    """Only this system's own, unaltered token opens its API, and only as ``Authorization: Bearer``."""
+    system = sandbox["jwt-api"]
+    token = send(system, JWT).content["access_token"]
+    forged = jwt.encode({"alg": "HS256"}, claims(token), OctKey.generate_key(256))
+    another = send(sandbox["json-api"], JSON).content["access_token"]
+
+    good = Ask("GET", "/things", f"Bearer {token}")
+    asks = {
+        "nothing": replace(good, authorization=None),
+        "empty": replace(good, authorization="Bearer"),
+        "no JWT": replace(good, authorization="Bearer wrong"),
+        "forged": replace(good, authorization=f"Bearer {forged}"),
+        "another system's": replace(good, authorization=f"Bearer {another}"),
+        "altered": replace(good, authorization=f"Bearer {token[:-5]}AAAAA"),
+        "lower case": replace(good, authorization=f"bearer {token}"),
+        "no scheme": replace(good, authorization=token),
+        "another scheme": replace(good, authorization=f"Token {token}"),
+        "client credentials": replace(good, authorization=JWT.authorization),
+        "query": Ask("GET", f"/things?access_token={token}"),
+        "API key": replace(good, authorization=None, headers={"X-API-Key": token}),
+        "API key as well": replace(good, headers=KEY),
+        "nothing, forbidden": Ask("GET", "/forbidden"),
+    }
+    replies = {why: send(system, ask) for why, ask in asks.items()}
+
+    assert send(system, good).status == 200
+    assert {why: reply.status for why, reply in replies.items()} == dict.fromkeys(asks, 401)
+    assert {reply.headers["WWW-Authenticate"] for reply in replies.values()} == {'Bearer error="invalid_token"'}
+    assert not [why for why, reply in replies.items() if token in reply.text]
+
+
+def test_forbidden_is_forbidden_to_a_good_token(sandbox: Sandbox) -> None:
+    """403 says nothing against the token."""
+    token = send(sandbox["jwt-api"], JWT).content["access_token"]
+
+    assert call(sandbox["jwt-api"], token, "/forbidden") == 403
+    assert call(sandbox["jwt-api"], token) == 200
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_api_tells_what_it_received(sandbox: Sandbox, method: str) -> None:
+    """The API answers by any method who called it and how many bytes came."""
+    system = sandbox["auth-api"]
+    token = send(system, AUTH).content["access_token"]
+
+    assert send(system, Ask(method, "/things?x=1&x=%", f"Bearer {token}", "text/csv", "a;b\n")).content == {
+        "system": "auth-api",
+        "subject": "ops&sales@example",
+        "received": 4,
+    }
+
+
+@pytest.mark.parametrize(
+    ("headers", "authorization", "status"),
+    [
+        (KEY, None, 200),
+        ({}, None, 401),
+        ({"X-API-Key": "wrong"}, None, 401),
+        ({}, "Bearer upload-api key of v1", 401),
+        (KEY, UPLOAD.authorization, 401),
+    ],
+    ids=["key", "nothing", "wrong key", "as Bearer", "Basic as well"],
+)
+def test_version_1_takes_the_api_key_and_nothing_else(
+    sandbox: Sandbox, headers: Mapping[str, str], authorization: str | None, status: int
+) -> None:
+    """upload-api's version 1 knows the key in its header only, and version 2 doesn't know it."""
+    system = sandbox["upload-api"]
+
+    assert send(system, Ask("POST", "/v1/UploadData", authorization, headers=headers)).status == status
+    assert send(system, Ask("POST", "/UploadData", authorization, headers=headers)).status == 401
+
+
+def test_version_1_takes_no_token(sandbox: Sandbox) -> None:
+    """A token of version 2 is worth nothing in version 1."""
+    token = send(sandbox["upload-api"], UPLOAD).content["access_token"]
+
+    assert call(sandbox["upload-api"], token, "/v1/UploadData") == 401
+    assert call(sandbox["upload-api"], token) == 200
+
+
+# ---- What is told
+
+
+@pytest.mark.parametrize(
+    ("name", "credentials"),
+    [
+        ("upload-api", {"ACME_CLIENT_ID": UPLOAD_ID, "ACME_CLIENT_SECRET": "7rg6Gt+hUiob="}),
+        ("jwt-api", {"ACME_CLIENT_ID": "acme/ops@example", "ACME_CLIENT_SECRET": "open sesame + ü"}),
+        ("auth-api", {"ACME_USERNAME": "ops&sales@example", "ACME_PASSWORD": "key=value&more"}),
+        ("organization-api", {"ACME_CLIENT_ID": "organization@42", "ACME_CLIENT_SECRET": "half=50% & ü"}),
+        ("json-api", {"ACME_CLIENT_ID": "json-client", "ACME_CLIENT_SECRET": 'say "hi" \\ + ü'}),
+    ],
+)
+def test_variables_are_ready_to_paste(standing: Sandbox, name: str, credentials: dict[str, str]) -> None:
+    """Put these variables into the environment and you are that system's client."""
+    system = standing[name]
+
+    assert system.variables("ACME") == {"ACME_PROVIDER": name, "ACME_BASE_URL": system.url} | credentials
+
+
+def test_legacy_variables_are_ready_to_paste(standing: Sandbox) -> None:
+    """upload-api's version 1 wants its key and nothing else."""
+    assert standing["upload-api"].legacy_variables("ACME") == {"ACME_API_KEY": KEY["X-API-Key"]}
+
+
+def test_systems_are_found_by_name_and_iterated(standing: Sandbox) -> None:
+    """Take one system by its name or walk through all five, each on a port of its own and with an API."""
+    assert [system.name for system in standing] == list(standing.systems)
+    assert {standing[system.name] for system in standing} == set(standing.systems.values())
+    assert len({system.url for system in standing}) == 5
+    paths = {system.name: system.api_url.removeprefix(system.url) for system in standing}
+    assert paths == dict.fromkeys(standing.systems, "/things") | {"upload-api": "/UploadData"}
+
+
+def test_every_request_is_seen_as_it_came(sandbox: Sandbox) -> None:
+    """Afterwards you can read what reached a system, in order, down to the bytes."""
+    system = sandbox["auth-api"]
+    tokens = sign_in(system)
+    refresh(system, tokens["refresh_token"])
+    call(system, tokens["access_token"], "/things?page=1")
+    send(system, Ask("POST", "/nowhere", body="x", headers={"X-Trace": "7"}))
+
+    assert [(seen.at, seen.method, seen.target, seen.status, seen.credentials) for seen in system.seen] == [
+        ("token", "POST", "/auth/password", 200, "form"),
+        ("refresh", "POST", "/auth/refresh", 200, "refresh token in form"),
+        ("api", "GET", "/things?page=1", 200, "Bearer"),
+        ("api", "POST", "/nowhere", 404, "none"),
+    ]
+    assert system.token_requests == system.seen[:2]
+    assert system.seen[0].body == USER.encode()
+    assert (system.seen[3].headers["x-trace"], system.seen[3].body) == ("7", b"x")
+    assert [other.seen for other in sandbox if other is not system] == [[]] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "credentials"),
+    [
+        ("upload-api", proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob="), "Basic"),
+        ("upload-api", proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob%3D"), "Basic"),
+        ("jwt-api", proof(JWT, "acme%2Fops:wrong"), "Basic, URL-encoded"),
+        ("jwt-api", replace(JWT, authorization="Basic wrong"), "Basic"),
+        ("jwt-api", replace(JWT, authorization="basic wrong"), "Authorization"),
+        ("jwt-api", replace(JWT, authorization="wrong"), "Authorization"),
+        ("jwt-api", replace(JWT, authorization=None), "none"),
+        ("jwt-api", replace(JWT, authorization=None, body="client_id=acme"), "form"),
+        ("jwt-api", sent(JWT, "username=wrong"), "Basic and form"),
+        ("jwt-api", sent(JWT, "password=wrong"), "Basic and form"),
+        ("jwt-api", replace(JWT, method="GET"), "Basic"),
+        ("jwt-api", sent(JWT, "malformed"), "Basic"),
+        ("jwt-api", Ask("GET", "/oauth/v2/token?client_secret=wrong"), "query"),
+        ("jwt-api", replace(JSON, target=JWT.target), "JSON body"),
+        ("organization-api", at(ORGANIZATION, ORGANIZATION_CLIENT), "Basic and query"),
+        ("auth-api", sent(AUTH_REFRESH, f"{USER}&refresh_token=wrong"), "form and refresh token in form"),
+        ("upload-api", Ask("GET", "/v1/UploadData", headers=KEY), "X-API-Key"),
+        (
+            "upload-api",
+            Ask("GET", "/UploadData", UPLOAD.authorization, headers=KEY),
+            "Basic, URL-encoded and X-API-Key",
+        ),
+        ("upload-api", Ask("GET", "/UploadData?client_secret=wrong"), "none"),
+    ],
+)
+def test_misplaced_credentials_are_seen_where_they_were(
+    standing: Sandbox, name: str, ask: Ask, credentials: str
+) -> None:
+    """Of a refused request as well you can read where its credentials travelled."""
+    send(standing[name], ask)
+
+    assert standing[name].seen[-1].credentials == credentials
+
+
+def test_seen_prints_no_secret(sandbox: Sandbox) -> None:
+    """Print what was seen and no secret shows, wherever it travelled."""
+    asks = {
+        "upload-api": UPLOAD,
+        "jwt-api": JWT,
+        "auth-api": AUTH,
+        "organization-api": ORGANIZATION_QUERY,
+        "json-api": JSON,
+    }
+    for name, ask in asks.items():
+        call(sandbox[name], send(sandbox[name], ask).content["access_token"])
+
+    printed = repr([system.seen for system in sandbox])
+
+    assert "Basic, URL-encoded" in printed
+    assert not [part for part in (*SECRETS, "Bearer ", "eyJ", "Basic ") if part in printed]
+
+
+def test_latency_delays_token_requests_alone(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow token endpoint is slow for good and bad requests; it has seen them by then, and its API is not slow."""
+    system = sandbox["jwt-api"]
+    waits: list[tuple[float, int]] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: waits.append((seconds, len(system.seen))))
+    system.latency = 0.25
+
+    token = send(system, JWT).content["access_token"]
+    send(system, replace(JWT, authorization=None))
+    call(system, token)
+
+    assert waits == [(0.25, 1), (0.25, 2)]
+
+
+# ---- HTTP
+
+
+def test_chunked_body_is_read(sandbox: Sandbox) -> None:
+    """Send your body in pieces and it arrives in one; so does the next request on that connection."""
+    system = sandbox["jwt-api"]
+    headers = {"Authorization": str(JWT.authorization), "Content-Type": FORM}
+    with closing(connect(system)) as connection:
+        for pieces in ([b"grant_type=", b"client_", b"credentials"], [CLIENT_CREDENTIALS.encode()]):
+            connection.request("POST", JWT.target, iter(pieces), headers)
+            token = json.loads(connection.getresponse().read())["access_token"]
+        connection.request("POST", "/things", iter([b"x" * 70_000, b"y"]), {"Authorization": f"Bearer {token}"})
+        assert json.loads(connection.getresponse().read())["received"] == 70_001
+
+    assert {seen.body for seen in system.token_requests} == {CLIENT_CREDENTIALS.encode()}
+
+
+def exchange(system: System, request: bytes) -> bytes:
+    """All that is answered to *request*, until the system closes."""
+    with socket.create_connection(("127.0.0.1", urlsplit(system.url).port or 0), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_chunk_extensions_and_trailers_are_skipped(sandbox: Sandbox) -> None:
+    """What HTTP allows around chunks is no part of the body, nor of the next request."""
+    chunked = b"POST /1 HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;note=x\r\nabc\r\nA\r\n0123456789\r\n0\r\n"
+    trailers = b"X-Sum: 1\r\nX-More: 2\r\n\r\n"
+
+    exchange(sandbox["jwt-api"], chunked + trailers + b"GET /2 HTTP/1.1\r\nConnection: close\r\n\r\n")
+
+    assert [(seen.target, seen.body) for seen in sandbox["jwt-api"].seen] == [("/1", b"abc0123456789"), ("/2", b"")]
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\nz\r\n", b"Content-Length: many\r\n\r\n"])
+def test_unreadable_framing_is_a_bad_request(
+    sandbox: Sandbox, capfd: pytest.CaptureFixture[str], framing: bytes
+) -> None:
+    """A body whose end can't be found gets a 400 and a closed connection, and nothing is printed."""
+    answer = exchange(sandbox["jwt-api"], b"POST /things HTTP/1.1\r\n" + framing)
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_head_is_answered_without_a_body(sandbox: Sandbox) -> None:
+    """HEAD tells the headers that GET would and no more, so that the next answer starts where it should."""
+    request = b" /things HTTP/1.1\r\nConnection: close\r\n\r\n"
+    head, _, body = exchange(sandbox["jwt-api"], b"GET" + request).partition(b"\r\n\r\n")
+
+    assert b"\r\nContent-Length: %d\r\n" % len(body) in head
+    assert exchange(sandbox["jwt-api"], b"HEAD" + request).endswith(b"\r\n\r\n")
+
+
+def test_connection_is_kept_and_each_answer_comes_whole(sandbox: Sandbox) -> None:
+    """A pooled connection serves on, and no answer comes in two halves, the second waiting for an acknowledgement."""
+    address = ("127.0.0.1", urlsplit(sandbox["jwt-api"].url).port or 0)
+    with socket.create_connection(address, timeout=10) as connection:
+        for _ in range(20):
+            connection.sendall(b"GET /things HTTP/1.1\r\n\r\n")
+            assert connection.recv(65536).endswith(b'{"error": "invalid_token"}')
+
+
+def test_fifty_clients_at_once_are_served(sandbox: Sandbox) -> None:
+    """Many threads may ask at the same moment; each gets a token of its own and none is lost from view."""
+    system = sandbox["json-api"]
+
+    with ThreadPoolExecutor(50) as pool:
+        tokens = {reply.content["access_token"] for reply in pool.map(lambda _: send(system, JSON), range(100))}
+
+    assert (len(tokens), len(system.token_requests)) == (100, 100)
+
+
+def test_client_that_hangs_up_leaves_no_trace(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
+    """Break off in the middle of a request and nothing is printed."""
+    address = ("127.0.0.1", urlsplit(sandbox["jwt-api"].url).port or 0)
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /things HTTP/1.1\r\n\r\n")
+        connection.recv(65536)  # now it has a thread of its own, which waits for the next request
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # close by RST
+    for thread in threading.enumerate():
+        if "process_request_thread" in thread.name:
+            thread.join(10)
+
+    assert capfd.readouterr() == ("", "")
+
+
+def test_stop_cuts_open_connections(clock: Clock) -> None:
+    """After the end nobody is there, not even on a connection that was kept; stopping twice does no harm."""
+    sandbox = Sandbox(clock=clock)
+    sandbox.stop()
+    sandbox.start()
+    system = sandbox["jwt-api"]
+    with closing(connect(system)) as kept:
+        kept.request("GET", "/things")
+        kept.getresponse().read()
+
+        sandbox.stop()
+
+        assert kept.sock.recv(1) == b""
+    with pytest.raises(ConnectionRefusedError):
+        send(system, JWT)
+    sandbox.stop()
+
+
+def test_started_again_it_remembers(clock: Clock) -> None:
+    """Stop and start: the same systems at new addresses, with the tokens and the requests that they knew."""
+    sandbox = Sandbox(clock=clock)
+    with sandbox:
+        token = send(sandbox["jwt-api"], JWT).content["access_token"]
+    with sandbox:
+        assert call(sandbox["jwt-api"], token) == 200
+    assert len(sandbox["jwt-api"].seen) == 2
+
+
+def test_sandbox_takes_nothing_from_the_package() -> None:
+    """Client and server share no code, so neither can hide the other's misreading of a document."""
+    tree = ast.parse(Path(auth_plugins.sandbox.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+    assert imports
+    for node in imports:
+        names = [node.module or "."] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+        assert not [name for name in names if name.startswith((".", "auth_plugins", "authlib"))]
+        assert not getattr(node, "level", 0)
