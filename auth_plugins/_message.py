@@ -55,6 +55,9 @@ class TokenResponse:
 LONGEST_BODY = 1 << 20
 
 
+_SHORTEST_SECRET = 3
+
+
 def spellings(secrets: Iterable[str]) -> frozenset[str]:
     """Every way in which *secrets* travel: as they are, percent-encoded, in JSON, in Base64."""
     found: set[str] = set()
@@ -68,7 +71,8 @@ def spellings(secrets: Iterable[str]) -> frozenset[str]:
             repr(secret)[1:-1],
             base64.b64encode(secret.encode()).decode(),
         }
-    return frozenset(found - {""})
+    # What is shorter tells nothing by itself, and would be found in every other word.
+    return frozenset(text for text in found if len(text) >= _SHORTEST_SECRET)
 
 
 def scrub(text: str, secrets: Iterable[str]) -> str:

@@ -6,7 +6,7 @@ import functools
 import importlib
 import importlib.util
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ._errors import AuthError, ConfigurationError, TokenTransportError
@@ -28,7 +28,7 @@ def requests_transport(session: Any = None) -> Transport:
 
         def answer(response: Any) -> TokenResponse:
             with response:
-                return _answer(response.status_code, response.headers, response.iter_content(8192), deadline)
+                return _answer(response.status_code, response.headers, _as_they_come(response.raw), deadline)
 
         deadline = time.monotonic() + timeout
         used = requests.Session() if session is None else session
@@ -124,6 +124,13 @@ def _unchanged(request: Any) -> Any:
     return request
 
 
+def _as_they_come(raw: Any) -> Iterator[bytes]:
+    """The bytes of a urllib3 response; ``read`` and all that is built on it would wait for as many as they were told."""
+    if hasattr(raw, "read1"):
+        return iter(lambda: raw.read1(8192, decode_content=True), b"")
+    return iter(lambda: raw.read(1, decode_content=True), b"")  # urllib3 1.26
+
+
 def _answer(status: int, headers: Any, chunks: Iterable[bytes], deadline: float) -> TokenResponse:
     """Take in an answer: no more of it than is needed, and no longer than until *deadline*."""
     body = b""
@@ -146,7 +153,7 @@ def _failure(request: TokenRequest, error: BaseException, base: type[Exception])
     query = request.url.partition("?")[2]
     text = text.replace(query, "…") if query else text
     try:
-        cause = type(error)(text)
+        cause = type(error)(text) if isinstance(error, base) else base(text)
     except TypeError:
         cause = base(text)
     failure = TokenTransportError(

@@ -351,7 +351,7 @@ class Sandbox:
         self.stop()
 
 
-class _Refusal(Exception):
+class _Refusal(Exception):  # noqa: N818 - an answer, not a mistake
     def __init__(self, status: int, error: str, description: str = "") -> None:
         self.status = status
         self.content = {"error": error} | ({"error_description": description} if description else {})

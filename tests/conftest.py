@@ -32,7 +32,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """No proxy, and no variable of ours, from the machine that runs the tests."""
     for name in list(os.environ):
-        if name.lower().endswith("_proxy") or name.startswith("AUTH_PLUGINS_CLIENT"):
+        if name.lower().endswith("_proxy") or name.startswith("AUTH_PLUGINS_"):
             monkeypatch.delenv(name)
 
 

@@ -10,7 +10,6 @@ from werkzeug.wrappers import Response
 
 from auth_plugins import (
     ApiKey,
-    AuthError,
     ClientCredentials,
     ConfigurationError,
     InsecureTransportError,
@@ -194,9 +193,8 @@ def test_a_refusal_is_the_librarys_error_too(driver: Driver, server: Loopback, g
     server.token_play = lambda _: as_json({"error": "invalid_client", "error_description": "no s3cr3t here"}, 401)
     with pytest.raises(TokenRequestError, match="invalid_client") as caught:
         driver.get(server.api_url, driver.auth(grant))
-    error = caught.value
-    assert isinstance(error, driver.base_error)
-    assert isinstance(error, AuthError)
+    assert isinstance(caught.value, driver.base_error)
+    error: Any = caught.value
     assert (error.error, error.description, error.status_code) == ("invalid_client", "no *** here", 401)
     assert "s3cr3t" not in str(error)
     assert server.api_requests == []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +53,8 @@ def test_a_file_is_sent_again_from_where_it_stood(
     driver: Driver, server: Loopback, grant: ClientCredentials, tmp_path: Path
 ) -> None:
     """I post an open file, from where I had read it to: the second try sends the same part of it."""
-    # httpx declares the whole file's length wherever it stands, and then fails by itself.
-    start = 0 if driver.library == "httpx" else 7
+    # httpx, and httpx2 before 2.14, declare the whole file's length wherever it stands, and then fail by themselves.
+    start = 7 if driver.library == "requests" else 0
     path = tmp_path / "upload"
     path.write_bytes(b"skipped" + b"x" * 100_000)
     server.refuse_once()
@@ -107,17 +106,14 @@ def test_a_pipe_is_not_sent_as_nothing(driver: Driver, server: Loopback, grant: 
 def test_a_file_that_was_closed_is_not_sent_as_nothing(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """Something closes my file while it is sent: I get the 401."""
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by the server's play below
-    file.write(b"inside")
-    file.seek(0)
+    """Something closes my file once it was sent: I get the 401."""
+
+    class Closed(io.BytesIO):
+        def seek(self, *position: int) -> int:
+            if server.api_requests:
+                raise ValueError("seek of closed file")
+            return super().seek(*position)
+
     server.refuse_once()
-    refuse = server.api
-
-    def close_and_refuse(received: Any) -> Any:
-        file.close()
-        return refuse(received)
-
-    server.api = close_and_refuse
-    answer = driver.send(Call("POST", server.api_url, {"content": file}), driver.auth(grant))
+    answer = driver.send(Call("POST", server.api_url, {"content": Closed(b"inside")}), driver.auth(grant))
     assert (answer.status, answer.history) == (401, [])

@@ -14,7 +14,6 @@ import pytest
 import trio
 
 import auth_plugins.httpx
-import auth_plugins.requests
 from auth_plugins import (
     AuthError,
     ClientCredentials,
@@ -25,6 +24,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._transport import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Loopback, Received, as_json
@@ -222,7 +222,7 @@ def test_an_interrupted_leader_is_followed_by_another(server: Loopback, grant: C
     """Ctrl-C hits the thread that asks: the others don't fail for it, one of them asks again."""
     waiting, source = threading.Event(), TokenSource(grant)
     others = [TokenSource(grant) for _ in range(3)]
-    real = auth_plugins.requests.requests_transport()
+    real = requests_transport()
     attempts = []
 
     def interrupted(request: Any, timeout: float) -> Any:

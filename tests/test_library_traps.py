@@ -1,0 +1,324 @@
+"""The traps of requests and httpx that were seen for real; each pinned where a user would fall into it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import httpx2
+import pytest
+import requests
+from werkzeug.wrappers import Response
+
+import auth_plugins.httpx
+import auth_plugins.httpx2
+import auth_plugins.requests
+from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, TokenRequestError
+
+from .drivers import ALL, SYNC, Call, Driver, each
+from .loopback import Loopback, as_json
+
+OAuth2Auth = auth_plugins.requests.OAuth2Auth
+
+
+def test_auth_is_true_so_that_netrc_is_not_asked(
+    server: Loopback, grant: ClientCredentials, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """I have a .netrc for this host: requests would take it for an auth that is falsy, and for a token request."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert requests.get(server.api_url, auth=OAuth2Auth(grant), timeout=5).status_code == 200
+    assert server.token_requests[0].headers["authorization"] == "Basic Y2xpZW50OnMzY3IzdA=="
+
+
+def test_a_session_that_has_this_auth_itself(server: Loopback, grant: ClientCredentials) -> None:
+    """My session has the auth, and sends the token requests as well: it doesn't chase its own tail."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.auth = OAuth2Auth(grant, session=session)
+        assert session.get(server.api_url).status_code == 200
+    for module, plugin in ((httpx, auth_plugins.httpx), (httpx2, auth_plugins.httpx2)):
+        with module.Client(trust_env=False) as client:  # type: ignore[attr-defined]
+            client.auth = plugin.OAuth2Auth(grant, client=client)  # type: ignore[attr-defined]
+            assert client.get(server.api_url).status_code == 200
+    assert len(server.token_requests) == 1
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_token_request_follows_no_redirect(
+    driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials, status: int
+) -> None:
+    """The token endpoint sends me elsewhere: my secret doesn't go there, and no token from there is taken."""
+    server.token_play = lambda _: Response(status=status, headers={"Location": other_server.token_url})
+    with pytest.raises(TokenRequestError, match=r"redirect to 127\.0\.0\.1"):
+        driver.get(server.api_url, driver.auth(grant))
+    assert (other_server.token_requests, other_server.api_requests) == ([], [])
+
+
+def test_a_redirect_to_no_address_is_the_librarys_matter(requests_mock: Any) -> None:
+    """The API redirects to an address that is none: I get the error that I'd get without auth."""
+    requests_mock.get("https://api.example.com/", status_code=302, headers={"Location": "http://[half/"})
+    with pytest.raises(ValueError, match="IPv6") as plain:
+        requests.get("https://api.example.com/", timeout=5)
+    with pytest.raises(type(plain.value), match="IPv6"):
+        requests.get("https://api.example.com/", auth=OAuth2Auth(ApiKey("key")), timeout=5)
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_key_survives_no_redirect_after_a_renewal(
+    driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
+) -> None:
+    """First the API refuses my token, then it redirects the second try elsewhere: neither token goes along."""
+
+    def play(received: Any) -> Response:
+        if received.headers["x-token"] == "Bearer token-1":
+            return as_json({}, 401)
+        return Response(status=302, headers={"Location": other_server.api_url})
+
+    server.api = play
+    other_server.api = lambda _: as_json({})
+    answer = driver.get(server.api_url, driver.auth(grant, header="X-Token"))
+    assert answer.status == 200
+    assert "token-" not in str(other_server.api_requests)
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+def test_from_http_to_https_is_another_origin(module: str, header: str) -> None:
+    """My http:// URL redirects to https://, where httpx would copy the token: another origin gets nothing."""
+    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
+    seen: list[Any] = []
+
+    def play(request: Any) -> Any:
+        seen.append(request)
+        if request.url.scheme == "http":
+            return library.Response(301, headers={"Location": "https://localhost/api"})
+        return library.Response(200)
+
+    auth = plugin.OAuth2Auth(ApiKey("secret-key", header=header))
+    with library.Client(transport=library.MockTransport(play), auth=auth, follow_redirects=True) as client:
+        assert client.get("http://localhost/api").status_code == 200
+    first, second = seen
+    assert (first.headers["host"], second.headers["host"]) == ("localhost", "localhost")
+    assert first.headers[header] == "secret-key"
+    assert "secret-key" not in str(second.headers.raw)
+
+
+def test_from_http_to_https_with_requests(requests_mock: Any) -> None:
+    """The same with requests, which keeps Authorization on that way."""
+    requests_mock.get("http://localhost/api", status_code=301, headers={"Location": "https://localhost/api"})
+    requests_mock.get("https://localhost/api", text="fine")
+    for header in ("Authorization", "X-API-Key"):
+        requests.get("http://localhost/api", auth=OAuth2Auth(ApiKey("secret-key", header=header)), timeout=5)
+        assert "secret-key" not in str(requests_mock.last_request.headers)
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+def test_a_key_in_a_header_of_its_own_is_in_no_other(module: str) -> None:
+    """My hooks and mocks see the key in its header, and in none that has nothing to do with it."""
+    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
+    seen: list[Any] = []
+
+    def play(request: Any) -> Any:
+        seen.append(request)
+        return library.Response(200)
+
+    with library.Client(transport=library.MockTransport(play), auth=plugin.OAuth2Auth(ApiKey("key"))) as client:
+        client.get("https://api.example.com/")
+    headers = seen[0].headers
+    assert (headers["x-api-key"], headers.get_list("X-API-Key"), "x-api-key" in headers) == ("key", ["key"], True)
+    assert ("authorization" in headers, headers.get("Authorization"), headers.get_list("authorization")) == (
+        False,
+        None,
+        [],
+    )
+    assert dict(headers)["x-api-key"] == "key"
+    assert isinstance(headers, library.Headers)
+
+
+def test_each_httpx_takes_its_own_auth_only(grant: ClientCredentials) -> None:
+    """I mix up httpx and httpx2: the library refuses the other's auth, and we its client, by a clear error."""
+    with httpx.Client() as client, pytest.raises(TypeError):
+        client.get("https://api.example.com/", auth=auth_plugins.httpx2.OAuth2Auth(grant))  # type: ignore[arg-type]
+    with httpx.Client() as client, pytest.raises(ConfigurationError, match=r"give an httpx2\.Client"):
+        auth_plugins.httpx2.OAuth2Auth(grant, client=client)  # type: ignore[arg-type]
+
+
+def test_an_async_client_sends_no_token_requests(grant: ClientCredentials) -> None:
+    """I hand in an AsyncClient: it belongs to one loop, and I am told to give a Client."""
+    with pytest.raises(ConfigurationError, match="AsyncClient"):
+        auth_plugins.httpx.OAuth2Auth(grant, client=httpx.AsyncClient())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_an_upload_is_not_read_ahead(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """My generator is asked for its next part when the last one went out, and not all at once."""
+    auth, asked = driver.auth(grant), []
+
+    def parts() -> Any:
+        for number in range(3):
+            asked.append((number, len(server.token_requests)))
+            yield b"x"
+
+    body = {"data" if driver.library == "requests" else "content": parts()}
+    answer = driver.send(Call("POST", server.api_url, body), auth)
+    assert (answer.status, server.api_requests[0].body) == (200, b"xxx")
+    assert asked == [(0, 1), (1, 1), (2, 1)], "the token came first, the body after"
+
+
+def test_what_the_user_set_stays(server: Loopback, grant: ClientCredentials) -> None:
+    """My cookies, hooks and stream= are as without auth, at the second try too; my hook sees the final answer only."""
+    hooked: list[int] = []
+    plays = [as_json({}, 401), as_json({"fine": True})]
+    plays[0].set_cookie("first", "1")
+    server.api = lambda _: plays.pop(0)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.cookies.set("mine", "2")
+        response = session.get(
+            server.api_url,
+            auth=OAuth2Auth(grant),
+            stream=True,
+            hooks={"response": lambda response, **_: hooked.append(response.status_code)},
+        )
+        assert not response.raw.closed
+        assert response.json() == {"fine": True}
+        assert session.cookies.get_dict() == {"mine": "2", "first": "1"}
+    assert hooked == [200]
+    assert [received.headers["cookie"] for received in server.api_requests] == ["mine=2"] * 2
+
+
+def test_a_renewal_that_fails_is_told(server: Loopback, grant: ClientCredentials) -> None:
+    """The API refuses my token, and the token endpoint the next: I get its reason, not the 401."""
+    for driver in ALL:
+        server.token_play = server.issue
+        auth = driver.auth(grant, cache=auth_plugins.MemoryCache())
+        assert driver.get(server.api_url, auth).status == 200
+        server.revoke()
+        server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+        with pytest.raises(TokenRequestError, match="invalid_client") as caught:
+            driver.get(server.api_url, auth)
+        assert isinstance(caught.value, driver.base_error)
+
+
+def test_secrets_are_in_no_log(server: Loopback, caplog: pytest.LogCaptureFixture) -> None:
+    """I log everything at DEBUG: no secret and no token is in it, where the secret doesn't travel in the URL."""
+    caplog.set_level(logging.DEBUG)
+    grant = ClientCredentials(server.token_url, "client", "s3cr3t-of-mine", client_auth="client_secret_post")
+    for driver in ALL:
+        driver.get(server.api_url, driver.auth(grant, cache=auth_plugins.MemoryCache()))
+    text = "\n".join(record.getMessage() for record in caplog.records if "httpcore" not in record.name)
+    assert "s3cr3t" not in text
+    assert "token-" not in text
+    assert caplog.records
+
+
+def test_an_unread_error_is_understood(server: Loopback, grant: ClientCredentials) -> None:
+    """My client raises for a bad status before it has read the answer: I get an error with the status at least."""
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+
+    def raise_for_status(response: Any) -> None:
+        response.raise_for_status()
+
+    for module, plugin in ((httpx, auth_plugins.httpx), (httpx2, auth_plugins.httpx2)):
+        with module.Client(event_hooks={"response": [raise_for_status]}, trust_env=False) as client:  # type: ignore[attr-defined]
+            auth = plugin.OAuth2Auth(grant, client=client, cache=auth_plugins.MemoryCache())  # type: ignore[attr-defined]
+            with pytest.raises(TokenRequestError) as caught:
+                auth.source.token()
+        assert caught.value.status_code == 401
+
+
+def test_a_session_of_ones_own_may_fail_in_its_own_way(server: Loopback, grant: ClientCredentials) -> None:
+    """My session, or client, raises something of its own: it comes as our error, with its text and without secrets."""
+
+    class Broken(requests.adapters.BaseAdapter):
+        def send(self, request: Any, *_: Any, **__: Any) -> Any:
+            raise UnicodeDecodeError("utf-8", request.body, 0, 1, "s3cr3t")
+
+        def close(self) -> None:
+            pass
+
+    session = requests.Session()
+    session.mount("http://", Broken())
+    with pytest.raises(auth_plugins.TokenTransportError, match="UnicodeDecodeError") as caught:
+        OAuth2Auth(grant, session=session).source.token()
+    assert isinstance(caught.value.__cause__, requests.RequestException)
+    assert "s3cr3t" not in str(caught.value.__cause__)
+
+    client = httpx.Client()
+    client.close()
+    with pytest.raises(auth_plugins.TokenTransportError, match="closed"):
+        auth_plugins.httpx.OAuth2Auth(grant, client=client).source.token()
+
+
+def test_errors_of_ours_pass_through_a_session(server: Loopback, grant: ClientCredentials) -> None:
+    """My token session has another auth of ours in a hook, and that one fails: I see its error as it is."""
+
+    def fail(message: Any, **_: Any) -> Any:
+        getattr(message, "close", lambda: None)()
+        raise ConfigurationError("of the other auth")
+
+    session = requests.Session()
+    session.hooks["response"].append(fail)
+    with pytest.raises(ConfigurationError, match="of the other auth"):
+        OAuth2Auth(grant, session=session).source.token()
+    with (
+        httpx.Client(event_hooks={"request": [fail]}) as client,
+        pytest.raises(ConfigurationError, match="of the other auth"),
+    ):
+        auth_plugins.httpx.OAuth2Auth(grant, client=client).source.token()
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_slow_drip_ends_with_the_timeout(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """The token endpoint sends a byte now and then: the timeout is for the whole of it."""
+    over, dried_up = threading.Event(), threading.Event()
+
+    def drip() -> Any:
+        try:
+            while not over.wait(0.01):
+                yield b" "
+        finally:
+            dried_up.set()
+
+    server.token_play = lambda _: Response(drip(), content_type="application/json")
+    with pytest.raises(auth_plugins.TokenTransportError, match="did not end in time"):
+        driver.get(server.api_url, driver.auth(grant, timeout=1))
+    over.set()
+    assert dried_up.wait(10), "the server is done with it"
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_an_endless_answer_is_not_read(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """The token endpoint answers gigabytes: a megabyte is read."""
+
+    def flood() -> Any:
+        while True:
+            yield b"x" * 65536
+
+    server.token_play = lambda _: Response(flood())
+    with pytest.raises(TokenRequestError, match="more than 1 MiB"):
+        driver.get(server.api_url, driver.auth(grant))
+
+
+def test_an_auth_flow_is_closed_half_way(server: Loopback, grant: ClientCredentials) -> None:
+    """The connection to the API breaks: the flow ends, and the next request finds everything in order."""
+    auth = auth_plugins.httpx.OAuth2Auth(grant)
+    flow = auth.sync_auth_flow(httpx.Request("GET", server.api_url))
+    next(flow)
+    flow.close()
+
+    async def half_way() -> None:
+        flow = auth.async_auth_flow(httpx.Request("GET", server.api_url))
+        await flow.__anext__()
+        await flow.aclose()
+
+    asyncio.run(half_way())
+    assert httpx.get(server.api_url, auth=auth, trust_env=False).status_code == 200

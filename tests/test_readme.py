@@ -1,0 +1,142 @@
+"""Every example in the README runs, against the sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import docutils.core
+import docutils.nodes
+import pytest
+
+from auth_plugins import from_env, providers
+from auth_plugins.sandbox import Sandbox
+
+README = (Path(__file__).parents[1] / "README.rst").read_text("utf-8")
+#: Which system of the sandbox stands in for which host of the examples.
+HOSTS = {
+    "https://identity.example.com": "upload-api",
+    "https://web.example.com": "upload-api",
+    "https://api.example.com": "jwt-api",
+    "https://auth.example.com": "auth-api",
+    "https://organization.example.com": "organization-api",
+    "https://json.example.com": "json-api",
+}
+
+
+def blocks(language: str) -> list[str]:
+    """The code blocks of a language, in order."""
+    settings = {"report_level": 2, "halt_level": 2, "syntax_highlight": "none"}
+    document = docutils.core.publish_doctree(README, settings_overrides=settings)
+    return [
+        node.astext() for node in document.findall(docutils.nodes.literal_block) if language in node.get("classes", [])
+    ]
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def placed(text: str, sandbox: Sandbox) -> str:
+    """*text* with the sandbox's addresses."""
+    for host, name in HOSTS.items():
+        text = text.replace(host, sandbox[name].url)
+    return text
+
+
+def variables(text: str) -> dict[str, str]:
+    """The variables that a shell would make of *text*."""
+    words = shlex.split(text.replace("$ export", ""))
+    return dict(word.split("=", 1) for word in words)
+
+
+def exports() -> str:
+    return next(block for block in blocks("console") if "ACME_TOKEN_URL" in block)
+
+
+def is_program(block: str) -> bool:
+    return block.startswith("import") or block.startswith("from")
+
+
+PROGRAMS = [block for block in blocks("python") if is_program(block)]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_a_program_runs(
+    program: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """I paste an example, and it works; what it defines works as well, and what it prints is what stands below it."""
+    for name, value in variables(placed(exports(), sandbox)).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("UPLOAD_URL", sandbox["jwt-api"].api_url)
+    mocked = "MockTransport" in program
+    namespace: dict[str, Any] = {}
+    exec(compile(program if mocked else placed(program, sandbox), "README.rst", "exec"), namespace)
+    if "things" in namespace:
+        assert asyncio.run(namespace["things"]())["system"] == "auth-api"
+    if "upload" in namespace:
+        assert namespace["upload"]([1]).json()["received"] == 3
+    if "metadata" in namespace:
+        assert namespace["metadata"][0][1].startswith("Bearer ey")
+    if "print(" in program:
+        assert capsys.readouterr().out.strip() == blocks("text")[0].strip()
+    for closeable in ("session", "mocked"):
+        if closeable in namespace:
+            namespace[closeable].close()
+
+
+def test_the_table_of_systems_is_right(sandbox: Sandbox) -> None:
+    """In each row, code and variables make the same grant, and the sandbox takes it."""
+    code = [block for block in blocks("python") if not is_program(block)]
+    shell = [block for block in blocks("sh") if "ACME_PROVIDER" in block]
+    assert len(code) == 5
+    for expression, lines in zip(code, shell, strict=False):
+        grant = eval(placed(expression, sandbox), vars(providers).copy())
+        assert grant == from_env("ACME", variables(placed(lines, sandbox)))
+        assert len(re.findall(r"^\w+\(", expression)) == 1
+
+
+def test_moving_from_an_api_key_takes_variables_only(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I run the same function with the variables of the left column, then with those of the right one."""
+    before, after = [block for block in blocks("sh") if "UPLOAD_URL" in block]
+    program = next(block for block in PROGRAMS if "def upload" in block)
+    namespace: dict[str, Any] = {}
+    exec(program, namespace)
+    for lines, header in ((before, "x-api-key"), (after, "authorization")):
+        for name in [name for name in os.environ if name.startswith("ACME_")]:
+            monkeypatch.delenv(name)
+        for name, value in variables(placed(lines, sandbox)).items():
+            monkeypatch.setenv(name, value)
+        assert namespace["upload"]([1, 2]).status_code == 200
+        assert header in sandbox["upload-api"].seen[-1].headers
+
+
+def test_every_variable_is_in_the_table() -> None:
+    """I look a variable up in the README, and find it."""
+    from auth_plugins._env import _KNOWN
+
+    missing = {name for name in _KNOWN if f"``{name}``" not in README} - {"CACHE_KEY", "CACHE_KEY_FILE"}
+    assert not missing
+
+
+def test_the_three_ways_are_on_the_first_screen() -> None:
+    """Requests, httpx and variables: within the first sixty lines."""
+    screen = "\n".join(README.splitlines()[:62])
+    for way in ("In requests code", "In httpx clients", "By environment variables", 'from_env("ACME")'):
+        assert way in screen
+
+
+def test_what_the_readme_says_of_defaults_is_true() -> None:
+    """The numbers in the README are those of the code."""
+    from auth_plugins import TokenSource
+
+    defaults = {name: each.default for name, each in inspect.signature(TokenSource).parameters.items()}
+    assert (defaults["leeway"], defaults["timeout"], defaults["refresh_ahead"]) == (60.0, 10.0, True)
