@@ -24,6 +24,8 @@ _log = logging.getLogger("auth_plugins")
 _LONGEST_LIFETIME = 10 * 365 * 86400
 #: Characters of a body that an error may quote.
 _EXCERPT = 200
+#: Characters of a token type that are kept; the registered ones are shorter.
+_LONGEST_TYPE = 40
 #: Types in the IANA registry that are sent otherwise than as Bearer, and Basic, which some servers announce.
 _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
@@ -59,11 +61,12 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
 
     answer = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
     refresh_token, scope = answer["refresh_token"], members.get("scope")
+    usable = isinstance(refresh_token, str) and _PRINTABLE.fullmatch(refresh_token)
     return Token(
         access_token=answer["access_token"],
         token_type=_token_type(request, response, members.get("token_type")),
         expires_at=_expires_at(request, response, members, now),
-        refresh_token=refresh_token if isinstance(refresh_token, str) and refresh_token else None,
+        refresh_token=refresh_token if usable else None,
         scope=" ".join(map(str, scope)) if isinstance(scope, list) else scope if isinstance(scope, str) else None,
         issued_at=now,
     )
@@ -117,7 +120,7 @@ def _token_type(request: TokenRequest, response: TokenResponse, value: Any) -> s
         return "Bearer"
     if name.lower() in _NOT_BEARER:
         _fail(request, response, f"answered a token of type {name.lower()!r}", "have this client given Bearer tokens")
-    shown = request.scrub(name[:40])
+    shown = _one_line(request.scrub(name))[:_LONGEST_TYPE]
     _log.warning("%s answered the unknown token_type %r; it is used as Bearer", request.endpoint, shown)
     return shown
 
@@ -129,12 +132,12 @@ def _expires_at(request: TokenRequest, response: TokenResponse, members: Mapping
         seconds = _number(lifetime)
         if seconds is None:
             _fail(request, response, "answered an expires_in that is no number of seconds", "this is no RFC 6749 token")
-        return now + min(seconds, _LONGEST_LIFETIME)
+        return now + max(-_LONGEST_LIFETIME, min(seconds, _LONGEST_LIFETIME))
     claims = jwt_claims(members["access_token"]) or {}
     for value in (claims.get("exp"), members.get("expires_at"), members.get("expires_on")):
         moment = None if _untold(value) else _number(value)
         if moment is not None:
-            return min(moment, now + _LONGEST_LIFETIME)
+            return max(0.0, min(moment, now + _LONGEST_LIFETIME))
     return None
 
 
@@ -159,12 +162,14 @@ def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[st
         _one_line(request.scrub(members[name])) if isinstance(members.get(name), str) and members[name] else None
         for name in ("error", "error_description", "error_uri")
     )
+    # A code of the registry says nothing but itself; any other may be a secret.
+    if isinstance(raw := members.get("error"), str) and raw in _HINTS:
+        code = raw
     if response.status in range(300, 400):
-        target = urlsplit(response.headers.get("location", ""))
         _fail(
             request,
             response,
-            f"answered a redirect{f' to {target.hostname}' if target.hostname else ''}",
+            "answered a redirect" + _target(request, response),
             "none is followed, as the secret would go along: set token_url to the final address",
         )
     if code:
@@ -180,6 +185,14 @@ def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[st
         description=description,
         uri=uri,
     )
+
+
+def _target(request: TokenRequest, response: TokenResponse) -> str:
+    try:
+        host = urlsplit(response.headers.get("location", "")).hostname
+    except ValueError:
+        host = None
+    return f" to {_one_line(request.scrub(host))[:_EXCERPT]}" if host else ""
 
 
 def _advice(response: TokenResponse) -> str:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from authlib.oauth2.client import OAuth2Client
 
-from ._message import TokenRequest, spellings
+from ._message import Scrubber, TokenRequest
 
 __all__ = ["CLIENT_AUTH_METHODS", "build", "members_of"]
 
@@ -118,15 +118,23 @@ def build(
         own_headers["Content-Type"] = "application/x-www-form-urlencoded"
         content = urlencode([(name, _as_text(value)) for name, value in pairs]).encode("ascii")
 
+    # What the user adds may be a secret as well, nobody can tell.
+    added = [*(value for _, value in params), *(value for _, value in headers)]
     hidden = [value for name, value in parameters.items() if name in _SECRET_PARAMETERS]
-    hidden += [value for _, value in (*params, *headers) if isinstance(value, str)]
+    hidden += [word for value in added for word in _words(value)]
     if client_secret:
         hidden += [client_secret, _basic(client_id or "", client_secret), own_headers.get("Authorization", "")]
     for name, value in headers:
         own_headers = {known: old for known, old in own_headers.items() if known.lower() != name.lower()}
         own_headers[name] = value
-    bare = [value.removeprefix("Basic ") for value in hidden]
-    return TokenRequest(method=method, url=url, headers=own_headers, body=content, secrets=spellings(bare))
+    scrub = Scrubber(value.removeprefix("Basic ") for value in hidden)
+    return TokenRequest(method=method, url=url, headers=own_headers, body=content, scrub=scrub)
+
+
+def _words(value: Any) -> list[str]:
+    """A value and what it is made of: a header's may be a scheme and a token."""
+    values = value if isinstance(value, tuple) else (value,)
+    return [word for text in values if isinstance(text, str) for word in (text, *text.split())]
 
 
 def _as_text(value: Any) -> str:

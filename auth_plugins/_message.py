@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import html
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus, urlsplit
+from urllib.parse import quote, quote_plus, unquote, unquote_plus
 
-__all__ = ["TokenRequest", "TokenResponse", "scrub", "spellings"]
+__all__ = ["LONGEST_BODY", "Scrubber", "TokenRequest", "TokenResponse"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,23 +21,13 @@ class TokenRequest:
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    #: Every spelling in which a secret of this request could come back, in an answer or in an exception's text.
-    secrets: frozenset[str] = field(repr=False)
+    #: Takes the secrets of this request out of an answer, or an exception's text, that quotes them.
+    scrub: Scrubber = field(repr=False)
 
     @property
     def endpoint(self) -> str:
         """The URL without its query, where secrets may travel: for messages."""
         return self.url.partition("?")[0]
-
-    @property
-    def origin(self) -> str:
-        """``scheme://host:port``."""
-        parts = urlsplit(self.url)
-        return f"{parts.scheme}://{parts.netloc}"
-
-    def scrub(self, text: str) -> str:
-        """Take every secret of this request, and the query that may hold them, out of *text*."""
-        return scrub(text, self.secrets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,28 +47,42 @@ class TokenResponse:
 LONGEST_BODY = 1 << 20
 
 
+#: What is shorter tells nothing by itself, and would be found in every other word.
 _SHORTEST_SECRET = 3
 
 
-def spellings(secrets: Iterable[str]) -> frozenset[str]:
-    """Every way in which *secrets* travel: as they are, percent-encoded, in JSON, in Base64."""
-    found: set[str] = set()
-    for secret in secrets:
-        found |= {
-            secret,
-            quote(secret, safe=""),
-            quote(secret),
-            quote_plus(secret),
-            json.dumps(secret)[1:-1],
-            repr(secret)[1:-1],
-            base64.b64encode(secret.encode()).decode(),
-        }
-    # What is shorter tells nothing by itself, and would be found in every other word.
-    return frozenset(text for text in found if len(text) >= _SHORTEST_SECRET)
+class Scrubber:
+    """Takes secrets out of texts that others wrote: a server that quotes the request, an exception that holds a URL."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        self._secrets = sorted({text for text in secrets if len(text) >= _SHORTEST_SECRET}, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """*text* without secrets, whether they stand there as they are, percent-encoded, escaped or in Base64.
+
+        A spelling that nobody foresaw is found by decoding: then nothing of the text is shown.
+        """
+        for secret in self._secrets:
+            # The longest first, as one may hold another.
+            for spelling in sorted(_spellings(secret), key=len, reverse=True):
+                text = text.replace(spelling, "***")
+        views = [unquote(text), unquote_plus(text), html.unescape(text), _unescaped(text)]
+        if any(_unescaped(secret) in view for secret in self._secrets for view in views):
+            return "***"
+        return text
 
 
-def scrub(text: str, secrets: Iterable[str]) -> str:
-    """Replace each of *secrets* in *text*, the longest first, since one may hold another."""
-    for secret in sorted(secrets, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+def _spellings(secret: str) -> set[str]:
+    return {
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode(),
+    }
+
+
+def _unescaped(text: str) -> str:
+    """*text* without the backslashes of JSON or Python, however much the writer escaped."""
+    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")

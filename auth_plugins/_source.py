@@ -282,8 +282,7 @@ class TokenSource:
         """End a flight: first the slot, then those who wait, for what they see next has to be there."""
         slot = self._slot
         with self._cache.lock:
-            if slot.flight is flight:
-                slot.flight = None
+            slot.flight = None
             if isinstance(outcome, Token):
                 slot.token, slot.refresh_token, slot.failure = outcome, outcome.refresh_token, None
             elif slot.token is not None and slot.token.expires_at is not None:

@@ -125,7 +125,7 @@ def _unchanged(request: Any) -> Any:
 
 
 def _as_they_come(raw: Any) -> Iterator[bytes]:
-    """The bytes of a urllib3 response; ``read`` and all that is built on it would wait for as many as they were told."""
+    """The bytes of a urllib3 response; ``read``, and all that is built on it, waits for as many as it was told."""
     if hasattr(raw, "read1"):
         return iter(lambda: raw.read1(8192, decode_content=True), b"")
     return iter(lambda: raw.read(1, decode_content=True), b"")  # urllib3 1.26
@@ -151,7 +151,7 @@ def _failure(request: TokenRequest, error: BaseException, base: type[Exception])
     """
     text = request.scrub(str(error).replace(request.url, request.endpoint))
     query = request.url.partition("?")[2]
-    text = text.replace(query, "…") if query else text
+    text = " ".join((text.replace(query, "…") if query else text).split())
     try:
         cause = type(error)(text) if isinstance(error, base) else base(text)
     except TypeError:

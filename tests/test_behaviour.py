@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -224,8 +225,6 @@ def test_a_session_that_raises_for_status_is_understood(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
     """My session raises for bad statuses in a hook: I still get the server's reason."""
-    import importlib
-
     library = importlib.import_module(driver.library)
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     if driver.library == "requests":
@@ -308,6 +307,23 @@ def test_a_hand_made_source_serves_any_adapter(driver: Driver, server: Loopback,
     assert driver.get(server.api_url, auth).status == 200
     assert source.token().access_token == "token-1"
     assert len(server.token_requests) == 1
+
+
+def test_a_hand_made_source_may_be_sent_by_my_session(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
+    """My source shall send its token requests by my session, or over http://: it stays the same source otherwise."""
+    source = TokenSource(grant)
+    assert driver.auth(source, allow_http=True).source.token() == source.token()
+    library = importlib.import_module(driver.library)
+    session, name = (library.Session, "session") if driver.library == "requests" else (library.Client, "client")
+    with session() as mine:
+        mine.headers["X-Mine"] = "1"
+        auth = driver.auth(source, **{name: mine})
+        source.invalidate(source.token())
+        assert driver.get(server.api_url, auth).status == 200
+    assert server.token_requests[-1].headers["x-mine"] == "1"
+    assert source.token() is auth.source.token()
 
 
 def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCredentials) -> None:

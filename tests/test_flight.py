@@ -24,6 +24,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._cache import Flight
 from auth_plugins._transport import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
@@ -339,3 +340,18 @@ def test_what_nobody_expects_does_not_go_on_for_ever(grant: ClientCredentials) -
     with pytest.raises(AuthError, match="broken off"):
         asyncio.run(source.atoken())
     assert len(attempts) < 10
+
+
+def test_waiting_for_what_is_broken_off_ends(grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever asks is interrupted each time that I wait for him: I get an error in the end."""
+    source, turns = TokenSource(grant), []
+
+    def join() -> tuple[Flight, bool]:
+        turns.append(flight := Flight(0.0))
+        flight.set_result(None)
+        return flight, False
+
+    monkeypatch.setattr(source, "_join", join)
+    with pytest.raises(TokenTransportError, match="broken off"):
+        source.token()
+    assert len(turns) == 5

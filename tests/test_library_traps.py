@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 import logging
 import threading
 from pathlib import Path
@@ -19,6 +20,7 @@ import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, TokenRequestError
+from auth_plugins._transport import _as_they_come
 
 from .drivers import ALL, SYNC, Call, Driver, each
 from .loopback import Loopback, as_json
@@ -44,8 +46,8 @@ def test_a_session_that_has_this_auth_itself(server: Loopback, grant: ClientCred
         session.auth = OAuth2Auth(grant, session=session)
         assert session.get(server.api_url).status_code == 200
     for module, plugin in ((httpx, auth_plugins.httpx), (httpx2, auth_plugins.httpx2)):
-        with module.Client(trust_env=False) as client:  # type: ignore[attr-defined]
-            client.auth = plugin.OAuth2Auth(grant, client=client)  # type: ignore[attr-defined]
+        with module.Client(trust_env=False) as client:
+            client.auth = plugin.OAuth2Auth(grant, client=client)
             assert client.get(server.api_url).status_code == 200
     assert len(server.token_requests) == 1
 
@@ -228,8 +230,8 @@ def test_an_unread_error_is_understood(server: Loopback, grant: ClientCredential
         response.raise_for_status()
 
     for module, plugin in ((httpx, auth_plugins.httpx), (httpx2, auth_plugins.httpx2)):
-        with module.Client(event_hooks={"response": [raise_for_status]}, trust_env=False) as client:  # type: ignore[attr-defined]
-            auth = plugin.OAuth2Auth(grant, client=client, cache=auth_plugins.MemoryCache())  # type: ignore[attr-defined]
+        with module.Client(event_hooks={"response": [raise_for_status]}, trust_env=False) as client:
+            auth = plugin.OAuth2Auth(grant, client=client, cache=auth_plugins.MemoryCache())
             with pytest.raises(TokenRequestError) as caught:
                 auth.source.token()
         assert caught.value.status_code == 401
@@ -256,6 +258,38 @@ def test_a_session_of_ones_own_may_fail_in_its_own_way(server: Loopback, grant: 
     client.close()
     with pytest.raises(auth_plugins.TokenTransportError, match="closed"):
         auth_plugins.httpx.OAuth2Auth(grant, client=client).source.token()
+
+
+def test_an_error_that_cannot_be_made_anew(server: Loopback, grant: ClientCredentials) -> None:
+    """My adapter raises an error of its own kind that takes no text: its text is told all the same."""
+
+    class OutOfOrderError(requests.RequestException):
+        def __init__(self) -> None:
+            super().__init__("the line is out of order")
+
+    class Broken(requests.adapters.HTTPAdapter):
+        def send(self, *_: Any, **__: Any) -> Any:
+            raise OutOfOrderError
+
+    with requests.Session() as session:
+        session.mount("http://", Broken())
+        with pytest.raises(auth_plugins.TokenTransportError, match="out of order") as caught:
+            OAuth2Auth(grant, session=session).source.token()
+    assert type(caught.value.__cause__) is requests.RequestException
+
+
+def test_an_older_urllib3_is_read_byte_by_byte() -> None:
+    """I have urllib3 1.26, whose responses know no read1: an answer is read all the same, as it comes."""
+
+    class Raw:
+        def __init__(self) -> None:
+            self.body = io.BytesIO(b"abc")
+
+        def read(self, amount: int, *, decode_content: bool) -> bytes:
+            assert (amount, decode_content) == (1, True)
+            return self.body.read(amount)
+
+    assert list(_as_they_come(Raw())) == [b"a", b"b", b"c"]
 
 
 def test_errors_of_ours_pass_through_a_session(server: Loopback, grant: ClientCredentials) -> None:

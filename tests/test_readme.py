@@ -63,7 +63,7 @@ def exports() -> str:
 
 
 def is_program(block: str) -> bool:
-    return block.startswith("import") or block.startswith("from")
+    return block.startswith(("import", "from"))
 
 
 PROGRAMS = [block for block in blocks("python") if is_program(block)]

@@ -1,0 +1,212 @@
+"""The command line: ``auth-plugins``, or ``python -m auth_plugins``.
+
+Exit status: 0; 1: a token could not be had, or a request failed; 2: usage or configuration.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+try:
+    import click
+    import rich.box
+    from rich.console import Console
+    from rich.table import Table
+except ImportError:
+    print("error: the command line needs click and rich: pip install 'auth-plugins[cli]'", file=sys.stderr)
+    raise SystemExit(2) from None
+
+from ._errors import AuthError, ConfigurationError
+from .sandbox import Sandbox
+
+if TYPE_CHECKING:
+    from . import _demo
+
+__all__ = ["main"]
+
+#: Seconds that an API may take to answer.
+_TIMEOUT = 60.0
+#: Columns that the table of the demo needs.
+_WIDTH = 80
+
+_prefix = click.argument("prefix", default="AUTH_PLUGINS")
+
+
+def main() -> None:
+    """Run the command that ``sys.argv`` names; exits."""
+    try:
+        cli(prog_name="auth-plugins")
+    except ConfigurationError as error:
+        _fail(error, 2)
+    except AuthError as error:
+        _fail(error, 1)
+
+
+def _fail(problem: object, status: int) -> NoReturn:
+    click.echo(f"error: {problem}", err=True)
+    sys.exit(status)
+
+
+def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> None:  # noqa: FBT001 - click's
+    if wanted:
+        try:
+            version = importlib.metadata.version("auth-plugins")
+        except importlib.metadata.PackageNotFoundError:
+            version = "(not installed)"
+        click.echo(f"auth-plugins {version}")
+        context.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
+def cli() -> None:
+    """OAuth 2.0 for requests, httpx and httpx2, at the prompt.
+
+    PREFIX names the environment variables that configure it: PREFIX_TOKEN_URL, PREFIX_CLIENT_ID and so on.
+    """
+
+
+@cli.command()
+@_prefix
+def token(prefix: str) -> None:
+    """Print an access token, and nothing else."""
+    _, auth = _first_installed()
+    click.echo(auth.from_env(prefix).source.token().access_token)
+
+
+@cli.command()
+@click.argument("url")
+@_prefix
+def get(url: str, prefix: str) -> None:
+    """Get URL with a token; print the body of the answer."""
+    if not re.match(r"https?://[^/?#]", url, re.IGNORECASE):
+        raise click.BadParameter("give it whole, such as https://api.example.com/things", param_hint="URL")
+    library, auth = _first_installed()
+    auth = auth.from_env(prefix)
+    # requests follows redirects without being told.
+    options = {} if library.__name__ == "requests" else {"follow_redirects": True}
+    try:
+        response = library.get(url, auth=auth, timeout=_TIMEOUT, **options)
+    except AuthError:
+        raise
+    except Exception as error:  # noqa: BLE001 - any library's, any kind: it becomes one line
+        _fail(f"{_shown(url, url)} did not answer ({type(error).__name__}: {_shown(url, error)})", 1)
+    click.echo(response.content, nl=False)
+    if response.status_code >= 400:  # noqa: PLR2004 - client and server errors
+        _fail(f"{_shown(url, url)} answered {response.status_code}", 1)
+
+
+@cli.command()
+@click.option(
+    "--lifetime",
+    type=click.IntRange(min=1),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long an access token is good for.",
+)
+def sandbox(lifetime: int) -> None:
+    """Play five systems on this machine until Ctrl-C; print how to be a client of each."""
+    with Sandbox(lifetime) as systems:
+        for system in systems:
+            prefix = f"ACME_{system.name.removesuffix('-api').upper()}"
+            _print_exports(system.name, system.variables(prefix), system.api_url, prefix)
+        upload = systems["upload-api"]
+        prefix = "ACME_UPLOAD_V1"
+        _print_exports(
+            "upload-api, version 1", upload.legacy_variables(prefix), f"{upload.url}/v1{upload.api_path}", prefix
+        )
+        click.echo("# They run until Ctrl-C.")
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)
+
+
+@cli.command()
+def demo() -> None:
+    """Play five systems on this machine with each library; print what they saw."""
+    # No request leaves the machine, so none may go to a proxy.
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
+    from . import _demo  # noqa: PLC0415 - asyncio is heavy, and the other commands don't need it
+
+    started = time.monotonic()
+    try:
+        rows = _demo.play()
+    except ImportError as error:
+        _fail(error, 2)
+    seconds = time.monotonic() - started
+    failed = [row for row in rows if row.problems]
+    console = Console(highlight=False)
+    # A row that is cut off or folded would hide what it says.
+    console.width = max(console.width, _WIDTH)
+    console.print(
+        "In each row: a first token, which ends; a second, which is used 5 times and\n"
+        "revoked early, so that the API answers 401; a third, with which it says 200.\n"
+    )
+    console.print(_table(rows))
+    for row in failed:
+        for problem in row.problems:
+            console.print(f"{row.system} with {row.client}: {problem}", markup=False, soft_wrap=True)
+    closing = f"\n{len(rows) - len(failed)} of {len(rows)} rows as expected, in {seconds:.1f} s"
+    console.print(closing if failed else f"{closing}: each password went out once, no refresh token twice.")
+    sys.exit(1 if failed else 0)
+
+
+def _table(rows: Sequence[_demo.Row]) -> Table:
+    table = Table(box=rich.box.SIMPLE_HEAD, padding=0, show_edge=False)
+    for heading in ("system", "client", "token\nreqs", "credentials\ntravelled as", "renewed by", "calls", "ok?"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        seen = row.seen
+        table.add_row(
+            row.system,
+            row.client,
+            f"{len(seen.credentials[:1])} + {len(seen.renewals)}",
+            *("/".join(dict.fromkeys(several)) for several in (seen.credentials[:1], seen.renewals)),
+            f"{seen.answers.count(200)}x200",
+            "[red]NO" if row.problems else "[green]ok",
+        )
+    return table
+
+
+def _print_exports(title: str, variables: Mapping[str, str], url: str, prefix: str) -> None:
+    click.echo(f"# {title}")
+    for name, value in variables.items():
+        click.echo(f"export {name}={shlex.quote(value)}")
+    click.echo(f"# auth-plugins get {url} {prefix}\n")
+
+
+def _first_installed() -> tuple[Any, Any]:
+    """The first installed of the libraries, and its ``OAuth2Auth``."""
+    for name in ("requests", "httpx2", "httpx"):
+        if importlib.util.find_spec(name):
+            return importlib.import_module(name), importlib.import_module(f".{name}", __package__).OAuth2Auth
+    raise ConfigurationError(
+        "requests, httpx2 or httpx is needed; install one, such as by pip install 'auth-plugins[requests]'"
+    )
+
+
+def _shown(url: str, text: object) -> str:
+    """*text* as one line, without the parts of *url* where secrets may stand."""
+    line = " ".join(str(text).split())
+    authority, _, query = re.sub("^[^:]*://", "", url).partition("?")
+    user = authority.partition("/")[0].rpartition("@")[0]
+    for secret in filter(None, (query, user)):
+        line = line.replace(secret, "...")
+    return line
+
+
+if __name__ == "__main__":
+    main()
