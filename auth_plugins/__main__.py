@@ -10,12 +10,12 @@ import importlib
 import importlib.metadata
 import importlib.util
 import os
-import re
 import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
 try:
     import click
@@ -67,6 +67,17 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         context.exit()
 
 
+def _check_url(_: click.Context, __: click.Parameter, url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # of a port, or of brackets
+        whole = False
+    if not whole:
+        raise click.BadParameter("give it whole, such as https://api.example.com/things")
+    return url
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
@@ -87,12 +98,10 @@ def token(prefix: str) -> None:
 
 
 @cli.command()
-@click.argument("url")
+@click.argument("url", callback=_check_url)
 @_prefix
 def get(url: str, prefix: str) -> None:
     """Get URL with a token; print the body of the answer."""
-    if not re.match(r"https?://[^/?#]", url, re.IGNORECASE):
-        raise click.BadParameter("give it whole, such as https://api.example.com/things", param_hint="URL")
     library, auth = _first_installed()
     auth = auth.from_env(prefix)
     # requests follows redirects without being told.
@@ -159,8 +168,8 @@ def demo() -> None:
     for row in failed:
         for problem in row.problems:
             console.print(f"{row.system} with {row.client}: {problem}", markup=False, soft_wrap=True)
-    closing = f"\n{len(rows) - len(failed)} of {len(rows)} rows as expected, in {seconds:.1f} s"
-    console.print(closing if failed else f"{closing}: each password went out once, no refresh token twice.")
+    closing = f"\n{len(rows) - len(failed)} of {len(rows)} rows as expected ({seconds:.1f} s)"
+    console.print(closing if failed else f"{closing}: passwords sent once, no refresh token twice.")
     sys.exit(1 if failed else 0)
 
 
@@ -200,10 +209,9 @@ def _first_installed() -> tuple[Any, Any]:
 
 def _shown(url: str, text: object) -> str:
     """*text* as one line, without the parts of *url* where secrets may stand."""
+    parts = urlsplit(url)
     line = " ".join(str(text).split())
-    authority, _, query = re.sub("^[^:]*://", "", url).partition("?")
-    user = authority.partition("/")[0].rpartition("@")[0]
-    for secret in filter(None, (query, user)):
+    for secret in filter(None, (parts.query, parts.netloc.rpartition("@")[0])):
         line = line.replace(secret, "...")
     return line
 

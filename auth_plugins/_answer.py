@@ -29,6 +29,8 @@ _LONGEST_TYPE = 40
 #: Types in the IANA registry that are sent otherwise than as Bearer, and Basic, which some servers announce.
 _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+#: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
+_CHARSET = re.compile(r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii")
 _PRINTABLE = re.compile(r"[\x20-\x7e]+")
 
 _HINTS = {
@@ -105,10 +107,12 @@ def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any
 def _text(response: TokenResponse) -> str:
     content_type = email.message.Message()
     content_type["Content-Type"] = response.headers.get("content-type", "")
-    charset = content_type.get_content_charset("utf-8-sig")
+    charset = content_type.get_content_charset("utf-8")
+    if not _CHARSET.fullmatch(charset):
+        charset = "utf-8-sig"
     try:
-        return response.body.decode("utf-8-sig" if charset in ("utf-8", "utf8") else charset, "replace")
-    except (LookupError, ValueError):
+        return response.body.decode(charset, "replace")
+    except LookupError:
         return response.body.decode("utf-8-sig", "replace")
 
 

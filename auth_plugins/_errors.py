@@ -31,7 +31,9 @@ class AuthError(Exception):
     """The base of every error of this package; pickles, attributes included."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (type(self), self.args, dict(self.__dict__))
+        # Not the library's request and response: they hold the token, and locks, which do not pickle.
+        plain = {name: value if isinstance(value, _PLAIN) else None for name, value in self.__dict__.items()}
+        return _restore, (type(self), self.args, plain)
 
 
 class ConfigurationError(AuthError, ValueError):
@@ -78,6 +80,8 @@ class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
 
+_PLAIN = (str, int, float, type(None))
+
 _E = TypeVar("_E", bound=AuthError)
 
 
@@ -95,15 +99,14 @@ def twin(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
 def as_one_of(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
     """Make a twin of *error* of the one of *kinds*, a library's own errors, that is derived from its class.
 
-    By ``isinstance``, as it may be another library's error: that of a callable that fetches a secret, for one.
+    By ``isinstance``, as it may be another library's error: that of a callable that fetches a secret, for one. The
+    last of *kinds* is derived from :class:`AuthError` itself.
     """
     kind = next(kind for kind in kinds if isinstance(error, kind.__mro__[1]))
     return twin(error, kind, **attributes)
 
 
 def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
-    error = kind.__new__(kind, *args)
-    # An OSError (the base of requests' errors) that defines __init__ leaves this to it, and it isn't called here.
-    error.args = args
+    error = kind(*args)
     error.__dict__.update(attributes)
     return error

@@ -41,6 +41,8 @@ class SecretFile:
     path: str | os.PathLike[str]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.path, (str, os.PathLike)):
+            raise ConfigurationError(f"path is of type {type(self.path).__name__}; give the path of the secret's file")
         object.__setattr__(self, "path", os.path.expanduser(os.fspath(self.path)))  # noqa: PTH111 - stays a str
 
     def __call__(self) -> str:
@@ -136,11 +138,13 @@ class OAuthGrant(Grant):
     )
     headers: Mapping[str, str] | tuple[tuple[str, str], ...] | None = field(default=None, kw_only=True, repr=False)
     revocation_url: str | None = field(default=None, kw_only=True)
+    #: True, 1 and 1.0 are equal, and not the same in a request.
+    _param_types: tuple[str, ...] = field(default=(), init=False, repr=False)
 
     def __post_init__(self) -> None:
         client_id, client_secret = self._client()
         default_auth = "none" if client_secret is None else "client_secret_basic"
-        normal = {
+        normal: dict[str, Any] = {
             "token_url": _checked_url("token_url", self.token_url),
             "scope": _joined_scope(self.scope),
             "audience": _checked_text("audience", self.audience),
@@ -151,6 +155,7 @@ class OAuthGrant(Grant):
             "params": _frozen_params(self.params),
             "headers": _frozen_headers(self.headers),
         }
+        normal["_param_types"] = tuple(type(value).__name__ for _, value in normal["params"] or ())
         # Equal arguments, however they were written, must make equal grants: those share a token.
         for name, value in normal.items():
             object.__setattr__(self, name, value)
@@ -292,11 +297,12 @@ class ClientCredentials(OAuthGrant):
     def _parameters(self) -> dict[str, str]:
         return {"grant_type": "client_credentials"}
 
-    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:  # noqa: ARG002
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
         # To ask afresh gives away nothing more than the refused request did, and a server's way of saying so may be
         # any: some send no RFC 6749 error at all. That the client itself is unknown is no matter of the refresh token.
         status = error.status_code or 0
-        return 400 <= status < 500 and status != 429 and error.error != "invalid_client"  # noqa: PLR2004 - HTTP status
+        refused = 400 <= status < 500 and status != 429 and error.error != "invalid_client"  # noqa: PLR2004 - HTTP status
+        return refused or super().refresh_refused(error, refresh_token)
 
 
 @dataclass(frozen=True)
@@ -404,13 +410,15 @@ def reveal(name: str, secret: Secret) -> str:
             raise ConfigurationError(
                 f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
             ) from error
-    _check_secret(name, secret)
-    return str(secret)
+    return _checked_secret(name, secret)
 
 
 def _check_secret(name: str, secret: object) -> None:
-    if callable(secret):
-        return
+    if not callable(secret):
+        _checked_secret(name, secret)
+
+
+def _checked_secret(name: str, secret: object) -> str:
     if not isinstance(secret, str):
         raise ConfigurationError(
             f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
@@ -418,6 +426,7 @@ def _check_secret(name: str, secret: object) -> None:
     if not secret:
         raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
     _check_encodable(name, secret)
+    return secret
 
 
 def _check_encodable(name: str, text: str) -> None:
@@ -446,9 +455,9 @@ def _checked_url(name: str, url: object) -> str:
         host, _ = parts.hostname, parts.port
     except ValueError:
         host = None
-    if not host or parts.scheme not in ("http", "https") or any(char.isspace() for char in text):
+    if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
         raise ConfigurationError(f"{name} is no http(s) URL; give it whole, such as https://id.example.com/oauth/token")
-    if parts.username is not None or parts.fragment:
+    if parts.username is not None or "#" in text:
         raise ConfigurationError(
             f"{name} has a user or a fragment in it; give credentials as client_id and client_secret (RFC 6749 §3.2)"
         )
@@ -457,7 +466,7 @@ def _checked_url(name: str, url: object) -> str:
 
 def _one_of(name: str, value: object, allowed: Sequence[str]) -> str:
     if value not in allowed:
-        raise ConfigurationError(f"{name} is not one of {', '.join(allowed)}: {value!r}")
+        raise ConfigurationError(f"{name} is not one of {', '.join(allowed)}; give one of them")
     return str(value)
 
 
@@ -468,7 +477,7 @@ def _strings(name: str, values: object) -> tuple[str, ...]:
     if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
         raise ConfigurationError(f"{name} is of type {type(values).__name__}; give a str, or a sequence of them")
     # A set has no order of its own; equal ones must make equal grants.
-    listed = sorted(values) if isinstance(values, (set, frozenset)) else list(values)
+    listed = sorted(values, key=str) if isinstance(values, (set, frozenset)) else list(values)
     for value in listed:
         if _checked_text(name, value) is None:
             raise ConfigurationError(f"{name} holds None; leave it out")
@@ -486,7 +495,7 @@ def _checked_resources(resource: object) -> tuple[str, ...] | None:
 def _pairs(name: str, mapping: object) -> list[tuple[str, Any]]:
     if isinstance(mapping, Mapping):
         mapping = tuple(mapping.items())
-    if not isinstance(mapping, tuple):
+    if not (isinstance(mapping, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in mapping)):  # noqa: PLR2004
         raise ConfigurationError(f"{name} is of type {type(mapping).__name__}; give a mapping")
     for key, _ in mapping:
         if _checked_text(f"a name in {name}", key) is None:

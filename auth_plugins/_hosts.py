@@ -23,6 +23,8 @@ class AllowedHosts:
     """
 
     def __init__(self, patterns: str | Iterable[str]) -> None:
+        if not isinstance(patterns, Iterable):
+            raise ConfigurationError(f"allowed_hosts is of type {type(patterns).__name__}; give a sequence of hosts")
         listed = [patterns] if isinstance(patterns, str) else list(patterns)
         if not listed:
             raise ConfigurationError("allowed_hosts is empty, so no request would get the token; None means every host")
@@ -50,7 +52,7 @@ def _rule(pattern: object) -> tuple[str, int | None]:
         host, port = normal_host(parts.hostname or ""), parts.port
     except ValueError:
         host, port = "", None
-    if not re.fullmatch(r"[\w.:-]+", host) or parts.netloc != text.removeprefix("*.") or "@" in text:
+    if not re.fullmatch(r"[\w:][\w.:-]*", host) or parts.netloc != text.removeprefix("*.") or "@" in text:
         raise ConfigurationError(
             f"allowed_hosts holds {pattern!r}; give a host such as api.example.com, *.example.com or 127.0.0.1:8080"
         )

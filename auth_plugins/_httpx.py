@@ -102,6 +102,9 @@ class _Alias(bytes):
     def lower(self) -> _Alias:
         return self
 
+    def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
+        return bytes, (bytes(self),)  # a request that was pickled is sent no more
+
 
 class Flows(Adapter):
     """Sign a request; answer one refusal with one fresh token."""

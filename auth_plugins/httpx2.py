@@ -37,6 +37,10 @@ class TokenTransportError(_errors.TokenTransportError, httpx2.TransportError):
     """The package's error, as httpx2's own."""
 
 
+class AuthError(_errors.AuthError, httpx2.RequestError):
+    """The package's error, as httpx2's own."""
+
+
 class _BoundHeaders(BoundHeaders, httpx2.Headers):
     pass
 
@@ -63,7 +67,7 @@ class OAuth2Auth(Flows, httpx2.Auth):
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx2.RequestError``.
     """
 
-    _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError)
+    _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
     _bound_headers = _BoundHeaders
 
     def __init__(

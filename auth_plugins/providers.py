@@ -48,7 +48,7 @@ def auth_api(base_url: str, username: str, password: Secret, staging: bool = Fal
     :param staging: use the staging host, ``https://auth-stg.example.com``, which has credentials of its own.
     """
     if staging:
-        base_url = _staging(base_url)
+        base_url = _staging(_join("base_url", base_url, ""))
     arguments = {
         # The documents' requests have user name and password alone, or the refresh token alone.
         "params": {"grant_type": None},
@@ -71,8 +71,8 @@ def organization_api(
         "header": {"client_auth": "client_secret_basic_raw"},
         "query": {"client_auth": "client_secret_post", "encoding": "query"},
     }
-    if credentials not in places:
-        raise ConfigurationError(f"credentials is not one of {', '.join(places)}: {credentials!r}")
+    if not isinstance(credentials, str) or credentials not in places:
+        raise ConfigurationError(f"credentials is not one of {', '.join(places)}; give one of them")
     arguments: dict[str, Any] = {**places[credentials], **options}
     url = (
         server_address
@@ -105,14 +105,18 @@ BY_NAME: Mapping[str, Callable[..., Grant]] = {
 
 
 def _join(name: str, base: object, path: str) -> str:
-    if not isinstance(base, str) or not base:
-        raise ConfigurationError(f"{name} is {base!r}; give the address that the system's documentation names")
+    if not isinstance(base, str) or not base or "?" in base or "#" in base:
+        what = "None" if base is None else "no base URL"
+        raise ConfigurationError(f"{name} is {what}; give the address that the system's documentation names")
     return base.rstrip("/") + path
 
 
 def _staging(url: str) -> str:
     """Append ``-stg`` to the first label of the host."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url  # and the grant says what is wrong with it
     label, dot, rest = parts.netloc.partition(".")
     if not dot or label.isdigit():
         raise ConfigurationError(

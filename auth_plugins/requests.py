@@ -41,7 +41,11 @@ class TokenTransportError(_errors.TokenTransportError, requests.ConnectionError)
     """The package's error, as requests' own."""
 
 
-_OWN_ERRORS = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError)
+class AuthError(_errors.AuthError, requests.RequestException):
+    """The package's error, as requests' own."""
+
+
+_OWN_ERRORS = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
 
 
 class OAuth2Auth(Adapter, AuthBase):

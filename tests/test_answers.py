@@ -1,0 +1,495 @@
+"""What a token endpoint may answer, and what a user gets out of it: a token, or an error that says what to do."""
+
+from __future__ import annotations
+
+import base64
+import codecs
+import email.utils
+import html
+import json
+import logging
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import quote, quote_plus, urlencode
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from auth_plugins import AuthError, ClientCredentials, Token, TokenRequestError
+from auth_plugins._answer import read, retry_after
+from auth_plugins._message import LONGEST_BODY, TokenRequest, TokenResponse
+
+NOW = 1_700_000_000.0
+URL = "https://id.example.com/token"
+#: Spelt differently by each encoding.
+SECRET = '7rg6Gt+hU/ob="€ü'
+DECADE = 10 * 365 * 86400
+
+
+def request(**options: Any) -> TokenRequest:
+    return ClientCredentials(URL, "client-7", SECRET, **options).refresh_request("r3fr3sh")
+
+
+def response(body: Any, status: int = 200, content_type: str = "application/json", **headers: str) -> TokenResponse:
+    """*body* as bytes, as text, or as what JSON is made of."""
+    text = body if isinstance(body, (bytes, str)) else json.dumps(body)
+    content = text if isinstance(text, bytes) else text.encode()
+    headers = {"content-type": content_type} | {name.replace("_", "-"): value for name, value in headers.items()}
+    return TokenResponse(status=status, headers=headers, body=content, received_at=NOW)
+
+
+def taken(body: Any, status: int = 200, content_type: str = "application/json") -> Token:
+    return read(request(), response(body, status, content_type), NOW)
+
+
+def refused(body: Any, status: int = 200, content_type: str = "application/json", **headers: str) -> TokenRequestError:
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(), response(body, status, content_type, **headers), NOW)
+    error = caught.value
+    assert error.status_code == status
+    assert str(error).startswith(f"{URL} answered ")
+    assert str(error).isprintable(), "one line, and nothing that steers a terminal"
+    assert error.__cause__ is error.__context__ is None, "what was parsed comes along in no other error"
+    return error
+
+
+def jwt(claims: Any, header: Any = None) -> str:
+    parts = (
+        base64.urlsafe_b64encode(part if isinstance(part, bytes) else json.dumps(part).encode()).decode().rstrip("=")
+        for part in ({"alg": "none"} if header is None else header, claims)
+    )
+    return ".".join((*parts, "c2lnbmF0dXJl"))
+
+
+def rows(table: Mapping[str, Iterable[Any]]) -> list[Any]:
+    """Parameters of a table that has what is expected on its left."""
+    return [pytest.param(value, told, id=f"{value!r:.60}") for told, values in table.items() for value in values]
+
+
+JWT = jwt({"exp": NOW + 600, "sub": "me"})
+#: The bare answer of the Upload API's documentation: it was cut, and ends in dots.
+SAMPLE = (
+    "eyJhbGciOiJSUzI1NiIsImtpZCI6IjBFNUMxNEU4OEIzRjFFMEFCNDlGNUIzMkU5NzNDMDQ0NkY0MjJDRURSUzI1NiIsInR5cCI6ImE0K2p3dCJ9"
+)
+SAMPLE += "..."
+ENCRYPTED = jwt({}, {"alg": "dir", "enc": "A256GCM"}) + ".x.y"
+PLAIN = b'{"access_token": "tok"}'
+BOM = codecs.BOM_UTF8 + PLAIN
+FORM = "application/x-www-form-urlencoded"
+GOOD: dict[str, tuple[bytes, str, str]] = {
+    "a JSON object": (PLAIN, "application/json", "tok"),
+    "without a content type": (PLAIN, "", "tok"),
+    "as text/html": (PLAIN, "text/html; charset=utf-8", "tok"),
+    "as a form": (PLAIN, FORM, "tok"),
+    "between white space": (b"\r\n " + PLAIN + b"\n", "application/json", "tok"),
+    "with a byte order mark": (BOM, "application/json", "tok"),
+    "with a byte order mark and a charset": (BOM, 'application/json; charset="UTF-8"', "tok"),
+    "with another name of the charset": (BOM, "application/json; charset=utf8", "tok"),
+    "in UTF-16": (PLAIN.decode().encode("utf-16"), "application/json; charset=utf-16", "tok"),
+    "in Latin-1": (b'{"access_token": "tok", "x": "\xff"}', "application/json; charset=iso-8859-1", "tok"),
+    "with bytes that are not UTF-8": (b'{"access_token": "tok", "x": "\xff"}', "application/json", "tok"),
+    "with an unknown charset": (PLAIN, "application/json; charset=klingon", "tok"),
+    "with a charset that is none": (PLAIN, "application/json; charset=hex", "tok"),
+    "with a charset for host names": (PLAIN, "application/json; charset=idna", "tok"),
+    "with a charset that takes minutes": (PLAIN, "application/json; charset=punycode", "tok"),
+    "with a member twice": (b'{"access_token": "old", "access_token": "tok"}', "application/json", "tok"),
+    "with a null error": (b'{"access_token": "tok", "error": null}', "application/json", "tok"),
+    "with an empty error": (b'{"access_token": "tok", "error": ""}', "application/json", "tok"),
+    "form-encoded": (b"access_token=tok&expires_in=60", FORM, "tok"),
+    "form-encoded as text": (b"expires=60&access_token=t%20o+k\n", "text/plain", "t o k"),
+    "a bare JWT": (JWT.encode(), "text/plain", JWT),
+    "a JSON string that is a JWT": (json.dumps(JWT).encode(), "application/json", JWT),
+    "the documented sample": (json.dumps(SAMPLE).encode(), "application/json", SAMPLE),
+    "the documented sample, bare": (SAMPLE.encode() + b"\n", "", SAMPLE),
+    "an encrypted JWT": (ENCRYPTED.encode(), "application/jwt", ENCRYPTED),
+}
+
+
+@pytest.mark.parametrize(("body", "content_type", "access_token"), GOOD.values(), ids=GOOD)
+@pytest.mark.parametrize("status", [200, 201, 299])
+def test_a_token_is_read_however_it_comes(body: bytes, content_type: str, access_token: str, status: int) -> None:
+    """Whatever form my server chose for its token, I get it, as Bearer, dated to when I asked."""
+    token = taken(body, status, content_type)
+    assert (token.access_token, token.header_value) == (access_token, f"Bearer {access_token}")
+    assert (token.token_type, token.refresh_token, token.scope, token.issued_at) == ("Bearer", None, None, NOW)
+
+
+@pytest.mark.parametrize("body", [PLAIN, JWT, b"access_token=tok", b'{"access_token": "tok", "error": null}'])
+@pytest.mark.parametrize("status", [100, 199, 300, 304, 400, 401, 404, 429, 500, 503])
+def test_only_a_success_has_a_token(body: bytes, status: int) -> None:
+    """What a 4xx or a redirect calls access_token is none that I ever use."""
+    assert refused(body, status).error is None
+
+
+NO_TOKEN: dict[str, list[Any]] = {
+    "; the body is empty: is token_url": [b"", b" \r\n"],
+    "; it is a web page: is token_url": [b"<!DOCTYPE html><title>Log in</title>", b" <html>access_token=tok"],
+    "neither a JSON object nor a form nor a JWT: is token_url": [
+        *(b"tok", b'"tok"', b"a.b.c", b"3", b"null", b"{}", b"[" * 100_000, PLAIN[:-1], [{"access_token": "tok"}]),
+        *(b"access_token=a b", b"error: a=b", jwt({}, {"typ": "JWT"}), jwt({}, ["alg"]), f"{JWT} {JWT}"),
+    ],
+    "answered no access_token; is token_url": [
+        *({"message": "welcome"}, b"message=welcome", {"access_token": None}, {"access_token": ""}),
+    ],
+    "answered an access_token that cannot stand in a header; is token_url": [
+        *(
+            {"access_token": each}
+            for each in list[Any]((5, {}, True, "a\r\nX-Injected: 1", "tok\n", "a\x00b", "a\tb", "tök"))
+        ),
+        b"access_token=%ff",
+    ],
+    "answered more than 1 MiB; is token_url": [b" " * LONGEST_BODY + b"x", b"x" * (LONGEST_BODY + 1)],
+}
+
+
+@pytest.mark.parametrize(("body", "told"), rows(NO_TOKEN))
+def test_what_is_no_token_is_an_error(body: Any, told: str) -> None:
+    """A login page, or whatever else came with a 200, never becomes my token; I am told to check the URL."""
+    error = refused(body)
+    assert told in str(error)
+    assert (error.error, error.description, error.uri, error.retry_after) == (None, None, None, None)
+
+
+def test_a_body_of_1_mib_is_read() -> None:
+    """1 MiB is the most that is taken in, and that much is."""
+    assert taken(PLAIN + b" " * (LONGEST_BODY - len(PLAIN))).access_token == "tok"
+
+
+@pytest.mark.parametrize("spelt", [None, "", "  ", "Bearer", "bearer", "BEARER", " bearer\t"])
+def test_bearer_however_it_is_spelt(spelt: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    """My server writes `bearer`, or nothing: a Bearer token, and nothing to log."""
+    assert taken({"access_token": "tok", "token_type": spelt}).token_type == "Bearer"
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("kind", ["mac", "MAC", "PoP", "DPoP", "N_A", "Basic", " dpop "])
+def test_what_is_not_bearer_is_refused_by_name(kind: str) -> None:
+    """A token that needs a proof with each request would not work: I am told what my client was given."""
+    error = refused({"access_token": "tok", "token_type": kind})
+    assert f"of type {kind.strip().lower()!r}; have this client given Bearer tokens" in str(error)
+
+
+@pytest.mark.parametrize("kind", [5, False, ["Bearer"], {}])
+def test_a_token_type_that_is_no_string_is_refused(kind: Any) -> None:
+    """What can't be a token_type isn't guessed at."""
+    assert "token_type that is no string" in str(refused({"access_token": "tok", "token_type": kind}))
+
+
+@pytest.mark.parametrize("kind", ["JWT", "access_token", "Bearer JWT", "x" * 100])
+def test_an_unknown_token_type_is_used_as_bearer(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """My server has its own word for Bearer: the token works, and one warning says what was made of it."""
+    token = taken({"access_token": "tok", "token_type": kind})
+    assert (token.token_type, token.header_value) == (kind[:40], "Bearer tok")
+    [record] = caplog.records
+    assert (record.levelno, record.name) == (logging.WARNING, "auth_plugins")
+    assert record.message.startswith(f"{URL} answered the unknown token_type {kind[:40]!r}")
+
+
+@pytest.mark.parametrize("before", [0, 25, 36, 40])
+def test_a_token_type_shows_no_secret(before: int, caplog: pytest.LogCaptureFixture) -> None:
+    """The server echoes my secret where it doesn't belong, and the warning cuts it: no part of it is logged."""
+    token = taken({"access_token": "tok", "token_type": "x" * before + SECRET})
+    assert SECRET[:4] not in caplog.text + repr(token)
+
+
+LIFETIMES: dict[Any, float] = {
+    3600: 3600, 3600.5: 3600.5, "3600": 3600, "3600.5": 3600.5, "3600.": 3600, "3.6e3": 3600, " 3600\n": 3600,
+    "+3600": 3600, 0: 0, "0": 0, -10: -10, "-10": -10,
+    10**12: DECADE, "1e99": DECADE, "1e999": DECADE, 10**400: DECADE, DECADE: DECADE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "seconds"), LIFETIMES.items(), ids=[f"{told!r:.20}" for told in LIFETIMES])
+def test_the_lifetime_counts_from_the_request(told: Any, seconds: float) -> None:
+    """However my server writes expires_in, the token ends that long after I asked, whatever the JWT says."""
+    assert taken({"access_token": JWT, "expires_in": told, "expires_at": 1}).expires_at == NOW + seconds
+
+
+@pytest.mark.parametrize("told", ["-1e999", -(10**400)], ids=["string", "int"])
+def test_what_was_over_long_ago_is_just_over(told: Any) -> None:
+    """A lifetime of minus infinity is as over as any; what is stored and compared stays a number."""
+    assert math.isfinite(taken({"access_token": "tok", "expires_in": told}).expires_at or math.nan)
+
+
+NO_NUMBERS = 'true [] [60] {} "soon" "1h" "1_000" "٣" "0x10" "NaN" "inf" NaN Infinity -Infinity'
+
+
+@pytest.mark.parametrize("told", NO_NUMBERS.split())
+def test_a_lifetime_that_is_no_number_is_refused(told: str) -> None:
+    """A lifetime that nobody understands is told at once: not taken for "never expires"."""
+    error = refused(f'{{"access_token": "tok", "expires_in": {told}}}')
+    assert "expires_in that is no number of seconds" in str(error)
+
+
+UNTOLD: dict[str, tuple[dict[str, Any], float | None]] = {
+    "nowhere": ({"access_token": "tok"}, None),
+    "in the JWT": ({"access_token": JWT, "expires_at": NOW + 1}, NOW + 600),
+    "in the JWT, as a float": ({"access_token": jwt({"exp": NOW + 0.5})}, NOW + 0.5),
+    "in a JWT without exp": ({"access_token": jwt({}), "expires_on": NOW + 1}, NOW + 1),
+    "in a JWT, as words": ({"access_token": jwt({"exp": "soon"}), "expires_on": NOW + 1}, NOW + 1),
+    "in a JWT, as a bool": ({"access_token": jwt({"exp": True})}, None),
+    "in a JWT, as NaN": ({"access_token": jwt(b'{"exp": NaN}')}, None),
+    "in a JWT, never": ({"access_token": jwt(b'{"exp": Infinity}')}, NOW + DECADE),
+    "in expires_at": ({"access_token": "tok", "expires_at": NOW + 60, "expires_on": NOW + 1}, NOW + 60),
+    "in expires_on, as a string": ({"access_token": "tok", "expires_at": " ", "expires_on": f" {NOW:.0f} "}, NOW),
+    "in expires_at, as a date": ({"access_token": "tok", "expires_at": "2030-01-01T00:00:00Z"}, None),
+    "in expires_at, in milliseconds": ({"access_token": "tok", "expires_at": NOW * 1000}, NOW + DECADE),
+}
+
+
+@pytest.mark.parametrize(("members", "expires_at"), UNTOLD.values(), ids=UNTOLD)
+@pytest.mark.parametrize("empty", [{}, {"expires_in": None}, {"expires_in": ""}, {"expires_in": "  "}], ids=str)
+def test_without_expires_in_the_end_is_looked_for(
+    members: dict[str, Any], expires_at: float | None, empty: dict[str, Any]
+) -> None:
+    """My server gives no lifetime: the JWT's exp counts, then expires_at and expires_on; else nobody knows."""
+    assert taken({**members, **empty}).expires_at == expires_at
+
+
+FORMS = {"expires=60": 60, "expires_in=60&expires=5": 60, "expires_in=0": 0, "expires_in=": None, "x=1": None}
+
+
+@pytest.mark.parametrize(("body", "seconds"), FORMS.items())
+def test_a_form_tells_its_lifetime(body: str, seconds: float | None) -> None:
+    """Old servers answer a form, and call the lifetime `expires`."""
+    expires_at = taken(f"access_token=tok&{body}", content_type=FORM).expires_at
+    assert expires_at == (None if seconds is None else NOW + seconds)
+
+
+@pytest.mark.parametrize(("told", "taken_as"), [("again", "again"), ("", None), (None, None), (5, None), (["a"], None)])
+def test_a_refresh_token_is_a_string(told: Any, taken_as: str | None) -> None:
+    """The refresh token comes along, where it is one."""
+    assert taken({"access_token": "tok", "refresh_token": told}).refresh_token == taken_as
+
+
+@pytest.mark.parametrize(("told", "taken_as"), [("a b", "a b"), (["a", "b"], "a b"), ("", ""), (None, None), (5, None)])
+def test_the_scope_is_what_was_granted(told: Any, taken_as: str | None) -> None:
+    """What was granted is said in one string, even where the server answers a list."""
+    assert taken({"access_token": "tok", "scope": told}).scope == taken_as
+
+
+def test_a_refresh_token_that_cannot_be_sent_does_no_harm() -> None:
+    """Half a surrogate pair is no text that can be sent: the renewal doesn't fail because of it."""
+    token = taken(b'{"access_token": "tok", "refresh_token": "\\ud800"}')
+    if token.refresh_token is not None:
+        ClientCredentials(URL, "id", "s3cr3t").refresh_request(token.refresh_token)
+
+
+CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "a JWT": (jwt({"name": "ü€", "roles": ["a"]}), {"name": "ü€", "roles": ["a"]}),
+    "two parts": (jwt({"sub": "me"}).rpartition(".")[0], {}),
+    "no JSON": ("a.b.c", {}),
+    "the documented sample": (SAMPLE, {}),
+    "encrypted": (jwt({"sub": "me"}) + ".x.y", {}),
+    "a list": (jwt(["sub"]), {}),
+    "a header that is no object": (jwt({"sub": "me"}, "header"), {}),
+    "nesting without end": (jwt(b"[" * 100_000), {}),
+    "beyond ASCII": ("ü.ü.ü", {}),
+}
+
+
+@pytest.mark.parametrize(("access_token", "claims"), CLAIMS.values(), ids=CLAIMS)
+def test_claims_are_for_a_look(access_token: str, claims: dict[str, Any]) -> None:
+    """I can look into a JWT, not change it; an opaque token has no claims, and no token raises for it."""
+    token = Token(access_token=access_token)
+    assert token.claims == claims
+    with pytest.raises(TypeError):
+        token.claims["sub"] = "root"  # type: ignore[index]
+
+
+def test_a_token_is_immutable_and_shows_nothing() -> None:
+    """I may print and share tokens: what is secret stays out of sight, and nobody changes what I hold."""
+    token = Token(access_token="tok-123", refresh_token="again-456", scope="read", expires_at=NOW)
+    assert "read" in repr(token)
+    assert not [secret for secret in ("tok-123", "again-456") if secret in f"{token} {token!r}"]
+    with pytest.raises(AttributeError):
+        token.access_token = "other"  # type: ignore[misc]
+    assert len({token, Token(access_token="tok-123", refresh_token="again-456", scope="read", expires_at=NOW)}) == 1
+
+
+#: What to do, for which statuses and bodies.
+ADVICE: dict[str, list[tuple[int, Any]]] = {
+    "check the client id and secret": [
+        *((status, {"error": "invalid_client"}) for status in (200, 400, 401, 500)),
+        *((401, {"error": "E42"}), (401, {"message": "nope"}), (401, b"<html>Log in"), (401, b"")),
+        *((403, {"error": {"code": 7}}), (403, b"<html>"), (403, b" ")),
+    ],
+    "is token_url the token endpoint, and method": [
+        *((400, b"<html>Bad Request</html>"), (404, b"<html>"), (404, {"message": "nope"}), (404, b""), (405, b"x")),
+    ],
+    "the server is in trouble or wants a rest: try again later": [
+        *((500, {"error": "E42"}), (500, b"<html>\nOops"), (503, {"message": "nope"}), (429, b""), (599, b"x")),
+    ],
+    "check what the server's documentation wants sent": [
+        *((400, {"error": "invalid_request"}), (400, {"message": "nope"}), (400, b""), (400, b"Bad"), (402, b"x")),
+        *((200, {"error": "x", "access_token": "tok"}), (200, {"error": {"code": 7}, "access_token": "tok"})),
+    ],
+    "check the user name and password, or the refresh token": [(400, {"error": "invalid_grant"})],
+    "ask for a scope that this client was given": [(400, {"error": "invalid_scope"})],
+    "check audience and resource": [(400, {"error": "invalid_target"})],
+    "have the server's owner allow": [(400, {"error": "unauthorized_client"})],
+    "check the grant, and that encoding": [(400, {"error": "unsupported_grant_type"})],
+}
+
+
+@pytest.mark.parametrize(("answer", "advice"), rows(ADVICE))
+def test_a_refusal_says_what_to_do(answer: tuple[int, Any], advice: str) -> None:
+    """My server says no, in whatever form: one line tells me its words, and what I can do."""
+    status, body = answer
+    error = refused(body, status)
+    code = body["error"] if isinstance(body, dict) and isinstance(body.get("error"), str) else None
+    said = code or " ".join((body.decode() if isinstance(body, bytes) else json.dumps(body)).split()) or "an empty body"
+    assert f"answered {status} ({said}); {advice}" in str(error)
+    assert error.error == code
+
+
+def test_an_html_page_is_known_by_its_type_too() -> None:
+    """A page that doesn't begin with a tag is still a page."""
+    assert "is token_url the token endpoint" in str(refused(b"Oops", 400, "Text/HTML; charset=utf-8"))
+    assert "web page" in str(refused(b"Oops", 200, "text/html"))
+
+
+def test_a_refusals_parts_are_attributes() -> None:
+    """My code acts on the parts of a refusal, not on its wording."""
+    body = {"error": "invalid_grant", "error_description": "Account\nlocked", "error_uri": "https://example.com/e/7"}
+    for error in (refused(body, 400, retry_after="7"), refused(urlencode(body), 400, retry_after="7")):
+        assert (error.error, error.description, error.uri) == (body["error"], "Account locked", body["error_uri"])
+        assert error.retry_after == 7.0
+        assert "(invalid_grant: Account locked)" in str(error)
+    for value in list[Any]((5, "", None, {})):
+        assert refused({"error": "x", "error_description": value, "error_uri": value}, 400).description is None
+
+
+@pytest.mark.parametrize("body", ["x" * 5000, {"message": "x" * 5000}, "a\x00\x1b[31m\x85\u2028" * 500], ids=type)
+def test_a_body_is_quoted_in_part(body: Any) -> None:
+    """A page of HTML doesn't fill my log."""
+    assert 200 < len(str(refused(body, 500))) < 400
+
+
+REDIRECTS = {
+    "https://login.example.com/?next=/token": "a redirect to login.example.com; ",
+    **dict.fromkeys(["/login", ""], "a redirect; "),
+    **dict.fromkeys(["https://[bad", "https://a\x85b.example.com/"], "a redirect"),
+}
+
+
+@pytest.mark.parametrize("status", [302, 307])
+@pytest.mark.parametrize(("location", "named"), REDIRECTS.items())
+def test_a_redirect_is_refused(status: int, location: str, named: str) -> None:
+    """My secret follows no redirect: I am told where it would have gone, and to name the final address."""
+    error = refused(b"", status, location=location)
+    assert f"answered {named}" in str(error)
+    assert "set token_url to the final address" in str(error)
+
+
+SPELLINGS = {
+    "raw": SECRET,
+    "percent-encoded": quote(SECRET, safe=""),
+    "percent-encoded in lower case": quote(SECRET, safe="").replace("%2B", "%2b").replace("%2F", "%2f"),
+    "form-encoded": quote_plus(SECRET),
+    "in HTML": html.escape(SECRET),
+    "as Python has it": repr(SECRET),
+    "in Base64": base64.b64encode(SECRET.encode()).decode(),
+    "as Basic": base64.b64encode(f"client-7:{quote(SECRET, safe='')}".encode()).decode(),
+    "as raw Basic": base64.b64encode(f"client-7:{SECRET}".encode()).decode(),
+}
+JSON_SPELLINGS = {
+    "Python's JSON": json.dumps(SECRET),
+    "UTF-8 JSON": json.dumps(SECRET, ensure_ascii=False),
+    "PHP's JSON": json.dumps(SECRET).replace("/", r"\/"),
+    ".NET's JSON": json.dumps(SECRET).replace("+", r"\u002B").replace(r"\"", r"\u0022"),
+}
+
+
+def assert_no_secret(error: TokenRequestError, spelt: str) -> None:
+    shown = f"{error} {error!r} {vars(error)}"
+    for text in (SECRET, spelt):
+        assert not [text[start : start + 6] for start in range(len(text) - 5) if text[start : start + 6] in shown]
+
+
+@pytest.mark.parametrize("spelt", SPELLINGS.values(), ids=SPELLINGS)
+def test_no_spelling_of_the_secret_is_told(spelt: str) -> None:
+    """My server echoes my secret, in whatever spelling: no error shows it, wherever it is cut."""
+    for before in (0, 150, 190, 198):
+        assert_no_secret(refused("x" * before + spelt + " wrong", 400, "text/plain"), spelt)
+    for name in ("error", "error_description", "error_uri", "message"):
+        assert_no_secret(refused({"error": "x", name: f"no: {spelt}"}, 401), spelt)
+
+
+@pytest.mark.parametrize("spelt", JSON_SPELLINGS.values(), ids=JSON_SPELLINGS)
+def test_no_json_spelling_of_the_secret_is_told(spelt: str) -> None:
+    """Each language escapes JSON in its own way, and my secret is found in all of them."""
+    assert_no_secret(refused(f'{{"message": {spelt}}}', 400), spelt)
+    assert_no_secret(refused(f'{{"error": "x", "error_description": {spelt}}}', 400), spelt)
+
+
+PROOFS: list[dict[str, Any]] = [
+    *({"params": {"assertion": each}} for each in ("as53rt10n", ["as53rt10n", "other"])),
+    *({"headers": {"Authorization": each}} for each in ("as53rt10n", "Bearer as53rt10n")),
+]
+
+
+@pytest.mark.parametrize("options", PROOFS, ids=str)
+def test_what_i_add_to_the_request_is_a_secret_too(options: dict[str, Any]) -> None:
+    """An assertion that I send along, as a parameter or a header, is as secret as the secret."""
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(**options), response(b"as53rt10n is wrong", 400), NOW)
+    assert "as53rt10n" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("options", [{"headers": {"X-Tenant": "client"}}, {"params": {"realm": "client"}}], ids=str)
+def test_a_code_is_told_whatever_i_add(options: dict[str, Any]) -> None:
+    """A short word that I send along doesn't garble the code that decides what happens next."""
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(**options), response({"error": "invalid_client"}, 401), NOW)
+    assert caught.value.error == "invalid_client"
+
+
+REST: dict[str, float | None] = {
+    "120": 120, " 120 ": 120, "0": 0, "9" * 40: 999_999_999, "": None, "-5": None, "1.5": None, "soon": None, "٣": None,
+    email.utils.formatdate(NOW + 90, usegmt=True): 90, email.utils.formatdate(NOW - 90, usegmt=True): 0,
+    "Mon, 99 Foo 2030 00:00:00 GMT": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "seconds"), REST.items())
+def test_retry_after(value: str, seconds: float | None) -> None:
+    """How long I am to wait, in seconds, whether the server said so in seconds or by a date."""
+    assert retry_after(response(b"", 503, retry_after=value), NOW) == seconds
+    assert refused(b"", 503, retry_after=value).retry_after == seconds
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from([JWT, "tok", "60", "error"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+names = st.sampled_from(["access_token", "token_type", "expires_in", "expires_at", "refresh_token", "scope", "error"])
+bodies = st.one_of(
+    st.binary(),
+    st.dictionaries(names, json_values).map(lambda members: json.dumps(members).encode()),
+    st.text().map(lambda text: f"access_token={text}".encode("utf-8", "replace")),
+    st.text().map(lambda text: f"{text}.{JWT}".encode("utf-8", "replace")),
+)
+types = st.text() | st.sampled_from([f"text/html; charset={name}" for name in ("utf-7", "punycode", "cp037")])
+others = {"retry-after": st.text(), "location": st.text() | st.text().map("https://{}/".format)}
+statuses = st.sampled_from([200, 200, 200, 302, 400, 401, 503]) | st.integers(100, 599)
+
+
+@settings(max_examples=300)
+@given(status=statuses, body=bodies, headers=st.fixed_dictionaries({"content-type": types}, optional=others))
+def test_whatever_is_answered(status: int, body: bytes, headers: dict[str, str]) -> None:
+    """Whatever a server sends, I get a token that can be sent, or an error of this package in one line."""
+    try:
+        token = read(request(), TokenResponse(status=status, headers=headers, body=body, received_at=NOW), NOW)
+    except AuthError as error:
+        message = str(error)
+    else:
+        message = token.header_value
+        assert 200 <= status < 300
+        assert message.isascii()
+        assert token.expires_at is None or math.isfinite(token.expires_at)
+        assert isinstance(token.claims, Mapping)
+    assert message.isprintable()

@@ -1,0 +1,345 @@
+"""The command line, as it is typed: exit status, standard output, standard error."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import auth_plugins
+from auth_plugins import _demo
+from auth_plugins.__main__ import main
+from auth_plugins.sandbox import Sandbox
+
+from .loopback import Loopback, as_json
+
+PACKAGE = Path(auth_plugins.__file__).parent
+SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
+SECRET = "s3cr3t canary"
+
+
+@dataclass
+class Outcome:
+    status: Any
+    out: bytes
+    err: str
+
+
+Run = Callable[..., Outcome]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
+    """Types ``auth-plugins`` and words, with variables set."""
+    # The demo sets both; this has them set back.
+    monkeypatch.setenv("NO_PROXY", "")
+    monkeypatch.setenv("no_proxy", "")
+
+    def run(*words: str, **variables: str) -> Outcome:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["auth-plugins", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        out, err = capsysbinary.readouterr()
+        return Outcome(end.value.code, out, err.decode())
+
+    return run
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    with Sandbox() as sandbox:
+        yield sandbox
+
+
+def child(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", *words],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8", **variables},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_token_prints_a_token_and_nothing_else(run: Run, sandbox: Sandbox, name: str) -> None:
+    """I write $(auth-plugins token ACME) in a script, and have a token that the API takes."""
+    system = sandbox[name]
+    outcome = run("token", "ACME", **system.variables("ACME"))
+    assert (outcome.status, outcome.err) == (0, "")
+    access_token, line_end, rest = outcome.out.decode().partition("\n")
+    assert (access_token.count("."), line_end, rest) == (2, "\n", "")
+    assert run("get", system.api_url, "KEY", KEY_API_KEY=access_token).status == 1, "a key is no Bearer token"
+
+
+def test_the_prefix_is_auth_plugins_by_default(run: Run, sandbox: Sandbox) -> None:
+    """Without a prefix, AUTH_PLUGINS_… is what configures it, as it is for from_env()."""
+    system = sandbox["jwt-api"]
+    assert run("get", system.api_url, **system.variables("AUTH_PLUGINS")).status == 0
+    assert run("token").status == 0
+
+
+@pytest.mark.parametrize(
+    ("hidden", "used"), [((), "requests"), (("requests",), "httpx2"), (("requests", "httpx2"), "httpx")]
+)
+def test_get_prints_the_body_by_whatever_library_is_there(
+    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], used: str
+) -> None:
+    """I have one of the three libraries, and get the bytes of the answer, redirects followed."""
+    for library in hidden:
+        monkeypatch.setitem(sys.modules, library, None)
+    body = bytes(range(256))
+
+    def answer(received: Any) -> Any:
+        response = as_json({}, 302, Location="/there") if received.target == "/here" else as_json({})
+        if received.target == "/there":
+            response.set_data(body)
+        return response
+
+    server.api = answer
+    outcome = run("get", f"{server.url}/here", "ACME", **client(server))
+    assert (outcome.status, outcome.out, outcome.err) == (0, body, "")
+    [*_, there] = server.api_requests
+    assert there.headers["authorization"] == "Bearer token-1"
+    # httpx2 calls itself httpx2, and httpx python-httpx.
+    agent = {"requests": "python-requests/", "httpx2": "python-httpx2/", "httpx": "python-httpx/"}[used]
+    assert there.headers["user-agent"].startswith(agent)
+
+
+def client(server: Loopback, **others: str) -> dict[str, str]:
+    return {"ACME_TOKEN_URL": server.token_url, "ACME_CLIENT_ID": "id", "ACME_CLIENT_SECRET": SECRET, **others}
+
+
+def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I have installed the command line alone."""
+    for library in ("requests", "httpx", "httpx2"):
+        monkeypatch.setitem(sys.modules, library, None)
+    outcome = run("token")
+    assert (outcome.status, outcome.out) == (2, b"")
+    assert "pip install 'auth-plugins[requests]'" in outcome.err
+
+
+def test_a_bad_answer_is_printed_and_fails(run: Run, sandbox: Sandbox) -> None:
+    """The API says 403: I see what it says, a line about it, and my script's `set -e` sees it too."""
+    system = sandbox["json-api"]
+    outcome = run("get", f"{system.url}/forbidden?key={SECRET}", "ACME", **system.variables("ACME"))
+    assert (outcome.status, outcome.out) == (1, b'{"error": "insufficient_scope"}')
+    assert outcome.err == f"error: {system.url}/forbidden?... answered 403\n"
+
+
+UNREACHABLE = "http://127.0.0.1:1"
+FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str | None], int, str]] = {
+    # what is typed, variables beside or in place of the good ones, exit status, what the line says
+    "no configuration": (("token", "NOTHING"), {}, 2, "NOTHING_TOKEN_URL"),
+    "a missing variable": (("token", "ACME"), {"ACME_CLIENT_ID": None}, 2, "ACME_CLIENT_ID"),
+    "a misspelt one": (("token", "ACME"), {"ACME_SCOPES": SECRET}, 2, "did you mean ACME_SCOPE?"),
+    "a file that isn't there": (
+        ("token", "ACME"),
+        {"ACME_CLIENT_SECRET": None, "ACME_CLIENT_SECRET_FILE": SECRET},
+        2,
+        "the file of ACME_CLIENT_SECRET_FILE cannot be read",
+    ),
+    "a token endpoint that refuses": (("token", "ACME"), {}, 1, "invalid_client"),
+    "and for a get": (("get", UNREACHABLE, "ACME"), {}, 1, "invalid_client"),
+    "one that cannot be reached": (
+        ("token", "ACME"),
+        {"ACME_TOKEN_URL": f"{UNREACHABLE}/token", "ACME_TIMEOUT": "0.1"},
+        1,
+        "could not be reached",
+    ),
+    "one in clear": (("token", "ACME"), {"ACME_TOKEN_URL": "http://id.example.com/"}, 1, "use https://"),
+    "an API in clear": (("get", "http://api.example.com/", "ACME"), {}, 1, "use https://"),
+    "an API that cannot be reached": (
+        ("get", f"http://{SECRET.replace(' ', ':')}@127.0.0.1:1/things?key={SECRET.replace(' ', '%20')}", "KEY"),
+        {"KEY_API_KEY": SECRET},
+        1,
+        "http://...@127.0.0.1:1/things?... did not answer (",
+    ),
+    "no URL": (("get", "api.example.com", "ACME"), {}, 2, "give it whole"),
+    "hardly a URL": (("get", "http://[", "ACME"), {}, 2, "give it whole"),
+    "a port of none": (("get", "http://127.0.0.1:99999/", "ACME"), {}, 2, "give it whole"),
+    "no command": (("fetch",), {}, 2, "No such command 'fetch'"),
+    "no lifetime": (("sandbox", "--lifetime", "0"), {}, 2, "--lifetime"),
+}
+
+
+@pytest.mark.parametrize("case", FAILURES)
+@pytest.mark.parametrize("hidden", [(), ("requests",)], ids=["requests", "httpx2"])
+def test_what_fails_is_a_line_and_a_status(
+    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, case: str, hidden: tuple[str, ...]
+) -> None:
+    """1: no token, or no answer; 2: I typed or configured something wrong. Never a traceback, never a secret."""
+    for library in hidden:
+        monkeypatch.setitem(sys.modules, library, None)
+    server.token_play = lambda _: as_json({"error": "invalid_client", "error_description": f"not {SECRET}"}, 401)
+    words, changed, status, said = FAILURES[case]
+    variables = {name: value for name, value in {**client(server), **changed}.items() if value is not None}
+    outcome = run(*words, **variables)
+    assert (outcome.status, outcome.out) == (status, b"")
+    [*usage, line] = outcome.err.splitlines()
+    assert line.lower().startswith("error: ")
+    assert said in line
+    assert all(text.startswith(("Usage: ", "Try ")) or not text for text in usage)
+    assert SECRET not in outcome.err
+    assert "canary" not in outcome.err
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_its_extra_it_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
+) -> None:
+    """I installed auth-plugins without [cli], and am told so in one line."""
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, "auth_plugins.__main__")
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module("auth_plugins.__main__")
+    assert end.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "error: the command line needs click and rich: pip install 'auth-plugins[cli]'\n"
+
+
+def test_python_m_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`python -m auth_plugins` is `auth-plugins`."""
+    monkeypatch.delitem(sys.modules, "auth_plugins.__main__")
+    monkeypatch.setattr(sys, "argv", ["auth-plugins", "--help"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("auth_plugins", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith("Usage: auth-plugins [OPTIONS] COMMAND")
+    listed = child("-m", "auth_plugins", "-h")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    for command in ("demo", "get", "sandbox", "token"):
+        assert f"\n  {command} " in listed.stdout
+
+
+def test_the_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I report a mistake, and say with which version."""
+    monkeypatch.setattr(importlib.metadata, "version", {"auth-plugins": "1.2.3"}.__getitem__)
+    assert run("--version") == Outcome(0, b"auth-plugins 1.2.3\n", "")
+
+    def not_found(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", not_found)
+    assert run("--version") == Outcome(0, b"auth-plugins (not installed)\n", "")
+
+
+def exports(text: str) -> dict[str, str]:
+    """What a shell makes of it."""
+    script = f"{text}\nenv -0"
+    done = subprocess.run(["/bin/sh", "-ec", script], env={}, capture_output=True, encoding="utf-8", check=True)
+    found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
+    return {name: value for name, value in found.items() if name.startswith("ACME_")}
+
+
+def examples(text: str) -> list[list[str]]:
+    """The words of each example, without the name of the program."""
+    return [line.split()[2:] for line in text.splitlines() if line.startswith("# auth-plugins ")]
+
+
+def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
+    """I paste all that it prints into a shell, then each of its examples, and they work: v1's API key too."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "auth_plugins", "sandbox"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        try:
+            printed = ""
+            while "# They run until Ctrl-C.\n" not in printed:
+                line = process.stdout.readline()
+                assert line, process.stderr.read()
+                printed += line
+            variables = exports(printed)
+            called = []
+            for words in examples(printed):
+                outcome = run(*words, **variables)
+                assert (outcome.status, outcome.err) == (0, ""), words
+                called.append(words[2])
+        finally:
+            process.send_signal(signal.SIGINT)
+        assert (process.wait(10), process.stderr.read()) == (0, "")
+    assert called == [f"ACME_{name}" for name in ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "UPLOAD_V1")]
+
+
+def test_ctrl_c_ends_the_sandbox_well(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """I press Ctrl-C, which is how it is meant to end: status 0, no traceback. Its tokens lived as long as I said."""
+    lifetimes: list[float] = []
+
+    class Time:
+        @staticmethod
+        def sleep(_: float) -> None:
+            [sandbox] = made
+            lifetimes.extend(system.lifetime for system in sandbox)
+            raise KeyboardInterrupt
+
+    made: list[Sandbox] = []
+
+    def make(lifetime: float) -> Sandbox:
+        made.append(Sandbox(lifetime))
+        return made[0]
+
+    monkeypatch.setattr("auth_plugins.__main__.time", Time)
+    monkeypatch.setattr("auth_plugins.__main__.Sandbox", make)
+    outcome = run("sandbox", "--lifetime", "60")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert lifetimes == [60] * 5
+    assert set(exports(outcome.out.decode())) >= {"ACME_UPLOAD_V1_API_KEY", "ACME_AUTH_PASSWORD", "ACME_JSON_BASE_URL"}
+
+
+def test_the_demo_plays_all_and_fits_80_columns() -> None:
+    """I run it with its output in a file, a narrow terminal and a dead proxy: 25 readable rows, in plain text."""
+    dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
+    started = time.monotonic()
+    done = child("-m", "auth_plugins", "demo", COLUMNS="40", **dead)
+    assert time.monotonic() - started < 15
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    rows = [line for line in lines if line.endswith(" ok")]
+    assert len(rows) == 25
+    assert "auth-api         httpx2 async 1 + 2 form               refresh token 6x200 ok" in rows
+    assert lines[-1].startswith("25 of 25 rows as expected (")
+    assert lines[-1].endswith(" s): passwords sent once, no refresh token twice.")
+
+
+def test_a_row_that_is_not_as_expected_fails_the_demo(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something is wrong with one system and one library: I see which and what, and the status says so."""
+    good = [_demo.Row(name, "requests", story, story) for name, story in _demo.EXPECTED.items()]
+    bad = replace(good[2], seen=replace(good[2].seen, passwords=2), error="TokenRequestError: [no] " + "long " * 40)
+    monkeypatch.setattr(_demo, "play", lambda: [*good, bad])
+    outcome = run("demo")
+    assert (outcome.status, outcome.err) == (1, "")
+    lines = [line.rstrip() for line in outcome.out.decode().splitlines()]
+    assert [line.split()[:2] for line in lines if line.endswith(" NO")] == [["auth-api", "requests"]]
+    assert f"auth-api with requests: TokenRequestError: [no] {'long ' * 40}".rstrip() in lines
+    assert "auth-api with requests: passwords: expected 1, saw 2" in lines
+    assert lines[-1].startswith("5 of 6 rows as expected (")
+
+
+def test_the_demo_needs_all_libraries(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of them is missing: I am told which extra brings it."""
+    monkeypatch.delitem(sys.modules, "auth_plugins.httpx2", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx2", None)
+    outcome = run("demo")
+    assert (outcome.status, outcome.out) == (2, b"")
+    assert outcome.err == "error: auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'\n"

@@ -1,0 +1,384 @@
+"""Grants: what is wrong is told at once, what is equal shares a token, and what is secret stays so."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    ConfigurationError,
+    Password,
+    RefreshToken,
+    SecretFile,
+    Token,
+    TokenRequestError,
+    providers,
+)
+from auth_plugins._grants import OAuthGrant
+
+URL = "https://id.example.com/token"
+SECRET = "7rg6Gt-s3cr3t"
+
+
+def client(**options: Any) -> ClientCredentials:
+    return ClientCredentials(URL, "id", SECRET, **options)
+
+
+def refused(make: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    """The message of the configuration error, which shows no secret."""
+    with pytest.raises(ConfigurationError) as caught:
+        make(*args, **kwargs)
+    message = str(caught.value)
+    assert message.isprintable(), "one line"
+    assert SECRET not in f"{message} {caught.value.__cause__} {caught.value.__context__}"
+    return message
+
+
+def rows(table: Mapping[str, Iterable[Any]]) -> list[Any]:
+    """Parameters of a table that has what is expected on its left."""
+    return [pytest.param(value, told, id=told) for told, values in table.items() for value in values]
+
+
+BAD_URLS: dict[str, list[Any]] = {
+    "token_url is None": [None],
+    "token_url is empty": [""],
+    "token_url is of type bytes": [URL.encode()],
+    "token_url is no http(s) URL": [
+        *("/token", "id.example.com", "ftp://id.example.com/token", "https:///token", "https://id.example.com:99999/"),
+        *("https://[::1/token", "https://id.example.com/a b", URL + "\n", "\x01" + URL),
+    ],
+    "token_url has lone surrogates": [URL + "\udc80"],
+    "token_url has a user or a fragment": [
+        *(f"https://id:{SECRET}@id.example.com/", "https://@id.example.com/", URL + "#top", URL + "#"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("url", "told"), rows(BAD_URLS))
+def test_a_url_that_cannot_work_is_told_at_once(url: Any, told: str) -> None:
+    """I mistype the URL: I am told what is wrong with it where I wrote it, not by the first request."""
+    assert told in refused(ClientCredentials, url, "id")
+    assert told in refused(RefreshToken, url, SECRET)
+    if url is not None:
+        refresh, revoke = (told.replace("token_url", name) for name in ("refresh_url", "revocation_url"))
+        assert refresh in refused(Password, URL, "u", SECRET, refresh_url=url)
+        assert revoke in refused(client, revocation_url=url)
+
+
+BAD_OPTIONS: dict[str, list[dict[str, Any]]] = {
+    "client_auth is not one of client_secret_basic, ": [{"client_auth": "basic"}, {"client_auth": ["none"]}],
+    "encoding is not one of form, json, query": [{"encoding": "xml"}, {"encoding": None}],
+    "method is not one of POST, GET": [{"method": "get"}, {"method": "PUT"}],
+    'use POST, or encoding="query"': [{"method": "GET", "encoding": "json"}],
+    'client_auth="none" would not send the client_secret': [{"client_auth": "none"}],
+    "scope is empty": [{"scope": ""}, {"scope": ["a", ""]}],
+    "scope is of type ": [{"scope": 7}, {"scope": {"a": 1}}, {"scope": [1]}, {"scope": b"a"}, {"scope": {"a", 1}}],
+    "scope holds None": [{"scope": ["a", None]}],
+    "audience is of type list": [{"audience": ["a"]}],
+    "resource is of type bytes": [{"resource": b"urn:a"}],
+    "params is ": [{"params": ["a"]}, {"params": "a=b"}, {"params": ("a", "b")}, {"params": (1, 2)}],
+    "a name in params is ": [{"params": {None: "a"}}, {"params": {"": "a"}}, {"params": {1: "a"}}],
+    "params['a'] is of type ": [{"params": {"a": {}}}, {"params": {"a": b"b"}}, {"params": {"a": [1]}}],
+    "params['a'] has lone surrogates": [{"params": {"a": "\udc80"}}, {"params": {"a": ["\udc80"]}}],
+    "'X-A:' is no name of a header": [{"headers": {"X-A:": "a"}}],
+    "headers['X-A'] is of type int": [{"headers": {"X-A": 1}}],
+    "in the header X-A has characters": [{"headers": {"X-A": f"{SECRET}\r\nX-B: b"}}, {"headers": {"X-A": "€"}}],
+}
+
+
+@pytest.mark.parametrize(("options", "told"), rows(BAD_OPTIONS))
+def test_an_option_that_cannot_work_is_told_at_once(options: dict[str, Any], told: str) -> None:
+    """I mistype an option, or two contradict each other: I am told which, why, and what to write instead."""
+    assert told in refused(client, **options)
+
+
+BAD: dict[str, list[tuple[Any, ...]]] = {
+    "client_id is None": [(ClientCredentials, URL, None, SECRET)],
+    "client_id is empty": [(ClientCredentials, URL, ""), (Password, URL, "u", SECRET, "")],
+    "client_id is of type int": [(ClientCredentials, URL, 7, SECRET)],
+    "client_id has lone surrogates": [(ClientCredentials, URL, "\udc80")],
+    'a client_id with ":" cannot travel in client_secret_basic_raw': [
+        (lambda: ClientCredentials(URL, "urn:me", SECRET, client_auth="client_secret_basic_raw"),),
+        (providers.jwt_api, "https://a.example", "urn:me", SECRET),
+    ],
+    "a client_secret needs its client_id": [(RefreshToken, URL, "r", None, SECRET)],
+    "needs a client_secret; none was given": [
+        (lambda each=each: ClientCredentials(URL, "id", client_auth=each),)
+        for each in ("client_secret_basic", "client_secret_basic_raw", "client_secret_post")
+    ],
+    "client_secret is empty": [(ClientCredentials, URL, "id", "")],
+    "client_secret is of type ": [(ClientCredentials, URL, "id", each) for each in (SECRET.encode(), 7, Path("s"))],
+    "client_secret has lone surrogates": [(ClientCredentials, URL, "id", SECRET + "\udc80")],
+    "password is ": [(Password, URL, "u", ""), (Password, URL, "u", None)],
+    "username is ": [(Password, URL, None, SECRET), (Password, URL, "", SECRET), (Password, URL, b"u", SECRET)],
+    "refresh_token is ": [(RefreshToken, URL, ""), (RefreshToken, URL, None)],
+    "value is ": [(ApiKey, ""), (ApiKey, None)],
+    " is no name of a header": [(ApiKey, SECRET, each) for each in ("X API Key", "", None, "X-Käy", b"X-Key")],
+    "in the header X-Key has characters that cannot": [(ApiKey, SECRET, "X-Key", each) for each in ("a\nb", None)],
+    "path": [(SecretFile, None), (SecretFile, 7)],
+    "base_url is ": [
+        *((providers.auth_api, each, "u", SECRET) for each in (None, "")),
+        *((providers.auth_api, each, "u", SECRET, True) for each in (None, b"https://a.b.example")),
+        *((each, "", "id", SECRET) for each in (providers.json_api, providers.jwt_api)),
+    ],
+    "url": [
+        *((providers.auth_api, each, "u", SECRET, True) for each in ("https://[::1", "https://a b.c", "a.b.example")),
+        *((providers.auth_api, each, "u", SECRET, True) for each in ("https://127.0.0.1", "https://a", "https://[::1]")),
+        *((providers.upload_api, each, "id", SECRET) for each in ("id.example.com", "https://id.example.com?a=b")),
+        (providers.organization_api, "", "id", SECRET),
+    ],
+    "server_address is None": [(providers.organization_api, None, "id", SECRET)],
+    "credentials is not one of header, query": [
+        (providers.organization_api, "a.example", "id", SECRET, each) for each in ("all", f"Basic {SECRET}", ["query"])
+    ],
+    "method is not one of POST, GET": [(providers.json_api, "https://a.example", "id", SECRET, "PUT")],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "told"), rows(BAD))
+def test_an_argument_that_cannot_work_is_told_at_once(call: tuple[Any, ...], told: str) -> None:
+    """I forget an argument, or mix two up: I am told which, where I wrote it, and my secret isn't shown."""
+    assert told in refused(*call)
+
+
+def raising() -> str:
+    raise LookupError("no such entry")
+
+
+BAD_CALLABLES: dict[str, list[Any]] = {
+    "client_secret: the callable that returns it raised LookupError": [raising],
+    "client_secret is of type ": [lambda: None, SECRET.encode, lambda: raising],
+    "client_secret is empty": [lambda: ""],
+    "client_secret has lone surrogates": [lambda: SECRET + "\udc80"],
+    "'/nowhere/at/all' cannot be read (No such file": [SecretFile("/nowhere/at/all")],
+}
+
+
+@pytest.mark.parametrize(("secret", "told"), rows(BAD_CALLABLES))
+def test_a_callable_that_fails_is_told_when_it_is_called(secret: Callable[[], Any], told: str) -> None:
+    """My vault gives no secret: I am told so, and no request goes out."""
+    grant = ClientCredentials(URL, "id", secret)
+    assert told in refused(grant.trade, lambda _: pytest.fail("asked"))
+    assert told in refused(grant.secrets)
+
+
+def test_a_callables_own_words_are_better() -> None:
+    """A callable of mine raises ConfigurationError: it is told as it is."""
+
+    def secret() -> str:
+        raise ConfigurationError("unlock the vault")
+
+    assert refused(RefreshToken(URL, secret).secrets) == "unlock the vault"
+
+
+@pytest.mark.parametrize("key", ["a\nb", "ключ", "a\x00"])
+def test_a_key_that_cannot_stand_in_a_header(key: str) -> None:
+    """A key with a line break is refused before it is sent, whether it is given or called for."""
+    for value in (lambda: key, key):
+        assert refused(lambda value=value: ApiKey(value).trade(lambda _: pytest.fail("asked")))
+
+
+def test_a_key_is_a_token_that_never_ends() -> None:
+    """With an API key nobody is asked; it travels where I say."""
+    key = ApiKey(SECRET, "X-Key", "Key")
+    assert key.trade(lambda _: pytest.fail("asked")) == Token(access_token=SECRET, token_type="Key")
+    key.renew(lambda _: pytest.fail("asked"), "r")
+    assert (key.placement(), key.secrets(), key.revocation_requests("a", "b")) == (("X-Key", "Key"), (SECRET,), ())
+    assert (ApiKey(SECRET).placement(), client().placement()) == (("X-API-Key", ""), ("Authorization", "Bearer"))
+
+
+SIGNATURES: dict[type[Any], str] = {
+    ClientCredentials: "token_url client_id client_secret",
+    Password: "token_url username password client_id client_secret refresh_url",
+    RefreshToken: "token_url refresh_token client_id client_secret",
+    ApiKey: "value header scheme",
+}
+
+
+@pytest.mark.parametrize(("grant", "names"), SIGNATURES.items())
+def test_positional_arguments(grant: type[Any], names: str) -> None:
+    """The positional order of the documentation is what I can rely on; what is more has a name."""
+    values = {name: f"https://{name}.example/" if name.endswith("url") else f"a-{name}" for name in names.split()}
+    assert dataclasses.asdict(grant(*values.values())).items() >= values.items()
+    assert grant(*values.values()) == grant(**values)
+    with pytest.raises(TypeError):
+        grant(*values.values(), "one more")
+
+
+EQUAL: dict[str, list[dict[str, Any]]] = {
+    "scope": [{"scope": "a b"}, {"scope": ["a", "b"]}, {"scope": ("a", "b")}, {"scope": {"b", "a"}}],
+    "resource": [{"resource": "urn:a"}, {"resource": ["urn:a"]}, {"resource": {"urn:a"}}],
+    "resources": [{"resource": ["urn:a", "urn:b"]}, {"resource": {"urn:b", "urn:a"}}],
+    "params": [{"params": {"a": "1", "b": ["x"]}}, {"params": {"b": ("x",), "a": "1"}}],
+    "headers": [{"headers": {"X-A": "1", "X-B": "2"}}, {"headers": {"X-B": "2", "X-A": "1"}}],
+    "nothing": [
+        *({}, {"scope": None}, {"scope": []}, {"resource": ()}, {"params": {}}, {"headers": {}}, {"params": None}),
+        {"client_auth": "client_secret_basic", "encoding": "form", "method": "POST"},
+    ],
+}
+
+
+@pytest.mark.parametrize("ways", EQUAL.values(), ids=EQUAL)
+def test_equal_grants_however_they_are_written(ways: list[dict[str, Any]]) -> None:
+    """I write the same grant in two ways, in two modules: one token serves both."""
+    grants = [client(**way) for way in ways]
+    assert len(set(grants)) == 1
+    assert all(grant == grants[0] == dataclasses.replace(grant) for grant in grants)
+
+
+OPTIONS: dict[str, list[Any]] = {
+    "scope": ["a", "b a"],
+    "audience": ["a"],
+    "resource": ["a", ["a", "b"]],
+    "client_auth": ["client_secret_post", "client_secret_basic", "client_secret_basic_raw"],
+    "encoding": ["json", "query"],
+    "method": ["GET"],
+    "headers": [{"X-A": "a"}],
+    "params": [{"v": each} for each in ("1", 1, True, 1.0, None, ("1",))],
+    "revocation_url": [URL],
+}
+
+
+def test_different_grants_are_different() -> None:
+    """Whatever differs in what is sent, or where, asks for a token of its own: tenants never share one."""
+    grants: list[OAuthGrant] = [
+        *(ClientCredentials(URL, "id"), ClientCredentials(URL, "x", SECRET), ClientCredentials(URL, "id", "another")),
+        *(ClientCredentials(URL + "2", "id", SECRET), Password(URL, "u", SECRET), Password(URL, "u", SECRET, "id")),
+        *(Password(URL, "u", SECRET, refresh_url=URL), RefreshToken(URL, "u")),
+        *(client(**{name: value}) for name, values in OPTIONS.items() for value in values),
+    ]
+    for index, grant in enumerate(grants):
+        assert grant not in grants[:index]
+
+
+def test_secrets_are_never_shown() -> None:
+    """I log a grant, or fail an assert about one: its secrets, and what I add to requests, stay out of sight."""
+    options: dict[str, Any] = {"params": {"pin": SECRET}, "headers": {"X-Proof": SECRET}}
+    password, stored = Password(URL, "u", SECRET, "id", SECRET, **options), RefreshToken(URL, SECRET, "id", SECRET)
+    grants = (client(**options), password, stored, ApiKey(SECRET))
+    assert SECRET not in "".join(f"{grant} {grant!r}" for grant in grants)
+    assert repr(client()).startswith(f"ClientCredentials(token_url='{URL}'")
+
+
+def test_a_grant_is_immutable() -> None:
+    """Nobody changes a grant that a token is shared by; nor does my dict, once I gave it away."""
+    params = {"a": "1"}
+    grant = client(params=params)
+    params["a"] = "2"
+    assert grant == client(params={"a": "1"})
+    with pytest.raises(AttributeError):
+        grant.scope = "more"  # type: ignore[misc]
+
+
+CONTENTS = {
+    b"s3cr3t": "s3cr3t", b"s3cr3t\n": "s3cr3t", b"s3cr3t\r\n": "s3cr3t", b"s3cr3t\n\n": "s3cr3t\n",
+    b" s3 cr3t ": " s3 cr3t ", "€ü\n".encode(): "€ü",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("content", "secret"), CONTENTS.items())
+def test_a_secret_file_is_the_secret(tmp_path: Path, content: bytes, secret: str) -> None:
+    """The newline that my editor adds is no part of my secret; anything else is."""
+    path = tmp_path / "secret"
+    path.write_bytes(content)
+    assert SecretFile(path)() == SecretFile(str(path))() == secret
+
+
+def test_a_secret_file_is_read_anew(tmp_path: Path) -> None:
+    """I rotate the file, and the next token request has the new secret."""
+    path = tmp_path / "secret"
+    grant = ClientCredentials(URL, "id", SecretFile(path), client_auth="client_secret_post")
+    for secret in ("one", "two"):
+        path.write_text(f"{secret}\n")
+        assert grant.secrets() == (secret,)
+        assert f"client_secret={secret}".encode() in grant.refresh_request("r").body
+
+
+def test_secret_files_of_one_path_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two modules that name the same file share a token."""
+    monkeypatch.setenv("HOME", "/home/me")
+    assert len({SecretFile("/home/me/s"), SecretFile(Path("/home/me/s")), SecretFile("~/s")}) == 1
+    assert ClientCredentials(URL, "id", SecretFile("/a")) == ClientCredentials(URL, "id", SecretFile(Path("/a")))
+    assert ClientCredentials(URL, "id", SecretFile("/a")) != ClientCredentials(URL, "id", SecretFile("/b"))
+
+
+@pytest.mark.parametrize("content", [b"\xff" + SECRET.encode(), None], ids=["no UTF-8", "a directory"])
+def test_a_secret_file_that_cannot_be_read(tmp_path: Path, content: bytes | None) -> None:
+    """I am told which file, and why; what it holds is in no error, and in none behind it."""
+    path = tmp_path if content is None else tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    reason = "Is a directory" if content is None else "it is not UTF-8 text"
+    with pytest.raises(ConfigurationError) as caught:
+        SecretFile(path)()
+    assert f"the secret file {os.fspath(path)!r} cannot be read ({reason}); check path" in str(caught.value)
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_callables_are_called_anew() -> None:
+    """My vault is asked once for each token request, and by nothing that only looks at the grant."""
+    secrets = iter(["secret-1", "secret-2"])
+    grant = RefreshToken(URL, secrets.__next__)
+    assert (hash(grant), repr(grant)) == (hash(RefreshToken(URL, secrets.__next__)), repr(grant))
+    bodies: list[bytes] = []
+    for _ in range(2):
+        grant.trade(lambda request: bodies.append(request.body) or Token(access_token=""))  # type: ignore[func-returns-value]
+    assert [body.rpartition(b"=")[2] for body in bodies] == [b"secret-1", b"secret-2"]
+
+
+PASSWORD = Password(URL, "u", SECRET)
+SEPARATE = Password(URL, "u", SECRET, refresh_url=URL + "/refresh")
+STORED = RefreshToken(URL, "first")
+#: What the grant is; what its refresh token got, as status and code; whether the grant itself is to be traded.
+REFUSALS: list[tuple[OAuthGrant, int, str | None, bool]] = [
+    *((client(), status, "invalid_grant", True) for status in (200, 400, 401, 500)),
+    *((client(), status, None, True) for status in (400, 401, 403, 404)),
+    *((client(), status, None, False) for status in (302, 399, 429, 500, 503)),
+    *((grant, 401, "invalid_client", False) for grant in (client(), PASSWORD, SEPARATE, STORED)),
+    *((grant, status, "invalid_grant", True) for grant in (PASSWORD, SEPARATE, STORED) for status in (200, 400, 401)),
+    *((grant, status, None, False) for grant in (PASSWORD, STORED) for status in (400, 401, 403, 500)),
+    *((SEPARATE, status, None, status in (401, 403)) for status in (400, 401, 402, 403, 404, 500)),
+]
+
+
+@pytest.mark.parametrize(("grant", "status", "code", "again"), REFUSALS)
+def test_a_refused_refresh_token(grant: OAuthGrant, status: int, code: str | None, again: bool) -> None:
+    """My password goes out again only when the refresh token is good no more; any other mishap is told."""
+    error = TokenRequestError("no", error=code, status_code=status)
+
+    def ask(_: Any) -> Token:
+        raise error
+
+    if again:
+        assert grant.renew(ask, "second") is None
+    else:
+        with pytest.raises(TokenRequestError) as caught:
+            grant.renew(ask, "second")
+        assert caught.value is error
+
+
+def test_a_stored_refresh_token_is_not_sent_twice() -> None:
+    """The refresh token that was refused is the one I gave: to trade it again would be in vain."""
+    assert not STORED.refresh_refused(TokenRequestError("no", error="invalid_grant"), "first")
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(None, "old"), ("new", "new")])
+def test_the_refresh_token_goes_on(sent: str | None, kept: str) -> None:
+    """A renewal without a new refresh token keeps the old one; with one, the old is forgotten."""
+    token = client().renew(lambda _: Token(access_token="a", refresh_token=sent), "old")
+    assert token == Token(access_token="a", refresh_token=kept)
+    assert client().renew(lambda _: pytest.fail("asked"), None) is None
+
+
+def test_the_secrets_of_a_grant_are_all_of_them() -> None:
+    """A refusal is forgotten as soon as any of my secrets changes."""
+    assert ClientCredentials(URL, "id").secrets() == ()
+    assert Password(URL, "u", "p", "id", "s").secrets() == ("s", "p")
+    assert RefreshToken(URL, lambda: "r", "id", "s").secrets() == ("s", "r")
