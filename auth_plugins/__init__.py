@@ -5,6 +5,8 @@ One grant × one adapter: a grant says what to ask the token endpoint, ``OAuth2A
 :class:`TokenSource` per distinct grant decides when to ask. Importing this loads no HTTP library.
 """
 
+from typing import Any
+
 from ._cache import MemoryCache
 from ._env import from_env
 from ._errors import (
@@ -35,3 +37,12 @@ __all__ = [
     "TokenTransportError",
     "from_env",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``__version__``, which stands in setup.cfg alone; importlib.metadata is loaded by who asks."""
+    if name != "__version__":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib.metadata import version  # noqa: PLC0415 - as above
+
+    return version("auth-plugins")

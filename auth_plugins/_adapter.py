@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from ._cache import MemoryCache
+from ._checks import check_header
 from ._env import configuration
 from ._errors import ConfigurationError
-from ._grants import Grant, check_header
+from ._grants import Grant
 from ._hosts import AllowedHosts, check_transport
 from ._source import TokenSource, source_for
 from ._token import Token

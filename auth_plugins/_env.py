@@ -14,19 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import providers
+from ._checks import CLIENT_AUTH, ENCODINGS, METHODS, check_header
 from ._errors import ConfigurationError
-from ._grants import (
-    _CLIENT_AUTH,
-    _ENCODINGS,
-    _METHODS,
-    ApiKey,
-    ClientCredentials,
-    Grant,
-    Password,
-    RefreshToken,
-    SecretFile,
-    check_header,
-)
+from ._grants import ApiKey, ClientCredentials, Grant, Password, RefreshToken, SecretFile
 from ._hosts import AllowedHosts
 
 __all__ = ["configuration", "from_env"]
@@ -357,9 +347,9 @@ _READERS: Mapping[str, _Reader] = {
     "CREDENTIALS": _one_of("header", "query"),
     "GRANT_TYPE": _one_of(*_GRANT_TYPES),
     "RESOURCE": (_words, "URIs, separated by spaces"),
-    "CLIENT_AUTH": _one_of(*_CLIENT_AUTH),
-    "ENCODING": _one_of(*_ENCODINGS),
-    "METHOD": _one_of(*_METHODS),
+    "CLIENT_AUTH": _one_of(*CLIENT_AUTH),
+    "ENCODING": _one_of(*ENCODINGS),
+    "METHOD": _one_of(*METHODS),
     "API_KEY_HEADER": (_header, "the name of a header, such as X-API-Key"),
     "CACHE": _one_of("memory"),
     "ALLOWED_HOSTS": (_hosts, "hosts, such as api.example.com, *.example.com or 127.0.0.1:8080, separated by commas"),

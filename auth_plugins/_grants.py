@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import os
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
 
+from ._checks import (
+    CLIENT_AUTH,
+    ENCODINGS,
+    METHODS,
+    Parameter,
+    Secret,
+    check_header,
+    check_secret,
+    checked_resources,
+    checked_text,
+    checked_url,
+    frozen_headers,
+    frozen_params,
+    joined_scope,
+    one_of,
+    reveal,
+)
 from ._errors import ConfigurationError, TokenRequestError
 from ._token import Token
 
 if TYPE_CHECKING:
     from ._message import TokenRequest
 
-__all__ = ["ApiKey", "ClientCredentials", "Grant", "OAuthGrant", "Password", "RefreshToken", "Secret", "SecretFile"]
-
-#: A secret, or what returns it; called anew for each token request.
-Secret = str | Callable[[], str]
-#: What a parameter of the user's own may be; ``None`` leaves a standard parameter out.
-Parameter = str | int | float | bool | Sequence[str] | None
-
-_CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
-_ENCODINGS = ("form", "json", "query")
-_METHODS = ("POST", "GET")
+__all__ = ["ApiKey", "ClientCredentials", "Grant", "OAuthGrant", "Password", "RefreshToken", "SecretFile"]
 
 
 @dataclass(frozen=True)
@@ -99,7 +105,7 @@ class ApiKey(Grant):
     scheme: str = ""
 
     def __post_init__(self) -> None:
-        _check_secret("value", self.value)
+        check_secret("value", self.value)
         check_header(self.header, self.scheme)
 
     def secrets(self) -> tuple[str, ...]:
@@ -145,33 +151,33 @@ class OAuthGrant(Grant):
         client_id, client_secret = self._client()
         default_auth = "none" if client_secret is None else "client_secret_basic"
         normal: dict[str, Any] = {
-            "token_url": _checked_url("token_url", self.token_url),
-            "scope": _joined_scope(self.scope),
-            "audience": _checked_text("audience", self.audience),
-            "resource": _checked_resources(self.resource),
-            "client_auth": _one_of("client_auth", self.client_auth or default_auth, _CLIENT_AUTH),
-            "encoding": _one_of("encoding", self.encoding, _ENCODINGS),
-            "method": _one_of("method", self.method, _METHODS),
-            "params": _frozen_params(self.params),
-            "headers": _frozen_headers(self.headers),
+            "token_url": checked_url("token_url", self.token_url),
+            "scope": joined_scope(self.scope),
+            "audience": checked_text("audience", self.audience),
+            "resource": checked_resources(self.resource),
+            "client_auth": one_of("client_auth", self.client_auth or default_auth, CLIENT_AUTH),
+            "encoding": one_of("encoding", self.encoding, ENCODINGS),
+            "method": one_of("method", self.method, METHODS),
+            "params": frozen_params(self.params),
+            "headers": frozen_headers(self.headers),
         }
         normal["_param_types"] = tuple(type(value).__name__ for _, value in normal["params"] or ())
         # Equal arguments, however they were written, must make equal grants: those share a token.
         for name, value in normal.items():
             object.__setattr__(self, name, value)
         if self.revocation_url is not None:
-            _checked_url("revocation_url", self.revocation_url)
+            checked_url("revocation_url", self.revocation_url)
         self._check_client(client_id, client_secret)
         if self.method == "GET" and self.encoding == "json":
             raise ConfigurationError('method="GET" has no body for encoding="json"; use POST, or encoding="query"')
 
     def _check_client(self, client_id: str | None, client_secret: Secret | None) -> None:
-        _checked_text("client_id", client_id)
+        checked_text("client_id", client_id)
         if client_secret is None:
             if self.client_auth != "none":
                 raise ConfigurationError(f"client_auth={self.client_auth!r} needs a client_secret; none was given")
             return
-        _check_secret("client_secret", client_secret)
+        check_secret("client_secret", client_secret)
         if client_id is None:
             raise ConfigurationError("a client_secret needs its client_id; none was given")
         if self.client_auth == "none":
@@ -327,11 +333,11 @@ class Password(OAuthGrant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if _checked_text("username", self.username) is None:
+        if checked_text("username", self.username) is None:
             raise ConfigurationError("username is None; give the name that the server's owner gave you")
-        _check_secret("password", self.password)
+        check_secret("password", self.password)
         if self.refresh_url is not None:
-            _checked_url("refresh_url", self.refresh_url)
+            checked_url("refresh_url", self.refresh_url)
 
     def _client(self) -> tuple[str | None, Secret | None]:
         return self.client_id, self.client_secret
@@ -379,7 +385,7 @@ class RefreshToken(OAuthGrant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_secret("refresh_token", self.refresh_token)
+        check_secret("refresh_token", self.refresh_token)
 
     def _client(self) -> tuple[str | None, Secret | None]:
         return self.client_id, self.client_secret
@@ -394,144 +400,3 @@ class RefreshToken(OAuthGrant):
 
     def secrets(self) -> tuple[str, ...]:
         return (*super().secrets(), reveal("refresh_token", self.refresh_token))
-
-
-def reveal(name: str, secret: Secret) -> str:
-    """What a secret is at this moment.
-
-    :raises ConfigurationError: the callable failed, or returned what can be no secret.
-    """
-    if callable(secret):
-        try:
-            secret = secret()
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            raise ConfigurationError(
-                f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
-            ) from error
-    return _checked_secret(name, secret)
-
-
-def _check_secret(name: str, secret: object) -> None:
-    if not callable(secret):
-        _checked_secret(name, secret)
-
-
-def _checked_secret(name: str, secret: object) -> str:
-    if not isinstance(secret, str):
-        raise ConfigurationError(
-            f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
-        )
-    if not secret:
-        raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
-    _check_encodable(name, secret)
-    return secret
-
-
-def _check_encodable(name: str, text: str) -> None:
-    # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
-    if any("\ud800" <= char <= "\udfff" for char in text):
-        raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
-
-
-def _checked_text(name: str, text: object) -> str | None:
-    if text is None:
-        return None
-    if not isinstance(text, str):
-        raise ConfigurationError(f"{name} is of type {type(text).__name__}; give a str")
-    if not text:
-        raise ConfigurationError(f"{name} is empty; leave it out, or give a value")
-    _check_encodable(name, text)
-    return text
-
-
-def _checked_url(name: str, url: object) -> str:
-    text = _checked_text(name, url)
-    if text is None:
-        raise ConfigurationError(f"{name} is None; give the URL of the endpoint")
-    try:
-        parts = urlsplit(text)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
-        raise ConfigurationError(f"{name} is no http(s) URL; give it whole, such as https://id.example.com/oauth/token")
-    if parts.username is not None or "#" in text:
-        raise ConfigurationError(
-            f"{name} has a user or a fragment in it; give credentials as client_id and client_secret (RFC 6749 §3.2)"
-        )
-    return text
-
-
-def _one_of(name: str, value: object, allowed: Sequence[str]) -> str:
-    if value not in allowed:
-        raise ConfigurationError(f"{name} is not one of {', '.join(allowed)}; give one of them")
-    return str(value)
-
-
-def _strings(name: str, values: object) -> tuple[str, ...]:
-    """*values* as a tuple of strings; one string is a sequence of one."""
-    if isinstance(values, str):
-        values = (values,)
-    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
-        raise ConfigurationError(f"{name} is of type {type(values).__name__}; give a str, or a sequence of them")
-    # A set has no order of its own; equal ones must make equal grants.
-    listed = sorted(values, key=str) if isinstance(values, (set, frozenset)) else list(values)
-    for value in listed:
-        if _checked_text(name, value) is None:
-            raise ConfigurationError(f"{name} holds None; leave it out")
-    return tuple(listed)
-
-
-def _joined_scope(scope: object) -> str | None:
-    return None if scope is None else " ".join(_strings("scope", scope)) or None
-
-
-def _checked_resources(resource: object) -> tuple[str, ...] | None:
-    return None if resource is None else _strings("resource", resource) or None
-
-
-def _pairs(name: str, mapping: object) -> list[tuple[str, Any]]:
-    if isinstance(mapping, Mapping):
-        mapping = tuple(mapping.items())
-    if not (isinstance(mapping, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in mapping)):  # noqa: PLR2004
-        raise ConfigurationError(f"{name} is of type {type(mapping).__name__}; give a mapping")
-    for key, _ in mapping:
-        if _checked_text(f"a name in {name}", key) is None:
-            raise ConfigurationError(f"a name in {name} is None; give a str")
-    return sorted(mapping, key=lambda pair: pair[0])
-
-
-def _frozen_params(params: object) -> tuple[tuple[str, Parameter], ...] | None:
-    if params is None:
-        return None
-    frozen: list[tuple[str, Parameter]] = []
-    for name, value in _pairs("params", params):
-        if isinstance(value, str):
-            _check_encodable(f"params[{name!r}]", value)
-        elif value is not None and not isinstance(value, (bool, int, float)):
-            value = _strings(f"params[{name!r}]", value)  # noqa: PLW2901 - hashable, as the grant must be
-        frozen.append((name, value))
-    return tuple(frozen) or None
-
-
-def _frozen_headers(headers: object) -> tuple[tuple[str, str], ...] | None:
-    if headers is None:
-        return None
-    for name, value in (pairs := _pairs("headers", headers)):
-        if not isinstance(value, str):
-            raise ConfigurationError(f"headers[{name!r}] is of type {type(value).__name__}; give a str")
-        check_header(name, value)
-    return tuple(pairs) or None
-
-
-def check_header(name: object, value: object) -> None:
-    """Refuse what cannot be a header (RFC 9110 §5).
-
-    :raises ConfigurationError: the name is no token, or the value has line breaks or characters beyond Latin-1.
-    """
-    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-        raise ConfigurationError(f"{name!r} is no name of a header; give one such as X-API-Key")
-    if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
-        raise ConfigurationError(f"what is to stand in the header {name} has characters that cannot; check it")

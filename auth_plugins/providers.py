@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from ._checks import Secret
 from ._errors import ConfigurationError
-from ._grants import ClientCredentials, Grant, Password, Secret
+from ._grants import ClientCredentials, Grant, Password
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 

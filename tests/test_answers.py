@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth_plugins import AuthError, ClientCredentials, Token, TokenRequestError
+from auth_plugins import AuthError, ClientCredentials, Token, TokenRequestError, providers
 from auth_plugins._answer import read, retry_after
 from auth_plugins._message import LONGEST_BODY, TokenRequest, TokenResponse
 
@@ -92,6 +92,8 @@ GOOD: dict[str, tuple[bytes, str, str]] = {
     "with bytes that are not UTF-8": (b'{"access_token": "tok", "x": "\xff"}', "application/json", "tok"),
     "with an unknown charset": (PLAIN, "application/json; charset=klingon", "tok"),
     "with a charset that is none": (PLAIN, "application/json; charset=hex", "tok"),
+    "with a code page that is none": (PLAIN, "application/json; charset=cp99999", "tok"),
+    "with a charset in a charset that is none": (PLAIN, "application/json; charset*=\x00'en'utf-8", "tok"),
     "with a charset for host names": (PLAIN, "application/json; charset=idna", "tok"),
     "with a charset that takes minutes": (PLAIN, "application/json; charset=punycode", "tok"),
     "with a member twice": (b'{"access_token": "old", "access_token": "tok"}', "application/json", "tok"),
@@ -136,7 +138,7 @@ NO_TOKEN: dict[str, list[Any]] = {
     "answered an access_token that cannot stand in a header; is token_url": [
         *(
             {"access_token": each}
-            for each in list[Any]((5, {}, True, "a\r\nX-Injected: 1", "tok\n", "a\x00b", "a\tb", "tök"))
+            for each in list[Any]((5, {}, True, "a\r\nX-Injected: 1", "tok\n", "tok ", " ", "a\x00b", "a\tb", "tök"))
         ),
         b"access_token=%ff",
     ],
@@ -343,6 +345,13 @@ def test_a_refusal_says_what_to_do(answer: tuple[int, Any], advice: str) -> None
     said = code or " ".join((body.decode() if isinstance(body, bytes) else json.dumps(body)).split()) or "an empty body"
     assert f"answered {status} ({said}); {advice}" in str(error)
     assert error.error == code
+
+
+def test_without_a_client_no_client_is_wrong() -> None:
+    """I gave a user name and a password, and no client: what I am told to check is what I gave."""
+    grant = providers.auth_api("https://auth.example.com", "user", "p4ssw0rd")
+    with pytest.raises(TokenRequestError, match="check the user name and password"):
+        grant.trade(lambda request: read(request, response({"message": "nope"}, 401), NOW))
 
 
 def test_an_html_page_is_known_by_its_type_too() -> None:

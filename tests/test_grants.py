@@ -178,11 +178,11 @@ def test_a_callables_own_words_are_better() -> None:
     assert refused(RefreshToken(URL, secret).secrets) == "unlock the vault"
 
 
-@pytest.mark.parametrize("key", ["a\nb", "ключ", "a\x00"])
+@pytest.mark.parametrize("key", ["a\nb", "k3y ", "ключ", "a\x00"])
 def test_a_key_that_cannot_stand_in_a_header(key: str) -> None:
     """A key with a line break is refused before it is sent, whether it is given or called for."""
-    for value in (lambda: key, key):
-        assert refused(lambda value=value: ApiKey(value).trade(lambda _: pytest.fail("asked")))
+    assert refused(lambda: ApiKey(lambda: key).trade(lambda _: pytest.fail("asked")))
+    assert refused(lambda: ApiKey(key).trade(lambda _: pytest.fail("asked")))
 
 
 def test_a_key_is_a_token_that_never_ends() -> None:

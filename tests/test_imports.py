@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -87,6 +88,17 @@ def test_all_names_are_exported_and_sorted() -> None:
     }
 
 
+def test_the_version_is_that_of_the_distribution() -> None:
+    """I ask for the version, and for a name that isn't there."""
+    if os.environ.get("TESTS_OF_INSTALLED_PACKAGE") == "1":
+        assert auth_plugins.__version__ == importlib.metadata.version("auth-plugins")
+    else:
+        with pytest.raises(importlib.metadata.PackageNotFoundError):
+            _ = auth_plugins.__version__
+    with pytest.raises(AttributeError, match="FileCach"):
+        _ = auth_plugins.FileCach
+
+
 #: From the edge to the ground; a file imports only from rows below its own.
 LAYERS = [
     {"__main__"},
@@ -100,7 +112,7 @@ LAYERS = [
     {"providers"},
     {"_grants"},
     {"_authlib"},
-    {"_hosts", "_message", "_token"},
+    {"_checks", "_hosts", "_message", "_token"},
     {"_errors"},
 ]
 FREE = {"__init__", "sandbox"}

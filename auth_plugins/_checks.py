@@ -1,0 +1,187 @@
+"""What an argument may be: each check returns it in its one normal form, or says what is wrong with it, and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from ._errors import ConfigurationError
+
+__all__ = [
+    "CLIENT_AUTH",
+    "ENCODINGS",
+    "METHODS",
+    "Parameter",
+    "Secret",
+    "check_header",
+    "check_secret",
+    "checked_resources",
+    "checked_text",
+    "checked_url",
+    "frozen_headers",
+    "frozen_params",
+    "joined_scope",
+    "one_of",
+    "reveal",
+]
+
+#: A secret, or what returns it; called anew for each token request.
+Secret = str | Callable[[], str]
+#: What a parameter of the user's own may be; ``None`` leaves a standard parameter out.
+Parameter = str | int | float | bool | Sequence[str] | None
+
+CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
+ENCODINGS = ("form", "json", "query")
+METHODS = ("POST", "GET")
+
+
+def reveal(name: str, secret: Secret) -> str:
+    """What a secret is at this moment.
+
+    :raises ConfigurationError: the callable failed, or returned what can be no secret.
+    """
+    if callable(secret):
+        try:
+            secret = secret()
+        except ConfigurationError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(
+                f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
+            ) from error
+    return checked_secret(name, secret)
+
+
+def check_secret(name: str, secret: object) -> None:
+    """Refuse what can be no secret; a callable is asked later, when the secret is needed."""
+    if not callable(secret):
+        checked_secret(name, secret)
+
+
+def checked_secret(name: str, secret: object) -> str:
+    """A secret: a string that isn't empty."""
+    if not isinstance(secret, str):
+        raise ConfigurationError(
+            f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
+        )
+    if not secret:
+        raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
+    _check_encodable(name, secret)
+    return secret
+
+
+def _check_encodable(name: str, text: str) -> None:
+    # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
+
+
+def checked_text(name: str, text: object) -> str | None:
+    """A string that isn't empty, or ``None``."""
+    if text is None:
+        return None
+    if not isinstance(text, str):
+        raise ConfigurationError(f"{name} is of type {type(text).__name__}; give a str")
+    if not text:
+        raise ConfigurationError(f"{name} is empty; leave it out, or give a value")
+    _check_encodable(name, text)
+    return text
+
+
+def checked_url(name: str, url: object) -> str:
+    """The URL of an endpoint (RFC 6749 §3.2): whole, without a user and a fragment."""
+    text = checked_text(name, url)
+    if text is None:
+        raise ConfigurationError(f"{name} is None; give the URL of the endpoint")
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
+        raise ConfigurationError(f"{name} is no http(s) URL; give it whole, such as https://id.example.com/oauth/token")
+    if parts.username is not None or "#" in text:
+        raise ConfigurationError(
+            f"{name} has a user or a fragment in it; give credentials as client_id and client_secret (RFC 6749 §3.2)"
+        )
+    return text
+
+
+def one_of(name: str, value: object, allowed: Sequence[str]) -> str:
+    """One of *allowed*."""
+    if value not in allowed:
+        raise ConfigurationError(f"{name} is not one of {', '.join(allowed)}; give one of them")
+    return str(value)
+
+
+def _strings(name: str, values: object) -> tuple[str, ...]:
+    """*values* as a tuple of strings; one string is a sequence of one."""
+    if isinstance(values, str):
+        values = (values,)
+    if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
+        raise ConfigurationError(f"{name} is of type {type(values).__name__}; give a str, or a sequence of them")
+    # A set has no order of its own; equal ones must make equal grants.
+    listed = sorted(values, key=str) if isinstance(values, (set, frozenset)) else list(values)
+    for value in listed:
+        if checked_text(name, value) is None:
+            raise ConfigurationError(f"{name} holds None; leave it out")
+    return tuple(listed)
+
+
+def joined_scope(scope: object) -> str | None:
+    """A scope as it is sent: values with a space between."""
+    return None if scope is None else " ".join(_strings("scope", scope)) or None
+
+
+def checked_resources(resource: object) -> tuple[str, ...] | None:
+    """Resources as a tuple; one string is one resource."""
+    return None if resource is None else _strings("resource", resource) or None
+
+
+def _pairs(name: str, mapping: object) -> list[tuple[str, Any]]:
+    if isinstance(mapping, Mapping):
+        mapping = tuple(mapping.items())
+    if not (isinstance(mapping, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in mapping)):  # noqa: PLR2004
+        raise ConfigurationError(f"{name} is of type {type(mapping).__name__}; give a mapping")
+    for key, _ in mapping:
+        if checked_text(f"a name in {name}", key) is None:
+            raise ConfigurationError(f"a name in {name} is None; give a str")
+    return sorted(mapping, key=lambda pair: pair[0])
+
+
+def frozen_params(params: object) -> tuple[tuple[str, Parameter], ...] | None:
+    """Parameters as pairs, in the order of their names, so that equal mappings are equal and hashable."""
+    if params is None:
+        return None
+    frozen: list[tuple[str, Parameter]] = []
+    for name, value in _pairs("params", params):
+        if isinstance(value, str):
+            _check_encodable(f"params[{name!r}]", value)
+        elif value is not None and not isinstance(value, (bool, int, float)):
+            value = _strings(f"params[{name!r}]", value)  # noqa: PLW2901 - hashable, as the grant must be
+        frozen.append((name, value))
+    return tuple(frozen) or None
+
+
+def frozen_headers(headers: object) -> tuple[tuple[str, str], ...] | None:
+    """Headers, likewise."""
+    if headers is None:
+        return None
+    for name, value in (pairs := _pairs("headers", headers)):
+        if not isinstance(value, str):
+            raise ConfigurationError(f"headers[{name!r}] is of type {type(value).__name__}; give a str")
+        check_header(name, value)
+    return tuple(pairs) or None
+
+
+def check_header(name: object, value: object) -> None:
+    """Refuse what cannot be a header (RFC 9110 §5).
+
+    :raises ConfigurationError: the name is no token, or the value has line breaks or characters beyond Latin-1.
+    """
+    if not isinstance(name, str) or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
+        raise ConfigurationError(f"{name!r} is no name of a header; give one such as X-API-Key")
+    if not isinstance(value, str) or not re.fullmatch(r"[\t\x20-\x7e\x80-\xff]*", value):
+        raise ConfigurationError(f"what is to stand in the header {name} has characters that cannot; check it")
