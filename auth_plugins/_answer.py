@@ -31,8 +31,12 @@ _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 #: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
 _CHARSET = re.compile(r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii")
-_PRINTABLE = re.compile(r"[\x20-\x7e]+")
+_PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
+_WHO = (
+    "check the client id and secret, or the user name and password, "
+    "and that the server wants them where client_auth puts them"
+)
 _HINTS = {
     "invalid_client": "check the client id and secret, and that the server wants them where client_auth puts them",
     "invalid_grant": "check the user name and password, or the refresh token",
@@ -107,12 +111,10 @@ def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any
 def _text(response: TokenResponse) -> str:
     content_type = email.message.Message()
     content_type["Content-Type"] = response.headers.get("content-type", "")
-    charset = content_type.get_content_charset("utf-8")
-    if not _CHARSET.fullmatch(charset):
-        charset = "utf-8-sig"
     try:
-        return response.body.decode(charset, "replace")
-    except LookupError:
+        charset = content_type.get_content_charset("utf-8")
+        return response.body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8-sig", "replace")
+    except (LookupError, ValueError):
         return response.body.decode("utf-8-sig", "replace")
 
 
@@ -203,7 +205,7 @@ def _advice(response: TokenResponse) -> str:
     if response.status == 429 or response.status >= 500:  # noqa: PLR2004 - Too Many Requests; server errors
         return "the server is in trouble or wants a rest: try again later"
     if response.status in (401, 403):
-        return _HINTS["invalid_client"]
+        return _WHO
     if response.status in (404, 405) or _is_html(response):
         return "is token_url the token endpoint, and method the one it wants?"
     return _HINTS["invalid_request"]

@@ -33,6 +33,7 @@ class AuthError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         # Not the library's request and response: they hold the token, and locks, which do not pickle.
         plain = {name: value if isinstance(value, _PLAIN) else None for name, value in self.__dict__.items()}
+        plain.pop("__notes__", None)
         return _restore, (type(self), self.args, plain)
 
 
@@ -109,4 +110,6 @@ def as_one_of(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: 
 def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
     error = kind(*args)
     error.__dict__.update(attributes)
+    if "__notes__" in attributes:
+        error.__notes__ = list(attributes["__notes__"])
     return error

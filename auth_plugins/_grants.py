@@ -117,7 +117,7 @@ class ApiKey(Grant):
     def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:  # noqa: ARG002
         """The key as a token that never ends; nobody is asked, and two of one key are equal."""
         key = reveal("value", self.value)
-        if not key.isascii() or not key.isprintable():
+        if not key.isascii() or not key.isprintable() or key != key.strip():
             raise ConfigurationError("the API key has characters that cannot stand in a header; check its value")
         return Token(access_token=key, token_type=self.scheme)
 

@@ -348,9 +348,9 @@ def test_a_refusal_says_what_to_do(answer: tuple[int, Any], advice: str) -> None
 
 
 def test_without_a_client_no_client_is_wrong() -> None:
-    """I gave a user name and a password, and no client: what I am told to check is what I gave."""
+    """I gave a user name and a password, and no client: I am told to check what I gave, too."""
     grant = providers.auth_api("https://auth.example.com", "user", "p4ssw0rd")
-    with pytest.raises(TokenRequestError, match="check the user name and password"):
+    with pytest.raises(TokenRequestError, match="the user name and password"):
         grant.trade(lambda request: read(request, response({"message": "nope"}, 401), NOW))
 
 
