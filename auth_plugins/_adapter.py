@@ -23,6 +23,8 @@ class Adapter:
 
     #: The source behind this auth.
     source: TokenSource
+    #: The header that carries the token.
+    header: str
 
     def _configure(
         self,
@@ -50,9 +52,9 @@ class Adapter:
         )
         # What a grant says of itself, as an ApiKey does, holds unless the adapter is told something else.
         own_header, own_scheme = self.source.grant.placement()
-        self._header = own_header if header == "Authorization" else header
+        self.header = own_header if header == "Authorization" else header
         self._scheme = own_scheme if scheme == "Bearer" else scheme
-        check_header(self._header, self._scheme)
+        check_header(self.header, self._scheme)
         self._hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts)
         self._allow_http = allow_http
 

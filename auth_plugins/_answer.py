@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.message
 import email.utils
 import json
 import logging
@@ -31,6 +30,8 @@ _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 #: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
 _CHARSET = re.compile(r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii")
+#: What may be a token in the body of a refusal: a JWT, or the value of a member that is called so.
+_TOKENS = re.compile(r"""(token["']?\s*[:=]\s*["']?)[^"'&\s,}]+|\beyJ[\w-]+\.[\w.-]+""", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 _WHO = (
@@ -55,7 +56,7 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     :raises TokenRequestError: the server refused, or what it sent is no token.
     """
     members = _members(request, response)
-    if members.get("error") not in (None, "") or not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's success
+    if members.get("error") or not 200 <= response.status < 300:  # noqa: PLR2004 - HTTP's success
         _refused(request, response, members)
     if not members:
         _fail(request, response, "answered no token", _what_it_looks_like(response))
@@ -109,12 +110,11 @@ def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any
 
 
 def _text(response: TokenResponse) -> str:
-    content_type = email.message.Message()
-    content_type["Content-Type"] = response.headers.get("content-type", "")
+    told = re.search(r"""charset\s*=\s*["']?([\w-]+)""", response.headers.get("content-type", ""), re.IGNORECASE)
+    charset = told[1].lower() if told else "utf-8"
     try:
-        charset = content_type.get_content_charset("utf-8")
         return response.body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8-sig", "replace")
-    except (LookupError, ValueError):
+    except LookupError:
         return response.body.decode("utf-8-sig", "replace")
 
 
@@ -140,6 +140,10 @@ def _expires_at(request: TokenRequest, response: TokenResponse, members: Mapping
             _fail(request, response, "answered an expires_in that is no number of seconds", "this is no RFC 6749 token")
         return now + max(-_LONGEST_LIFETIME, min(seconds, _LONGEST_LIFETIME))
     claims = jwt_claims(members["access_token"]) or {}
+    issued, ends = _number(claims.get("iat")), _number(claims.get("exp"))
+    if issued is not None and ends is not None and issued < ends <= now:
+        # Over before it arrived: the clocks differ, and the length of its life doesn't.
+        return now + min(ends - issued, _LONGEST_LIFETIME)
     for value in (claims.get("exp"), members.get("expires_at"), members.get("expires_on")):
         moment = None if _untold(value) else _number(value)
         if moment is not None:
@@ -225,7 +229,7 @@ def _is_html(response: TokenResponse) -> bool:
 
 def _excerpt(request: TokenRequest, response: TokenResponse) -> str:
     """The beginning of the body, without secrets: scrubbed before it is cut, as half a secret would stay."""
-    return _one_line(request.scrub(_text(response)))[:_EXCERPT]
+    return _one_line(_TOKENS.sub(r"\1***", request.scrub(_text(response))))[:_EXCERPT]
 
 
 def _one_line(text: str) -> str:

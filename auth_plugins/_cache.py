@@ -40,7 +40,7 @@ class Failure:
     error: AuthError
     #: What the secrets were, hashed by this process's own random seed: others are worth another try.
     secrets: int
-    #: Unix seconds.
+    #: On the clock of :func:`time.monotonic`, which nobody sets back.
     until: float
     #: How often in a row; the rest grows with it.
     times: int
@@ -80,7 +80,7 @@ class Slot:
             return False
         token = self.token
         ended = token is None or (token.expires_at is not None and token.expires_at <= now)
-        keeps = self.refresh_token is not None or (self.failure is not None and now < self.failure.until)
+        keeps = self.refresh_token is not None or (self.failure is not None and time.monotonic() < self.failure.until)
         return (ended and not keeps) or now - self.looked_for > _IDLE
 
 
@@ -116,23 +116,16 @@ class MemoryCache:
         return slot
 
     def keep(self, slot: Slot) -> None:
-        """Keep *slot* although no source may be left that holds it: it has a new token."""
-        with self.lock:
-            self._kept.add(slot)
-
-    def __len__(self) -> int:
-        """How many grants it knows."""
-        return len(self._slots)
-
-    def __bool__(self) -> bool:
-        """True, though it may be empty: ``cache or default`` takes it."""
-        return True
+        """Keep *slot* although no source may be left that holds it: it has a new token. Under the lock."""
+        self._kept.add(slot)
 
     def _after_fork(self) -> None:
         # Threads that held the lock, or were asking for a token, don't exist in the child.
         self.lock = threading.Lock()
         for slot in list(self._slots.values()):
             slot.flight = None
+            # The parent has it too, and one that rotates must be used by one of them only.
+            slot.refresh_token = None
 
 
 _caches: weakref.WeakSet[MemoryCache] = weakref.WeakSet()

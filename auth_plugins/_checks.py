@@ -58,6 +58,14 @@ def check_secret(name: str, secret: object) -> None:
     """Refuse what can be no secret; a callable is asked later, when the secret is needed."""
     if not callable(secret):
         checked_secret(name, secret)
+        return
+    try:
+        hash(secret)
+    except TypeError:
+        pass
+    else:
+        return
+    raise ConfigurationError(f"{name} is a callable that cannot be hashed, by which grants are told apart; freeze it")
 
 
 def checked_secret(name: str, secret: object) -> str:

@@ -47,8 +47,10 @@ class SecretFile:
     path: str | os.PathLike[str]
 
     def __post_init__(self) -> None:
-        if not isinstance(self.path, (str, os.PathLike)):
-            raise ConfigurationError(f"path is of type {type(self.path).__name__}; give the path of the secret's file")
+        if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
+            raise ConfigurationError(
+                f"path is empty, or of type {type(self.path).__name__}; give the path of the secret's file"
+            )
         object.__setattr__(self, "path", os.path.expanduser(os.fspath(self.path)))  # noqa: PTH111 - stays a str
 
     def __call__(self) -> str:
@@ -155,7 +157,9 @@ class OAuthGrant(Grant):
             "scope": joined_scope(self.scope),
             "audience": checked_text("audience", self.audience),
             "resource": checked_resources(self.resource),
-            "client_auth": one_of("client_auth", self.client_auth or default_auth, CLIENT_AUTH),
+            "client_auth": one_of(
+                "client_auth", default_auth if self.client_auth is None else self.client_auth, CLIENT_AUTH
+            ),
             "encoding": one_of("encoding", self.encoding, ENCODINGS),
             "method": one_of("method", self.method, METHODS),
             "params": frozen_params(self.params),
@@ -247,6 +251,13 @@ class OAuthGrant(Grant):
         from ._authlib import build  # noqa: PLC0415 - Authlib is loaded by the first token request, not by an import
 
         revoking = "grant_type" not in parameters
+        params = cast("tuple[tuple[str, Parameter], ...]", self.params or ())
+
+        def revises(pair: tuple[str, Parameter]) -> bool:
+            # A grant type of one's own is that of the grant, not of its renewal; none at all is none in either.
+            renewing = parameters.get("grant_type") == "refresh_token"
+            return not (renewing and pair[0] == "grant_type" and pair[1] is not None)
+
         if self.audience and not revoking:
             parameters["audience"] = self.audience
         client_id, client_secret = self._client()
@@ -254,7 +265,7 @@ class OAuthGrant(Grant):
             url,
             parameters,
             resources=() if revoking else tuple(self.resource or ()),
-            params=cast("tuple[tuple[str, Parameter], ...]", self.params or ()),
+            params=[pair for pair in params if revises(pair)],
             headers=cast("tuple[tuple[str, str], ...]", self.headers or ()),
             client_id=client_id,
             client_secret=None if client_secret is None else reveal("client_secret", client_secret),

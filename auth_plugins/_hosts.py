@@ -5,13 +5,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError, InsecureTransportError
 
 __all__ = ["AllowedHosts", "check_transport", "normal_host"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_HIGHEST_PORT = 65535
+#: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
+_PATTERN = re.compile(r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?")
 
 
 class AllowedHosts:
@@ -47,16 +49,13 @@ def _rule(pattern: object) -> tuple[str, int | None]:
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"  # a bare IPv6 address
     wildcard = text.startswith("*.")
-    try:
-        parts = urlsplit("//" + text.removeprefix("*."))
-        host, port = normal_host(parts.hostname or ""), parts.port
-    except ValueError:
-        host, port = "", None
-    if not re.fullmatch(r"[\w:][\w.:-]*", host) or parts.netloc != text.removeprefix("*.") or "@" in text:
+    match = _PATTERN.fullmatch(text.removeprefix("*."))
+    host, port = (normal_host(match[1]), int(match[2] or 0)) if match else ("", 0)
+    if not host or port > _HIGHEST_PORT:
         raise ConfigurationError(
             f"allowed_hosts holds {pattern!r}; give a host such as api.example.com, *.example.com or 127.0.0.1:8080"
         )
-    return f".{host}" if wildcard else host, port
+    return f".{host}" if wildcard else host, port or None
 
 
 def normal_host(host: str) -> str:

@@ -5,8 +5,9 @@ Sync and async are the same six lines: twice, as that is cheaper than a third ab
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Generator
-from typing import Any, ClassVar, Protocol, Self
+import contextlib
+from collections.abc import AsyncGenerator, Generator, Iterator
+from typing import Any, ClassVar, Protocol
 
 from ._adapter import Adapter
 from ._errors import AuthError, as_one_of
@@ -58,49 +59,61 @@ class BoundHeaders:
     _list: list[tuple[bytes, bytes, bytes]]
 
     def __init__(self, headers: Any, name: str, value: str, alias: str) -> None:
-        super().__init__(headers)  # type: ignore[call-arg]  # of the library's class
-        self._alias = alias
-        self.pop(name, None)  # type: ignore[attr-defined]  # likewise
         raw_name = name.encode("ascii")
+        self._alias = _Alias(raw_name.lower())
+        super().__init__(headers)  # type: ignore[call-arg]  # of the library's class
+        self.pop(name, None)  # type: ignore[attr-defined]  # likewise
         # Last, as the first of two that pass for Host stays.
-        self._list.append((raw_name, _Alias(raw_name.lower(), alias), value.encode("latin-1")))
+        self._list.append((raw_name, self._alias, value.encode("latin-1")))
+        self._alias.other = alias.encode("ascii")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As the library's own: a request that was pickled is sent no more.
+        return type(self).__mro__[2], (self.raw,)  # type: ignore[attr-defined]  # of the library's class
 
     def __getitem__(self, key: str) -> str:
-        return self._plain(key)[key]  # type: ignore[no-any-return]
+        with self._alias.being_itself():
+            return super().__getitem__(key)  # type: ignore[misc,no-any-return]
+
+    def __setitem__(self, key: str, value: str) -> None:
+        with self._alias.being_itself():
+            super().__setitem__(key, value)  # type: ignore[misc]
+
+    def __delitem__(self, key: str) -> None:
+        with self._alias.being_itself():
+            super().__delitem__(key)  # type: ignore[misc]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._plain(key)
+        with self._alias.being_itself():
+            return super().__contains__(key)  # type: ignore[misc,no-any-return]
 
     def get_list(self, key: str, split_commas: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - httpx's
         """All values of one header."""
-        return self._plain(key).get_list(key, split_commas)  # type: ignore[no-any-return]
-
-    def _plain(self, key: object) -> Any:
-        """The library's own view, without our header where it would pass for *key*."""
-        hidden = isinstance(key, str) and key.lower() == self._alias
-        plain = super().copy()  # type: ignore[misc]  # of the library's class
-        if hidden:
-            plain._list = [entry for entry in self._list if not isinstance(entry[1], _Alias)]  # noqa: SLF001
-        return plain
+        with self._alias.being_itself():
+            return super().get_list(key, split_commas)  # type: ignore[misc,no-any-return]
 
 
 class _Alias(bytes):
     """A header's name that equals another one as well."""
 
-    _alias: bytes
-
-    def __new__(cls, name: bytes, alias: str) -> Self:
-        self = super().__new__(cls, name)
-        self._alias = alias.encode("ascii")
-        return self
+    other: bytes | None = None
 
     def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) or other == self._alias
+        return super().__eq__(other) or other == self.other
 
     __hash__ = bytes.__hash__
 
     def lower(self) -> _Alias:
         return self
+
+    @contextlib.contextmanager
+    def being_itself(self) -> Iterator[None]:
+        """Equal to nothing else meanwhile."""
+        other, self.other = self.other, None
+        try:
+            yield
+        finally:
+            self.other = other
 
     def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
         return bytes, (bytes(self),)  # a request that was pickled is sent no more
@@ -134,12 +147,12 @@ class Flows(Adapter):
         except AuthError as error:
             raise self._as_own(error, refused) from error.__cause__
         if fresh == token:  # a constant key, read again
-            self.source.end_probation()
+            self.source.end_probation(fresh)
             return
         self._sign(refused, fresh)
         response = yield refused
         if response.status_code != _UNAUTHORIZED:
-            self.source.end_probation()
+            self.source.end_probation(fresh)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign *request*; ``AsyncClient`` calls this."""
@@ -161,12 +174,12 @@ class Flows(Adapter):
         except AuthError as error:
             raise self._as_own(error, refused) from error.__cause__
         if fresh == token:  # a constant key, read again
-            self.source.end_probation()
+            self.source.end_probation(fresh)
             return
         self._sign(refused, fresh)
         response = yield refused
         if response.status_code != _UNAUTHORIZED:
-            self.source.end_probation()
+            self.source.end_probation(fresh)
 
     def _takes(self, request: Request) -> bool:
         url = request.url
@@ -178,7 +191,7 @@ class Flows(Adapter):
             raise self._as_own(error, request) from error.__cause__
 
     def _sign(self, request: Request, token: Token) -> None:
-        header, value = self._header, self._value(token)
+        header, value = self.header, self._value(token)
         # httpx takes Authorization out for another origin itself, but not on the way from http to https.
         upgradable = request.url.scheme == "http" and request.url.port is None
         if header.lower() == "authorization" and not upgradable:
@@ -193,9 +206,10 @@ class Flows(Adapter):
         After redirects that is the last of the requests, and the one to be sent again.
         """
         if response.status_code != _UNAUTHORIZED:
+            self.source.end_probation(token)
             return None
         request = response.request
-        return request if request.headers.get(self._header) == self._value(token) else None
+        return request if request.headers.get(self.header) == self._value(token) else None
 
     def _as_own(self, error: AuthError, request: Request) -> AuthError:
         return as_one_of(error, self._own_errors, _request=request)
@@ -208,7 +222,8 @@ class _Body:
 
     def __init__(self, stream: Any) -> None:
         self._position: int | None = None
-        body: Any = getattr(stream, "_stream", None)
+        # An async file has coroutines for tell and seek: it is not sent again.
+        body: Any = getattr(stream, "_stream", None) if hasattr(stream, "__iter__") else None
         if hasattr(body, "seek") and hasattr(body, "tell"):
             try:
                 self._position = body.tell()
@@ -233,4 +248,7 @@ class _Body:
 
 
 def _seekable(file: Any) -> bool:
-    return isinstance(file, (bytes, str)) or (hasattr(file, "seekable") and bool(file.seekable()))
+    try:
+        return isinstance(file, (bytes, str)) or (hasattr(file, "seekable") and bool(file.seekable()))
+    except ValueError:  # it was closed
+        return False

@@ -77,6 +77,8 @@ class TokenSource:
         self._cache = shared_cache() if cache is None else cache
         self._leeway = _seconds("leeway", leeway, at_least=0.0)
         self._timeout = _seconds("timeout", timeout, at_least=0.001)
+        if not isinstance(refresh_ahead, bool):
+            raise ConfigurationError(f"refresh_ahead is of type {type(refresh_ahead).__name__}; give True or False")
         self._refresh_ahead = refresh_ahead
         # An adapter puts its own library here.
         self._transport: Transport | None = None
@@ -129,12 +131,18 @@ class TokenSource:
         slot = self._slot
         with self._cache.lock:
             token, refresh_token = slot.token, slot.refresh_token
-            slot.token = slot.refresh_token = slot.failure = None
-        deadline = time.monotonic() + self._timeout
+            # A flight under way lands for those who wait for it, and for nobody else.
+            slot.token = slot.refresh_token = slot.failure = slot.flight = None
+        deadline, errors = time.monotonic() + self._timeout, []
         for request in self.grant.revocation_requests(token.access_token if token else None, refresh_token):
-            response = self._send(request, deadline)
-            if response.status != 200:  # noqa: PLR2004 - the one good answer (RFC 7009 §2.2)
-                read(request, response, time.time())
+            try:
+                response = self._send(request, deadline)
+                if not 200 <= response.status < 300:  # noqa: PLR2004 - RFC 7009 §2.2
+                    read(request, response, time.time())
+            except AuthError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     def replaceable(self, token: Token) -> bool:
         """Give up *token*, which an API refused; whether another is to be had in its place.
@@ -152,9 +160,11 @@ class TokenSource:
                 slot.probation_until = time.monotonic() + _PROBATION
         return True
 
-    def end_probation(self) -> None:
-        """Note that an API took the token that replaced a refused one: its next refusal is another matter."""
-        self._slot.probation_until = 0.0
+    def end_probation(self, token: Token) -> None:
+        """Note that an API took *token*, which may have replaced a refused one: its next refusal is another matter."""
+        slot = self._slot
+        if slot.probation_until and slot.token is token:
+            slot.probation_until = 0.0
 
     def _usable(self) -> Token | None:
         """The token, if it may still be handed out; its renewal begins where it is time for it."""
@@ -231,7 +241,8 @@ class TokenSource:
         slot = self._slot
         with self._cache.lock:
             flight = slot.flight
-            if flight is not None:
+            # One whose leader was lost, killed before it could say so, is waited for by nobody.
+            if flight is not None and time.monotonic() < flight.deadline + 2 * _GRACE:
                 if flight.leader == threading.get_ident():
                     raise ConfigurationError(
                         "the token request needs the very token that it asks for; "
@@ -266,12 +277,18 @@ class TokenSource:
         try:
             failure = self._resting()
             if failure is not None:
-                raise twin(failure.error, type(failure.error)) from failure.error.__cause__
+                raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
             outcome = self._ask(flight.deadline)
         except AuthError as error:
             outcome = error
             if failure is None:
                 self._remember(error)
+            raise
+        except Exception as error:
+            # Who asks sees it as it is; those who wait must not ask again for it, and send the password each time.
+            outcome = TokenTransportError(
+                f"the token request failed by an unexpected {type(error).__name__}; report it"
+            )
             raise
         finally:
             # Broken off by anything else, Ctrl-C for one: those who wait look again, and one of them leads.
@@ -282,14 +299,16 @@ class TokenSource:
         """End a flight: first the slot, then those who wait, for what they see next has to be there."""
         slot = self._slot
         with self._cache.lock:
-            slot.flight = None
-            if isinstance(outcome, Token):
+            current = slot.flight is flight
+            if current:
+                slot.flight = None
+            # One that was given up has a token for those who wait for it, and for nobody else.
+            if current and isinstance(outcome, Token):
                 slot.token, slot.refresh_token, slot.failure = outcome, outcome.refresh_token, None
+                self._cache.keep(slot)
             elif slot.token is not None and slot.token.expires_at is not None:
                 # The token is good for now: one more try at a third of the way to its end, and so on.
                 slot.renew_after = time.monotonic() + max(0.5, (slot.token.expires_at - time.time()) / 3)
-        if isinstance(outcome, Token):
-            self._cache.keep(slot)
         if isinstance(outcome, AuthError):
             flight.set_exception(outcome)
         else:
@@ -298,7 +317,7 @@ class TokenSource:
     def _resting(self) -> Failure | None:
         """The refusal that is still remembered; none if a secret has changed since."""
         failure = self._slot.failure
-        if failure is None or time.time() >= failure.until or failure.secrets != hash(self.grant.secrets()):
+        if failure is None or time.monotonic() >= failure.until or failure.secrets != hash(self.grant.secrets()):
             return None
         return failure
 
@@ -316,7 +335,7 @@ class TokenSource:
             times = self._slot.failure.times + 1 if self._slot.failure else 1
             rest = min(_REST * 2 ** (times - 1), _LONGEST_REST)
             rest = max(rest, min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER))
-            self._slot.failure = Failure(error=error, secrets=secrets, until=time.time() + rest, times=times)
+            self._slot.failure = Failure(error=error, secrets=secrets, until=time.monotonic() + rest, times=times)
 
     def _ask(self, deadline: float) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""

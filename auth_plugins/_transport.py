@@ -26,15 +26,11 @@ def requests_transport(session: Any = None) -> Transport:
     def send(request: TokenRequest, timeout: float) -> TokenResponse:
         import requests  # noqa: PLC0415 - a heavy library, which need not be the one that is used
 
-        def answer(response: Any) -> TokenResponse:
-            with response:
-                return _answer(response.status_code, response.headers, _as_they_come(response.raw), deadline)
-
         deadline = time.monotonic() + timeout
         used = requests.Session() if session is None else session
         try:
-            return answer(
-                used.request(
+            try:
+                response = used.request(
                     request.method,
                     request.url,
                     headers=dict(request.headers),
@@ -45,14 +41,18 @@ def requests_transport(session: Any = None) -> Transport:
                     allow_redirects=False,
                     stream=True,
                 )
-            )
+            except requests.HTTPError as error:  # a hook of the user's session that raises for a bad status
+                if error.response is None:
+                    raise
+                response = error.response
+            try:
+                return _answer(response.status_code, response.headers, _as_they_come(response), deadline)
+            finally:
+                if response.raw is not None:  # as an adapter of the user's own may leave it
+                    response.close()
         except AuthError:
             raise
-        except Exception as error:  # noqa: BLE001 - as follows
-            # A user's session has hooks, and adapters of its own, which may raise anything.
-            response = getattr(error, "response", None)
-            if isinstance(response, requests.Response):  # a hook that raises for a bad status
-                return answer(response)
+        except Exception as error:  # noqa: BLE001 - a user's session has hooks and adapters, which may raise anything
             failure = _failure(request, error, requests.RequestException)
         finally:
             if session is None:
@@ -82,17 +82,16 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
                     follow_redirects=False,
                 ) as response:
                     return _answer(response.status_code, response.headers, response.iter_bytes(), deadline)
+            except httpx.HTTPStatusError as error:  # a hook of the user's client that raises for a bad status
+                response = error.response
             finally:
                 if client is None:
                     used.close()
+            # It is closed by now: what the hook didn't read is gone.
+            return _answer(response.status_code, response.headers, [getattr(response, "_content", b"")], deadline)
         except AuthError:
             raise
-        except Exception as error:  # noqa: BLE001 - as follows
-            # A user's client has hooks, and a transport of its own, which may raise anything.
-            response = getattr(error, "response", None)
-            if isinstance(response, httpx.Response):  # a hook that raises for a bad status; it has to read first
-                body = [] if response.is_stream_consumed is False else [response.content]
-                return _answer(response.status_code, response.headers, body, deadline)
+        except Exception as error:  # noqa: BLE001 - a user's client has hooks and a transport, which may raise anything
             failure = _failure(request, error, httpx.TransportError)
         raise failure
 
@@ -124,11 +123,16 @@ def _unchanged(request: Any) -> Any:
     return request
 
 
-def _as_they_come(raw: Any) -> Iterator[bytes]:
-    """The bytes of a urllib3 response; ``read``, and all that is built on it, waits for as many as it was told."""
-    if hasattr(raw, "read1"):
-        return iter(lambda: raw.read1(8192, decode_content=True), b"")
-    return iter(lambda: raw.read(1, decode_content=True), b"")  # urllib3 1.26
+def _as_they_come(response: Any) -> Iterator[bytes]:
+    """The bytes of a response of requests, as they come: ``iter_content`` waits for as many as it was told."""
+    from urllib3 import HTTPResponse  # noqa: PLC0415 - comes with requests
+
+    raw = response.raw
+    if response._content is not False:  # noqa: SLF001 - a hook has read it, or an adapter of the user's own put it there
+        return iter([response.content])
+    if not isinstance(raw, HTTPResponse) or not hasattr(raw, "read1"):  # such an adapter again, or urllib3 1.26
+        return iter(response.iter_content(1))
+    return iter(lambda: raw.read1(8192, decode_content=True), b"")
 
 
 def _answer(status: int, headers: Any, chunks: Iterable[bytes], deadline: float) -> TokenResponse:

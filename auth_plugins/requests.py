@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 try:
     import requests
 except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
-from requests.utils import rewind_body
+from requests.utils import requote_uri, rewind_body
 from urllib3.util import parse_url
 
 from . import _errors
@@ -102,10 +102,25 @@ class OAuth2Auth(Adapter, AuthBase):
         """Sign *request*; requests calls this."""
         if not self._takes(request):
             return request
-        token = self._token(request)
-        request.headers[self._header] = self._value(token)
+        token = self.token_for(request)
+        self.sign(request, token)
         request.register_hook("response", _Hook(self, token))
         return request
+
+    def sign(self, request: requests.PreparedRequest, token: Token) -> None:
+        """Put *token* on *request*."""
+        request.headers[self.header] = self._value(token)
+
+    def carries(self, request: requests.PreparedRequest, token: Token) -> bool:
+        """Whether *request* has *token* on it."""
+        return request.headers.get(self.header) == self._value(token)
+
+    def token_for(self, request: requests.PreparedRequest) -> Token:
+        """The token for *request*; its errors are requests' own."""
+        try:
+            return self.source.token()
+        except _errors.AuthError as error:
+            raise _as_requests(error, request) from error.__cause__
 
     def _takes(self, request: requests.PreparedRequest) -> bool:
         url = request.url or ""
@@ -118,55 +133,9 @@ class OAuth2Auth(Adapter, AuthBase):
         except _errors.AuthError as error:
             raise _as_requests(error, request) from error.__cause__
 
-    def _token(self, request: requests.PreparedRequest) -> Token:
-        try:
-            return self.source.token()
-        except _errors.AuthError as error:
-            raise _as_requests(error, request) from error.__cause__
-
-    def answer(self, token: Token, response: requests.Response, **kwargs: Any) -> requests.Response:
-        """Replace a refused token and send the request once more; keep the token from other origins."""
-        header, sent = self._header, response.request
-        # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
-        if sent.headers.get(header) != self._value(token):
-            return response
-        if response.status_code == requests.codes.unauthorized:
-            response = self._answer_refusal(token, response, **kwargs)
-        if response.is_redirect and not _same_origin(sent.url or "", response.headers["location"]):
-            # requests drops Authorization by rules of its own, and no other header. It copies the request of the
-            # first answer, so that one loses the header; the answer's own may be that of the second try.
-            sent.headers.pop(header, None)
-        return response
-
-    def _answer_refusal(self, token: Token, refusal: requests.Response, **kwargs: Any) -> requests.Response:
-        """As ``HTTPDigestAuth`` does it: the refusal goes to ``history``, its connection back to the pool."""
-        if not self.source.replaceable(token) or not _rewind(refusal.request):
-            return refusal
-        try:
-            fresh = self._token(refusal.request)
-        except requests.RequestException:
-            refusal.close()
-            raise
-        if fresh == token:  # a constant key, read again
-            self.source.end_probation()
-            return refusal
-        _ = refusal.content
-        refusal.close()
-        request = refusal.request.copy()
-        jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
-        requests.cookies.extract_cookies_to_jar(jar, refusal.request, refusal.raw)
-        request.prepare_cookies(jar)
-        request.headers[self._header] = self._value(fresh)
-        response: requests.Response = refusal.connection.send(request, **kwargs)
-        response.history.append(refusal)
-        response.request = request
-        if response.status_code != requests.codes.unauthorized:
-            self.source.end_probation()
-        return response
-
 
 class _Hook:
-    """The response hook of one request: equal to nothing, and small."""
+    """The response hook of one request: replaces a refused token, and keeps the token from other origins."""
 
     __slots__ = ("_auth", "_token")
 
@@ -175,7 +144,63 @@ class _Hook:
         self._token = token
 
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
-        return self._auth.answer(self._token, response, **kwargs)
+        sent = response.request
+        # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
+        if not self._auth.carries(sent, self._token):
+            return response
+        if response.status_code == requests.codes.unauthorized:
+            response = self._answer_refusal(response, **kwargs)
+        else:
+            self._auth.source.end_probation(self._token)
+        if response.is_redirect and not _strips_by_itself(self._auth.header, response):
+            # requests copies the request that was sent first to wherever it is redirected.
+            sent.headers.pop(self._auth.header, None)
+        return response
+
+    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
+        return _pickled_hook, ()  # a response that is pickled has been answered
+
+    def _answer_refusal(self, refusal: requests.Response, **kwargs: Any) -> requests.Response:
+        """As ``HTTPDigestAuth`` does it: the refusal goes to ``history``, its connection back to the pool."""
+        auth, sent = self._auth, refusal.request
+        # An adapter of the user's own need not say by which connection it answered.
+        adapter = getattr(refusal, "connection", None)
+        if not auth.source.replaceable(self._token) or adapter is None or not _rewind(sent):
+            return refusal
+        try:
+            fresh = auth.token_for(sent)
+        except requests.RequestException:
+            refusal.close()
+            raise
+        if fresh == self._token:  # a constant key, read again
+            auth.source.end_probation(fresh)
+            return refusal
+        _ = refusal.content
+        refusal.close()
+        request = sent.copy()
+        auth.sign(request, fresh)
+        jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
+        requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
+        request.prepare_cookies(jar)
+        response: requests.Response = adapter.send(request, **kwargs)
+        response.history.append(refusal)
+        response.request = request
+        if response.status_code != requests.codes.unauthorized:
+            auth.source.end_probation(fresh)
+        if response.is_redirect:
+            # It is the request that was sent first which requests copies then, with the refused token on it.
+            self._token = fresh
+            auth.sign(sent, fresh)
+        return response
+
+
+def _unhooked(response: requests.Response, **_: Any) -> requests.Response:
+    """What is left of a hook in a pickled response."""
+    return response
+
+
+def _pickled_hook() -> Callable[..., requests.Response]:
+    return _unhooked
 
 
 def _rewind(request: requests.PreparedRequest) -> bool:
@@ -191,17 +216,29 @@ def _rewind(request: requests.PreparedRequest) -> bool:
     return True
 
 
-def _same_origin(url: str, location: str) -> bool:
-    """Whether a redirect from *url* to *location* stays within the scheme, host and port."""
+def _strips_by_itself(header: str, redirect: requests.Response) -> bool:
+    """Whether a redirect stays within its origin, or requests takes *header* out of it."""
+    mixin = requests.sessions.SessionRedirectMixin()
+    url = redirect.url or ""
     try:
-        here, there = (parse_url(each) for each in (url, urljoin(url, location)))
+        # As requests makes the next URL, to the last quoted character: a backslash is where parsers differ.
+        target = urljoin(url, requote_uri(mixin.get_redirect_target(redirect) or ""))
+        if _origin(url) == _origin(target):
+            return True
+        return header.lower() == "authorization" and mixin.should_strip_auth(url, target)
     except ValueError:
         return False
-    ports = {"https": 443, "http": 80}
-    return (here.scheme, here.host, here.port or ports.get(here.scheme or "")) == (
-        there.scheme,
-        there.host,
-        there.port or ports.get(there.scheme or ""),
+
+
+def _origin(url: str) -> tuple[tuple[str | None, str | None, int | None], ...]:
+    """Scheme, host and port by either parser that is used on the way to a connection."""
+    urllib3s, pythons = parse_url(url), urlsplit(url)
+    return tuple(
+        (scheme, host, port or {"https": 443, "http": 80}.get(scheme or ""))
+        for scheme, host, port in (
+            (urllib3s.scheme, urllib3s.host, urllib3s.port),
+            (pythons.scheme, pythons.hostname, pythons.port),
+        )
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth_plugins import AuthError, ClientCredentials, Token, TokenRequestError, providers
+from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenRequestError, providers
 from auth_plugins._answer import read, retry_after
 from auth_plugins._message import LONGEST_BODY, TokenRequest, TokenResponse
 
@@ -99,6 +99,7 @@ GOOD: dict[str, tuple[bytes, str, str]] = {
     "with a member twice": (b'{"access_token": "old", "access_token": "tok"}', "application/json", "tok"),
     "with a null error": (b'{"access_token": "tok", "error": null}', "application/json", "tok"),
     "with an empty error": (b'{"access_token": "tok", "error": ""}', "application/json", "tok"),
+    "with an error that is false": (b'{"access_token": "tok", "error": false}', "application/json", "tok"),
     "form-encoded": (b"access_token=tok&expires_in=60", FORM, "tok"),
     "form-encoded as text": (b"expires=60&access_token=t%20o+k\n", "text/plain", "t o k"),
     "a bare JWT": (JWT.encode(), "text/plain", JWT),
@@ -130,7 +131,14 @@ NO_TOKEN: dict[str, list[Any]] = {
     "; it is a web page: is token_url": [b"<!DOCTYPE html><title>Log in</title>", b" <html>access_token=tok"],
     "neither a JSON object nor a form nor a JWT: is token_url": [
         *(b"tok", b'"tok"', b"a.b.c", b"3", b"null", b"{}", b"[" * 100_000, PLAIN[:-1], [{"access_token": "tok"}]),
-        *(b"access_token=a b", b"error: a=b", jwt({}, {"typ": "JWT"}), jwt({}, ["alg"]), f"{JWT} {JWT}"),
+        *(
+            b"access_token=a b",
+            b"error: a=b",
+            jwt({}, {"typ": "JWT"}),
+            jwt({}, ["alg"]),
+            f"{JWT} {JWT}",
+            JWT.partition(".")[0],
+        ),
     ],
     "answered no access_token; is token_url": [
         *({"message": "welcome"}, b"message=welcome", {"access_token": None}, {"access_token": ""}),
@@ -156,7 +164,8 @@ def test_what_is_no_token_is_an_error(body: Any, told: str) -> None:
 
 def test_a_body_of_1_mib_is_read() -> None:
     """1 MiB is the most that is taken in, and that much is."""
-    assert taken(PLAIN + b" " * (LONGEST_BODY - len(PLAIN))).access_token == "tok"
+    assert taken(PLAIN + b" " * (2**20 - len(PLAIN))).access_token == "tok"
+    assert LONGEST_BODY == 2**20
 
 
 @pytest.mark.parametrize("spelt", [None, "", "  ", "Bearer", "bearer", "BEARER", " bearer\t"])
@@ -234,6 +243,10 @@ UNTOLD: dict[str, tuple[dict[str, Any], float | None]] = {
     "in a JWT, as a bool": ({"access_token": jwt({"exp": True})}, None),
     "in a JWT, as NaN": ({"access_token": jwt(b'{"exp": NaN}')}, None),
     "in a JWT, never": ({"access_token": jwt(b'{"exp": Infinity}')}, NOW + DECADE),
+    "in a JWT that is over": ({"access_token": jwt({"exp": NOW - 60})}, NOW - 60),
+    "in a JWT that is over, and never began": ({"access_token": jwt({"iat": NOW, "exp": NOW - 60})}, NOW - 60),
+    "in a JWT of another clock": ({"access_token": jwt({"iat": NOW - 4000, "exp": NOW - 400})}, NOW + 3600),
+    "in a JWT of a slow clock": ({"access_token": jwt({"iat": NOW - 400, "exp": NOW + 3200})}, NOW + 3200),
     "in expires_at": ({"access_token": "tok", "expires_at": NOW + 60, "expires_on": NOW + 1}, NOW + 60),
     "in expires_on, as a string": ({"access_token": "tok", "expires_at": " ", "expires_on": f" {NOW:.0f} "}, NOW),
     "in expires_at, as a date": ({"access_token": "tok", "expires_at": "2030-01-01T00:00:00Z"}, None),
@@ -305,6 +318,7 @@ def test_a_token_is_immutable_and_shows_nothing() -> None:
     """I may print and share tokens: what is secret stays out of sight, and nobody changes what I hold."""
     token = Token(access_token="tok-123", refresh_token="again-456", scope="read", expires_at=NOW)
     assert "read" in repr(token)
+    assert Token(access_token="tok") == Token(access_token="tok", token_type="Bearer", expires_at=None, issued_at=0.0)
     assert not [secret for secret in ("tok-123", "again-456") if secret in f"{token} {token!r}"]
     with pytest.raises(AttributeError):
         token.access_token = "other"  # type: ignore[misc]
@@ -326,7 +340,7 @@ ADVICE: dict[str, list[tuple[int, Any]]] = {
     ],
     "check what the server's documentation wants sent": [
         *((400, {"error": "invalid_request"}), (400, {"message": "nope"}), (400, b""), (400, b"Bad"), (402, b"x")),
-        *((200, {"error": "x", "access_token": "tok"}), (200, {"error": {"code": 7}, "access_token": "tok"})),
+        *((200, {"error": "x", "access_token": "tok"}), (200, {"error": {"code": 7}})),
     ],
     "check the user name and password, or the refresh token": [(400, {"error": "invalid_grant"})],
     "ask for a scope that this client was given": [(400, {"error": "invalid_scope"})],
@@ -432,6 +446,16 @@ def test_no_json_spelling_of_the_secret_is_told(spelt: str) -> None:
     """Each language escapes JSON in its own way, and my secret is found in all of them."""
     assert_no_secret(refused(f'{{"message": {spelt}}}', 400), spelt)
     assert_no_secret(refused(f'{{"error": "x", "error_description": {spelt}}}', 400), spelt)
+
+
+def test_every_secret_of_the_request_is_one() -> None:
+    """Not the client's secret alone: my password and the tokens that travel are in no error either."""
+    grant = Password(URL, "user", "p4ssw0rd", "id", "s3cr3t", revocation_url=URL)
+    requests = [grant.refresh_request("r3fr3sh"), *grant.revocation_requests("4ccess", "r3fr3sh")]
+    grant.trade(lambda each: requests.append(each) or Token(access_token="tok"))  # type: ignore[func-returns-value]
+    for sent, words in zip(requests, ("r3fr3sh", "r3fr3sh", "4ccess", "p4ssw0rd"), strict=True):
+        with pytest.raises(TokenRequestError, match=r"\(no \*\*\* and \*\*\*\)"):
+            read(sent, response(f"no {words} and s3cr3t", 400), NOW)
 
 
 PROOFS: list[dict[str, Any]] = [

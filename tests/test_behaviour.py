@@ -335,6 +335,7 @@ def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCreden
         ({"timeout": 0}, "timeout"),
         ({"timeout": None}, "timeout"),
         ({"allow_http": "yes"}, "allow_http"),
+        ({"refresh_ahead": "no"}, "refresh_ahead"),
         ({"header": "X API Key"}, "header"),
         ({"scheme": "B\nearer"}, "header"),
         ({"allowed_hosts": ["https://api.example.com"]}, "allowed_hosts"),

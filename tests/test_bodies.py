@@ -102,6 +102,21 @@ def test_a_pipe_is_not_sent_as_nothing(driver: Driver, server: Loopback, grant: 
     assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
 
 
+@pytest.mark.parametrize("driver", each([driver for driver in ALL if driver.library != "requests"]))
+def test_a_closed_part_is_not_sent_as_nothing(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """A part of my multipart upload is closed once it was sent: I get the 401."""
+
+    class Closed(io.BytesIO):
+        def seekable(self) -> bool:
+            if server.api_requests:
+                raise ValueError("I/O operation on closed file")
+            return super().seekable()
+
+    server.refuse_once()
+    answer = driver.send(Call("POST", server.api_url, {"files": {"f": Closed(b"inside")}}), driver.auth(grant))
+    assert (answer.status, answer.history) == (401, [])
+
+
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_a_file_that_was_closed_is_not_sent_as_nothing(
     driver: Driver, server: Loopback, grant: ClientCredentials

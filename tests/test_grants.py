@@ -99,6 +99,14 @@ def test_an_option_that_cannot_work_is_told_at_once(options: dict[str, Any], tol
     assert told in refused(client, **options)
 
 
+@dataclasses.dataclass
+class Vault:
+    """Callable, and equal to others, but not hashable."""
+
+    def __call__(self) -> str:
+        return SECRET
+
+
 BAD: dict[str, list[tuple[Any, ...]]] = {
     "client_id is None": [(ClientCredentials, URL, None, SECRET)],
     "client_id is empty": [(ClientCredentials, URL, ""), (Password, URL, "u", SECRET, "")],
@@ -115,6 +123,7 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
     ],
     "client_secret is empty": [(ClientCredentials, URL, "id", "")],
     "client_secret is of type ": [(ClientCredentials, URL, "id", each) for each in (SECRET.encode(), 7, Path("s"))],
+    "client_secret is a callable that cannot be hashed": [(ClientCredentials, URL, "id", Vault())],
     "client_secret has lone surrogates": [(ClientCredentials, URL, "id", SECRET + "\udc80")],
     "password is ": [(Password, URL, "u", ""), (Password, URL, "u", None)],
     "username is ": [(Password, URL, None, SECRET), (Password, URL, "", SECRET), (Password, URL, b"u", SECRET)],
@@ -127,6 +136,7 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
         *((providers.auth_api, each, "u", SECRET) for each in (None, "")),
         *((providers.auth_api, each, "u", SECRET, True) for each in (None, b"https://a.b.example")),
         *((each, "", "id", SECRET) for each in (providers.json_api, providers.jwt_api)),
+        (providers.json_api, "https://a.example/#v1", "id", SECRET),
     ],
     "url": [
         *((providers.auth_api, each, "u", SECRET, True) for each in ("https://[::1", "https://a b.c", "a.b.example")),
@@ -134,6 +144,7 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
         *((providers.upload_api, each, "id", SECRET) for each in ("id.example.com", "https://id.example.com?a=b")),
         (providers.organization_api, "", "id", SECRET),
     ],
+    "identity_url is ": [(providers.upload_api, "https://id.example.com?a=b", "id", SECRET)],
     "server_address is None": [(providers.organization_api, None, "id", SECRET)],
     "credentials is not one of header, query": [
         (providers.organization_api, "a.example", "id", SECRET, each) for each in ("all", f"Basic {SECRET}", ["query"])

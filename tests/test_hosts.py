@@ -92,7 +92,7 @@ BAD: dict[str, Any] = {
     "two stars": "*.*.example.com", "a star within": "api.*.example.com", "a star at the end": "api.*",
     "a leading dot": ".example.com", "a list in a string": "a.example, b.example", "a port that is none": "a.example:x",
     "a port too high": "a.example:99999", "half an IPv6 address": "[::1", "None": [None], "bytes": [b"a.example"],
-    "bytes alone": b"a.example", "a number": 7,
+    "bytes alone": b"a.example", "a number": 7, "more than an IPv6 address": "[::1]evil.example",
 }  # fmt: skip
 
 
@@ -105,8 +105,9 @@ def test_a_pattern_that_is_no_host_is_told(patterns: Any) -> None:
         auth_plugins.requests.OAuth2Auth(ApiKey("k3y"), allowed_hosts=patterns)
 
 
-def test_what_idna_cannot_encode_is_compared_as_it_is() -> None:
-    """A host that no DNS can know raises nothing by itself."""
+def test_what_idna_makes_of_a_host() -> None:
+    """A host in full-width letters is the one that is asked; one that no DNS can know raises nothing by itself."""
+    assert normal_host("\uff21PI\u3002example") == "api.example"
     assert normal_host("ä..Example") == "ä..example"
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import importlib
 import io
 import logging
+import pickle
 import threading
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import httpx2
 import pytest
@@ -278,18 +281,170 @@ def test_an_error_that_cannot_be_made_anew(server: Loopback, grant: ClientCreden
     assert type(caught.value.__cause__) is requests.RequestException
 
 
+@pytest.mark.parametrize("kind", ["read by a hook", "content alone", "another file"])
+def test_a_session_may_have_read_the_answer(grant: ClientCredentials, kind: str) -> None:
+    """My session logs each answer in a hook, or plays answers of its own: token requests by it work all the same."""
+    body = b'{"access_token": "abc", "expires_in": 60}'
+    log: list[str] = []
+
+    class Player(requests.adapters.BaseAdapter):
+        def send(self, request: Any, *_: Any, **__: Any) -> Any:
+            response = requests.Response()
+            response.status_code, response.request, response.url = 200, request, request.url
+            if kind == "content alone":
+                response._content = body
+            else:
+                response.raw = io.BytesIO(body)
+            return response
+
+        def close(self) -> None:
+            pass
+
+    with requests.Session() as session:
+        session.mount("http://", Player())
+        if kind == "read by a hook":
+            session.hooks["response"].append(lambda response, **_: log.append(response.text))
+        assert OAuth2Auth(grant, session=session).source.token().access_token == "abc"
+
+
+def test_a_response_pickles(server: Loopback, grant: ClientCredentials) -> None:
+    """I cache responses, or hand them between processes, as without auth; a copy does nothing by itself."""
+    auth = OAuth2Auth(grant)
+    response = requests.get(server.api_url, auth=auth, timeout=5)
+    for copied in (pickle.loads(pickle.dumps(copy.deepcopy(response))), copy.deepcopy(response)):
+        assert copied.text == response.text
+        [hook] = copied.request.hooks["response"]
+        assert hook(response) is response
+
+
+def test_a_prepared_request_can_be_sent_again(
+    server: Loopback, other_server: Loopback, grant: ClientCredentials
+) -> None:
+    """I send one prepared request twice, and it is redirected to a storage of another origin each time."""
+    server.api = lambda _: Response(status=302, headers={"Location": other_server.api_url})
+    other_server.api = lambda _: as_json({})
+    with requests.Session() as session:
+        session.trust_env = False
+        prepared = session.prepare_request(requests.Request("GET", server.api_url, auth=OAuth2Auth(grant)))
+        assert [session.send(prepared).status_code for _ in range(2)] == [200, 200]
+    assert [received.headers["authorization"] for received in server.api_requests] == ["Bearer token-1"] * 2
+    assert "token" not in str(other_server.api_requests)
+
+
+def test_an_adapter_of_ones_own_may_say_less(server: Loopback, grant: ClientCredentials) -> None:
+    """My adapter answers a 401 by no connection that could be used again: I get the 401."""
+
+    class Player(requests.adapters.BaseAdapter):
+        def send(self, request: Any, *_: Any, **__: Any) -> Any:
+            response = requests.Response()
+            response.status_code, response.request, response.url = 401, request, request.url
+            response._content = b""
+            return response
+
+        def close(self) -> None:
+            pass
+
+    with requests.Session() as session:
+        session.mount("https://", Player())
+        assert session.get("https://api.example.com/", auth=OAuth2Auth(grant)).status_code == 401
+
+
+def test_a_redirect_that_parsers_read_differently(
+    server: Loopback, other_server: Loopback, grant: ClientCredentials
+) -> None:
+    """The API redirects to an address that one parser takes for its own host, and another one for a foreign host."""
+    foreign = other_server.url.removeprefix("http://127.0.0.1")
+    location = f"{server.url}\\@localhost{foreign}/x"
+
+    def play(_: Any) -> Response:
+        response = Response(status=302)
+        response.autocorrect_location_header = False
+        response.headers["X-Raw"] = location
+        return response
+
+    class Rewriting(requests.adapters.HTTPAdapter):
+        def build_response(self, request: Any, answer: Any) -> Any:
+            response = super().build_response(request, answer)
+            if "X-Raw" in response.headers:
+                response.headers["Location"] = response.headers["X-Raw"]
+            return response
+
+    server.api, other_server.api = play, lambda _: as_json({})
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", Rewriting())
+        session.get(server.api_url, auth=OAuth2Auth(ApiKey("secret-key")), timeout=5)
+    assert len(other_server.api_requests) == 1
+    assert "secret-key" not in str(other_server.api_requests)
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+def test_hooks_may_touch_the_headers(module: str) -> None:
+    """My event hook sets, or removes, another header: the key stays where it is."""
+    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
+    seen: list[Any] = []
+
+    def touch(request: Any) -> None:
+        request.headers["Authorization"] = "Basic Z2F0ZXdheQ=="
+        request.headers["Host"] = "virtual.example.com"
+        request.headers.pop("Authorization")
+        request.headers["authorization"] = "Basic again"
+
+    def play(request: Any) -> Any:
+        seen.append(dict(request.headers.raw))
+        return library.Response(200)
+
+    arguments = {"transport": library.MockTransport(play), "auth": plugin.OAuth2Auth(ApiKey("key"))}
+    with library.Client(event_hooks={"request": [touch]}, **arguments) as client:
+        for url in ("https://api.example.com/", "http://localhost/"):
+            request = client.send(client.build_request("GET", url)).request
+            assert pickle.loads(pickle.dumps(request)).headers["x-api-key"] == "key"
+            # What httpx makes of the headers for a redirect.
+            assert pickle.loads(pickle.dumps(library.Headers(request.headers)))["x-api-key"] == "key"
+    assert [headers[b"X-API-Key"] for headers in seen] == [b"key"] * 2
+    assert [headers[b"authorization"] for headers in seen] == [b"Basic again"] * 2
+
+
+@pytest.mark.parametrize("mode", ["asyncio", "trio"])
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+def test_an_async_file_is_not_sent_as_nothing(
+    module: str, mode: str, server: Loopback, grant: ClientCredentials, tmp_path: Path
+) -> None:
+    """I upload an async file, which cannot be set back here: I get the 401, and the API no empty upload."""
+    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
+    path = tmp_path / "upload"
+    path.write_bytes(b"x" * 1000)
+    server.refuse_once()
+
+    async def main() -> int:
+        async with (
+            await anyio.open_file(path, "rb") as file,
+            library.AsyncClient(trust_env=False, auth=plugin.OAuth2Auth(grant)) as client,
+        ):
+            return int((await client.post(server.api_url, content=file)).status_code)
+
+    assert anyio.run(main, backend=mode) == 401
+    assert [len(received.body) for received in server.api_requests] == [1000]
+
+
 def test_an_older_urllib3_is_read_byte_by_byte() -> None:
     """I have urllib3 1.26, whose responses know no read1: an answer is read all the same, as it comes."""
+    response = requests.Response()
+    response.raw = io.BytesIO(b"abc")
+    assert list(_as_they_come(response)) == [b"a", b"b", b"c"]
 
-    class Raw:
-        def __init__(self) -> None:
-            self.body = io.BytesIO(b"abc")
 
-        def read(self, amount: int, *, decode_content: bool) -> bytes:
-            assert (amount, decode_content) == (1, True)
-            return self.body.read(amount)
+def test_a_hook_may_raise_a_bare_http_error(server: Loopback, grant: ClientCredentials) -> None:
+    """My session's hook raises an HTTPError that says nothing of the answer: it comes as our error."""
 
-    assert list(_as_they_come(Raw())) == [b"a", b"b", b"c"]
+    def fail(response: Any, **_: Any) -> Any:
+        response.close()
+        raise requests.HTTPError("by my hook")
+
+    with requests.Session() as session:
+        session.hooks["response"].append(fail)
+        with pytest.raises(auth_plugins.TokenTransportError, match="by my hook"):
+            OAuth2Auth(grant, session=session).source.token()
 
 
 def test_errors_of_ours_pass_through_a_session(server: Loopback, grant: ClientCredentials) -> None:

@@ -141,6 +141,12 @@ def test_parameters(options: dict[str, Any], content: str) -> None:
     )
 
 
+def test_without_parameters_the_url_stays_as_it_is() -> None:
+    """I take out all there is: no question mark is left."""
+    nothing = {"client_id": None, "grant_type": None}
+    assert traded(ClientCredentials(URL, "id", method="GET", params=nothing)).url == URL
+
+
 def test_json_keeps_types() -> None:
     """In JSON a number is a number, and what repeats is an array."""
     options: dict[str, Any] = {
