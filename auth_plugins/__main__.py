@@ -114,6 +114,7 @@ def get(url: str, prefix: str) -> None:
         _fail(f"{_shown(url, url)} did not answer ({type(error).__name__}: {_shown(url, error)})", 1)
     click.echo(response.content, nl=False)
     if response.status_code >= 400:  # noqa: PLR2004 - client and server errors
+        click.echo("" if response.content.endswith(b"\n") else "\n", err=True, nl=False)
         _fail(f"{_shown(url, url)} answered {response.status_code}", 1)
 
 

@@ -11,7 +11,7 @@ from ._env import configuration
 from ._errors import ConfigurationError
 from ._grants import Grant
 from ._hosts import AllowedHosts, check_transport
-from ._source import TokenSource, source_for
+from ._source import Policy, TokenSource, source_for
 from ._token import Token
 from ._transport import Transport
 
@@ -37,7 +37,7 @@ class Adapter:
         header: str,
         scheme: str,
         allow_http: bool,
-        policy: Mapping[str, Any],
+        policy: Policy,
     ) -> None:
         if not isinstance(allow_http, bool):
             raise ConfigurationError(f"allow_http is {allow_http!r}; give True or False")
@@ -68,6 +68,9 @@ class Adapter:
         """
         grant, arguments = configuration(prefix, environ)
         return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source.grant!r})"
 
     def _may_carry(self, scheme: str, host: str, port: int | None) -> bool:
         """Whether a request to this origin gets the token.

@@ -36,10 +36,13 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 _WHO = (
     "check the client id and secret, or the user name and password, "
-    "and that the server wants them where client_auth puts them"
+    "and that the server wants them where client_auth puts them (or the variable CLIENT_AUTH)"
 )
 _HINTS = {
-    "invalid_client": "check the client id and secret, and that the server wants them where client_auth puts them",
+    "invalid_client": (
+        "check the client id and secret, and that the server wants them where client_auth (or the variable CLIENT_AUTH)"
+        " puts them: client_secret_basic, client_secret_basic_raw or client_secret_post"
+    ),
     "invalid_grant": "check the user name and password, or the refresh token",
     "invalid_scope": "ask for a scope that this client was given",
     "invalid_target": "check audience and resource",

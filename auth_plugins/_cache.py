@@ -47,7 +47,7 @@ class Failure:
 
 
 class Slot:
-    """What this process knows of one grant; written under the lock of its cache, read without."""
+    """What this process knows of one grant; written under the lock of its cache, or by who leads, and read without."""
 
     __slots__ = (
         "__weakref__",

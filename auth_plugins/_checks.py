@@ -109,7 +109,7 @@ def checked_url(name: str, url: object) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
-        raise ConfigurationError(f"{name} is no http(s) URL; give it whole, such as https://id.example.com/oauth/token")
+        raise ConfigurationError(f"{name} is no http(s) URL; give it whole, with https:// and the host")
     if parts.username is not None or "#" in text:
         raise ConfigurationError(
             f"{name} has a user or a fragment in it; give credentials as client_id and client_secret (RFC 6749 §3.2)"

@@ -81,6 +81,14 @@ class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
 
+def not_an_auth(given: object) -> ConfigurationError:
+    """The error for a grant or a source where ``auth=`` wants an adapter."""
+    return ConfigurationError(
+        f"auth= was given a {type(given).__name__}; give OAuth2Auth(...) of it, "
+        "from auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2"
+    )
+
+
 _PLAIN = (str, int, float, type(None))
 
 _E = TypeVar("_E", bound=AuthError)

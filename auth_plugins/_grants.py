@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from ._checks import (
     CLIENT_AUTH,
@@ -26,7 +26,7 @@ from ._checks import (
     one_of,
     reveal,
 )
-from ._errors import ConfigurationError, TokenRequestError
+from ._errors import ConfigurationError, TokenRequestError, not_an_auth
 from ._token import Token
 
 if TYPE_CHECKING:
@@ -70,6 +70,10 @@ class SecretFile:
 
 class Grant(ABC):
     """What a token is traded for; a :class:`~auth_plugins.TokenSource` decides when."""
+
+    def __call__(self, *_: object) -> NoReturn:
+        """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""
+        raise not_an_auth(self)
 
     @abstractmethod
     def secrets(self) -> tuple[str, ...]:

@@ -78,7 +78,8 @@ def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
     """
     if scheme == "http" and not allow_http and not _is_loopback(normal_host(host)):
         raise InsecureTransportError(
-            f"http://{host} would get a secret or a token in clear; use https://, or allow_http=True"
+            f"http://{host} would get a secret or a token in clear; "
+            "use https://, or allow_http=True (the variable ALLOW_HTTP=true)"
         )
 
 

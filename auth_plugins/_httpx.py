@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 from ._adapter import Adapter
-from ._errors import AuthError, as_one_of
+from ._errors import AuthError, ConfigurationError, as_one_of
 from ._token import Token
 
 __all__ = ["BoundHeaders", "Flows"]
@@ -127,6 +127,12 @@ class Flows(Adapter):
     #: The library's headers with :class:`BoundHeaders` mixed in.
     _bound_headers: ClassVar[type[Any]]
 
+    def __call__(self, *_: object) -> NoReturn:
+        """Say whose auth this is: requests calls whatever it is given."""
+        raise ConfigurationError(
+            f"this is the OAuth2Auth of {type(self).__module__}; import the one for the library that you call"
+        )
+
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign *request*; ``Client`` calls this."""
         if not self._takes(request):
@@ -140,13 +146,14 @@ class Flows(Adapter):
         body = _Body(request.stream)
         response = yield request
         refused = self._refused_request(response, token)
-        if refused is None or not self.source.replaceable(token) or not body.rewind(refused.stream):
+        # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
+        if refused is None or not self.source.give_up(token) or not body.rewind(refused.stream):
             return
         try:
             fresh = self.source.token()
         except AuthError as error:
             raise self._as_own(error, refused) from error.__cause__
-        if fresh == token:  # a constant key, read again
+        if fresh == token:  # a constant key, read again; a probation would put off the next reading
             self.source.end_probation(fresh)
             return
         self._sign(refused, fresh)
@@ -167,13 +174,14 @@ class Flows(Adapter):
         body = _Body(request.stream)
         response = yield request
         refused = self._refused_request(response, token)
-        if refused is None or not self.source.replaceable(token) or not body.rewind(refused.stream):
+        # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
+        if refused is None or not self.source.give_up(token) or not body.rewind(refused.stream):
             return
         try:
             fresh = await self.source.atoken()
         except AuthError as error:
             raise self._as_own(error, refused) from error.__cause__
-        if fresh == token:  # a constant key, read again
+        if fresh == token:  # a constant key, read again; a probation would put off the next reading
             self.source.end_probation(fresh)
             return
         self._sign(refused, fresh)

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import difflib
 import math
 import os
 import random
 import threading
 import time
-from collections.abc import Mapping
 from concurrent.futures import wait
-from typing import Any
+from typing import NoReturn, TypedDict
 from urllib.parse import urlsplit
 
 from ._answer import read, retry_after
 from ._cache import Failure, Flight, MemoryCache, shared_cache
-from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, twin
+from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, not_an_auth, twin
 from ._grants import Grant
 from ._hosts import check_transport
 from ._message import TokenRequest, TokenResponse
 from ._token import Token
 from ._transport import Transport, default_transport
 
-__all__ = ["TokenSource", "source_for"]
+__all__ = ["Policy", "TokenSource", "source_for"]
 
 #: The share of its life in which a token is no longer handed out, whatever the leeway: else one of 30 seconds never is.
 _LEEWAY_SHARE = 0.1
@@ -39,6 +39,14 @@ _PAUSES = (0.2, 0.8)
 _TURNS = 5
 #: Seconds that those who wait give the one who asks beyond his own time.
 _GRACE = 1.0
+
+
+class Policy(TypedDict, total=False):
+    """The arguments of a :class:`TokenSource` that its adapters hand on."""
+
+    leeway: float
+    timeout: float
+    refresh_ahead: bool
 
 
 class TokenSource:
@@ -89,6 +97,10 @@ class TokenSource:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.grant!r})"
+
+    def __call__(self, *_: object) -> NoReturn:
+        """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""
+        raise not_an_auth(self)
 
     def token(self) -> Token:
         """A token that can be used now; blocks only if one has to be asked for.
@@ -144,11 +156,12 @@ class TokenSource:
         if errors:
             raise errors[0]
 
-    def replaceable(self, token: Token) -> bool:
-        """Give up *token*, which an API refused; whether another is to be had in its place.
+    def give_up(self, token: Token) -> bool:
+        """Give up *token*, which an API refused; return whether another may be had in its place.
 
-        No while fresh tokens are refused as well: an API that answers 401 to every token is asked for one at most
-        every 30 seconds, and *token* stays in use, for something has to be sent.
+        For adapters, which call it whether or not they can send the request again; others call :meth:`invalidate`.
+        It may not while fresh tokens are refused as well: an API that answers 401 to every token is asked for one at
+        most every 30 seconds, and *token* stays in use, for something has to be sent.
         """
         slot = self._slot
         with self._cache.lock:
@@ -161,8 +174,9 @@ class TokenSource:
         return True
 
     def end_probation(self, token: Token) -> None:
-        """Note that an API took *token*, which may have replaced a refused one: its next refusal is another matter."""
+        """For adapters: note that an API took *token*, so that its next refusal is another matter."""
         slot = self._slot
+        # Without the lock, as it is called for each answer: at worst a probation that just began ends at once.
         if slot.probation_until and slot.token is token:
             slot.probation_until = 0.0
 
@@ -407,7 +421,7 @@ def source_for(
     *,
     allow_http: bool,
     cache: MemoryCache | None,
-    policy: Mapping[str, Any],
+    policy: Policy,
 ) -> TokenSource:
     """The source behind an adapter, which sends its token requests by *transport*.
 
@@ -415,8 +429,22 @@ def source_for(
 
     :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
     """
-    if unknown := sorted(set(policy) - {"leeway", "timeout", "refresh_ahead"}):
-        raise ConfigurationError(f"there is no argument {unknown[0]!r}; a source takes leeway, timeout, refresh_ahead")
+    for unknown in sorted(set(policy) - set(Policy.__annotations__)):
+        known = (
+            "allowed_hosts",
+            "allow_http",
+            "cache",
+            "client",
+            "header",
+            "scheme",
+            "session",
+            *Policy.__annotations__,
+        )
+        likely = difflib.get_close_matches(unknown, known, n=1)
+        advice = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(known)}"
+        raise ConfigurationError(
+            f"{unknown} is no argument of this OAuth2Auth; {advice} (client: httpx; session: requests)"
+        )
     if not isinstance(grant_or_source, TokenSource):
         source = TokenSource(grant_or_source, cache=cache, **policy)
     elif cache is not None or policy:

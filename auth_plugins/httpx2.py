@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from typing import Any
+from typing import Unpack
 
 try:
     import httpx2
@@ -15,7 +15,7 @@ from . import _errors
 from ._cache import MemoryCache
 from ._grants import Grant
 from ._httpx import BoundHeaders, Flows
-from ._source import TokenSource
+from ._source import Policy, TokenSource
 from ._transport import httpx_transport
 
 __all__ = ["OAuth2Auth"]
@@ -80,7 +80,7 @@ class OAuth2Auth(Flows, httpx2.Auth):
         scheme: str = "Bearer",
         allow_http: bool = False,
         client: httpx2.Client | None = None,
-        **policy: Any,
+        **policy: Unpack[Policy],
     ) -> None:
         if not (client is None or isinstance(client, httpx2.Client)):
             raise _errors.ConfigurationError(

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ._checks import Secret
+from ._checks import Secret, checked_url
 from ._errors import ConfigurationError
 from ._grants import ClientCredentials, Grant, Password
 
@@ -109,15 +109,12 @@ def _join(name: str, base: object, path: str) -> str:
     if not isinstance(base, str) or not base or "?" in base or "#" in base:
         what = "None" if base is None else "no base URL"
         raise ConfigurationError(f"{name} is {what}; give the address that the system's documentation names")
-    return base.rstrip("/") + path
+    return checked_url(name, base).rstrip("/") + path
 
 
 def _staging(url: str) -> str:
     """Append ``-stg`` to the first label of the host."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return url  # and the grant says what is wrong with it
+    parts = urlsplit(url)
     label, dot, rest = parts.netloc.partition(".")
     if not dot or label.isdigit():
         raise ConfigurationError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import urljoin, urlsplit
 
 try:
@@ -18,7 +18,7 @@ from . import _errors
 from ._adapter import Adapter
 from ._cache import MemoryCache
 from ._grants import Grant
-from ._source import TokenSource
+from ._source import Policy, TokenSource
 from ._token import Token
 from ._transport import requests_transport
 
@@ -80,7 +80,7 @@ class OAuth2Auth(Adapter, AuthBase):
         scheme: str = "Bearer",
         allow_http: bool = False,
         session: requests.Session | None = None,
-        **policy: Any,
+        **policy: Unpack[Policy],
     ) -> None:
         if not (session is None or isinstance(session, requests.Session)):
             raise _errors.ConfigurationError(
@@ -100,6 +100,10 @@ class OAuth2Auth(Adapter, AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign *request*; requests calls this."""
+        if not isinstance(request, requests.PreparedRequest):
+            raise _errors.ConfigurationError(
+                "this is the OAuth2Auth of auth_plugins.requests; import the one for the library that you call"
+            )
         if not self._takes(request):
             return request
         token = self.token_for(request)
@@ -165,14 +169,15 @@ class _Hook:
         auth, sent = self._auth, refusal.request
         # An adapter of the user's own need not say by which connection it answered.
         adapter = getattr(refusal, "connection", None)
-        if not auth.source.replaceable(self._token) or adapter is None or not _rewind(sent):
+        # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
+        if not auth.source.give_up(self._token) or adapter is None or not _rewind(sent):
             return refusal
         try:
             fresh = auth.token_for(sent)
         except requests.RequestException:
             refusal.close()
             raise
-        if fresh == self._token:  # a constant key, read again
+        if fresh == self._token:  # a constant key, read again; a probation would put off the next reading
             auth.source.end_probation(fresh)
             return refusal
         _ = refusal.content

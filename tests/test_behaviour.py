@@ -244,6 +244,12 @@ def test_a_session_that_raises_for_status_is_understood(
         each_.close()
 
 
+def test_an_auth_says_what_it_is_for(driver: Driver, grant: ClientCredentials) -> None:
+    """I log the auth object: I see its grant, and no secret."""
+    assert repr(driver.auth(grant)) == f"OAuth2Auth({grant!r})"
+    assert "s3cr3t" not in repr(driver.auth(grant))
+
+
 def test_an_api_key_goes_into_its_header(driver: Driver, server: Loopback, tmp_path: Path) -> None:
     """An API that knows no OAuth gets my key; when it refuses it, the file is read again, and that is all."""
     file = tmp_path / "key"
@@ -330,7 +336,9 @@ def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCreden
     """A misspelt or impossible argument is an error that names it, before any request is made."""
     session = "session" if driver.library == "requests" else "client"
     for arguments, named in (
-        ({"leway": 5}, "leway"),
+        ({"leway": 5}, "leway is no argument of this OAuth2Auth; did you mean leeway"),
+        ({"alowed_hosts": []}, "did you mean allowed_hosts"),
+        ({"verify": False}, "verify is no argument"),
         ({"leeway": -1}, "leeway"),
         ({"timeout": 0}, "timeout"),
         ({"timeout": None}, "timeout"),

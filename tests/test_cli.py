@@ -137,7 +137,7 @@ def test_a_bad_answer_is_printed_and_fails(run: Run, sandbox: Sandbox) -> None:
     system = sandbox["json-api"]
     outcome = run("get", f"{system.url}/forbidden?key={SECRET}", "ACME", **system.variables("ACME"))
     assert (outcome.status, outcome.out) == (1, b'{"error": "insufficient_scope"}')
-    assert outcome.err == f"error: {system.url}/forbidden?... answered 403\n"
+    assert outcome.err == f"\nerror: {system.url}/forbidden?... answered 403\n", "on a line of its own"
 
 
 UNREACHABLE = "http://127.0.0.1:1"

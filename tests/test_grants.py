@@ -138,7 +138,7 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
         *((each, "", "id", SECRET) for each in (providers.json_api, providers.jwt_api)),
         (providers.json_api, "https://a.example/#v1", "id", SECRET),
     ],
-    "url": [
+    "URL": [
         *((providers.auth_api, each, "u", SECRET, True) for each in ("https://[::1", "https://a b.c", "a.b.example")),
         *((providers.auth_api, each, "u", SECRET, True) for each in ("https://127.0.0.1", "https://a", "https://[::1]")),
         *((providers.upload_api, each, "id", SECRET) for each in ("id.example.com", "https://id.example.com?a=b")),

@@ -149,9 +149,16 @@ def test_a_key_in_a_header_of_its_own_is_in_no_other(module: str) -> None:
 
 
 def test_each_httpx_takes_its_own_auth_only(grant: ClientCredentials) -> None:
-    """I mix up httpx and httpx2: the library refuses the other's auth, and we its client, by a clear error."""
-    with httpx.Client() as client, pytest.raises(TypeError):
-        client.get("https://api.example.com/", auth=auth_plugins.httpx2.OAuth2Auth(grant))  # type: ignore[arg-type]
+    """I import OAuth2Auth from the wrong module, or pass a grant, or a client of the other: a clear error says so."""
+    with httpx.Client() as client:
+        for auth in (auth_plugins.httpx2.OAuth2Auth(grant), OAuth2Auth(grant)):
+            with pytest.raises(ConfigurationError, match="import the one for the library"):
+                client.get("https://api.example.com/", auth=auth)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="import the one for the library"):
+        requests.get("https://api.example.com/", auth=auth_plugins.httpx.OAuth2Auth(grant), timeout=5)
+    for given in (grant, auth_plugins.TokenSource(grant)):
+        with pytest.raises(ConfigurationError, match=r"give OAuth2Auth\(\.\.\.\) of it"):
+            requests.get("https://api.example.com/", auth=given, timeout=5)
     with httpx.Client() as client, pytest.raises(ConfigurationError, match=r"give an httpx2\.Client"):
         auth_plugins.httpx2.OAuth2Auth(grant, client=client)  # type: ignore[arg-type]
 
