@@ -31,7 +31,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 #: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
 _CHARSET = re.compile(r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii")
 #: What may be a token in the body of a refusal: a JWT, or the value of a member that is called so.
-_TOKENS = re.compile(r"""(token["']?\s*[:=]\s*["']?)[^"'&\s,}]+|\beyJ[\w-]+\.[\w.-]+""", re.IGNORECASE)
+_TOKENS = re.compile(r"""(token["']?\s*[:=]\s*["']?)[^"'&\s,}]+|\beyJ[\w.-]+""", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 _WHO = (

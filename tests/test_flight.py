@@ -136,7 +136,7 @@ def test_the_loop_is_never_held_up(driver: AsyncHttpx, server: Loopback) -> None
     warm_up(driver, server)
     assert succeeded(driver.run(main))
     assert len(gaps) > 100
-    assert sorted(gaps)[-2] < 0.05, "but for one gap, as the first TLS context of a client is made in the loop"
+    assert sorted(gaps)[-2] < 0.05, "but for one, which the machine may have taken for something else"
 
 
 def _call(server: Loopback) -> Any:
