@@ -83,7 +83,13 @@ BAD_OPTIONS: dict[str, list[dict[str, Any]]] = {
     "scope holds None": [{"scope": ["a", None]}],
     "audience is of type list": [{"audience": ["a"]}],
     "resource is of type bytes": [{"resource": b"urn:a"}],
-    "params is ": [{"params": ["a"]}, {"params": "a=b"}, {"params": ("a", "b")}, {"params": (1, 2)}],
+    "params is ": [
+        {"params": ["a"]},
+        {"params": "a=b"},
+        {"params": ("ab",)},
+        {"params": (1, 2)},
+        {"params": [("a", "b")]},
+    ],
     "a name in params is ": [{"params": {None: "a"}}, {"params": {"": "a"}}, {"params": {1: "a"}}],
     "params['a'] is of type ": [{"params": {"a": {}}}, {"params": {"a": b"b"}}, {"params": {"a": [1]}}],
     "params['a'] has lone surrogates": [{"params": {"a": "\udc80"}}, {"params": {"a": ["\udc80"]}}],
@@ -111,7 +117,7 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
     "client_id is None": [(ClientCredentials, URL, None, SECRET)],
     "client_id is empty": [(ClientCredentials, URL, ""), (Password, URL, "u", SECRET, "")],
     "client_id is of type int": [(ClientCredentials, URL, 7, SECRET)],
-    "client_id has lone surrogates": [(ClientCredentials, URL, "\udc80")],
+    "client_id has lone surrogates": [(ClientCredentials, URL, "\ud800")],
     'a client_id with ":" cannot travel in client_secret_basic_raw': [
         (lambda: ClientCredentials(URL, "urn:me", SECRET, client_auth="client_secret_basic_raw"),),
         (providers.jwt_api, "https://a.example", "urn:me", SECRET),
@@ -124,7 +130,7 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
     "client_secret is empty": [(ClientCredentials, URL, "id", "")],
     "client_secret is of type ": [(ClientCredentials, URL, "id", each) for each in (SECRET.encode(), 7, Path("s"))],
     "client_secret is a callable that cannot be hashed": [(ClientCredentials, URL, "id", Vault())],
-    "client_secret has lone surrogates": [(ClientCredentials, URL, "id", SECRET + "\udc80")],
+    "client_secret has lone surrogates": [(ClientCredentials, URL, "id", SECRET + "\udfff")],
     "password is ": [(Password, URL, "u", ""), (Password, URL, "u", None)],
     "username is ": [(Password, URL, None, SECRET), (Password, URL, "", SECRET), (Password, URL, b"u", SECRET)],
     "refresh_token is ": [(RefreshToken, URL, ""), (RefreshToken, URL, None)],
@@ -224,7 +230,8 @@ def test_positional_arguments(grant: type[Any], names: str) -> None:
 
 
 EQUAL: dict[str, list[dict[str, Any]]] = {
-    "scope": [{"scope": "a b"}, {"scope": ["a", "b"]}, {"scope": ("a", "b")}, {"scope": {"b", "a"}}],
+    "scope": [{"scope": "a b"}, {"scope": ["a", "b"]}, {"scope": ("a", "b")}, {"scope": iter(["a", "b"])}],
+    "scopes": [{"scope": "a b c d e f"}, {"scope": set("fedcba")}, {"scope": frozenset("abcdef")}],
     "resource": [{"resource": "urn:a"}, {"resource": ["urn:a"]}, {"resource": {"urn:a"}}],
     "resources": [{"resource": ["urn:a", "urn:b"]}, {"resource": {"urn:b", "urn:a"}}],
     "params": [{"params": {"a": "1", "b": ["x"]}}, {"params": {"b": ("x",), "a": "1"}}],
@@ -245,7 +252,7 @@ def test_equal_grants_however_they_are_written(ways: list[dict[str, Any]]) -> No
 
 
 OPTIONS: dict[str, list[Any]] = {
-    "scope": ["a", "b a"],
+    "scope": ["a b", ["b", "a"]],
     "audience": ["a"],
     "resource": ["a", ["a", "b"]],
     "client_auth": ["client_secret_post", "client_secret_basic", "client_secret_basic_raw"],
