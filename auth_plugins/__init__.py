@@ -7,7 +7,9 @@ One grant × one adapter: a grant says what to ask the token endpoint, ``OAuth2A
 
 from typing import Any
 
-from ._cache import MemoryCache
+from ._cache import MemoryCache, TokenCache
+from ._cache_file import FileCache
+from ._cache_redis import RedisCache
 from ._env import from_env
 from ._errors import (
     AuthError,
@@ -25,13 +27,16 @@ __all__ = [
     "AuthError",
     "ClientCredentials",
     "ConfigurationError",
+    "FileCache",
     "Grant",
     "InsecureTransportError",
     "MemoryCache",
     "Password",
+    "RedisCache",
     "RefreshToken",
     "SecretFile",
     "Token",
+    "TokenCache",
     "TokenRequestError",
     "TokenSource",
     "TokenTransportError",

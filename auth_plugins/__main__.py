@@ -13,7 +13,8 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import urlsplit
 
@@ -26,7 +27,11 @@ except ImportError:
     print("error: the command line needs click and rich: pip install 'auth-plugins[cli]'", file=sys.stderr)
     raise SystemExit(2) from None
 
+from ._cache_file import FileCache
+from ._cache_redis import RedisCache
+from ._env import cache_of, from_env
 from ._errors import AuthError, ConfigurationError
+from ._shared import KEY_CHECK, Entry, shared_by
 from .sandbox import Sandbox
 
 if TYPE_CHECKING:
@@ -142,6 +147,82 @@ def sandbox(lifetime: int) -> None:
         with contextlib.suppress(KeyboardInterrupt):
             while True:
                 time.sleep(3600)
+
+
+@cli.group()
+def cache() -> None:
+    """Look after the tokens that processes share.
+
+    PREFIX_CACHE and PREFIX_CACHE_KEY say where they lie: in the user's own directory, where no PREFIX is given and
+    AUTH_PLUGINS_CACHE isn't set.
+    """
+
+
+@cache.command("list")
+@_prefix
+def list_cache(prefix: str) -> None:
+    """Print what lies in the cache of PREFIX, for whom, and until when; never a token."""
+    with _cache_errors():
+        entries = shared_by(_cache_of(prefix)).entries()
+    for _, entry in entries:
+        click.echo("(damaged, or under another key)" if entry is None else _described(entry))
+
+
+@cache.command()
+@click.argument("prefix", required=False)
+def clear(prefix: str | None) -> None:
+    """Forget the token of PREFIX; without PREFIX: all that lie in the cache."""
+    with _cache_errors():
+        found = _cache_of(prefix or "AUTH_PLUGINS")
+        if prefix is None:
+            names: Sequence[str] = found.names()
+        else:
+            shared, grant = shared_by(found), from_env(prefix)
+            shelf = shared.shelf(grant, shared.memory.slot(grant))
+            names = [name for name in shelf.names if found.get(name) is not None] if shelf else ()
+        for name in names:
+            found.delete(name)
+    click.echo(f"forgot {len(set(names) - {KEY_CHECK})} of {found!r}")
+
+
+@cache.command()
+def key() -> None:
+    """Print a new key, for PREFIX_CACHE_KEY."""
+    from cryptography.fernet import Fernet  # noqa: PLC0415 - a heavy one
+
+    click.echo(Fernet.generate_key().decode())
+
+
+@contextlib.contextmanager
+def _cache_errors() -> Iterator[None]:
+    """Everything that a cache raises, of which a request never hears, becomes one line."""
+    try:
+        yield
+    except AuthError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a file system's, or Redis' own
+        _fail(f"the cache cannot be used ({type(error).__name__}: {' '.join(str(error).split())})", 1)
+
+
+def _cache_of(prefix: str) -> FileCache | RedisCache:
+    found = cache_of(prefix)
+    if found is None and prefix == "AUTH_PLUGINS":
+        return FileCache()
+    if found is None:
+        raise ConfigurationError(
+            f"{prefix}_CACHE is memory, which ends with its process; set it to file or redis://..."
+        )
+    return found
+
+
+def _described(entry: Entry) -> str:
+    about, ends = entry.about, entry.token.expires_at
+    whom = " ".join(about[name] for name in ("username", "client_id") if name in about)
+    scope = f", scope {about['scope']}" if "scope" in about else ""
+    until = "no end told" if ends is None else f"until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    ended = " (ended)" if ends is not None and ends <= time.time() else ""
+    renewable = ", renewable" if entry.token.refresh_token else ""
+    return f"{about.get('grant', '?')} {whom} at {about.get('token_url', '?')}{scope}: {until}{ended}{renewable}"
 
 
 @cli.command()

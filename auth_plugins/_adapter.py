@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from ._cache import MemoryCache
+from ._cache import MemoryCache, TokenCache
 from ._checks import check_header
 from ._env import configuration
 from ._errors import ConfigurationError
@@ -25,6 +25,8 @@ class Adapter:
     source: TokenSource
     #: The header that carries the token.
     header: str
+    #: The argument that takes the library's own session or client.
+    _session_argument: ClassVar[str]
 
     def _configure(
         self,
@@ -32,7 +34,7 @@ class Adapter:
         transport: Callable[[Any], Transport],
         session: Any,
         *,
-        cache: MemoryCache | None,
+        cache: MemoryCache | TokenCache | None,
         allowed_hosts: str | Iterable[str] | None,
         header: str,
         scheme: str,
@@ -57,6 +59,7 @@ class Adapter:
         check_header(self.header, self._scheme)
         self._hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts)
         self._allow_http = allow_http
+        self._made_of = (grant_or_source, session, cache, header, scheme, policy)
 
     @classmethod
     def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
@@ -68,6 +71,24 @@ class Adapter:
         """
         grant, arguments = configuration(prefix, environ)
         return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled auth is its configuration: no token, but the secrets of its grant that are no callables."""
+        given, session, cache, header, scheme, policy = self._made_of
+        if session is not None and self._session_argument == "client":
+            raise ConfigurationError(
+                "a client= holds connections, and doesn't pickle; make the auth where it is used, or without a client"
+            )
+        arguments = {
+            "cache": cache,
+            "allowed_hosts": self._hosts and self._hosts.patterns,
+            "header": header,
+            "scheme": scheme,
+            "allow_http": self._allow_http,
+            self._session_argument: session,
+            **policy,
+        }
+        return _unpickled, (type(self), given, arguments)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source.grant!r})"
@@ -87,3 +108,7 @@ class Adapter:
         if self._scheme == "Bearer":
             return token.header_value
         return f"{self._scheme} {token.access_token}" if self._scheme else token.access_token
+
+
+def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, arguments: Mapping[str, Any]) -> Adapter:
+    return kind(given, **arguments)

@@ -1,4 +1,4 @@
-"""Where tokens rest: in the memory of this process."""
+"""Where tokens rest: in the memory of this process; and what a cache is that others share."""
 
 from __future__ import annotations
 
@@ -9,26 +9,63 @@ import time
 import weakref
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 from ._errors import AuthError
 from ._grants import Grant
 from ._token import Token
 
-__all__ = ["Failure", "Flight", "MemoryCache", "Slot", "shared_cache"]
+__all__ = ["Failure", "Flight", "MemoryCache", "Slot", "TokenCache", "shared_cache"]
 
 #: Seconds after which what nobody looked for any more goes, a token that never ends or a refresh token included.
 _IDLE = 86400.0
+#: How many refused tokens are remembered.
+_REFUSED = 4
 #: Slots below which nobody looks for stale ones.
 _FEW = 256
+
+
+@runtime_checkable
+class TokenCache(Protocol):
+    """A cache that processes, or machines, share: short texts by name. Write one of your own for any other store.
+
+    It is called from any thread, and never from within an event loop; only when this process has no usable token. What
+    it raises is logged as a warning, and costs no request: tokens are then shared within the process.
+
+    It should have a fourth method, ``lock(key, lease)``. It returns a context manager, held from before the entry is
+    looked at for the last time until the new one is stored, so that one process asks for a token and all others find
+    it. Entering it may wait, or return ``False`` at once where another process holds it: then the entry is looked at
+    again, and the lock tried again, a moment later. Where the store doesn't notice that a holder is lost, the lock ends
+    by itself after *lease* seconds, and then belongs to whoever takes it next. Without it, each process asks.
+    """
+
+    def get(self, key: str, /) -> str | None:
+        """Return what was stored under *key*; ``None``: nothing, or it has ended."""
+        ...
+
+    def set(self, key: str, value: str, ttl: float, /) -> None:
+        """Store *value*, in ASCII, under *key*, for good, and in place of what lies there.
+
+        :param ttl: seconds after which nobody needs it any more; the store may forget it then.
+        """
+        ...
+
+    def delete(self, key: str, /) -> None:
+        """Forget what was stored under *key*, if there is anything."""
+        ...
 
 
 class Flight(Future["Token | None"]):
     """One attempt to get a token, which everyone who needs it waits for; ``None``: it was broken off, try again."""
 
-    def __init__(self, deadline: float) -> None:
+    def __init__(self, deadline: float, renewing: Token | None = None) -> None:
         super().__init__()
         #: On the clock of :func:`time.monotonic`.
         self.deadline = deadline
+        #: The token that is to be renewed although it can still be used.
+        self.renewing = renewing
+        #: Whether the token lies in a cache where other processes find it, and its refresh token.
+        self.is_shared = False
         #: The thread that asks, once it does: it must not wait for itself.
         self.leader: int | None = None
 
@@ -54,8 +91,10 @@ class Slot:
         "failure",
         "flight",
         "looked_for",
+        "names",
         "probation_until",
-        "refresh_token",
+        "refreshable",
+        "refused",
         "renew_after",
         "token",
     )
@@ -63,8 +102,12 @@ class Slot:
     def __init__(self) -> None:
         #: The newest token; ``None``: none was asked for yet, or it was refused.
         self.token: Token | None = None
-        #: The newest refresh token, which outlives the token.
-        self.refresh_token: str | None = None
+        #: The newest token whose refresh token is this process's to use; it outlives the token.
+        self.refreshable: Token | None = None
+        #: The latest tokens that were refused, for one may still lie in a shared cache.
+        self.refused: tuple[str, ...] = ()
+        #: The names of its entry in a shared cache, and a hash of what they were made from.
+        self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
         self.failure: Failure | None = None
         #: On the clock of :func:`time.monotonic`; until then a refusal of the token asks for no other.
@@ -74,13 +117,20 @@ class Slot:
         #: Unix seconds.
         self.looked_for = 0.0
 
+    def refuse(self, token: Token) -> None:
+        """Never hand out *token* again; under the lock."""
+        if self.token == token:
+            self.token = None
+        if token.access_token not in self.refused:
+            self.refused = (token.access_token, *self.refused[: _REFUSED - 1])
+
     def is_stale(self, now: float) -> bool:
         """Whether nothing is lost with this slot."""
         if self.flight is not None:
             return False
         token = self.token
         ended = token is None or (token.expires_at is not None and token.expires_at <= now)
-        keeps = self.refresh_token is not None or (self.failure is not None and time.monotonic() < self.failure.until)
+        keeps = self.refreshable is not None or (self.failure is not None and time.monotonic() < self.failure.until)
         return (ended and not keeps) or now - self.looked_for > _IDLE
 
 
@@ -99,6 +149,9 @@ class MemoryCache:
         self._kept: set[Slot] = set()
         self._sweep_at = _FEW
         _caches.add(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()  # what is in memory stays there
 
     def slot(self, grant: Grant) -> Slot:
         """The one slot of all grants that are equal to *grant*."""
@@ -125,7 +178,7 @@ class MemoryCache:
         for slot in list(self._slots.values()):
             slot.flight = None
             # The parent has it too, and one that rotates must be used by one of them only.
-            slot.refresh_token = None
+            slot.refreshable = None
 
 
 _caches: weakref.WeakSet[MemoryCache] = weakref.WeakSet()

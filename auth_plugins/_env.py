@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import providers
-from ._checks import CLIENT_AUTH, ENCODINGS, METHODS, check_header
+from ._cache_file import FileCache
+from ._cache_redis import RedisCache
+from ._checks import CLIENT_AUTH, ENCODINGS, METHODS, check_header, reveal
 from ._errors import ConfigurationError
 from ._grants import ApiKey, ClientCredentials, Grant, Password, RefreshToken, SecretFile
 from ._hosts import AllowedHosts
 
-__all__ = ["configuration", "from_env"]
+__all__ = ["cache_of", "configuration", "from_env"]
 
 _SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY")
 #: What is taken as it is, spaces included.
@@ -29,7 +31,7 @@ _OPTIONS = ("SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD"
 #: What only a provider understands.
 _PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS")
 #: What is no matter of the grant.
-_POLICY = ("CACHE", "CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT")
+_POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT")
 _GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
     # grant type: class, what it needs, what it takes besides
     "client_credentials": (ClientCredentials, ("TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET"), _OPTIONS),
@@ -55,7 +57,7 @@ _TELLING = {
 #: The arguments that are not called as their variable is.
 _ARGUMENTS = {"API_KEY": "value", "API_KEY_HEADER": "header"}
 _KNOWN = (
-    {"PROVIDER", "GRANT_TYPE", *_PROVIDED, *_POLICY}
+    {"PROVIDER", "GRANT_TYPE", "CACHE", "CACHE_KEY", *_PROVIDED, *_POLICY}
     | {name for _, needed, taken in _GRANT_TYPES.values() for name in (*needed, *taken)}
     | {f"{name}_FILE" for name in _SECRETS}
 )
@@ -93,13 +95,37 @@ def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant
     return grant, policy
 
 
+def cache_of(prefix: str, environ: Mapping[str, str] | None = None) -> FileCache | RedisCache | None:
+    """The cache that the variables of *prefix* describe, whatever else they do; ``None``: memory."""
+    return _cache(_Variables(prefix, os.environ if environ is None else environ))
+
+
 def _policy(variables: _Variables) -> dict[str, Any]:
-    variables.take("CACHE")  # it says memory, as does an adapter without cache=
-    if variables.has("CACHE_KEY"):
-        raise ConfigurationError(
-            f"{variables.full('CACHE_KEY')} encrypts a cache that outlives the process, and memory does not; unset it"
-        )
-    return {name.lower(): value for name in _POLICY if (value := variables.take(name)) is not None}
+    cache = _cache(variables)
+    policy = {name.lower(): value for name in _POLICY if (value := variables.take(name)) is not None}
+    # Memory is what an adapter without cache= takes.
+    return policy if cache is None else {"cache": cache, **policy}
+
+
+def _cache(variables: _Variables) -> FileCache | RedisCache | None:
+    make, where = variables.take("CACHE") or (None, ())
+    key = variables.take("CACHE_KEY")
+    name = variables.full("CACHE_KEY")
+    if make is None:
+        if key is not None:
+            raise ConfigurationError(
+                f"{name} encrypts a cache that outlives the process, and memory does not; unset it"
+            )
+        return None
+    keys = None if key is None else re.split(r"[\s,]+", reveal(name, key).strip())
+    try:
+        cache: FileCache | RedisCache = make(*where, key=keys)
+    except ConfigurationError as error:
+        problem = str(error)
+    else:
+        return cache
+    is_of_key = problem.startswith("key ")
+    raise ConfigurationError(problem.replace("key", name, 1) if is_of_key else f"{variables.full('CACHE')}: {problem}")
 
 
 def _provided(variables: _Variables) -> Grant:
@@ -341,6 +367,17 @@ def _header(value: str) -> str | None:
     return value
 
 
+def _store(value: str) -> tuple[Callable[..., Any] | None, tuple[str, ...]] | None:
+    """What makes a cache, if anything does, and the arguments for it."""
+    kind, colon, rest = value.partition(":")
+    kind = kind.lower()
+    if kind == "memory" and not colon:
+        return None, ()
+    if kind == "file" and bool(colon) == bool(rest.strip()):
+        return FileCache, (rest,) if rest else ()
+    return (RedisCache, (value,)) if kind in ("redis", "rediss", "unix") and colon else None
+
+
 _READERS: Mapping[str, _Reader] = {
     "PROVIDER": _one_of(*providers.BY_NAME),
     "STAGING": (_switch, "true or false"),
@@ -351,7 +388,7 @@ _READERS: Mapping[str, _Reader] = {
     "ENCODING": _one_of(*ENCODINGS),
     "METHOD": _one_of(*METHODS),
     "API_KEY_HEADER": (_header, "the name of a header, such as X-API-Key"),
-    "CACHE": _one_of("memory"),
+    "CACHE": (_store, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),
     "ALLOWED_HOSTS": (_hosts, "hosts, such as api.example.com, *.example.com or 127.0.0.1:8080, separated by commas"),
     "ALLOW_HTTP": (_switch, "true or false"),
     "LEEWAY": (_seconds, "seconds, such as 60, or 0"),

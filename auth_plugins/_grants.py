@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
 
 from ._checks import (
     CLIENT_AUTH,
@@ -71,6 +71,9 @@ class SecretFile:
 class Grant(ABC):
     """What a token is traded for; a :class:`~auth_plugins.TokenSource` decides when."""
 
+    #: Whether the grant can be traded again, whatever became of the refresh tokens that came of it.
+    starts_afresh: ClassVar[bool] = True
+
     def __call__(self, *_: object) -> NoReturn:
         """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""
         raise not_an_auth(self)
@@ -94,6 +97,10 @@ class Grant(ABC):
     @abstractmethod
     def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
         """The requests that give the tokens back (RFC 7009 §2.1); none where no endpoint for it is known."""
+
+    def identity(self) -> Mapping[str, Any] | None:
+        """All that a token depends on, secrets included, as JSON has it; ``None``: no other process is told of it."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -207,6 +214,10 @@ class OAuthGrant(Grant):
         _, client_secret = self._client()
         return () if client_secret is None else (reveal("client_secret", client_secret),)
 
+    def identity(self) -> Mapping[str, Any]:
+        members = {name: reveal(name, value) if callable(value) else value for name, value in vars(self).items()}
+        return {"grant": type(self).__name__, **members}
+
     def placement(self) -> tuple[str, str]:
         return "Authorization", "Bearer"
 
@@ -214,7 +225,7 @@ class OAuthGrant(Grant):
         parameters = self._parameters()
         if self.scope:
             parameters["scope"] = str(self.scope)
-        return ask(self._request(self.token_url, parameters))
+        return ask(self._request(self.token_url, parameters, self._own_params()))
 
     def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
         if refresh_token is None:
@@ -232,7 +243,9 @@ class OAuthGrant(Grant):
         """The request that renews a token; no I/O."""
         # Without scope: that is "what was granted" (RFC 6749 §6), where the scope once asked for may be more than that.
         parameters = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        return self._request(self._refresh_url(), parameters)
+        # A grant type of one's own is that of the grant, not of its renewal; none at all is none in either.
+        params = [(name, value) for name, value in self._own_params() if name != "grant_type" or value is None]
+        return self._request(self._refresh_url(), parameters, params)
 
     def _refresh_url(self) -> str:
         return self.token_url
@@ -246,22 +259,18 @@ class OAuthGrant(Grant):
             return ()
         hints = {"refresh_token": refresh_token, "access_token": access_token}
         return [
-            self._request(self.revocation_url, {"token": value, "token_type_hint": hint})
+            self._request(self.revocation_url, {"token": value, "token_type_hint": hint}, self._own_params())
             for hint, value in hints.items()
             if value
         ]
 
-    def _request(self, url: str, parameters: dict[str, str]) -> TokenRequest:
+    def _own_params(self) -> Sequence[tuple[str, Parameter]]:
+        return cast("tuple[tuple[str, Parameter], ...]", self.params or ())
+
+    def _request(self, url: str, parameters: dict[str, str], params: Sequence[tuple[str, Parameter]]) -> TokenRequest:
         from ._authlib import build  # noqa: PLC0415 - Authlib is loaded by the first token request, not by an import
 
         revoking = "grant_type" not in parameters
-        params = cast("tuple[tuple[str, Parameter], ...]", self.params or ())
-
-        def revises(pair: tuple[str, Parameter]) -> bool:
-            # A grant type of one's own is that of the grant, not of its renewal; none at all is none in either.
-            renewing = parameters.get("grant_type") == "refresh_token"
-            return not (renewing and pair[0] == "grant_type" and pair[1] is not None)
-
         if self.audience and not revoking:
             parameters["audience"] = self.audience
         client_id, client_secret = self._client()
@@ -269,7 +278,7 @@ class OAuthGrant(Grant):
             url,
             parameters,
             resources=() if revoking else tuple(self.resource or ()),
-            params=[pair for pair in params if revises(pair)],
+            params=params,
             headers=cast("tuple[tuple[str, str], ...]", self.headers or ()),
             client_id=client_id,
             client_secret=None if client_secret is None else reveal("client_secret", client_secret),
@@ -397,6 +406,9 @@ class RefreshToken(OAuthGrant):
     refresh_token: Secret = field(repr=False)
     client_id: str | None = None
     client_secret: Secret | None = field(default=None, repr=False)
+
+    # Where they rotate, the grant's own one has been spent by the first token.
+    starts_afresh = False
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,10 +27,11 @@ class AllowedHosts:
     def __init__(self, patterns: str | Iterable[str]) -> None:
         if not isinstance(patterns, Iterable):
             raise ConfigurationError(f"allowed_hosts is of type {type(patterns).__name__}; give a sequence of hosts")
-        listed = [patterns] if isinstance(patterns, str) else list(patterns)
-        if not listed:
+        #: As they were given.
+        self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+        if not self.patterns:
             raise ConfigurationError("allowed_hosts is empty, so no request would get the token; None means every host")
-        self._rules = [_rule(pattern) for pattern in listed]
+        self._rules = [_rule(pattern) for pattern in self.patterns]
 
     def __contains__(self, origin: tuple[str, str, int | None]) -> bool:
         """Whether the host of an origin, as ``(scheme, host, port)``, is one of these."""

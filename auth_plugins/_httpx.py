@@ -122,6 +122,7 @@ class _Alias(bytes):
 class Flows(Adapter):
     """Sign a request; answer one refusal with one fresh token."""
 
+    _session_argument = "client"
     #: Our errors as the library's own.
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: The library's headers with :class:`BoundHeaders` mixed in.

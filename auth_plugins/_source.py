@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import difflib
 import math
 import os
@@ -11,15 +10,16 @@ import random
 import threading
 import time
 from concurrent.futures import wait
-from typing import NoReturn, TypedDict
+from typing import Any, NoReturn, TypedDict
 from urllib.parse import urlsplit
 
 from ._answer import read, retry_after
-from ._cache import Failure, Flight, MemoryCache, shared_cache
+from ._cache import Failure, Flight, MemoryCache, TokenCache, shared_cache
 from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, not_an_auth, twin
 from ._grants import Grant
 from ._hosts import check_transport
 from ._message import TokenRequest, TokenResponse
+from ._shared import Shared, Shelf, shared_by
 from ._token import Token
 from ._transport import Transport, default_transport
 
@@ -39,6 +39,11 @@ _PAUSES = (0.2, 0.8)
 _TURNS = 5
 #: Seconds that those who wait give the one who asks beyond his own time.
 _GRACE = 1.0
+#: How long another process may hold the lock of a shared cache, in shares of the timeout of its token request.
+_LEASE_SHARE = 1.25
+#: Seconds between two looks at a token that another process asks for: the least and the most, and the share of what was
+#: waited so far, so that nobody waits for much longer than he has to, and a fleet doesn't keep the cache busy.
+_SHORTEST_PAUSE, _LONGEST_PAUSE, _PAUSE_SHARE = 0.01, 0.5, 0.2
 
 
 class Policy(TypedDict, total=False):
@@ -56,10 +61,12 @@ class TokenSource:
     use one, at the same time too. It serves what is no HTTP request as well: gRPC metadata, Kafka, WebSockets.
 
     :param grant: what to ask for.
-    :param cache: where tokens are shared; ``None``: the memory that the whole process shares.
+    :param cache: where tokens are shared: a :class:`MemoryCache`, :class:`FileCache`, :class:`RedisCache`, or a
+        :class:`TokenCache` of your own; ``None``: the memory that the whole process shares.
     :param leeway: seconds before its end from which a token is no longer handed out; at most a tenth of its life, so
         that a short-lived one is of use. 0: it is handed out to the last moment.
-    :param timeout: seconds that a token request may take, further tries included.
+    :param timeout: seconds that a token request may take, further tries included. While another process asks, with a
+        shared cache, it is waited for a little longer than that before this one asks.
     :param refresh_ahead: renew a token in the background some time before its end, so that no request waits.
     :raises ConfigurationError: an argument cannot work.
 
@@ -70,7 +77,7 @@ class TokenSource:
         self,
         grant: Grant,
         *,
-        cache: MemoryCache | None = None,
+        cache: MemoryCache | TokenCache | None = None,
         leeway: float = 60.0,
         timeout: float = 10.0,
         refresh_ahead: bool = True,
@@ -79,12 +86,22 @@ class TokenSource:
             raise ConfigurationError(
                 f"a {type(grant).__name__} is no grant; give one, such as auth_plugins.ClientCredentials(...)"
             )
-        if not (cache is None or isinstance(cache, MemoryCache)):
-            raise ConfigurationError(f"a {type(cache).__name__} is no cache; give an auth_plugins.MemoryCache()")
         self.grant = grant
-        self._cache = shared_cache() if cache is None else cache
+        self._given_cache = cache
+        #: What stands before a cache that processes share, and the memory of this one.
+        self._shared: Shared | None = None
+        if cache is None or isinstance(cache, MemoryCache):
+            self._cache = shared_cache() if cache is None else cache
+        elif isinstance(cache, TokenCache) and not isinstance(cache, type):
+            self._shared = shared_by(cache)
+            self._cache = self._shared.memory
+        else:
+            raise ConfigurationError(
+                f"a {type(cache).__name__} is no cache; give an auth_plugins.FileCache(), or a TokenCache of your own"
+            )
         self._leeway = _seconds("leeway", leeway, at_least=0.0)
         self._timeout = _seconds("timeout", timeout, at_least=0.001)
+        self._lease = self._timeout * _LEASE_SHARE
         if not isinstance(refresh_ahead, bool):
             raise ConfigurationError(f"refresh_ahead is of type {type(refresh_ahead).__name__}; give True or False")
         self._refresh_ahead = refresh_ahead
@@ -97,6 +114,11 @@ class TokenSource:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.grant!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A pickled source is its configuration: no token, but the secrets of its grant; a library's session stays."""
+        policy = Policy(leeway=self._leeway, timeout=self._timeout, refresh_ahead=self._refresh_ahead)
+        return _unpickled, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
     def __call__(self, *_: object) -> NoReturn:
         """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""
@@ -130,8 +152,7 @@ class TokenSource:
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
         with self._cache.lock:
-            if self._slot.token == token:
-                self._slot.token = None
+            self._slot.refuse(token)
             self._slot.failure = None
 
     def revoke(self) -> None:
@@ -140,13 +161,18 @@ class TokenSource:
         :raises TokenRequestError: the server refused; the tokens are forgotten all the same.
         :raises TokenTransportError: the server could not be reached; likewise.
         """
-        slot = self._slot
+        slot, shelf = self._slot, self._shelf()
+        shelved = shelf.look() if shelf else None
         with self._cache.lock:
-            token, refresh_token = slot.token, slot.refresh_token
+            token, refreshable = slot.token or shelved, _newest(slot.refreshable, shelved)
             # A flight under way lands for those who wait for it, and for nobody else.
-            slot.token = slot.refresh_token = slot.failure = slot.flight = None
+            slot.token = slot.refreshable = slot.failure = slot.flight = None
+        if shelf:
+            shelf.clear()
         deadline, errors = time.monotonic() + self._timeout, []
-        for request in self.grant.revocation_requests(token.access_token if token else None, refresh_token):
+        for request in self.grant.revocation_requests(
+            token.access_token if token else None, refreshable.refresh_token if refreshable else None
+        ):
             try:
                 response = self._send(request, deadline)
                 if not 200 <= response.status < 300:  # noqa: PLR2004 - RFC 7009 §2.2
@@ -168,7 +194,7 @@ class TokenSource:
             if slot.token == token:
                 if time.monotonic() < slot.probation_until:
                     return False
-                slot.token = None
+                slot.refuse(token)
                 slot.failure = None
                 slot.probation_until = time.monotonic() + _PROBATION
         return True
@@ -212,8 +238,9 @@ class TokenSource:
         for _ in range(_TURNS):
             flight, leads = self._join()
             if leads:
-                return self._lead(flight)
-            wait([flight], self._patience(flight))
+                self._lead(flight)
+            else:
+                wait([flight], self._patience(flight))
             if (token := self._outcome(flight)) is not None:
                 return token
         raise _broken_off()
@@ -263,7 +290,8 @@ class TokenSource:
                         "let its session, or the callable that returns its secret, do without this auth"
                     )
                 return flight, False
-            flight = Flight(time.monotonic() + self._timeout)
+            patience = self._lease + _GRACE if self._shared else 0.0
+            flight = Flight(time.monotonic() + patience + self._timeout, renewing)
             # Look again: the last flight may have landed since we looked.
             token = slot.token
             if token is not None and token is not renewing and time.time() < self._window(token)[1]:
@@ -284,7 +312,7 @@ class TokenSource:
         except RuntimeError as error:  # the interpreter ends, or has too many threads
             self._land(flight, TokenTransportError(f"no thread could be started for the token request: {error}"))
 
-    def _lead(self, flight: Flight) -> Token:
+    def _lead(self, flight: Flight) -> None:
         flight.leader = threading.get_ident()
         outcome: Token | AuthError | None = None
         failure: Failure | None = None
@@ -292,7 +320,7 @@ class TokenSource:
             failure = self._resting()
             if failure is not None:
                 raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
-            outcome = self._ask(flight.deadline)
+            outcome = self._ask(flight)
         except AuthError as error:
             outcome = error
             if failure is None:
@@ -307,7 +335,6 @@ class TokenSource:
         finally:
             # Broken off by anything else, Ctrl-C for one: those who wait look again, and one of them leads.
             self._land(flight, outcome)
-        return outcome
 
     def _land(self, flight: Flight, outcome: Token | AuthError | None) -> None:
         """End a flight: first the slot, then those who wait, for what they see next has to be there."""
@@ -318,7 +345,10 @@ class TokenSource:
                 slot.flight = None
             # One that was given up has a token for those who wait for it, and for nobody else.
             if current and isinstance(outcome, Token):
-                slot.token, slot.refresh_token, slot.failure = outcome, outcome.refresh_token, None
+                slot.token, slot.failure = outcome, None
+                # One that lies where others find it is theirs as well: it is looked up again under the lock.
+                theirs = flight.is_shared and self.grant.starts_afresh
+                slot.refreshable = outcome if outcome.refresh_token and not theirs else None
                 self._cache.keep(slot)
             elif slot.token is not None and slot.token.expires_at is not None:
                 # The token is good for now: one more try at a third of the way to its end, and so on.
@@ -351,17 +381,62 @@ class TokenSource:
             rest = max(rest, min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER))
             self._slot.failure = Failure(error=error, secrets=secrets, until=time.monotonic() + rest, times=times)
 
-    def _ask(self, deadline: float) -> Token:
+    def _shelf(self) -> Shelf | None:
+        """Where the token lies in the shared cache, if there is one."""
+        return self._shared.shelf(self.grant, self._slot) if self._shared else None
+
+    def _ask(self, flight: Flight) -> Token | None:
+        """Get a token: the one that another process put into the shared cache, or one of one's own.
+
+        ``None``: another process renews it at this moment, and there is no hurry.
+        """
+        shelf = self._shelf()
+        began = time.monotonic()
+        while shelf is not None:
+            if (found := self._taken(shelf.look(), flight)) is not None:
+                return found
+            with shelf.held(self._lease) as held:
+                if held:
+                    # Look again: whoever held it before may have stored one since we looked.
+                    lying = shelf.look()
+                    if (found := self._taken(lying, flight)) is not None:
+                        return found
+                    token = self._obtain(_newest(self._slot.refreshable, lying), shelf)
+                    # Others have to find it before anyone uses it: a refresh token that is lost is worth a password.
+                    flight.is_shared = shelf.put(token)
+                    return token
+            waited = time.monotonic() - began
+            if held is None or waited > self._lease + _GRACE:
+                break
+            if flight.renewing is not None:
+                return None
+            time.sleep(min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), _LONGEST_PAUSE) * _spread())
+        # Nobody can be agreed with, or whoever holds the lock is stuck: this process goes on by itself.
+        return self._obtain(self._slot.refreshable)
+
+    def _taken(self, lying: Token | None, flight: Flight) -> Token | None:
+        """What another process left in the shared cache, if it is what *flight* is after."""
+        if lying is None or lying.access_token in self._slot.refused or time.time() >= self._window(lying)[1]:
+            return None
+        renewing = flight.renewing
+        if renewing is not None and (lying == renewing or lying.issued_at < renewing.issued_at):
+            return None
+        flight.is_shared = True
+        return lying
+
+    def _obtain(self, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
+        deadline = time.monotonic() + self._timeout
 
         def ask(request: TokenRequest) -> Token:
             asked_at = time.time()
             return read(request, self._send(request, deadline), asked_at)
 
-        slot = self._slot
-        token = self.grant.renew(ask, slot.refresh_token)
+        token = self.grant.renew(ask, refreshable.refresh_token if refreshable else None)
         if token is None:
-            slot.refresh_token = None
+            self._slot.refreshable = None
+            if refreshable and shelf:
+                shelf.clear()
             token = self.grant.trade(ask)
         return token
 
@@ -399,7 +474,30 @@ def _delay(response: TokenResponse, pause: float | None) -> float | None:
 
 def _about(pause: float | None) -> float | None:
     """Spread *pause*, so that many who failed at once don't come back at once."""
-    return None if pause is None else pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return None if pause is None else pause * _spread()
+
+
+def _spread() -> float:
+    return random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+
+
+def _newest(own: Token | None, found: Token | None) -> Token | None:
+    """The one of two tokens whose refresh token is the newer one."""
+    if found is None or not found.refresh_token:
+        return own
+    return found if own is None or found.issued_at >= own.issued_at else own
+
+
+def _unpickled(
+    kind: type[TokenSource],
+    grant: Grant,
+    cache: MemoryCache | TokenCache | None,
+    policy: Policy,
+    allow_http: bool,  # noqa: FBT001 - as pickle hands it over
+) -> TokenSource:
+    source = kind(grant, cache=cache, **policy)
+    source._allow_http = allow_http  # noqa: SLF001 - of this module
+    return source
 
 
 def _broken_off() -> TokenTransportError:
@@ -420,7 +518,7 @@ def source_for(
     transport: Transport | None,
     *,
     allow_http: bool,
-    cache: MemoryCache | None,
+    cache: MemoryCache | TokenCache | None,
     policy: Policy,
 ) -> TokenSource:
     """The source behind an adapter, which sends its token requests by *transport*.
@@ -452,8 +550,9 @@ def source_for(
     elif transport is None and not allow_http:
         return grant_or_source
     else:
-        source = copy.copy(grant_or_source)
+        source = object.__new__(type(grant_or_source))
+        vars(source).update(vars(grant_or_source))
     if transport is not None:
-        source._transport = transport  # noqa: SLF001 - of this module
-    source._allow_http = allow_http  # noqa: SLF001 - likewise
+        source._transport = transport
+    source._allow_http = allow_http
     return source

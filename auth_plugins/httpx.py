@@ -12,7 +12,7 @@ except ImportError as error:
     raise ImportError("auth_plugins.httpx needs httpx: pip install 'auth-plugins[httpx]'") from error
 
 from . import _errors
-from ._cache import MemoryCache
+from ._cache import MemoryCache, TokenCache
 from ._grants import Grant
 from ._httpx import BoundHeaders, Flows
 from ._source import Policy, TokenSource
@@ -52,7 +52,8 @@ class OAuth2Auth(Flows, httpx.Auth):
 
     :param grant_or_source: a grant, such as :class:`auth_plugins.ClientCredentials`, or a
         :class:`auth_plugins.TokenSource`.
-    :param cache: where tokens are shared; ``None``: the memory that the whole process shares.
+    :param cache: where tokens are shared, as of :class:`auth_plugins.TokenSource`; ``None``: the memory that the whole
+        process shares.
     :param allowed_hosts: the hosts that get the token: ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
@@ -74,7 +75,7 @@ class OAuth2Auth(Flows, httpx.Auth):
         self,
         grant_or_source: Grant | TokenSource,
         *,
-        cache: MemoryCache | None = None,
+        cache: MemoryCache | TokenCache | None = None,
         allowed_hosts: str | Iterable[str] | None = None,
         header: str = "Authorization",
         scheme: str = "Bearer",

@@ -16,7 +16,7 @@ from urllib3.util import parse_url
 
 from . import _errors
 from ._adapter import Adapter
-from ._cache import MemoryCache
+from ._cache import MemoryCache, TokenCache
 from ._grants import Grant
 from ._source import Policy, TokenSource
 from ._token import Token
@@ -55,7 +55,8 @@ class OAuth2Auth(Adapter, AuthBase):
 
     :param grant_or_source: a grant, such as :class:`auth_plugins.ClientCredentials`, or a
         :class:`auth_plugins.TokenSource`.
-    :param cache: where tokens are shared; ``None``: the memory that the whole process shares.
+    :param cache: where tokens are shared, as of :class:`auth_plugins.TokenSource`; ``None``: the memory that the whole
+        process shares.
     :param allowed_hosts: the hosts that get the token: ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
@@ -70,11 +71,13 @@ class OAuth2Auth(Adapter, AuthBase):
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and a ``requests.RequestException``.
     """
 
+    _session_argument = "session"
+
     def __init__(
         self,
         grant_or_source: Grant | TokenSource,
         *,
-        cache: MemoryCache | None = None,
+        cache: MemoryCache | TokenCache | None = None,
         allowed_hosts: str | Iterable[str] | None = None,
         header: str = "Authorization",
         scheme: str = "Bearer",

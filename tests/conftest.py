@@ -10,9 +10,10 @@ import pytest
 from hypothesis import settings
 
 import auth_plugins
-from auth_plugins import ClientCredentials, MemoryCache, _cache, _source
+from auth_plugins import ClientCredentials, MemoryCache, _cache, _shared, _source
 
 from .loopback import Clock, Loopback
+from .redis_server import RedisServer
 
 settings.register_profile("stable", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("stable")
@@ -26,6 +27,13 @@ def pytest_report_header() -> str:
 def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever passes no cache gets the process's: each test has one that is empty."""
     monkeypatch.setattr(_cache, "_shared", MemoryCache())
+    forget()
+
+
+def forget() -> None:
+    """Lose what this process remembers of shared caches, as another process that starts would know nothing of it."""
+    _shared._all.clear()
+    _shared._latest.clear()
 
 
 @pytest.fixture(autouse=True)
@@ -51,11 +59,34 @@ def other_server() -> Iterator[Loopback]:
     loopback.stop()
 
 
+@pytest.fixture(scope="session")
+def _one_redis() -> Iterator[RedisServer]:
+    server = RedisServer().start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def redis_server(_one_redis: RedisServer) -> RedisServer:
+    """A Redis that is empty; one for all tests that leave it running."""
+    with _one_redis.client() as client:
+        client.flushall()
+    return _one_redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis to be stopped, and started again."""
+    server = RedisServer().start()
+    yield server
+    server.close()
+
+
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time by which the package judges tokens and failures; everybody else has the real one."""
     clock = Clock()
-    for module in (_source, _cache):
+    for module in (_source, _cache, _shared):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

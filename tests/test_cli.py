@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 import os
+import re
 import runpy
 import signal
 import subprocess
@@ -18,8 +19,9 @@ from typing import Any
 import pytest
 
 import auth_plugins
-from auth_plugins import _demo
+from auth_plugins import FileCache, Token, _demo
 from auth_plugins.__main__ import main
+from auth_plugins._shared import Entry
 from auth_plugins.sandbox import Sandbox
 
 from .loopback import Loopback, as_json
@@ -210,6 +212,81 @@ def test_without_its_extra_it_says_what_to_install(
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "error: the command line needs click and rich: pip install 'auth-plugins[cli]'\n"
+
+
+@pytest.fixture
+def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The user's own cache directory."""
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: tmp_path / "own")
+    return tmp_path / "own"
+
+
+def test_the_cache_is_listed_and_cleared(run: Run, server: Loopback, own_directory: Path) -> None:
+    """I see what lies in my cache, for whom and until when, but no token; and I forget one, or all."""
+    one = {**client(server), "ACME_SCOPE": "a b", "ACME_CACHE": "file"}
+    ann = {f"ANN_{name}": value for name, value in {"USERNAME": "ann", "PASSWORD": "pa55"}.items()}
+    ann |= {"ANN_TOKEN_URL": f"{server.token_url}?key={SECRET.replace(' ', '+')}", "ANN_CACHE": "file"}
+    assert (run("cache", "list").out, own_directory.exists()) == (b"", False)
+
+    assert run("token", "ACME", **one).out == b"token-1\n"
+    server.token_play = lambda _: as_json({"access_token": "token-2", "refresh_token": "r3fr3sh"})
+    assert run("token", "ANN", **ann).out == b"token-2\n"
+    lines = sorted(run("cache", "list").out.decode().splitlines())
+    assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(then)", lines[0]) == (
+        f"ClientCredentials id at {server.token_url}, scope a b: until (then) UTC"
+    )
+    assert lines[1:] == [f"Password ann at {server.token_url}: no end told, renewable"]
+
+    cleared = run("cache", "clear", "ACME")
+    assert (cleared.status, cleared.out.decode()) == (0, f"forgot 1 of FileCache({str(own_directory)!r})\n")
+    assert run("cache", "clear", "ACME").out.startswith(b"forgot 0 of ")
+    assert run("cache", "list").out.decode().splitlines() == lines[1:]
+    assert run("cache", "clear").out.startswith(b"forgot 1 of ")
+    assert run("cache", "list").out == b""
+
+
+def test_a_cache_with_a_key_is_listed_with_the_key(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """With its key I see what lies there; with another one, that something does; and I can clear it."""
+    key, other = (run("cache", "key").out.decode().strip() for _ in range(2))
+    assert key != other
+    server.lifetime = 1
+    variables = {**client(server), "ACME_CACHE": f"file:{tmp_path}", "ACME_CACHE_KEY": key}
+    assert run("token", "ACME", **variables).status == 0
+    entry = next(path for path in tmp_path.glob("*.token") if path.stem != "key-check")
+    assert run("cache", "list", "ACME").out.startswith(b"ClientCredentials id at ")
+    assert run("cache", "list", "ACME", ACME_CACHE_KEY=other).out == b"(damaged, or under another key)\n"
+    assert run("cache", "clear", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.startswith(b"forgot 1 of ")
+    assert not entry.exists()
+
+
+def test_what_has_ended_is_listed_as_such(run: Run, tmp_path: Path) -> None:
+    """A token that has ended, and can be renewed, is listed as just that."""
+    token = Token(access_token="old", expires_at=1.0, refresh_token="r", issued_at=0.0)
+    FileCache(tmp_path).set(
+        "name", Entry(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
+    )
+    assert run("cache", "list", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.decode() == (
+        "Password ann at https://id: until 1970-01-01 00:00:01 UTC (ended), renewable\n"
+    )
+
+
+def test_an_api_key_lies_in_no_cache(run: Run, tmp_path: Path) -> None:
+    """There is nothing of an API key to forget."""
+    cleared = run("cache", "clear", "ACME", ACME_API_KEY=SECRET, ACME_CACHE=f"file:{tmp_path}")
+    assert (cleared.status, cleared.out.decode()) == (0, f"forgot 0 of FileCache({str(tmp_path)!r})\n")
+
+
+def test_the_trouble_of_a_cache_is_told(run: Run, server: Loopback) -> None:
+    """The command line says what a request would only log."""
+    memory = run("cache", "list", "ACME", **client(server))
+    assert (memory.status, memory.out) == (2, b"")
+    assert memory.err.startswith("error: ACME_CACHE is memory, which ends with its process; set it to ")
+    gone = run("cache", "list", "ACME", ACME_CACHE="redis://:s3cr3t@127.0.0.1:1/0")
+    assert (gone.status, gone.out) == (1, b"")
+    assert gone.err.startswith("error: the cache cannot be used (ConnectionError: ")
+    assert "s3cr3t" not in gone.err
+    wrong = run("cache", "clear", "ACME", ACME_CACHE="file", ACME_TOKEN_URL="")
+    assert wrong.status == 2
 
 
 def test_python_m_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,11 @@ from auth_plugins import (
     ApiKey,
     ClientCredentials,
     ConfigurationError,
+    FileCache,
     Grant,
     InsecureTransportError,
     Password,
+    RedisCache,
     RefreshToken,
     SecretFile,
     TokenRequestError,
@@ -27,6 +29,7 @@ from auth_plugins import (
 from auth_plugins._env import configuration
 from auth_plugins.sandbox import Sandbox
 
+from .conftest import forget
 from .drivers import ALL, SYNC, Driver, each
 from .loopback import Loopback, Received, as_json
 
@@ -329,8 +332,10 @@ def test_a_value_that_cannot_be_is_never_shown(name: str) -> None:
         ("ALLOWED_HOSTS", ","),
         ("ALLOWED_HOSTS", "https://api.example.com"),
         ("ALLOW_HTTP", "maybe"),
-        ("CACHE", "file"),
-        ("CACHE", "redis://localhost"),
+        ("CACHE", "file:"),
+        ("CACHE", "memory:"),
+        ("CACHE", "http://localhost"),
+        ("CACHE", "redis"),
         ("RESOURCE", ","),
         ("METHOD", "PUT"),
     ],
@@ -339,6 +344,65 @@ def test_a_value_that_cannot_be_is_refused(name: str, value: str) -> None:
     """A wrong value is refused when I start, with its variable; not by the first request."""
     message = refused({**CLIENT, name: value})
     assert message.startswith(f"ACME_{name} has a value that cannot be; give ")
+
+
+KEY = "Kx2XJmMg0e7bl9oVX5lSOe8XgKy6mVQVx2Yt0vJtQ1k="
+OTHER_KEY = "Yx2XJmMg0e7bl9oVX5lSOe8XgKy6mVQVx2Yt0vJtQ1k="
+
+
+@pytest.mark.parametrize(
+    ("variables", "cache"),
+    [
+        ({}, None),
+        ({"CACHE": "memory"}, None),
+        ({"CACHE": "File"}, FileCache()),
+        ({"CACHE": "file:/var/my tokens"}, FileCache("/var/my tokens")),
+        ({"CACHE": "file:relative"}, FileCache(Path("relative").absolute())),
+        ({"CACHE": "file:~/tokens", "CACHE_KEY": KEY}, FileCache("~/tokens", key=KEY)),
+        ({"CACHE": "redis://me:pass@h:6380/2"}, RedisCache("redis://me:pass@h:6380/2")),
+        ({"CACHE": "rediss://h", "CACHE_KEY": f"{KEY}, {OTHER_KEY}"}, RedisCache("rediss://h", key=[KEY, OTHER_KEY])),
+        ({"CACHE": "unix:///run/redis.sock"}, RedisCache("unix:///run/redis.sock")),
+    ],
+    ids=str,
+)
+def test_a_cache_is_configured(variables: dict[str, str], cache: Any) -> None:
+    """I name the cache in a variable, and get what I would have made in code."""
+    assert configuration("ACME", acme({**CLIENT, **variables}))[1] == ({} if cache is None else {"cache": cache})
+
+
+def test_the_key_of_the_cache_comes_from_a_file(tmp_path: Path) -> None:
+    """The key lies in a file, as secrets do: it is read when I start."""
+    file = tmp_path / "key"
+    variables = {**CLIENT, "CACHE": "file", "CACHE_KEY_FILE": str(file)}
+    assert refused(variables).startswith("the file of ACME_CACHE_KEY_FILE cannot be read (")
+    file.write_text(f"{KEY}\n{OTHER_KEY}\n")
+    assert configuration("ACME", acme(variables))[1] == {"cache": FileCache(key=[KEY, OTHER_KEY])}
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY is no Fernet key; make one by"),
+        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE: the URL of Redis is none; give one such as redis://host"),
+        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE: the URL of Redis is none; give one such as redis://host"),
+    ],
+)
+def test_a_cache_that_cannot_be_is_refused(variables: dict[str, str], said: str) -> None:
+    """What is wrong with the cache is said when I start, with its variable, and without its password."""
+    with pytest.raises(ConfigurationError) as error:
+        configuration("ACME", acme({**CLIENT, **variables}))
+    assert str(error.value).startswith(said)
+    assert "c4n4ry" not in "".join(traceback.format_exception(error.value))
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_shared_cache_is_used(driver: Driver, server: Loopback, tmp_path: Path) -> None:
+    """Two processes with the same variables share a token."""
+    variables = acme({**CLIENT, "TOKEN_URL": server.token_url, "CACHE": f"file:{tmp_path}", "CACHE_KEY": KEY})
+    for _ in range(2):
+        forget()  # as another process
+        assert driver.get(server.api_url, kind_of(driver).from_env("ACME", variables)).status == 200
+    assert len(server.token_requests) == 1
 
 
 @pytest.mark.parametrize("prefix", ["", "_", None, 7])

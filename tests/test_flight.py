@@ -377,5 +377,8 @@ def test_a_flight_over_a_revocation_lands_for_those_who_wait(grant: ClientCreden
     source = TokenSource(grant)
     flight, _ = source._join()
     source.revoke()
-    assert source._lead(flight).access_token == "token-1"
+    source._lead(flight)
+    landed = flight.result()
+    assert landed is not None
+    assert landed.access_token == "token-1"
     assert source.token().access_token == "token-2"

@@ -14,7 +14,20 @@ import pytest
 import auth_plugins
 
 PACKAGE = Path(auth_plugins.__file__).parent
-HEAVY = ("requests", "httpx", "httpx2", "authlib", "click", "rich", "asyncio", "trio", "cryptography")
+HEAVY = (
+    "requests",
+    "httpx",
+    "httpx2",
+    "authlib",
+    "click",
+    "rich",
+    "asyncio",
+    "trio",
+    "cryptography",
+    "redis",
+    "filelock",
+    "platformdirs",
+)
 
 
 def run(code: str) -> str:
@@ -74,13 +87,16 @@ def test_all_names_are_exported_and_sorted() -> None:
         "AuthError",
         "ClientCredentials",
         "ConfigurationError",
+        "FileCache",
         "Grant",
         "InsecureTransportError",
         "MemoryCache",
         "Password",
+        "RedisCache",
         "RefreshToken",
         "SecretFile",
         "Token",
+        "TokenCache",
         "TokenRequestError",
         "TokenSource",
         "TokenTransportError",
@@ -107,8 +123,11 @@ LAYERS = [
     {"_httpx"},
     {"_adapter"},
     {"_source"},
+    {"_shared"},
     {"_transport", "_async", "_cache", "_answer"},
     {"_env"},
+    {"_cache_file", "_cache_redis"},
+    {"_seal"},
     {"providers"},
     {"_grants"},
     {"_authlib"},

@@ -132,6 +132,14 @@ PARAMS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+def test_a_grant_type_of_ones_own_is_that_of_the_grant() -> None:
+    """My server wants another grant_type: the grant is traded by it, whatever its kind, and renewed as always."""
+    own = {"params": {"grant_type": "urn:x"}}
+    for grant in (ClientCredentials(URL, "id", **own), Password(URL, "me", "p", **own), RefreshToken(URL, "r", **own)):  # type: ignore[arg-type]
+        assert dict(parse_qsl(traded(grant).body.decode()))["grant_type"] == "urn:x"
+        assert dict(parse_qsl(renewed(grant).body.decode()))["grant_type"] == "refresh_token"
+
+
 @pytest.mark.parametrize(("options", "content"), PARAMS.values(), ids=PARAMS)
 def test_parameters(options: dict[str, Any], content: str) -> None:
     """What I add is sent, what I replace is replaced, what I set to None is left out, and "0" is something."""

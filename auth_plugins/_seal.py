@@ -1,0 +1,96 @@
+"""What lies in a cache that others can look into: names that tell nothing, and entries that only a key opens."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+from collections.abc import Iterable
+from typing import Any
+
+from ._errors import ConfigurationError
+
+__all__ = ["Key", "Seal", "SealedCache"]
+
+#: A Fernet key, or several of them for a rotation: the first one seals, each of them opens.
+Key = str | bytes | Iterable[str | bytes] | None
+
+#: Goes into every name: what is stored may change with a later version of this package.
+_VERSION = b"auth_plugins 1"
+
+
+class Seal:
+    """Names entries, and encrypts them where there is a key.
+
+    :raises ConfigurationError: *key* is no Fernet key.
+    """
+
+    def __init__(self, key: Key) -> None:
+        several = () if key is None else (key,) if isinstance(key, (str, bytes)) else tuple(key)
+        self.keys = tuple(_checked(each) for each in several)
+        if key is not None and not self.keys:
+            raise ConfigurationError("key holds no key; give one, or None")
+        self._fernet: Any = None
+
+    def names(self, identity: str) -> tuple[str, ...]:
+        """The name of the entry for what *identity* tells, secrets included; under each older key it may lie as well.
+
+        What can be guessed cannot be tried out: without the key not at all, and where there is none by a slow hash.
+        """
+        text = identity.encode("utf-8", "surrogatepass")
+        if not self.keys:
+            return (hashlib.scrypt(text, salt=_VERSION, n=2**14, r=8, p=1, dklen=32).hex(),)
+        return tuple(hmac.digest(base64.urlsafe_b64decode(key), _VERSION + text, "sha256").hex() for key in self.keys)
+
+    def close(self, text: str) -> str:
+        """*text* as it may lie there."""
+        return str(self._cipher().encrypt(text.encode()).decode()) if self.keys else text
+
+    def open(self, sealed: str) -> str | None:
+        """What :meth:`close` was given; ``None``: another key closed it, or it was damaged."""
+        if not self.keys:
+            return sealed
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - a heavy one
+
+        try:
+            return str(self._cipher().decrypt(sealed.encode()).decode())
+        except (InvalidToken, UnicodeError):
+            return None
+
+    def _cipher(self) -> Any:
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - a heavy one
+
+        if self._fernet is None:
+            self._fernet = MultiFernet([Fernet(key) for key in self.keys])
+        return self._fernet
+
+
+class SealedCache:
+    """What our own caches have in common: equal by configuration, and pickled by it."""
+
+    def __init__(self, key: Key, *configuration: Any) -> None:
+        self._seal = Seal(key)
+        self._configuration = configuration
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SealedCache) and self._settings() == other._settings()
+
+    def __hash__(self) -> int:
+        return hash(self._settings())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (*self._configuration, self._seal.keys or None)
+
+    def _settings(self) -> tuple[Any, ...]:
+        return type(self), self._configuration, self._seal.keys
+
+
+def _checked(key: object) -> bytes:
+    try:
+        text = key.encode("ascii") if isinstance(key, str) else key
+        if isinstance(text, bytes) and len(base64.b64decode(text.strip(), altchars=b"-_", validate=True)) == 32:  # noqa: PLR2004
+            return text.strip()
+    except (UnicodeError, binascii.Error):
+        pass
+    raise ConfigurationError("key is no Fernet key; make one by `auth-plugins cache key`")

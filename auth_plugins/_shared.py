@@ -1,0 +1,289 @@
+"""A cache that processes share, behind the memory of this one: what lies in it, and what its trouble means."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from ._cache import MemoryCache, Slot, TokenCache
+from ._grants import Grant
+from ._message import Scrubber
+from ._seal import Seal
+from ._token import Token
+
+__all__ = ["KEY_CHECK", "Entry", "Shared", "Shelf", "shared_by"]
+
+_T = TypeVar("_T")
+_log = logging.getLogger("auth_plugins")
+
+#: Seconds for which a cache that failed is left alone.
+_REST = 5.0
+#: Seconds for which an entry is kept that may be of use for so long: it has a refresh token, or nobody told its end.
+_LONG = 180 * 86400.0
+#: What tells, without telling anything, whether the key is that of those who were here before.
+KEY_CHECK = "key-check"
+#: What of a grant goes into its entry, for those who list them.
+_ABOUT = ("grant", "token_url", "client_id", "username", "scope")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What lies in a shared cache for one grant."""
+
+    token: Token
+    #: Whose token it is: members of the grant that are no secrets.
+    about: Mapping[str, str]
+
+    def dump(self) -> str:
+        """The entry as a text in ASCII."""
+        return json.dumps({"token": asdict(self.token), "about": self.about})
+
+    @classmethod
+    def load(cls, text: str) -> Entry | None:
+        """Read an entry; ``None``: it is none of ours, or not whole."""
+        try:
+            members = json.loads(text)
+            token, about = members["token"], members["about"]
+            for name, kind in _MEMBERS.items():
+                if not isinstance(token[name], kind) or isinstance(token[name], bool):
+                    return None
+            access_token = token["access_token"]
+            if not (access_token and access_token.isascii() and access_token.isprintable()):
+                return None
+            if not all(math.isfinite(token[name] or 0.0) for name in ("expires_at", "issued_at")):
+                return None
+            return cls(Token(**{name: token[name] for name in _MEMBERS}), {str(k): str(about[k]) for k in about})
+        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+            return None
+
+
+_MEMBERS: Mapping[str, Any] = {
+    "access_token": str,
+    "token_type": str,
+    "expires_at": int | float | None,
+    "refresh_token": str | None,
+    "scope": str | None,
+    "issued_at": int | float,
+}
+
+
+class Shared:
+    """A cache that others use as well. Whatever it raises costs a warning, and never a request."""
+
+    def __init__(self, cache: TokenCache) -> None:
+        #: What this process knows of the grants whose tokens lie there.
+        self.memory = MemoryCache()
+        self.cache = cache
+        self.seal: Seal = getattr(cache, "_seal", None) or Seal(None)
+        # On the clock of time.monotonic().
+        self._rests_until = -math.inf
+        #: What it failed at, until it succeeds at just that: a disk that is full can still be read.
+        self._fails_at: str | None = None
+        self._damaged: set[str] = set()
+        self._knows_key = not self.seal.keys
+
+    def shelf(self, grant: Grant, slot: Slot) -> Shelf | None:
+        """The place of *grant*; ``None``: it has nothing to share.
+
+        :raises ConfigurationError: a secret cannot be read.
+        """
+        identity = grant.identity()
+        if identity is None:
+            return None
+        text = json.dumps(identity, sort_keys=True, default=str)
+        # Secrets change: what is remembered goes with them.
+        if slot.names is None or slot.names[0] != hash(text):
+            names = self.attempt(
+                "hash", self.seal.names, text
+            )  # one that is forbidden, as by FIPS, is no cache's fault
+            if names is None:
+                return None
+            slot.names = (hash(text), names)
+        about = {name: str(identity[name]) for name in _ABOUT if identity.get(name)}
+        if "token_url" in about:
+            about["token_url"] = about["token_url"].partition("?")[0]
+        return Shelf(self, slot.names[1], about)
+
+    def attempt(
+        self, what: str, function: Callable[..., _T], *arguments: Any, scrub: Callable[[str], str] = str
+    ) -> _T | None:
+        """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while."""
+        if time.monotonic() < self._rests_until:
+            return None
+        try:
+            result = function(*arguments)
+        except Exception as error:  # noqa: BLE001 - anybody's cache, any kind
+            self._rests_until = time.monotonic() + _REST
+            text = scrub(" ".join(str(error).split()))[:200]
+            self._tell_change(
+                None,
+                what,
+                "%s is out of order (%s: %s: %s); tokens are shared within this process only until it works again",
+                type(self.cache).__name__,
+                what,
+                type(error).__name__,
+                text,
+            )
+            return None
+        self._tell_change(what, None, "%s works again: tokens are shared", type(self.cache).__name__)
+        return result
+
+    def _tell_change(self, before: str | None, after: str | None, text: str, *arguments: str) -> None:
+        if self._fails_at != before:
+            return
+        with self.memory.lock:
+            if self._fails_at != before:
+                return  # another thread tells
+            self._fails_at = after
+        _log.warning(text, *arguments)
+
+    def read(self, name: str) -> Entry | None:
+        """The entry of that name; what is none of ours counts as none, and is told of once."""
+        text = self.attempt("get", self.cache.get, name)
+        if text is None:
+            self._check_key()
+            return None
+        opened = self.seal.open(text)
+        entry = None if opened is None else Entry.load(opened)
+        if entry is None and name not in self._damaged:
+            self._damaged.add(name)
+            _log.warning(
+                "an entry in %s is damaged, or another program's; it counts as no token, and is replaced",
+                type(self.cache).__name__,
+            )
+        return entry
+
+    def entries(self) -> list[tuple[str, Entry | None]]:
+        """All entries, by name, of a cache that can list them; ``None`` for one that cannot be read.
+
+        Raises what the cache does.
+        """
+        listed = []
+        for name in self.cache.names():  # type: ignore[attr-defined]  # ours have it, and nobody else is asked
+            if name == KEY_CHECK:
+                continue
+            opened = self.seal.open(self.cache.get(name) or "")
+            listed.append((name, None if opened is None else Entry.load(opened)))
+        return listed
+
+    def _check_key(self) -> None:
+        """Tell of a wrong key: names depend on it, so that what was made by another one is never met."""
+        if self._knows_key or self._fails_at:
+            return
+        self._knows_key = True
+        mark = self.attempt("get", self.cache.get, KEY_CHECK)
+        if mark is not None and self.seal.open(mark) is None:
+            _log.warning(
+                "%s holds tokens under another key, which count as none; give its key as well, "
+                "or clear it by `auth-plugins cache clear`",
+                type(self.cache).__name__,
+            )
+        elif mark is None or len(self.seal.keys) > 1:
+            self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK), _LONG)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where the token of one grant lies in a shared cache."""
+
+    _shared: Shared
+    #: The name of the entry, and those that it has under older keys.
+    names: tuple[str, ...]
+    _about: Mapping[str, str]
+
+    def look(self) -> Token | None:
+        """The newest token that lies there. It may have ended, and be of use for its refresh token."""
+        entries = filter(None, map(self._shared.read, self.names))
+        return max((entry.token for entry in entries), key=lambda token: token.issued_at, default=None)
+
+    @contextlib.contextmanager
+    def held(self, lease: float) -> Iterator[bool | None]:
+        """Keep others from asking for this token; for at most *lease* seconds, should this process be lost.
+
+        ``False``: another one does; ``None``: the cache is in trouble, and nobody can be kept from anything.
+        """
+        with contextlib.ExitStack() as stack:
+            # In the same order everywhere, or two would wait for each other.
+            answers = [self._entered(stack, name, lease) for name in sorted(self.names)]
+            yield None if None in answers else all(answers)
+
+    def put(self, token: Token) -> bool:
+        """Store *token* for good, under the lock; whether others can rely on it."""
+        ttl = _LONG if token.refresh_token or token.expires_at is None else token.expires_at - time.time()
+        if ttl <= 0:
+            return False
+        shared, (name, *older) = self._shared, self.names
+        text = shared.seal.close(Entry(token, self._about).dump())
+        scrub = Scrubber(filter(None, (text, token.access_token, token.refresh_token)))
+
+        def store() -> bool:
+            shared.cache.set(name, text, ttl)
+            for each in older:
+                shared.cache.delete(each)
+            return True
+
+        return bool(shared.attempt("set", store, scrub=scrub))
+
+    def clear(self) -> None:
+        """Forget what lies there."""
+        for name in self.names:
+            self._shared.attempt("delete", self._shared.cache.delete, name)
+
+    def _entered(self, stack: contextlib.ExitStack, name: str, lease: float) -> bool | None:
+        shared = self._shared
+        # A cache without one leaves it to each process to ask for its own token.
+        make: Callable[..., Any] = getattr(shared.cache, "lock", lambda *_: contextlib.nullcontext())
+
+        def enter() -> bool:
+            lock = make(name, lease)
+            held = lock.__enter__() is not False
+            stack.callback(release, lock)
+            return held
+
+        def release(lock: Any) -> None:
+            # Be the cache in trouble by now or not. What an error here means, who wants the lock next finds out.
+            with contextlib.suppress(Exception):
+                lock.__exit__(None, None, None)
+
+        return shared.attempt("lock", enter)
+
+
+#: A cache, or the id of one that cannot be hashed, and what stands before it: equal ones share what is in memory.
+_all: weakref.WeakValueDictionary[object, Shared] = weakref.WeakValueDictionary()
+#: Keeps the latest, so that auth objects that are made anew for each call find their tokens in memory.
+_latest: deque[Shared] = deque(maxlen=32)
+_lock = threading.Lock()
+
+
+def shared_by(cache: TokenCache) -> Shared:
+    """What stands before *cache* in this process, and before all that are equal to it."""
+    key: object = cache
+    try:
+        hash(cache)
+    except TypeError:
+        key = id(cache)  # it lives as long as what is found by it
+    with _lock:
+        shared = _all.get(key)
+        if shared is None:
+            shared = _all[key] = Shared(cache)
+            _latest.append(shared)
+    return shared
+
+
+def _after_fork() -> None:
+    global _lock  # noqa: PLW0603 - a thread that held it doesn't exist in the child
+    _lock = threading.Lock()
+
+
+with contextlib.suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(after_in_child=_after_fork)
