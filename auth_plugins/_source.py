@@ -29,6 +29,8 @@ __all__ = ["Policy", "TokenSource", "source_for"]
 _LEEWAY_SHARE = 0.1
 #: The share of its life, and the seconds, from which on a token is renewed in the background.
 _AHEAD_SHARE, _AHEAD = 0.2, 240.0
+#: Tells processes apart that have the same id, as containers do.
+_OWN = os.urandom(8)
 #: Seconds in which at most one token is asked for while fresh ones are refused as well.
 _PROBATION = 30.0
 #: Seconds for which a refusal is remembered: the first one, the longest, and the longest that a server may ask for.
@@ -230,8 +232,8 @@ class TokenSource:
         lifetime = token.expires_at - token.issued_at
         leeway = min(self._leeway, _LEEWAY_SHARE * lifetime)
         ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if self._refresh_ahead else leeway
-        # A fleet that got its tokens in step must not renew them in step. No random number, as it has to stay the same.
-        spread = (hash((token.access_token, os.getpid())) & 0xFF) / 0x400
+        # A fleet that got its tokens in step must not renew them in step; for one token it has to stay the same.
+        spread = (hash((token.access_token, os.getpid(), _OWN)) & 0xFF) / 0x400
         return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway
 
     def _wait(self) -> Token:
