@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.util
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, Self
 
 from ._errors import AuthError, ConfigurationError, TokenTransportError
 from ._message import LONGEST_BODY, TokenRequest, TokenResponse
@@ -19,6 +22,9 @@ __all__ = ["Transport", "default_transport", "httpx_transport", "requests_transp
 #: :raises TokenTransportError: there was no answer.
 Transport = Callable[[TokenRequest, float], TokenResponse]
 
+#: Seconds that a library may be late by to notice that its time is over.
+_GRACE = 0.25
+
 
 def requests_transport(session: Any = None) -> Transport:
     """Send by *session*, a ``requests.Session``; ``None``: by a new one for each token request."""
@@ -26,34 +32,38 @@ def requests_transport(session: Any = None) -> Transport:
     def send(request: TokenRequest, timeout: float) -> TokenResponse:
         import requests  # noqa: PLC0415 - a heavy library, which need not be the one that is used
 
-        deadline = time.monotonic() + timeout
+        watch = _Watch(timeout)
         used = requests.Session() if session is None else session
+        if session is None:
+            for scheme in ("https://", "http://"):
+                used.mount(scheme, _watched_adapter()(watch))
         try:
-            try:
-                response = used.request(
-                    request.method,
-                    request.url,
-                    headers=dict(request.headers),
-                    data=request.body,
-                    # Ours, since without one requests takes the session's (this very auth perhaps) or that of .netrc.
-                    auth=_unchanged,
-                    timeout=timeout,
-                    allow_redirects=False,
-                    stream=True,
-                )
-            except requests.HTTPError as error:  # a hook of the user's session that raises for a bad status
-                if error.response is None:
-                    raise
-                response = error.response
-            try:
-                return _answer(response.status_code, response.headers, _as_they_come(response), deadline)
-            finally:
-                if response.raw is not None:  # as an adapter of the user's own may leave it
-                    response.close()
+            with watch:
+                try:
+                    response = used.request(
+                        request.method,
+                        request.url,
+                        headers=dict(request.headers),
+                        data=request.body,
+                        # Ours, since without one requests takes the session's (this very auth perhaps) or .netrc's.
+                        auth=_unchanged,
+                        timeout=timeout,
+                        allow_redirects=False,
+                        stream=True,
+                    )
+                except requests.HTTPError as error:  # a hook of the user's session that raises for a bad status
+                    if error.response is None:
+                        raise
+                    response = error.response
+                try:
+                    return _answer(response.status_code, response.headers, _as_they_come(response), watch)
+                finally:
+                    if response.raw is not None:  # as an adapter of the user's own may leave it
+                        response.close()
         except AuthError:
             raise
         except Exception as error:  # noqa: BLE001 - a user's session has hooks and adapters, which may raise anything
-            failure = _failure(request, error, requests.RequestException)
+            failure = _failure(request, watch.reason(error), requests.RequestException)
         finally:
             if session is None:
                 used.close()
@@ -67,32 +77,36 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
 
     def send(request: TokenRequest, timeout: float) -> TokenResponse:
         httpx = importlib.import_module(module)
-        deadline = time.monotonic() + timeout
+        watch = _Watch(timeout)
         try:
             used = httpx.Client(verify=_ssl_context(module)) if client is None else client
             try:
-                with used.stream(
-                    request.method,
-                    request.url,
-                    headers=dict(request.headers),
-                    content=request.body,
-                    # Ours, since without one httpx takes the client's: this very auth perhaps.
-                    auth=httpx.Auth(),
-                    timeout=timeout,
-                    follow_redirects=False,
-                ) as response:
-                    return _answer(response.status_code, response.headers, response.iter_bytes(), deadline)
+                with (
+                    watch,
+                    used.stream(
+                        request.method,
+                        request.url,
+                        headers=dict(request.headers),
+                        content=request.body,
+                        # Ours, since without one httpx takes the client's: this very auth perhaps.
+                        auth=httpx.Auth(),
+                        timeout=timeout,
+                        follow_redirects=False,
+                        extensions={"trace": watch.trace},
+                    ) as response,
+                ):
+                    return _answer(response.status_code, response.headers, response.iter_bytes(), watch)
             except httpx.HTTPStatusError as error:  # a hook of the user's client that raises for a bad status
                 response = error.response
             finally:
                 if client is None:
                     used.close()
             # It is closed by now: what the hook didn't read is gone.
-            return _answer(response.status_code, response.headers, [getattr(response, "_content", b"")], deadline)
+            return _answer(response.status_code, response.headers, [getattr(response, "_content", b"")], watch)
         except AuthError:
             raise
         except Exception as error:  # noqa: BLE001 - a user's client has hooks and a transport, which may raise anything
-            failure = _failure(request, error, httpx.TransportError)
+            failure = _failure(request, watch.reason(error), httpx.TransportError)
         raise failure
 
     return send
@@ -111,6 +125,91 @@ def default_transport() -> Transport:
     raise ConfigurationError(
         "token requests need requests, httpx2 or httpx; install one, such as by pip install 'auth-plugins[requests]'"
     )
+
+
+class _Watch:
+    """Bounds a whole token request: the libraries bound each read, and an answer that drips takes many of them.
+
+    At its end the connections are shut down, which ends the read that waits; a user's own session of requests keeps its
+    connections to itself, and is bounded by read.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._done = threading.Event()
+        #: Each returns a socket, or ``None`` before it is connected.
+        self._sockets: list[Callable[[], Any]] = []
+
+    def __enter__(self) -> Self:
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: then each read is bounded, as ever
+            threading.Thread(target=self._wait, name="auth-plugins deadline", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def add(self, get_socket: Callable[[], Any]) -> None:
+        """Watch a connection."""
+        self._sockets.append(get_socket)
+
+    def trace(self, _: str, info: dict[str, Any]) -> None:
+        """Watch what httpcore connects: its extension "trace"."""
+        stream: Any = info.get("return_value")
+        if hasattr(stream, "get_extra_info"):
+            self.add(lambda: stream.get_extra_info("socket"))
+
+    def check(self) -> None:
+        """End a request whose time is over.
+
+        :raises TimeoutError: it is.
+        """
+        if time.monotonic() > self._deadline:
+            raise TimeoutError("the answer did not end in time")
+
+    def reason(self, error: BaseException) -> BaseException:
+        """What *error* means: one of a connection that was shut down is no matter of the network."""
+        try:
+            self.check()
+        except TimeoutError as timeout:
+            # Where the library has an error for it, that one.
+            return error if "timeout" in type(error).__name__.lower() else timeout
+        return error
+
+    def _wait(self) -> None:
+        # A little later than the library's own timeout, whose error says more.
+        pause = max(self._deadline - time.monotonic(), 0.0) + _GRACE
+        # Again and again, as it may be connecting at that moment.
+        while not self._done.wait(pause):
+            pause = 0.05
+            for get_socket in list(self._sockets):
+                with contextlib.suppress(OSError, AttributeError):  # not connected yet, or no longer
+                    get_socket().shutdown(socket.SHUT_RDWR)
+
+
+@functools.cache
+def _watched_adapter() -> Any:
+    """An adapter of requests that tells a :class:`_Watch` of its connections."""
+    from requests.adapters import HTTPAdapter  # noqa: PLC0415 - a heavy library
+
+    class WatchedAdapter(HTTPAdapter):
+        def __init__(self, watch: _Watch) -> None:
+            self._watch = watch
+            super().__init__()
+
+        def get_connection_with_tls_context(self, *arguments: Any, **keywords: Any) -> Any:
+            pool: Any = super().get_connection_with_tls_context(*arguments, **keywords)
+            # Of this pool alone: what records or mocks connections has replaced its class perhaps.
+            connect = pool._new_conn  # noqa: SLF001 - urllib3 has no other place for it
+
+            def connect_watched() -> Any:
+                connection = connect()
+                self._watch.add(lambda: connection.sock)
+                return connection
+
+            pool._new_conn = connect_watched  # noqa: SLF001 - likewise
+            return pool
+
+    return WatchedAdapter
 
 
 @functools.cache
@@ -135,15 +234,16 @@ def _as_they_come(response: Any) -> Iterator[bytes]:
     return iter(lambda: raw.read1(8192, decode_content=True), b"")
 
 
-def _answer(status: int, headers: Any, chunks: Iterable[bytes], deadline: float) -> TokenResponse:
-    """Take in an answer: no more of it than is needed, and no longer than until *deadline*."""
+def _answer(status: int, headers: Any, chunks: Iterable[bytes], watch: _Watch) -> TokenResponse:
+    """Take in an answer: no more of it than is needed, and no longer than *watch* allows."""
     body = b""
     for chunk in chunks:
         body += chunk
         if len(body) > LONGEST_BODY:
             break
-        if time.monotonic() > deadline:
-            raise TimeoutError("the answer did not end in time")
+        watch.check()
+    # A connection that was closed at the deadline looks like one that ended.
+    watch.check()
     lowered = {str(name).lower(): str(value) for name, value in headers.items()}
     return TokenResponse(status=status, headers=lowered, body=body[: LONGEST_BODY + 1], received_at=time.time())
 
