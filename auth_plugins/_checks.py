@@ -22,6 +22,7 @@ __all__ = [
     "checked_url",
     "frozen_headers",
     "frozen_params",
+    "hidden",
     "joined_scope",
     "one_of",
     "reveal",
@@ -35,6 +36,20 @@ Parameter = str | int | float | bool | Sequence[str] | None
 CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
 ENCODINGS = ("form", "json", "query")
 METHODS = ("POST", "GET")
+
+
+class _Hidden(str):
+    """A secret that dumps of an object's attributes, and of a frame's variables, don't show; else a str like any."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+def hidden(secret: Any) -> Any:
+    """*secret* as a grant keeps it; a callable, or ``None``, as it is."""
+    return _Hidden(secret) if isinstance(secret, str) else secret
 
 
 def reveal(name: str, secret: Secret) -> str:
@@ -167,8 +182,10 @@ def frozen_params(params: object) -> tuple[tuple[str, Parameter], ...] | None:
     for name, value in _pairs("params", params):
         if isinstance(value, str):
             _check_encodable(f"params[{name!r}]", value)
+            value = hidden(value)  # noqa: PLW2901 - it may be a secret, nobody can tell
         elif value is not None and not isinstance(value, (bool, int, float)):
-            value = _strings(f"params[{name!r}]", value)  # noqa: PLW2901 - hashable, as the grant must be
+            # Hashable, as the grant must be.
+            value = tuple(map(hidden, _strings(f"params[{name!r}]", value)))  # noqa: PLW2901
         frozen.append((name, value))
     return tuple(frozen) or None
 
@@ -181,7 +198,7 @@ def frozen_headers(headers: object) -> tuple[tuple[str, str], ...] | None:
         if not isinstance(value, str):
             raise ConfigurationError(f"headers[{name!r}] is of type {type(value).__name__}; give a str")
         check_header(name, value)
-    return tuple(pairs) or None
+    return tuple((name, hidden(value)) for name, value in pairs) or None
 
 
 def check_header(name: object, value: object) -> None:

@@ -22,6 +22,7 @@ from ._checks import (
     checked_url,
     frozen_headers,
     frozen_params,
+    hidden,
     joined_scope,
     one_of,
     reveal,
@@ -39,7 +40,7 @@ __all__ = ["ApiKey", "ClientCredentials", "Grant", "OAuthGrant", "Password", "Re
 class SecretFile:
     """A secret that is read from a file for each token request, so that a rotated one is picked up.
 
-    One trailing newline is dropped. Two of the same path are equal, and so share a token.
+    One trailing newline is dropped, and a byte order mark. Two of the same path are equal, and so share a token.
 
     :param path: where it lies; ``~`` is the home directory.
     """
@@ -59,7 +60,7 @@ class SecretFile:
         :raises ConfigurationError: the file cannot be read, or holds no text.
         """
         try:
-            text = Path(self.path).read_text("utf-8")
+            text = Path(self.path).read_bytes().decode("utf-8-sig")
         except (OSError, ValueError) as error:
             # A UnicodeDecodeError holds the file's bytes: neither it nor its text goes along.
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
@@ -119,6 +120,7 @@ class ApiKey(Grant):
 
     def __post_init__(self) -> None:
         check_secret("value", self.value)
+        object.__setattr__(self, "value", hidden(self.value))
         check_header(self.header, self.scheme)
 
     def secrets(self) -> tuple[str, ...]:
@@ -177,6 +179,9 @@ class OAuthGrant(Grant):
             "headers": frozen_headers(self.headers),
         }
         normal["_param_types"] = tuple(type(value).__name__ for _, value in normal["params"] or ())
+        for name in ("client_secret", "password", "refresh_token"):
+            if hasattr(self, name):
+                normal[name] = hidden(getattr(self, name))
         # Equal arguments, however they were written, must make equal grants: those share a token.
         for name, value in normal.items():
             object.__setattr__(self, name, value)

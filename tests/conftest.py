@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Self
 
 import pytest
 from hypothesis import settings
 
 import auth_plugins
-from auth_plugins import ClientCredentials, MemoryCache, _cache, _shared, _source
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _checks, _shared, _source
 
 from .loopback import Clock, Loopback
 from .redis_server import RedisServer
@@ -42,6 +44,65 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("AUTH_PLUGINS_"):
             monkeypatch.delenv(name)
+
+
+class _Heard(logging.Handler):
+    """All that is logged, at every level."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # A URL with its query is shown by the libraries' own logs, whatever we do, and the README says so. Authlib's is
+        # that of the authorization server that the tests run.
+        if record.name.partition(".")[0] not in ("urllib3", "httpx", "httpx2", "authlib"):
+            self.lines.append(self.format(record))
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """In the whole suite: no secret of any grant is in a log record, or in an error of ours, its causes and contexts.
+
+    Warnings are errors in this suite, and so are looked into as well.
+    """
+    secrets: set[str] = set()
+    errors: list[AuthError] = []
+    heard, root = _Heard(), logging.getLogger()
+
+    class Hidden(_checks._Hidden):
+        def __new__(cls, secret: str) -> Self:
+            if len(secret) >= 6 and secret not in WORDS:
+                secrets.add(secret)
+            return super().__new__(cls, secret)
+
+        def __reduce__(self) -> Any:
+            return str, (str(self),)
+
+    def keep(error: AuthError, *arguments: Any, **_: Any) -> None:
+        Exception.__init__(error, *arguments)
+        errors.append(error)
+
+    monkeypatch.setattr(_checks, "_Hidden", Hidden)
+    monkeypatch.setattr(AuthError, "__init__", keep)
+    root.addHandler(heard)
+    level = root.level
+    root.setLevel(logging.DEBUG)
+    yield
+    root.setLevel(level)
+    root.removeHandler(heard)
+    shown = list(heard.lines)
+    chain: list[BaseException | None] = [*errors]
+    for error in chain:
+        if error is not None and len(chain) < 10_000:
+            shown += [str(error), repr(error), repr(vars(error)), repr(getattr(error, "__notes__", ""))]
+            chain += [error.__cause__, error.__context__]
+    for text in shown:
+        assert not [secret for secret in secrets if secret in text], text
+
+
+#: Secrets of tests that are words of our messages as well.
+WORDS = {"client", "password", "secret"}
 
 
 @pytest.fixture
