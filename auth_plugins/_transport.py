@@ -137,8 +137,7 @@ class _Watch:
     def __init__(self, seconds: float) -> None:
         self._deadline = time.monotonic() + seconds
         self._done = threading.Event()
-        #: Each returns a socket, or ``None`` before it is connected.
-        self._sockets: list[Callable[[], Any]] = []
+        self._sockets: list[Any] = []
 
     def __enter__(self) -> Self:
         with contextlib.suppress(RuntimeError):  # no thread is to be had: then each read is bounded, as ever
@@ -148,15 +147,15 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         self._done.set()
 
-    def add(self, get_socket: Callable[[], Any]) -> None:
-        """Watch a connection."""
-        self._sockets.append(get_socket)
+    def add(self, connection: Any) -> None:
+        """Watch a connection, by its socket."""
+        self._sockets.append(connection)
 
     def trace(self, _: str, info: dict[str, Any]) -> None:
         """Watch what httpcore connects: its extension "trace"."""
         stream: Any = info.get("return_value")
         if hasattr(stream, "get_extra_info"):
-            self.add(lambda: stream.get_extra_info("socket"))
+            self.add(stream.get_extra_info("socket"))
 
     def check(self) -> None:
         """End a request whose time is over.
@@ -181,9 +180,9 @@ class _Watch:
         # Again and again, as it may be connecting at that moment.
         while not self._done.wait(pause):
             pause = 0.05
-            for get_socket in list(self._sockets):
-                with contextlib.suppress(OSError, AttributeError):  # not connected yet, or no longer
-                    get_socket().shutdown(socket.SHUT_RDWR)
+            for each in list(self._sockets):
+                with contextlib.suppress(OSError, AttributeError):  # closed by now; or none, as in mocks
+                    each.shutdown(socket.SHUT_RDWR)
 
 
 @functools.cache
@@ -199,14 +198,21 @@ def _watched_adapter() -> Any:
         def get_connection_with_tls_context(self, *arguments: Any, **keywords: Any) -> Any:
             pool: Any = super().get_connection_with_tls_context(*arguments, **keywords)
             # Of this pool alone: what records or mocks connections has replaced its class perhaps.
-            connect = pool._new_conn  # noqa: SLF001 - urllib3 has no other place for it
+            make = pool._new_conn  # noqa: SLF001 - urllib3 has no other place for it
 
-            def connect_watched() -> Any:
-                connection = connect()
-                self._watch.add(lambda: connection.sock)
+            def make_watched() -> Any:
+                connection = make()
+                connect = connection.connect
+
+                def connect_watched() -> None:
+                    connect()
+                    # Now, as it is the answer's alone once the server says that it will close it.
+                    self._watch.add(connection.sock)
+
+                connection.connect = connect_watched
                 return connection
 
-            pool._new_conn = connect_watched  # noqa: SLF001 - likewise
+            pool._new_conn = make_watched  # noqa: SLF001 - likewise
             return pool
 
     return WatchedAdapter
