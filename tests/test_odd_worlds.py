@@ -1,0 +1,171 @@
+"""Odd worlds: clocks that jump, interpreters that end, greenlets, sessions that were closed, crowds of tenants."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+import auth_plugins
+import auth_plugins.requests
+from auth_plugins import ClientCredentials, MemoryCache, TokenSource
+
+from .drivers import ALL, Driver, each
+from .loopback import Clock, Loopback
+
+PACKAGE = Path(auth_plugins.__file__).parent
+
+
+def child(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run *program* in an interpreter of its own."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", program, *arguments],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+class WallClock(Clock):
+    """A clock on the wall that somebody sets, beside one that only goes forward."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.offset = 0.0
+
+    def time(self) -> float:
+        return self.now + self.offset
+
+
+@pytest.mark.parametrize("hours", [-5, -1, 1, 5])
+@pytest.mark.parametrize("driver", each(ALL))
+def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """My clock jumps by hours, there and back: every request is answered, at the cost of a token request or two."""
+    clock = WallClock()
+    for module in ("_source", "_cache", "_shared"):
+        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
+    auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
+
+    assert driver.get(server.api_url, auth).status == 200
+    clock.offset = hours * 3600.0
+    assert driver.get(server.api_url, auth).status == 200
+    clock.offset = 0.0
+    assert driver.get(server.api_url, auth).status == 200
+    clock.forward(3700)
+    server.revoke()
+    assert driver.get(server.api_url, auth).status == 200
+    assert len(server.token_requests) <= 4
+
+
+def test_a_laptop_sleeps(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """My laptop slept overnight, and the clock that only goes forward slept with it: the old token isn't used."""
+    clock = WallClock()
+    for module in ("_source", "_cache", "_shared"):
+        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
+    source = TokenSource(ClientCredentials(server.token_url, "client", "s3cr3t"))
+    assert source.token().access_token == "token-1"
+    clock.offset = 8 * 3600.0
+    assert source.token().access_token == "token-2"
+
+
+def test_the_interpreter_ends_in_mid_fetch(server: Loopback) -> None:
+    """My script ends while a token is asked for in the background: it ends at once, and says nothing of it."""
+    server.latency = 5.0
+    program = """
+import asyncio, sys
+from auth_plugins import ClientCredentials, TokenSource
+import requests
+
+async def main():
+    waiting = asyncio.ensure_future(TokenSource(ClientCredentials(sys.argv[1], "id", "s3cr3t")).atoken())
+    await asyncio.sleep(0.5)
+    waiting.cancel()
+
+asyncio.run(main())
+print("done")
+"""
+    done = child(program, server.token_url)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+    assert len(server.token_requests) == 1
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="gevent is for CPython")
+def test_greenlets_share_a_token_request(server: Loopback, tmp_path: Path) -> None:
+    """Under gevent, 50 greenlets start cold: one token request; and one more with a cache in files."""
+    server.latency = 0.2
+    program = """
+import warnings
+warnings.simplefilter("default")  # gevent's own
+from gevent import monkey
+monkey.patch_all()
+import sys
+import gevent, requests
+from auth_plugins import ClientCredentials, FileCache
+from auth_plugins.requests import OAuth2Auth
+
+token_url, api_url, directory = sys.argv[1:]
+for cache in (None, FileCache(directory)):
+    auths = [OAuth2Auth(ClientCredentials(token_url, "id", "s3cr3t"), cache=cache) for _ in range(50)]
+    greenlets = [gevent.spawn(requests.get, api_url, auth=auth) for auth in auths]
+    gevent.joinall(greenlets, timeout=30)
+    print({greenlet.value.status_code for greenlet in greenlets})
+"""
+    done = child(program, server.token_url, server.api_url, str(tmp_path))
+    assert (done.stdout, done.returncode) == ("{200}\n{200}\n", 0), done.stderr
+    assert len(server.token_requests) == 2
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_session_that_was_closed(driver: Driver, server: Loopback) -> None:
+    """I closed the session that sends the token requests: I get a token, or an error of ours that says why not."""
+    import httpx
+    import httpx2
+
+    grant = ClientCredentials(server.token_url, "client", "s3cr3t")
+    if driver.library == "requests":
+        session = requests.Session()
+        session.close()  # which can be used again
+        assert driver.get(server.api_url, driver.auth(grant, session=session)).status == 200
+        session.close()
+        return
+    client: Any = {"httpx": httpx, "httpx2": httpx2}[driver.library].Client()
+    client.close()
+    with pytest.raises(auth_plugins.TokenTransportError, match="client has been closed"):
+        driver.get(server.api_url, driver.auth(grant, client=client))
+
+
+def test_ten_thousand_tenants(clock: Clock) -> None:
+    """10,000 tenants at once: each has a token of its own, none is asked for twice, and memory is given back."""
+    asked = []
+
+    def transport(request: Any, _: float) -> Any:
+        from auth_plugins._message import TokenResponse
+
+        asked.append(request)
+        body = f'{{"access_token": "token-{len(asked)}", "expires_in": 3600}}'.encode()
+        return TokenResponse(status=200, headers={}, body=body, received_at=clock.time())
+
+    cache = MemoryCache()
+    sources = [
+        TokenSource(ClientCredentials("https://id.example.com", f"{n}", "s3cr3t"), cache=cache) for n in range(10_000)
+    ]
+    for source in sources:
+        source._transport = transport
+    tokens = {source.token().access_token for source in sources} | {source.token().access_token for source in sources}
+    assert len(tokens) == len(asked) == 10_000
+    sources.clear()
+    del source
+    clock.forward(100_000)
+    for number in range(1000):
+        TokenSource(ClientCredentials("https://id.example.com", f"new {number}", "s3cr3t"), cache=cache)
+    clock.forward(100_000)
+    for number in range(30_000):
+        TokenSource(ClientCredentials("https://id.example.com", f"newer {number}", "s3cr3t"), cache=cache)
+    assert len(cache._slots) < 1000
