@@ -137,7 +137,9 @@ class FileCache(SealedCache):
 
     def _make_directory(self) -> None:
         if not self._directory.is_dir():
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # What is missing above it as well: pathlib would leave that to the umask.
+            for path in reversed([self._directory, *self._directory.parents]):
+                path.mkdir(mode=0o700, exist_ok=True)
 
 
 def _patiently(function: Callable[[], _T]) -> _T:

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError
-from ._seal import Key, SealedCache
+from ._seal import Key, LockLostError, SealedCache
 
 __all__ = ["RedisCache"]
 
@@ -76,13 +76,16 @@ class RedisCache(SealedCache):
         return super().__reduce__()
 
     def get(self, key: str, /) -> str | None:
-        """The entry of that name; ``None``: there is none."""
-        return _text(self._client().get(self._name(key)))
+        """The entry of that name; ``None``: there is none; ``""``: it is there, and is none of ours."""
+        try:
+            return _text(self._client().get(self._name(key)))
+        except UnicodeError:  # of a client that decodes
+            return ""
 
     def set(self, key: str, value: str, ttl: float, /) -> None:
         """Replace the entry of that name for *ttl* seconds, and let go of its lock, where this thread holds it.
 
-        :raises RuntimeError: it held the lock too long, and another may hold it now; nothing is stored.
+        :raises LockLostError: it held the lock too long, and another may hold it now; nothing is stored.
         """
         name, milliseconds = self._name(key), max(1, int(ttl * 1000))
         mark = self._marks().get(key)
@@ -90,7 +93,7 @@ class RedisCache(SealedCache):
             self._client().set(name, value, px=milliseconds)
             return
         if not self._client().eval(_STORE, 2, name, self._lock_name(key), mark, value, milliseconds):
-            raise RuntimeError("the token came after its lock had ended, and is not stored")
+            raise LockLostError("the token came after its lock had ended, and is not stored")
         del self._marks()[key]
 
     def delete(self, key: str, /) -> None:
@@ -153,10 +156,15 @@ def _check_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         whole = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
+        # A password that isn't percent-encoded, and goes on behind the host: part of it would be shown as a path.
+        whole = whole and "@" not in parts.path + parts.query + parts.fragment
     except ValueError:  # of a port, or of brackets
         whole = False
     if not whole or parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigurationError("the URL of Redis is none; give one such as redis://host:6379/0, or rediss:// for TLS")
+        raise ConfigurationError(
+            "the URL of Redis is none; give one such as redis://host:6379/0, or rediss:// for TLS, "
+            "with its password percent-encoded"
+        )
 
 
 def _shown(given: Any) -> str:

@@ -11,13 +11,17 @@ from typing import Any
 
 from ._errors import ConfigurationError
 
-__all__ = ["Key", "Seal", "SealedCache"]
+__all__ = ["Key", "LockLostError", "Seal", "SealedCache"]
 
 #: A Fernet key, or several of them for a rotation: the first one seals, each of them opens.
 Key = str | bytes | Iterable[str | bytes] | None
 
 #: Goes into every name: what is stored may change with a later version of this package.
 _VERSION = b"auth_plugins 1"
+
+
+class LockLostError(RuntimeError):
+    """The lock ended before what it was held for; the cache itself is well."""
 
 
 class Seal:
@@ -27,8 +31,10 @@ class Seal:
     """
 
     def __init__(self, key: Key) -> None:
-        several = () if key is None else (key,) if isinstance(key, (str, bytes)) else tuple(key)
-        self.keys = tuple(_checked(each) for each in several)
+        one = isinstance(key, (str, bytes)) or not isinstance(key, Iterable)
+        several = () if key is None else (key,) if one else key
+        # Each once, or its lock would be taken twice.
+        self.keys = tuple(dict.fromkeys(map(_checked, several)))
         if key is not None and not self.keys:
             raise ConfigurationError("key holds no key; give one, or None")
         self._fernet: Any = None

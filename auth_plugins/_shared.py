@@ -17,8 +17,7 @@ from typing import Any, TypeVar
 
 from ._cache import MemoryCache, Slot, TokenCache
 from ._grants import Grant
-from ._message import Scrubber
-from ._seal import Seal
+from ._seal import LockLostError, Seal
 from ._token import Token
 
 __all__ = ["KEY_CHECK", "Entry", "Shared", "Shelf", "shared_by"]
@@ -30,6 +29,8 @@ _log = logging.getLogger("auth_plugins")
 _REST = 5.0
 #: Seconds for which an entry is kept that may be of use for so long: it has a refresh token, or nobody told its end.
 _LONG = 180 * 86400.0
+#: Seconds that the lock is held for the next.
+_BRIEF = 1.0
 #: What tells, without telling anything, whether the key is that of those who were here before.
 KEY_CHECK = "key-check"
 #: What of a grant goes into its entry, for those who list them.
@@ -53,28 +54,40 @@ class Entry:
         """Read an entry; ``None``: it is none of ours, or not whole."""
         try:
             members = json.loads(text)
+            members["token"].update({name: _as_float(members["token"][name]) for name in ("expires_at", "issued_at")})
             token, about = members["token"], members["about"]
             for name, kind in _MEMBERS.items():
-                if not isinstance(token[name], kind) or isinstance(token[name], bool):
+                if not isinstance(token[name], kind):
                     return None
             access_token = token["access_token"]
             if not (access_token and access_token.isascii() and access_token.isprintable()):
                 return None
-            if not all(math.isfinite(token[name] or 0.0) for name in ("expires_at", "issued_at")):
-                return None
+            (token["refresh_token"] or "").encode()
             return cls(Token(**{name: token[name] for name in _MEMBERS}), {str(k): str(about[k]) for k in about})
-        except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
+        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
             return None
 
 
 _MEMBERS: Mapping[str, Any] = {
     "access_token": str,
     "token_type": str,
-    "expires_at": int | float | None,
+    "expires_at": float | None,
     "refresh_token": str | None,
     "scope": str | None,
-    "issued_at": int | float,
+    "issued_at": float,
 }
+
+
+def _as_float(value: Any) -> float | None:
+    """A number of seconds, or what stands for none.
+
+    :raises ValueError: it is neither.
+    """
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError
+    return float(value)
 
 
 class Shared:
@@ -103,9 +116,8 @@ class Shared:
         text = json.dumps(identity, sort_keys=True, default=str)
         # Secrets change: what is remembered goes with them.
         if slot.names is None or slot.names[0] != hash(text):
-            names = self.attempt(
-                "hash", self.seal.names, text
-            )  # one that is forbidden, as by FIPS, is no cache's fault
+            # Where the hash is forbidden, as in some hardened systems, each process goes on by itself.
+            names = self.attempt("hash", self.seal.names, text)
             if names is None:
                 return None
             slot.names = (hash(text), names)
@@ -114,38 +126,36 @@ class Shared:
             about["token_url"] = about["token_url"].partition("?")[0]
         return Shelf(self, slot.names[1], about)
 
-    def attempt(
-        self, what: str, function: Callable[..., _T], *arguments: Any, scrub: Callable[[str], str] = str
-    ) -> _T | None:
+    def attempt(self, what: str, function: Callable[..., _T], *arguments: Any) -> _T | None:
         """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while."""
         if time.monotonic() < self._rests_until:
             return None
         try:
             result = function(*arguments)
+        except LockLostError as error:
+            _log.warning("%s: %s", type(self.cache).__name__, error)
+            return None
         except Exception as error:  # noqa: BLE001 - anybody's cache, any kind
             self._rests_until = time.monotonic() + _REST
-            text = scrub(" ".join(str(error).split()))[:200]
-            self._tell_change(
-                None,
-                what,
-                "%s is out of order (%s: %s: %s); tokens are shared within this process only until it works again",
-                type(self.cache).__name__,
-                what,
-                type(error).__name__,
-                text,
-            )
+            self._note(what, _described(what, error))
             return None
-        self._tell_change(what, None, "%s works again: tokens are shared", type(self.cache).__name__)
+        if self._fails_at == what:
+            self._note(None)
         return result
 
-    def _tell_change(self, before: str | None, after: str | None, text: str, *arguments: str) -> None:
-        if self._fails_at != before:
-            return
+    def _note(self, fails_at: str | None, problem: str = "") -> None:
+        """Tell of a change, once however many threads meet it."""
         with self.memory.lock:
-            if self._fails_at != before:
-                return  # another thread tells
-            self._fails_at = after
-        _log.warning(text, *arguments)
+            before, self._fails_at = self._fails_at, fails_at
+        name = type(self.cache).__name__
+        if before is None and fails_at is not None:
+            _log.warning(
+                "%s is out of order (%s); tokens are shared within this process only until it works again",
+                name,
+                problem,
+            )
+        elif before is not None and fails_at is None:
+            _log.warning("%s works again: tokens are shared", name)
 
     def read(self, name: str) -> Entry | None:
         """The entry of that name; what is none of ours counts as none, and is told of once."""
@@ -189,7 +199,10 @@ class Shared:
                 type(self.cache).__name__,
             )
         elif mark is None or len(self.seal.keys) > 1:
-            self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK), _LONG)
+            # Under its lock, as every entry is written; who doesn't get it has had somebody else write it.
+            with Shelf(self, (KEY_CHECK,), {}).held(_BRIEF) as held:
+                if held:
+                    self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK), _LONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +237,6 @@ class Shelf:
             return False
         shared, (name, *older) = self._shared, self.names
         text = shared.seal.close(Entry(token, self._about).dump())
-        scrub = Scrubber(filter(None, (text, token.access_token, token.refresh_token)))
 
         def store() -> bool:
             shared.cache.set(name, text, ttl)
@@ -232,7 +244,7 @@ class Shelf:
                 shared.cache.delete(each)
             return True
 
-        return bool(shared.attempt("set", store, scrub=scrub))
+        return bool(shared.attempt("set", store))
 
     def clear(self) -> None:
         """Forget what lies there."""
@@ -256,6 +268,17 @@ class Shelf:
                 lock.__exit__(None, None, None)
 
         return shared.attempt("lock", enter)
+
+
+def _described(what: str, error: Exception) -> str:
+    kind = f"{what}: {type(error).__name__}"
+    # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system.
+    if what == "set" and not isinstance(error, OSError):
+        return kind
+    try:
+        return f"{kind}: {' '.join(str(error).split())[:200]}"
+    except Exception:  # noqa: BLE001 - an error that cannot even be shown
+        return kind
 
 
 #: A cache, or the id of one that cannot be hashed, and what stands before it: equal ones share what is in memory.

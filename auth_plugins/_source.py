@@ -94,12 +94,13 @@ class TokenSource:
         self._shared: Shared | None = None
         if cache is None or isinstance(cache, MemoryCache):
             self._cache = shared_cache() if cache is None else cache
-        elif isinstance(cache, TokenCache) and not isinstance(cache, type):
+        elif isinstance(cache, TokenCache) and not isinstance(cache, type) and not hasattr(cache, "execute_command"):
             self._shared = shared_by(cache)
             self._cache = self._shared.memory
         else:
             raise ConfigurationError(
-                f"a {type(cache).__name__} is no cache; give an auth_plugins.FileCache(), or a TokenCache of your own"
+                f"a {type(cache).__name__} is no cache; give an auth_plugins.FileCache(), a RedisCache(client), or a "
+                "TokenCache of your own"
             )
         self._leeway = _seconds("leeway", leeway, at_least=0.0)
         self._timeout = _seconds("timeout", timeout, at_least=0.001)
@@ -166,7 +167,7 @@ class TokenSource:
         slot, shelf = self._slot, self._shelf()
         shelved = shelf.look() if shelf else None
         with self._cache.lock:
-            token, refreshable = slot.token or shelved, _newest(slot.refreshable, shelved)
+            token, refreshable = shelved or slot.token, _newest(slot.refreshable, shelved)
             # A flight under way lands for those who wait for it, and for nobody else.
             slot.token = slot.refreshable = slot.failure = slot.flight = None
         if shelf:
@@ -229,7 +230,8 @@ class TokenSource:
         """From when *token* is renewed in the background, and until when it is handed out; Unix seconds."""
         if token.expires_at is None:
             return math.inf, math.inf
-        lifetime = token.expires_at - token.issued_at
+        # One from another machine may have been issued in what is the future here.
+        lifetime = max(0.0, token.expires_at - token.issued_at)
         leeway = min(self._leeway, _LEEWAY_SHARE * lifetime)
         ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if self._refresh_ahead else leeway
         # A fleet that got its tokens in step must not renew them in step; for one token it has to stay the same.

@@ -1,0 +1,549 @@
+"""One token for many processes, which are killed, stopped and forked, over files and Redis that are real."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import operator
+import os
+import queue
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import pytest
+from cryptography.fernet import Fernet
+
+import auth_plugins
+from auth_plugins._shared import Entry, Shared
+
+from . import workers
+from .loopback import Loopback, Received, as_json
+from .redis_server import RedisServer
+from .workers import Spec, made
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
+
+#: Seconds after which something hangs; nothing takes nearly as long.
+SAFETY = 30.0
+KEY = Fernet.generate_key().decode()
+
+needs_posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has neither fork nor these signals")
+
+
+class Process:
+    """A process of workers.py."""
+
+    def __init__(self) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
+        # -P: the folder of the program, that of the tests, is nowhere to import from.
+        command = [sys.executable, "-P", "-W", "error", workers.__file__]
+        self._process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+        # Its first word is that it has imported everything.
+        self._due = 1
+        self._is_forked = False
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def is_of_use(self) -> bool:
+        """Whether the next test may have it."""
+        return self._process.poll() is None and self._due == 0 and not self._is_forked
+
+    def tell(self, name: str, **arguments: Any) -> None:
+        """Say what to do, and don't wait for it."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([name, arguments]) + "\n")
+        self._process.stdin.flush()
+        self._due += 1
+
+    def hear(self) -> Any:
+        """Wait for what came of it."""
+        answer = json.loads(self._said.get(timeout=SAFETY))
+        self._due -= 1
+        assert "failed" not in answer, answer["failed"]
+        return answer["said"]
+
+    def do(self, name: str, **arguments: Any) -> Any:
+        self.tell(name, **arguments)
+        return self.hear()
+
+    def fork(self) -> int:
+        """Talk to a child of it from here on."""
+        self._is_forked = True
+        return int(self.do("fork"))
+
+    def kill(self) -> None:
+        """End it in the midst of whatever it does."""
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """Stop it in the midst of whatever it does."""
+        self._process.send_signal(signal.SIGSTOP)
+        self.wait_until_stopped()
+
+    def wait_until_stopped(self) -> None:
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+
+    def resume(self) -> None:
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if not self.is_of_use:
+            self._process.kill()
+        self._process.stdin.close()
+        self._process.wait(SAFETY)
+        self._listener.join()
+        self._process.stdout.close()
+
+    def _listen(self) -> None:
+        for line in self._process.stdout or ():
+            self._said.put(line)
+        self._said.put('{"failed": "it has ended"}')
+
+
+def all_do(processes: list[Process], name: str, **arguments: Any) -> list[Any]:
+    """Have all of them do the same at once."""
+    for process in processes:
+        process.tell(name, **arguments)
+    return [process.hear() for process in processes]
+
+
+@pytest.fixture(scope="module")
+def _processes() -> Iterator[list[Process]]:
+    """Those that the tests of this file started, and left in order: to start one takes long."""
+    processes: list[Process] = []
+    yield processes
+    for process in processes:
+        process.end()
+
+
+Fleet = Callable[..., list[Process]]
+
+
+@pytest.fixture
+def fleet(_processes: list[Process]) -> Iterator[Fleet]:
+    """Processes that know nothing of each other: how many, and the configuration of the auth object in each."""
+
+    def gather(count: int, grant: Spec, cache: Spec, rest: float | None = None, **policy: Any) -> list[Process]:
+        new = [Process() for _ in range(count - len(_processes))]
+        _processes.extend(new)
+        assert [process.hear() for process in new] == ["ready"] * len(new)
+        all_do(_processes[:count], "open", grant=grant, cache=cache, rest=rest, policy=policy)
+        return _processes[:count]
+
+    yield gather
+    for process in list(_processes):
+        if not process.is_of_use:
+            _processes.remove(process)
+            process.end()
+
+
+def in_files(tmp_path: Path, **arguments: Any) -> Spec:
+    return "FileCache", {"path": str(tmp_path / "tokens"), **arguments}
+
+
+def in_redis(server: RedisServer, **arguments: Any) -> Spec:
+    return "RedisCache", {"url_or_client": server.url, **arguments}
+
+
+@pytest.fixture(params=[in_files, in_redis], ids=["files", "redis"])
+def cache(request: pytest.FixtureRequest, tmp_path: Path) -> Spec:
+    if request.param is in_files:
+        return in_files(tmp_path)
+    return in_redis(request.getfixturevalue("redis_server"))
+
+
+def credentials(server: Loopback) -> Spec:
+    return "ClientCredentials", {"token_url": server.token_url, "client_id": "client", "client_secret": "s3cr3t"}
+
+
+def entries(cache: Spec) -> list[Entry | None]:
+    """What lies in a cache; ``None`` for what cannot be read."""
+    return [entry for _, entry in Shared(made(cache)).entries()]
+
+
+def encrypted(cache: Spec) -> Spec:
+    kind, arguments = cache
+    return kind, {**arguments, "key": KEY}
+
+
+def tokens(cache: Spec) -> list[str]:
+    return [entry.token.access_token for entry in entries(cache) if entry]
+
+
+def eventually(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + SAFETY
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for: {what}"
+        time.sleep(0.01)
+
+
+class HeldBack:
+    """A token endpoint that answers its first request when it is told to, and all others at once."""
+
+    def __init__(self, server: Loopback) -> None:
+        self._server = server
+        self._numbers = itertools.count()
+        self._arrived, self._answer = threading.Event(), threading.Event()
+
+    def __call__(self, received: Received) -> Response:
+        if next(self._numbers) == 0:
+            self._arrived.set()
+            self._answer.wait(SAFETY)
+        return self._server.issue(received)
+
+    def wait(self) -> None:
+        assert self._arrived.wait(SAFETY), "nobody asks for a token"
+
+    def answer(self) -> None:
+        self._answer.set()
+
+
+@contextmanager
+def held_back(server: Loopback) -> Iterator[HeldBack]:
+    held = HeldBack(server)
+    server.token_play = held
+    try:
+        yield held
+    finally:
+        held.answer()
+
+
+class Rotating:
+    """A token endpoint whose refresh tokens are of use once; one that is spent twice ends the session."""
+
+    def __init__(self, server: Loopback) -> None:
+        self._server = server
+        self._lock = threading.Lock()
+        self._newest: str | None = None
+        self._spent: set[str] = set()
+        self.passwords = self.reuses = self.refreshes = 0
+
+    def __call__(self, received: Received) -> Response:
+        form = dict(parse_qsl(received.body.decode()))
+        with self._lock:
+            spent = form.get("refresh_token")
+            if spent is None:
+                self.passwords += 1
+            elif spent != self._newest:
+                self.reuses += spent in self._spent
+                self._newest = None
+                return as_json({"error": "invalid_grant"}, 400)
+            else:
+                self.refreshes += 1
+                self._spent.add(spent)
+            number = self.passwords + self.refreshes
+            self._newest = f"refresh-{number}"
+            self._server.live.add(f"token-{number}")
+            return as_json(
+                {"access_token": f"token-{number}", "expires_in": 3600, "refresh_token": f"refresh-{number}"}
+            )
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["in the clear", "encrypted"])
+def test_a_cold_fleet_makes_one_token_request(fleet: Fleet, server: Loopback, cache: Spec, is_encrypted: bool) -> None:
+    """Eight processes of ten threads each start cold, all at once: one token is asked for, and all requests succeed."""
+    server.latency = 0.3
+    processes = fleet(8, credentials(server), encrypted(cache) if is_encrypted else cache)
+    assert all_do(processes, "get", url=server.api_url, threads=10) == [["200"] * 10] * 8
+    assert len(server.token_requests) == 1
+    assert {received.headers["authorization"] for received in server.api_requests} == {"Bearer token-1"}
+    assert all_do(processes, "warnings") == [[]] * 8
+
+
+@pytest.mark.parametrize("threads", [1, 10])
+def test_a_fleet_never_spends_a_refresh_token_twice(fleet: Fleet, server: Loopback, cache: Spec, threads: int) -> None:
+    """Four processes, tokens that end or are revoked six times: my password is sent once, each refresh token once."""
+    server.token_play = endpoint = Rotating(server)
+    grant = "Password", {"token_url": server.token_url, "username": "me", "password": "pass"}
+    processes = fleet(4, grant, cache)
+    for number in range(7):
+        assert all_do(processes, "get", url=server.api_url, threads=threads) == [["200"] * threads] * 4
+        assert (endpoint.passwords, endpoint.refreshes, endpoint.reuses) == (1, number, 0)
+        if number % 2:
+            all_do(processes, "forward", seconds=3600)
+        server.revoke()
+
+
+def test_whoever_asks_is_killed(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """The process that asks is killed: another one has a token, with files at once, with Redis within 15 seconds."""
+    asking, waiting, later = fleet(3, credentials(server), cache)
+    with held_back(server) as held:
+        asking.tell("get", url=server.api_url)
+        held.wait()
+        waiting.tell("get", url=server.api_url)
+        asking.kill()
+        killed_at = time.monotonic()
+        assert later.do("get", url=server.api_url) == ["200"]
+        assert waiting.hear() == ["200"]
+        assert time.monotonic() - killed_at < {"FileCache": 5, "RedisCache": 15}[cache[0]]
+    assert tokens(cache) == [later.do("token")] == [waiting.do("token")]
+    assert len(server.token_requests) == 2
+
+
+@needs_posix
+def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, cache: Spec, tmp_path: Path) -> None:
+    """Whenever a process is killed, no entry is left in pieces; and no two that are alive ask at the same time."""
+    # With Redis the lock of whoever is killed lasts for 1.25 times the timeout.
+    kills, timeout = {"FileCache": (200, 10.0), "RedisCache": (20, 0.4)}[cache[0]]
+    cache = encrypted(cache)
+    server.latency = 0.005
+    notes = tmp_path / "notes"
+    parent, another = fleet(2, credentials(server), cache, timeout=timeout)
+    assert parent.do("get", url=server.api_url) == ["200"]
+    chance, numbers = random.Random(20), itertools.count()
+    alive: dict[int, int] = {}
+    killed_at: dict[int, float] = {}
+
+    def bear() -> None:
+        number = next(numbers)
+        alive[number] = parent.do("bear", number=number, notes=str(notes))
+
+    def kill(number: int) -> None:
+        pid = alive.pop(number)
+        killed_at[number] = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+        assert parent.do("bury", pid=pid) == signal.SIGKILL
+
+    def wait_for_the_next_token() -> None:
+        before = tokens(cache)
+        eventually(lambda: tokens(cache) != before, "a token of those who are left")
+
+    try:
+        for _ in range(3):
+            bear()
+        for _ in range(kills):
+            time.sleep(chance.uniform(0, 0.03))
+            kill(chance.choice(list(alive)))
+            assert None not in entries(cache)
+            if cache[0] == "RedisCache":
+                # Or those who wait for the locks of several, one after the other, would go on without.
+                wait_for_the_next_token()
+            bear()
+    finally:
+        for number in list(alive):
+            kill(number)
+
+    noted = notes.read_text()
+    asked, cut_short = _times_of_asking(noted, killed_at, timeout)
+    assert len(asked) > kills / 2
+    assert cut_short > kills / 20, "some were killed while they asked"
+    for (_, end), (begin, _) in itertools.pairwise(asked):
+        assert end <= begin, "two asked at the same time"
+    assert another.do("get", url=server.api_url) == ["200"], "and whoever comes later gets a token"
+    assert "failed" not in noted or cache[0] == "RedisCache", "where a slow machine doesn't answer within 0.4 seconds"
+
+
+def _times_of_asking(notes: str, killed_at: dict[int, float], timeout: float) -> tuple[list[tuple[float, float]], int]:
+    """From when to when somebody alive asked, in order; and how many were killed meanwhile."""
+    began: dict[int, float] = {}
+    times = []
+    for line in notes.splitlines():
+        number, what, moment = line.split(maxsplit=2)
+        if what == "asks":
+            began[int(number)] = float(moment)
+        elif what == "answered":
+            times.append((began.pop(int(number)), float(moment), killed_at[int(number)]))
+    # Those who were killed before they had an answer. What one began after we looked at the clock is nothing.
+    cut_short = [(begin, killed, killed) for number, begin in began.items() if begin < (killed := killed_at[number])]
+    asked = [(begin, min(end, killed, begin + timeout)) for begin, end, killed in times + cut_short if begin < killed]
+    return sorted(asked), len(cut_short)
+
+
+def test_redis_is_started_anew_under_load(fleet: Fleet, server: Loopback, own_redis: RedisServer) -> None:
+    """Redis ends and comes back while three processes work: no request fails, the log says so, and they share again."""
+    *busy, idle = fleet(4, credentials(server), in_redis(own_redis), rest=0.2)
+
+    def go_on() -> None:
+        least = [calls + 10 for calls in all_do(busy, "calls")]
+        eventually(lambda: all(map(operator.gt, all_do(busy, "calls"), least)), "requests")
+
+    def wait_for(text: str) -> None:
+        eventually(lambda: all(text in "".join(told) for told in all_do(busy, "warnings")), text)
+
+    try:
+        all_do(busy, "work", url=server.api_url, threads=4)
+        go_on()
+        assert all_do(busy, "warnings") == [[]] * 3
+        own_redis.stop()
+        wait_for("RedisCache is out of order")
+        go_on()
+        own_redis.start()
+        wait_for("RedisCache works again")
+        go_on()
+    finally:
+        outcomes = all_do(busy, "rest")
+    assert {status for statuses in outcomes for status in statuses} == {"200"}
+    for told in all_do(busy, "warnings"):
+        assert [text.split("(")[0] for text in told] == [
+            "RedisCache is out of order ",
+            "RedisCache works again: tokens are shared",
+        ]
+
+    server.token_requests.clear()
+    assert [process.do("get", url=server.api_url) for process in (*busy, idle)] == [["200"]] * 4
+    assert len(server.token_requests) == 1
+
+
+@needs_posix
+def test_a_forked_child_goes_on_with_the_token(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """My process forks: the child has the token already, and can renew it, for the others too."""
+    forked, other = fleet(2, credentials(server), cache)
+    assert forked.do("get", url=server.api_url) == ["200"]
+    assert forked.fork() != forked.pid
+    assert forked.do("get", url=server.api_url, threads=5) == ["200"] * 5
+    assert len(server.token_requests) == 1
+    server.revoke()
+    assert forked.do("get", url=server.api_url, threads=5) == ["200"] * 5
+    assert other.do("get", url=server.api_url) == ["200"]
+    assert len(server.token_requests) == 2
+    assert tokens(cache) == [forked.do("token")] == [other.do("token")]
+
+
+@needs_posix
+def test_a_fork_inherits_no_lock(fleet: Fleet, server: Loopback, tmp_path: Path) -> None:
+    """My process forks while it asks for a token, and is killed: neither the child nor others wait for it."""
+    cache = in_files(tmp_path)
+    forked, other = fleet(2, credentials(server), cache)
+    with held_back(server) as held:
+        forked.do("begin")
+        held.wait()
+        child = forked.fork()
+        try:
+            forked.kill()
+            killed_at = time.monotonic()
+            assert other.do("get", url=server.api_url) == ["200"], "although the child is alive"
+            assert forked.do("get", url=server.api_url) == ["200"]
+            assert time.monotonic() - killed_at < 10
+            assert tokens(cache) == [forked.do("token")] == [other.do("token")]
+            assert len(server.token_requests) == 2
+        finally:
+            os.kill(child, signal.SIGKILL)
+
+
+def test_a_spawned_child_finds_the_token(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """I hand my auth object to multiprocessing, which pickles it: the child finds the token that its parent has."""
+    (process,) = fleet(1, credentials(server), cache)
+    assert process.do("get", url=server.api_url) == ["200"]
+    assert process.do("spawn", url=server.api_url) == "200"
+    assert [received.headers["authorization"] for received in server.api_requests] == ["Bearer token-1"] * 2
+    assert len(server.token_requests) == 1
+
+
+@needs_posix
+def test_a_stopped_process_holds_nobody_up_with_redis(
+    fleet: Fleet, server: Loopback, redis_server: RedisServer
+) -> None:
+    """The process that asks stands still: the others have a token after a while, which it leaves there as it wakes."""
+    cache = in_redis(redis_server)
+    stopped, *others = fleet(3, credentials(server), cache, timeout=0.4)
+    with held_back(server) as held:
+        stopped.tell("get", url=server.api_url)
+        held.wait()
+        stopped.stop()
+        assert all_do(others, "get", url=server.api_url) == [["200"], ["200"]]
+    assert len(server.token_requests) == 2
+    assert tokens(cache) == ["token-1"]
+    stopped.resume()
+    stopped.hear()  # its own request took too long
+    assert tokens(cache) == ["token-1"]
+    assert stopped.do("get", url=server.api_url) == ["200"]
+    assert stopped.do("token") == "token-1"
+
+
+@needs_posix
+def test_a_token_that_is_stored_too_late_is_not_stored(
+    fleet: Fleet, server: Loopback, redis_server: RedisServer
+) -> None:
+    """A process stands still with its token in hand; it wakes, uses it, and leaves its successor's where it lies."""
+    cache = in_redis(redis_server)
+    stopped, other = fleet(2, credentials(server), cache, timeout=0.4)
+    stopped.do("stop_before_storing")
+    stopped.tell("get", url=server.api_url)
+    stopped.wait_until_stopped()
+    assert other.do("get", url=server.api_url) == ["200"]
+    assert tokens(cache) == ["token-2"]
+    stopped.resume()
+    assert stopped.hear() == ["200"]
+    assert tokens(cache) == ["token-2"]
+    assert (stopped.do("token"), other.do("token")) == ("token-1", "token-2")
+    assert any("came after its lock had ended" in text for text in stopped.do("warnings"))
+
+
+@needs_posix
+@pytest.mark.parametrize("moment", ["while it asks", "before it stores"])
+def test_a_stopped_process_holds_nobody_up_with_files(
+    fleet: Fleet, server: Loopback, tmp_path: Path, moment: str
+) -> None:
+    """The process that asks stands still: the others go on without it after a while, and share again when it wakes."""
+    cache = in_files(tmp_path)
+    stopped, *others = fleet(3, credentials(server), cache, timeout=0.4)
+    with held_back(server) as held:
+        if moment == "while it asks":
+            stopped.tell("get", url=server.api_url)
+            held.wait()
+            stopped.stop()
+        else:
+            held.answer()
+            stopped.do("stop_before_storing")
+            stopped.tell("get", url=server.api_url)
+            stopped.wait_until_stopped()
+        assert all_do(others, "get", url=server.api_url) == [["200"], ["200"]]
+    assert entries(cache) == [], "they don't hold the lock"
+    stopped.resume()
+    stopped.hear()
+    all_do([stopped, *others], "forward", seconds=3600)
+    server.token_requests.clear()
+    assert all_do([stopped, *others], "get", url=server.api_url) == [["200"]] * 3
+    assert len(server.token_requests) == 1
+    assert len(tokens(cache)) == 1
+
+
+def test_a_refusal_is_answered_by_the_token_of_another(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """The API revokes the token that two processes share: one of them renews it, the other one finds that."""
+    first, second = fleet(2, credentials(server), cache)
+    assert all_do([first, second], "get", url=server.api_url) == [["200"], ["200"]]
+    server.revoke()
+    assert first.do("get", url=server.api_url) == ["200"]
+    server.api_requests.clear()
+    assert second.do("get", url=server.api_url) == ["200"]
+    sent = [received.headers["authorization"] for received in server.api_requests]
+    assert sent == ["Bearer token-1", "Bearer token-2"]
+    assert len(server.token_requests) == 2
+
+
+def test_a_token_is_renewed_ahead_once_for_all(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """My token nears its end: of four processes one renews it in the background, and no request waits for that."""
+    processes = fleet(4, credentials(server), cache)
+    assert all_do(processes, "get", url=server.api_url) == [["200"]] * 4
+    all_do(processes, "forward", seconds=3600 - 200)
+    with held_back(server) as held:
+        assert all_do(processes, "get", url=server.api_url) == [["200"]] * 4
+        held.wait()
+        eventually(lambda: sum(all_do(processes, "is_asking")) == 1, "the others to see that one asks")
+        assert all_do(processes, "token") == ["token-1"] * 4
+    eventually(lambda: tokens(cache) == ["token-2"], "the renewed token")
+    all_do(processes, "forward", seconds=100)
+    eventually(lambda: all_do(processes, "token") == ["token-2"] * 4, "the renewed token, everywhere")
+    assert len(server.token_requests) == 2

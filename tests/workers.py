@@ -1,0 +1,256 @@
+"""A process for test_processes.py: it does what it is told on stdin, and says on stdout what came of it.
+
+It imports nothing of the tests, for they may lie where only pytest finds them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import requests
+
+import auth_plugins
+from auth_plugins import AuthError, _cache, _shared, _source
+from auth_plugins.requests import OAuth2Auth
+
+#: A class of auth_plugins, and its arguments, as JSON has them.
+Spec = tuple[str, dict[str, Any]]
+
+
+def made(spec: Spec) -> Any:
+    """The grant or the cache of *spec*."""
+    name, arguments = spec
+    return getattr(auth_plugins, name)(**arguments)
+
+
+class Clock:
+    """The time by which the package judges tokens: the real one, moved on by as much as the test says."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+class Noting(requests.Session):
+    """Notes when its owner begins to ask for a token, and when he has been answered, for those who outlive him."""
+
+    def __init__(self, path: str, number: int) -> None:
+        super().__init__()
+        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        self._number = number
+
+    def request(self, *arguments: Any, **more: Any) -> Any:
+        self._note("asks")
+        try:
+            return super().request(*arguments, **more)
+        finally:
+            self._note("answered")
+
+    def _note(self, what: str) -> None:
+        # In one piece, as it is short; on a clock that all processes share.
+        os.write(self._file, f"{self._number} {what} {time.monotonic()}\n".encode())
+
+
+class Worker:
+    """Each method is something to be told."""
+
+    def __init__(self) -> None:
+        self._clock = Clock()
+        self._warnings: list[str] = []
+        self._auth: Any = None
+        self._configuration: tuple[Any, ...] = ()
+        self._stopping = threading.Event()
+        self._calls: list[str] = []
+        self._load: list[threading.Thread] = []
+        for module in (_source, _cache, _shared):
+            setattr(module, "time", self._clock)  # noqa: B010 - a module, in whose place it stands
+        handler = logging.Handler()
+        setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
+        logging.getLogger("auth_plugins").addHandler(handler)
+
+    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any], rest: float | None = None) -> None:
+        """Make an auth object, and know of no token; *rest*: seconds for which a cache that failed is left alone."""
+        self._clock.ahead = 0.0
+        self._warnings.clear()
+        # Another test may have had this very port: what it left in memory is nothing to go by.
+        _shared._all.clear()
+        _shared._latest.clear()
+        self._configuration = made(grant), made(cache), policy
+        self._auth = OAuth2Auth(self._configuration[0], cache=self._configuration[1], **policy)
+        if rest is not None:
+            setattr(_shared, "_REST", rest)  # noqa: B010 - a constant
+
+    def get(self, url: str, threads: int = 1) -> list[str]:
+        """The statuses, or errors, of as many requests at once."""
+        return self._at_once(lambda: attempt(url, self._auth), threads)
+
+    def token(self) -> str:
+        """The token that would be sent."""
+        return str(self._auth.source.token().access_token)
+
+    def is_asking(self) -> bool:
+        """Whether it asks for a token at this moment."""
+        return self._auth.source._slot.flight is not None
+
+    def begin(self) -> None:
+        """Ask for a token, and don't wait for it."""
+        threading.Thread(target=self._auth.source.token, daemon=True).start()
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass."""
+        self._clock.ahead += seconds
+
+    def warnings(self) -> list[str]:
+        """What was logged."""
+        return list(self._warnings)
+
+    def stop_before_storing(self) -> None:
+        """Have the next token that is stored be held up: this process is stopped when it is about to do so."""
+        cache = self._auth.source._shared.cache
+        store = cache.set
+
+        def stopped(*arguments: Any) -> None:
+            cache.set = store
+            # To this thread: by os.kill() another one may take it, and this one go on for a moment.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
+            store(*arguments)
+
+        cache.set = stopped
+
+    def work(self, url: str, threads: int) -> None:
+        """Make requests without end, in threads with a grant each; every token is of use once."""
+        grant, cache, policy = self._configuration
+
+        def go_on(number: int) -> None:
+            auth = OAuth2Auth(dataclasses.replace(grant, scope=f"scope-{number}"), cache=cache, **policy)
+            while not self._stopping.is_set():
+                self._calls.append(attempt(url, auth))
+                auth.source.invalidate(auth.source.token())
+
+        self._stopping.clear()
+        self._calls.clear()
+        self._load = [threading.Thread(target=go_on, args=[number]) for number in range(threads)]
+        for thread in self._load:
+            thread.start()
+
+    def calls(self) -> int:
+        """How many requests were made so far."""
+        return len(self._calls)
+
+    def rest(self) -> list[str]:
+        """End them; what all of them came to."""
+        self._stopping.set()
+        for thread in self._load:
+            thread.join()
+        return self._calls
+
+    def fork(self) -> int:
+        """Be the child from here on; the parent waits for its end."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads: that is what is tried out
+            pid = os.fork()
+        if pid:
+            os.waitpid(pid, 0)
+            os._exit(0)
+        return os.getpid()
+
+    def spawn(self, url: str) -> str:
+        """The same request from a child that multiprocessing starts, and hands the auth object as a pickle."""
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+            return pool.submit(attempt, url, self._auth).result()
+
+    def bear(self, number: int, notes: str) -> int:
+        """Fork a child that does nothing but ask for tokens, store them and give them up, until it is killed."""
+        parent = os.getpid()
+        grant, cache, policy = self._configuration
+        pid = os.fork()
+        if pid == 0:
+            try:
+                source = OAuth2Auth(grant, cache=cache, session=Noting(notes, number), **policy).source
+                while os.getppid() == parent:
+                    try:
+                        source.invalidate(source.token())
+                    except AuthError as error:
+                        with Path(notes).open("a", encoding="utf-8") as file:
+                            file.write(f"{number} failed {error}\n")
+            except BaseException:  # noqa: BLE001 - it must not go on as its parent
+                traceback.print_exc()
+            finally:
+                os._exit(1)
+        return pid
+
+    def bury(self, pid: int) -> int:
+        """Wait until a child is dead; by which signal."""
+        return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+    def _at_once(self, function: Callable[[], str], threads: int) -> list[str]:
+        barrier = threading.Barrier(threads)
+
+        def run(_: int) -> str:
+            barrier.wait(30)
+            return function()
+
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(run, range(threads)))
+
+
+def attempt(url: str, auth: Any) -> str:
+    """The status of a request, or its error."""
+    try:
+        return str(requests.get(url, auth=auth, timeout=60).status_code)
+    except requests.RequestException as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def load_all() -> None:
+    """Import what is imported late, so that a race is not for that."""
+    import cryptography.fernet
+    import filelock
+    import redis
+
+    import auth_plugins._authlib
+
+    _ = cryptography.fernet, filelock, redis, auth_plugins._authlib
+
+
+def main() -> None:
+    load_all()
+    worker = Worker()
+    say({"said": "ready"})
+    for line in sys.stdin:
+        name, arguments = json.loads(line)
+        try:
+            say({"said": getattr(worker, name)(**arguments)})
+        except Exception:  # noqa: BLE001 - whatever it is, the test is told
+            say({"failed": traceback.format_exc()})
+
+
+def say(members: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(members) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
