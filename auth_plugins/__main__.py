@@ -9,6 +9,7 @@ import contextlib
 import importlib
 import importlib.metadata
 import importlib.util
+import json
 import os
 import shlex
 import sys
@@ -27,6 +28,8 @@ except ImportError:
     print("error: the command line needs click and rich: pip install 'auth-plugins[cli]'", file=sys.stderr)
     raise SystemExit(2) from None
 
+from . import _check
+from ._advice import shown
 from ._cache_file import FileCache
 from ._cache_redis import RedisCache
 from ._env import cache_of, from_env
@@ -72,7 +75,9 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         context.exit()
 
 
-def _check_url(_: click.Context, __: click.Parameter, url: str) -> str:
+def _check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+    if url is None:  # an option that was left out
+        return None
     try:
         parts = urlsplit(url)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -116,11 +121,55 @@ def get(url: str, prefix: str) -> None:
     except AuthError:
         raise
     except Exception as error:  # noqa: BLE001 - any library's, any kind: it becomes one line
-        _fail(f"{_shown(url, url)} did not answer ({type(error).__name__}: {_shown(url, error)})", 1)
+        _fail(f"{shown(url, url)} did not answer ({type(error).__name__}: {shown(url, error)})", 1)
     click.echo(response.content, nl=False)
     if response.status_code >= 400:  # noqa: PLR2004 - client and server errors
         click.echo("" if response.content.endswith(b"\n") else "\n", err=True, nl=False)
-        _fail(f"{_shown(url, url)} answered {response.status_code}", 1)
+        _fail(f"{shown(url, url)} answered {response.status_code}", 1)
+
+
+@cli.command()
+@_prefix
+@click.option("--url", callback=_check_url, help="An address of the API, to be tried as well: one GET.")
+@click.option(
+    "--try-others", is_flag=True, help="Where the server refuses the client, try the other ways of client_auth."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def check(prefix: str, url: str | None, try_others: bool, as_json: bool) -> None:  # noqa: FBT001 - click's
+    """Say what is configured, try it, and explain what fails.
+
+    No secret and no token is printed. Id and secret go to the token endpoint only.
+    """
+    steps: list[_check.Step] = []
+
+    def tell(step: _check.Step) -> None:
+        steps.append(step)
+        if not as_json:
+            _print_step(step)
+
+    def may_try(others: Sequence[str]) -> bool:
+        if try_others or as_json or not (sys.stdin and sys.stdin.isatty()):  # None: it is closed
+            return try_others
+        return click.confirm(f"Try {' and '.join(others)} as well, at the same token endpoint?", err=True)
+
+    try:
+        library, auth = _first_installed()
+        report = _check.check(prefix, os.environ, url, library=library, adapter=auth, may_try=may_try, tell=tell)
+    except ConfigurationError as error:
+        if not as_json:
+            raise
+        report = _check.Report(prefix, steps, error=str(error))
+    if as_json:
+        click.echo(json.dumps(report.members()))
+    sys.exit(report.status)
+
+
+def _print_step(step: _check.Step) -> None:
+    mark = {True: "ok", False: "FAILED", None: "-"}[step.ok]
+    lines = [f"{mark:<8}{step.name}: {step.detail}", *(f"{'':<8}→ {advice}" for advice in step.advice)]
+    # An arrow, or what a server wrote, may be more than this output can show.
+    encoding = sys.stdout.encoding or "utf-8"
+    click.echo("\n".join(lines).encode(encoding, "replace").decode(encoding))
 
 
 @cli.command()
@@ -287,15 +336,6 @@ def _first_installed() -> tuple[Any, Any]:
     raise ConfigurationError(
         "requests, httpx2 or httpx is needed; install one, such as by pip install 'auth-plugins[requests]'"
     )
-
-
-def _shown(url: str, text: object) -> str:
-    """*text* as one line, without the parts of *url* where secrets may stand."""
-    parts = urlsplit(url)
-    line = " ".join(str(text).split())
-    for secret in filter(None, (parts.query, parts.netloc.rpartition("@")[0])):
-        line = line.replace(secret, "...")
-    return line
 
 
 if __name__ == "__main__":

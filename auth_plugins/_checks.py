@@ -46,6 +46,9 @@ class _Hidden(str):
     def __repr__(self) -> str:
         return "'***'"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return hidden, (str(self),)
+
 
 def hidden(secret: Any) -> Any:
     """*secret* as a grant keeps it; a callable, or ``None``, as it is."""

@@ -9,7 +9,7 @@ import difflib
 import inspect
 import os
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from ._errors import ConfigurationError
 from ._grants import ApiKey, ClientCredentials, Grant, Password, RefreshToken, SecretFile
 from ._hosts import AllowedHosts
 
-__all__ = ["cache_of", "configuration", "from_env"]
+__all__ = ["Setting", "cache_of", "configuration", "from_env", "settings"]
 
 _SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY")
 #: What is taken as it is, spaces included.
@@ -98,6 +98,24 @@ def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant
 def cache_of(prefix: str, environ: Mapping[str, str] | None = None) -> FileCache | RedisCache | None:
     """The cache that the variables of *prefix* describe, whatever else they do; ``None``: memory."""
     return _cache(_Variables(prefix, os.environ if environ is None else environ))
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A variable that is there, but never its value."""
+
+    name: str
+    is_secret: bool
+    #: Whether its value is the path of a file, from which the secret is read.
+    is_file: bool
+    #: Whether it counts as one that isn't set.
+    is_empty: bool
+
+
+def settings(prefix: str, environ: Mapping[str, str]) -> tuple[Sequence[Setting], str | None]:
+    """The variables of *prefix* that are there, and the name of the provider; ``None``: there is none."""
+    variables = _Variables(prefix, environ)
+    return variables.settings(), variables.take("PROVIDER")
 
 
 def _policy(variables: _Variables) -> dict[str, Any]:
@@ -245,6 +263,14 @@ class _Variables:
     def full(self, name: str) -> str:
         """A variable's name with the prefix."""
         return self._prefix + name
+
+    def settings(self) -> Sequence[Setting]:
+        """The variables that are there."""
+        files = {f"{name}_FILE" for name in _SECRETS}
+        return [
+            Setting(self.full(name), name in _SECRETS or name in files, name in files, name in self._empty)
+            for name in sorted(self._left.keys() | self._empty)
+        ]
 
     def has(self, name: str) -> bool:
         return name in self._left or f"{name}_FILE" in self._left

@@ -66,8 +66,8 @@ class Scrubber:
             # The longest first, as one may hold another.
             for spelling in sorted(_spellings(secret), key=len, reverse=True):
                 text = text.replace(spelling, "***")
-        views = [unquote(text), unquote_plus(text), html.unescape(text), _unescaped(text)]
-        if any(_unescaped(secret) in view for secret in self._secrets for view in views):
+        views = [unquote(text), unquote_plus(text), html.unescape(text), text]
+        if any(_unescaped(secret) in _unescaped(view) for secret in self._secrets for view in views):
             return "***"
         return text
 

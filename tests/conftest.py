@@ -76,9 +76,6 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 secrets.add(secret)
             return super().__new__(cls, secret)
 
-        def __reduce__(self) -> Any:
-            return str, (str(self),)
-
     def keep(error: AuthError, *arguments: Any, **_: Any) -> None:
         Exception.__init__(error, *arguments)
         errors.append(error)

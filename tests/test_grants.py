@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -400,3 +401,13 @@ def test_the_secrets_of_a_grant_are_all_of_them() -> None:
     assert ClientCredentials(URL, "id").secrets() == ()
     assert Password(URL, "u", "p", "id", "s").secrets() == ("s", "p")
     assert RefreshToken(URL, lambda: "r", "id", "s").secrets() == ("s", "r")
+
+
+def test_a_dump_of_its_attributes_shows_no_secret() -> None:
+    """My debugger, or my error reporter, dumps the grant's attributes: the secrets aren't there; str() has them."""
+    grant = Password(
+        URL, "me", "s3cr3t one", "id", "s3cr3t two", headers={"X": "s3cr3t three"}, params={"y": ["s3cr3t four"]}
+    )
+    assert "s3cr3t" not in repr(vars(grant)) + repr(vars(ApiKey("s3cr3t"))) + repr(vars(RefreshToken(URL, "s3cr3t")))
+    assert (str(grant.password), f"{grant.client_secret}") == ("s3cr3t one", "s3cr3t two")
+    assert pickle.loads(pickle.dumps(grant)) == grant

@@ -118,13 +118,15 @@ def test_the_version_is_that_of_the_distribution() -> None:
 #: From the edge to the ground; a file imports only from rows below its own.
 LAYERS = [
     {"__main__"},
-    {"_demo"},
+    {"_demo", "_check"},
     {"requests", "httpx", "httpx2"},
     {"_httpx"},
     {"_adapter"},
     {"_source"},
     {"_shared"},
     {"_transport", "_async", "_cache", "_answer"},
+    {"_probe"},
+    {"_advice"},
     {"_env"},
     {"_cache_file", "_cache_redis"},
     {"_seal"},
