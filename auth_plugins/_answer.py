@@ -99,7 +99,7 @@ def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any
         _fail(request, response, "answered more than 1 MiB", "is token_url the token endpoint?")
     text = _text(response).strip()
     try:
-        answer = json.loads(text, parse_constant=str)
+        answer = json.loads(text, parse_constant=lambda _: math.nan)
     except (ValueError, RecursionError):
         if not looks_like_jwt(text):
             # A form, as early OAuth 2.0 drafts had it; `expires` is what such servers call the lifetime.
@@ -202,7 +202,9 @@ def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[st
 
 def _target(request: TokenRequest, response: TokenResponse) -> str:
     try:
-        host = urlsplit(response.headers.get("location", "")).hostname
+        # Scrubbed before the name is lowered, and after it: a secret may stand there in either.
+        location = urlsplit(request.scrub(response.headers.get("location", "")))
+        host = location.hostname
     except ValueError:
         host = None
     return f" to {_one_line(request.scrub(host))[:_EXCERPT]}" if host else ""

@@ -104,8 +104,8 @@ class Slot:
         self.token: Token | None = None
         #: The newest token whose refresh token is this process's to use; it outlives the token.
         self.refreshable: Token | None = None
-        #: The latest tokens that were refused, for one may still lie in a shared cache.
-        self.refused: tuple[str, ...] = ()
+        #: The latest tokens that were refused. Neither they nor older ones, which a shared cache may hold, are of use.
+        self.refused: tuple[Token, ...] = ()
         #: The names of its entry in a shared cache, and a hash of what they were made from.
         self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
@@ -121,8 +121,12 @@ class Slot:
         """Never hand out *token* again; under the lock."""
         if self.token == token:
             self.token = None
-        if token.access_token not in self.refused:
-            self.refused = (token.access_token, *self.refused[: _REFUSED - 1])
+        if token not in self.refused:
+            self.refused = (token, *self.refused[: _REFUSED - 1])
+
+    def has_refused(self, token: Token) -> bool:
+        """Whether *token* was refused, or is older than one that was."""
+        return any(token.access_token == one.access_token or token.issued_at < one.issued_at for one in self.refused)
 
     def is_stale(self, now: float) -> bool:
         """Whether nothing is lost with this slot."""

@@ -46,9 +46,8 @@ class FileCache(SealedCache):
         try:
             self._directory = Path(path).expanduser().absolute()
         except RuntimeError:  # a user without a home directory, as in some containers
-            raise ConfigurationError(
-                f"path is {str(path)!r}, and there is no home directory; give another one"
-            ) from None
+            problem = "path begins with ~, and that home directory isn't known; give another one"
+            raise ConfigurationError(problem) from None
         super().__init__(key, str(self._directory))
 
     def __repr__(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -51,17 +52,20 @@ def _rule(pattern: object) -> tuple[str, int | None]:
         text = f"[{text}]"  # a bare IPv6 address
     wildcard = text.startswith("*.")
     match = _PATTERN.fullmatch(text.removeprefix("*."))
-    host, port = (normal_host(match[1]), int(match[2] or 0)) if match else ("", 0)
-    if not host or port > _HIGHEST_PORT:
+    host, port = (normal_host(match[1]), int(match[2]) if match[2] else None) if match else ("", None)
+    if not host or (port is not None and not 0 < port <= _HIGHEST_PORT):
         raise ConfigurationError(
             f"allowed_hosts holds {pattern!r}; give a host such as api.example.com, *.example.com or 127.0.0.1:8080"
         )
-    return f".{host}" if wildcard else host, port or None
+    return f".{host}" if wildcard else host, port
 
 
 def normal_host(host: str) -> str:
     """A host in the one spelling that is compared: lower case, ASCII (IDNA), no trailing dot, no brackets."""
     host = host.strip("[]").rstrip(".").lower()
+    if ":" in host:
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(host))
     if host.isascii():
         return host
     import idna  # noqa: PLC0415 - comes with requests and httpx; few need it

@@ -73,16 +73,20 @@ class Scrubber:
 
 
 def _spellings(secret: str) -> set[str]:
+    encoded = base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode()
     return {
         secret,
+        encoded,
+        encoded.rstrip("="),
+        encoded.rstrip("=").translate({ord("+"): "-", ord("/"): "_"}),
         quote(secret, safe=""),
         quote_plus(secret),
         json.dumps(secret)[1:-1],
         repr(secret)[1:-1],
-        base64.b64encode(secret.encode("utf-8", "surrogatepass")).decode(),
     }
 
 
 def _unescaped(text: str) -> str:
-    """*text* without the backslashes of JSON or Python, however much the writer escaped."""
-    return re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
+    """*text* without the backslashes of JSON or Python, however much the writer escaped, and on one line."""
+    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
+    return re.sub(r"[\s\x00-\x1f]+", " ", text)

@@ -128,7 +128,8 @@ class Shared:
 
     def attempt(self, what: str, function: Callable[..., _T], *arguments: Any) -> _T | None:
         """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while."""
-        if time.monotonic() < self._rests_until:
+        began = time.monotonic()
+        if began < self._rests_until:
             return None
         try:
             result = function(*arguments)
@@ -139,7 +140,7 @@ class Shared:
             self._rests_until = time.monotonic() + _REST
             self._note(what, _described(what, error))
             return None
-        if self._fails_at == what:
+        if self._fails_at == what and began >= self._rests_until:  # not one that began before the trouble
             self._note(None)
         return result
 
@@ -239,7 +240,15 @@ class Shelf:
         text = shared.seal.close(Entry(token, self._about).dump())
 
         def store() -> bool:
-            shared.cache.set(name, text, ttl)
+            try:
+                shared.cache.set(name, text, ttl)
+            except LockLostError:
+                raise
+            except Exception:
+                # A disk may be full: the refresh token that lies there has been spent, and nobody should find it.
+                with contextlib.suppress(Exception):
+                    shared.cache.delete(name)
+                raise
             for each in older:
                 shared.cache.delete(each)
             return True

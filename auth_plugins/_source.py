@@ -197,9 +197,9 @@ class TokenSource:
             if slot.token == token:
                 if time.monotonic() < slot.probation_until:
                     return False
-                slot.refuse(token)
                 slot.failure = None
                 slot.probation_until = time.monotonic() + _PROBATION
+            slot.refuse(token)
         return True
 
     def end_probation(self, token: Token) -> None:
@@ -408,6 +408,8 @@ class TokenSource:
                     token = self._obtain(_newest(self._slot.refreshable, lying), shelf)
                     # Others have to find it before anyone uses it: a refresh token that is lost is worth a password.
                     flight.is_shared = shelf.put(token)
+                    if self._slot.flight is not flight:  # it was revoked meanwhile, and is for those who wait alone
+                        shelf.clear()
                     return token
             waited = time.monotonic() - began
             if held is None or waited > self._lease + _GRACE:
@@ -420,7 +422,7 @@ class TokenSource:
 
     def _taken(self, lying: Token | None, flight: Flight) -> Token | None:
         """What another process left in the shared cache, if it is what *flight* is after."""
-        if lying is None or lying.access_token in self._slot.refused or time.time() >= self._window(lying)[1]:
+        if lying is None or self._slot.has_refused(lying) or time.time() >= self._window(lying)[1]:
             return None
         renewing = flight.renewing
         if renewing is not None and (lying == renewing or lying.issued_at < renewing.issued_at):

@@ -12,6 +12,7 @@ except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
 from requests.utils import requote_uri, rewind_body
+from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from . import _errors
@@ -134,7 +135,10 @@ class OAuth2Auth(Adapter, AuthBase):
         if self._hosts is None and url.startswith("https://"):
             return True
         # By the parser that the connection is made by: where two differ, a token would go astray.
-        parts = parse_url(url)
+        try:
+            parts = parse_url(url)
+        except LocationParseError as error:  # of a scheme that requests leaves to an adapter of the user's
+            raise requests.exceptions.InvalidURL(str(error), request=request) from None
         try:
             return self._may_carry(parts.scheme or "", parts.host or "", parts.port)
         except _errors.AuthError as error:

@@ -205,7 +205,7 @@ def test_without_a_home_directory_i_am_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", fail)
-    with pytest.raises(ConfigurationError, match="no home directory"):
+    with pytest.raises(ConfigurationError, match="home directory isn't known"):
         FileCache("~/tokens")
 
 

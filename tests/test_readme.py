@@ -170,3 +170,12 @@ def test_what_the_readme_says_of_defaults_is_true() -> None:
 
     defaults = {name: each.default for name, each in inspect.signature(TokenSource).parameters.items()}
     assert (defaults["leeway"], defaults["timeout"], defaults["refresh_ahead"]) == (60.0, 10.0, True)
+
+
+def test_the_tests_that_security_names_are_there() -> None:
+    """I look up the test that proves a promise, and find it."""
+    tests = Path(__file__).parent
+    named = re.findall(r"``([\w.]+)::(\w+)``", (tests.parent / "SECURITY.rst").read_text("utf-8"))
+    assert len(named) > 20
+    for file, function in named:
+        assert re.search(rf"^def {function}\b|^{function} =", (tests / file).read_text("utf-8"), re.MULTILINE), function

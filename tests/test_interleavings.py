@@ -1,0 +1,661 @@
+"""Any order of what can happen to a token: requests, refusals, time, failures, other threads and other processes.
+
+A machine draws the order; at each moment one thread runs at most, so that an order that fails fails again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import threading
+import time
+import zlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait as really_wait
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from cryptography.fernet import Fernet
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from auth_plugins import (
+    AuthError,
+    ClientCredentials,
+    Grant,
+    MemoryCache,
+    Password,
+    RefreshToken,
+    Token,
+    TokenRequestError,
+    TokenSource,
+    TokenTransportError,
+    _cache,
+    _shared,
+    _source,
+)
+from auth_plugins._message import TokenRequest, TokenResponse
+from auth_plugins._seal import Seal
+
+from .conftest import forget
+from .loopback import Clock
+from .test_properties import often
+
+URL = "https://id.example.com/token"
+TIMEOUT = 10.0
+SEAL = Seal(Fernet.generate_key())
+GRANTS: dict[str, Grant] = {
+    "client": ClientCredentials(URL, "client-7", "s3cr3t-1"),
+    "client, renewed": ClientCredentials(URL, "client-7", "s3cr3t-1"),
+    "user": Password(URL, "ann", "pa55w0rd", client_id="app"),
+    "user, renewed elsewhere": Password(URL, "ann", "pa55w0rd", refresh_url=f"{URL}/refresh"),
+    "refresh token": RefreshToken(URL, "refresh-0"),
+}
+
+
+#: Which process, and which of the tokens that it was handed, the latest first.
+WHICH, BACK = st.integers(0, 1), st.sampled_from([0, 0, 0, 1, 2])
+
+
+#: What a server answers that is not well.
+TROUBLE: dict[str, tuple[dict[str, str], int, dict[str, str]]] = {
+    "500": ({}, 500, {}),
+    "503": ({}, 503, {"retry-after": "1"}),
+    "429": ({"error": "slow_down"}, 429, {}),
+    "429, later": ({"error": "slow_down"}, 429, {"retry-after": "20"}),
+    "invalid_client": ({"error": "invalid_client"}, 401, {}),
+    "invalid_grant": ({"error": "invalid_grant"}, 400, {}),
+    "nonsense": ({"message": "welcome"}, 200, {}),
+}
+
+
+class SharedCache:
+    """A dict that all processes see, with a lock that says at once that somebody else has it."""
+
+    def __init__(self) -> None:
+        self._seal = SEAL
+        self.entries: dict[str, str] = {}
+        self.held: set[str] = set()
+        self.is_broken = self.is_full = False
+
+    def get(self, key: str) -> str | None:
+        self._check()
+        return self.entries.get(key)
+
+    def set(self, key: str, value: str, ttl: float) -> None:
+        self._check(writes=True)
+        self.entries[key] = value
+
+    def delete(self, key: str) -> None:
+        self._check()
+        self.entries.pop(key, None)
+
+    @contextlib.contextmanager
+    def lock(self, key: str, lease: float) -> Iterator[bool]:
+        self._check()
+        if key in self.held:
+            yield False
+            return
+        self.held.add(key)
+        try:
+            yield True
+        finally:
+            self.held.discard(key)
+
+    def _check(self, *, writes: bool = False) -> None:
+        if self.is_broken or (writes and self.is_full):
+            raise OSError("out of order")
+
+
+class Server:
+    """A token endpoint that rotates refresh tokens, and knows which of them it has answered."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.lifetime: float | None = 3600.0
+        self.rotates = False
+        #: What happens to the next requests; after that all is well.
+        self.script: list[str] = []
+        #: By access token: when it was issued, and when it ends.
+        self.issued: dict[str, tuple[float, float | None]] = {}
+        #: Refresh tokens that work, and those that were answered: with others, or with a refusal.
+        self.live: set[str] = {"refresh-0"}
+        self.answered: set[str] = set()
+
+    def serve(self, request: TokenRequest) -> TokenResponse | TokenTransportError:
+        """The answer to a request."""
+        form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
+        mode = self.script.pop(0) if self.script else "good"
+        refresh_token = form.get("refresh_token")
+        if mode == "lost":
+            return TokenTransportError("no answer")
+        if mode == "good" and refresh_token and refresh_token not in self.live:
+            mode = "invalid_grant"
+        if mode != "good":
+            trouble, status, headers = TROUBLE[mode]
+            return self._answer(trouble, status, **headers)
+        number = len(self.issued) + 1
+        now = self.clock.now
+        self.issued[f"token-{number}"] = (now, None if self.lifetime is None else now + self.lifetime)
+        members: dict[str, Any] = {"access_token": f"token-{number}", "expires_in": self.lifetime}
+        if self.rotates:
+            self.live.discard(refresh_token or "")
+            self.live.add(f"refresh-{number}")
+            members["refresh_token"] = f"refresh-{number}"
+        return self._answer(members, 200)
+
+    def _answer(self, members: dict[str, Any], status: int, **headers: str) -> TokenResponse:
+        return TokenResponse(
+            status=status, headers=headers, body=json.dumps(members).encode(), received_at=self.clock.now
+        )
+
+
+@dataclass(eq=False, repr=False)
+class Process:
+    """What a process has, and what the model knows of it."""
+
+    source: TokenSource
+    #: The tokens that it was handed.
+    given: list[Token] = field(default_factory=list)
+    #: Those that it was told to hand out no more, the latest four.
+    refused: list[str] = field(default_factory=list)
+    #: Those that it was told to forget.
+    gone: set[str] = field(default_factory=set)
+    #: Until then nobody is asked, as a refusal is remembered.
+    quiet_until: float = 0.0
+    #: Until then, at the most.
+    rests_until: float = 0.0
+    probation_until: float = 0.0
+    #: Background renewals that no thread runs yet.
+    background: list[Any] = field(default_factory=list)
+
+
+@dataclass(eq=False, repr=False)
+class Call:
+    """One call for a token."""
+
+    process: Process
+    began: float
+    was_quiet: bool
+    may_rest: bool
+    #: Access tokens that arrived meanwhile, whoever asked for them.
+    arrived: set[str] = field(default_factory=set)
+    #: Requests that it sent itself.
+    sent: int = 0
+    had_trouble: bool = False
+    outcome: Token | BaseException | None = None
+    # Of a call in the air:
+    thread: threading.Thread | None = None
+    stops: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
+    departed: float = 0.0
+    is_disowned: bool = False
+    served_early: bool = False
+
+
+class Interleavings(RuleBasedStateMachine):
+    """One grant, one or two processes, one server, and one request that stays in the air for as long as drawn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = pytest.MonkeyPatch()
+        self.clock = Clock()
+        self.server = Server(self.clock)
+        self.cache: SharedCache | None = None
+        self.processes: list[Process] = []
+        self.calls: list[Call] = []
+        #: The calls that each thread is in, the inmost last.
+        self.running: defaultdict[int, list[Call]] = defaultdict(list)
+        self.air: Call | None = None
+        #: Whether whoever is waited for next isn't heard of in time.
+        self.is_stuck = False
+        self.trouble_until = 0.0
+        self.main = threading.get_ident()
+        for module in (_source, _cache, _shared):
+            self.patch.setattr(module, "time", self.clock)
+        self.patch.setattr(self.clock, "sleep", self._sleep)
+        self.patch.setattr(_source, "wait", self._wait)
+        self.patch.setattr(_source, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+        # One that is the same in each run.
+        self.patch.setattr(_source, "hash", lambda value: zlib.crc32(repr(value).encode()), raising=False)
+        self.patch.setattr(logging.getLogger("auth_plugins"), "disabled", True)
+
+    def teardown(self) -> None:
+        try:
+            self._land()
+        finally:
+            self.patch.undo()
+            forget()
+
+    @initialize(
+        kind=st.sampled_from(sorted(GRANTS)),
+        is_shared=st.booleans(),
+        lifetime=st.sampled_from([3600.0, 600.0, 30.0, 1.0, None]),
+        leeway=st.sampled_from([60.0, 0.0, 300.0]),
+        refresh_ahead=st.booleans(),
+    )
+    def begin(self, kind: str, is_shared: bool, lifetime: float | None, leeway: float, refresh_ahead: bool) -> None:
+        self.kind, self.grant = kind, GRANTS[kind]
+        self.server.lifetime = lifetime
+        self.server.rotates = kind != "client"
+        # One that came from elsewhere cannot be had again: what is promised of it with others is less.
+        self.cache = SharedCache() if is_shared and kind != "refresh token" else None
+        self.policy: dict[str, Any] = {"leeway": leeway, "timeout": TIMEOUT, "refresh_ahead": refresh_ahead}
+        self.processes = [self._start() for _ in range(2 if self.cache else 1)]
+
+    def _start(self) -> Process:
+        """A process that knows nothing."""
+        forget()
+        source = TokenSource(self.grant, cache=self.cache or MemoryCache(), **self.policy)
+        process = Process(source)
+        source._transport = lambda request, timeout: self._travel(process, request, timeout)
+        source._lead_in_background = process.background.append  # type: ignore[assignment,method-assign]
+        return process
+
+    # What the package calls in place of the real thing.
+
+    def _travel(self, process: Process, request: TokenRequest, timeout: float) -> TokenResponse:
+        """A token request on its way."""
+        call = self.running[threading.get_ident()][-1]
+        self._check_alone(process, call)
+        call.sent += 1
+        refresh_token = parse_qs(request.body.decode()).get("refresh_token", [""])[0]
+        assert refresh_token not in self.server.answered or isinstance(self.grant, RefreshToken), (
+            f"{refresh_token} is sent again"
+        )
+        if call.thread is None:
+            return self._deliver(self.server.serve(request), refresh_token)
+        call.departed = self.clock.now
+        early = self.server.serve(request) if call.served_early else None
+        if not call.released.is_set():
+            call.stops.set()
+            assert call.released.wait(30)
+        if self.clock.now > call.departed + timeout:
+            self._note_trouble()
+            raise TokenTransportError("timed out")
+        return self._deliver(early or self.server.serve(request), refresh_token)
+
+    def _deliver(self, answer: TokenResponse | TokenTransportError, refresh_token: str) -> TokenResponse:
+        if isinstance(answer, TokenTransportError):
+            self._note_trouble()
+            raise answer
+        members = json.loads(answer.body)
+        if answer.status == 200 and "access_token" in members:
+            for call in self.calls:
+                call.arrived.add(members["access_token"])
+            self.server.answered |= {refresh_token} - {""}
+        else:
+            self._note_trouble()
+            if members.get("error") == "invalid_grant":
+                self.server.answered |= {refresh_token} - {""}
+        return answer
+
+    def _note_trouble(self) -> None:
+        for call in self.calls:
+            call.had_trouble = True
+
+    def _check_alone(self, process: Process, call: Call) -> None:
+        """Nobody asks for the same token while another one does, within his time."""
+        other = self.air
+        if other is None or other is call or not other.departed or other.released.is_set():
+            return
+        if other.process is process:
+            assert other.is_disowned or self.clock.now >= other.began + TIMEOUT, "two requests of one process at once"
+        elif self.clock.now >= self.trouble_until and other.began >= self.trouble_until:
+            assert self.clock.now >= other.departed + TIMEOUT, "two processes ask at once"
+
+    def _wait(self, flights: list[Any], timeout: float) -> Any:
+        """In place of concurrent.futures.wait: whoever is waited for runs now, or isn't heard of in time."""
+        [flight] = flights
+        if threading.get_ident() != self.main:
+            return really_wait(flights, timeout)
+        if self.is_stuck:
+            self.is_stuck = False
+            self._note_trouble()
+            self.clock.forward(timeout)
+            return None
+        for process in self.processes:
+            if flight in process.background:
+                self._run_background(process, flight)
+        if not flight.done():
+            self._land()
+        assert flight.done(), "nobody is there who could end this flight"
+        return None
+
+    def _sleep(self, seconds: float) -> None:
+        self.clock.now += seconds
+        if threading.get_ident() == self.main and not self.is_stuck:
+            self._land()
+
+    def _run_background(self, process: Process, flight: Any) -> None:
+        process.background.remove(flight)
+        call = self._call(process)
+        try:
+            with self._within(call):
+                process.source._lead(flight)
+        except AuthError as error:
+            call.outcome = error
+        self._over(call)
+
+    # Calls, and what holds for each of them.
+
+    def _call(self, process: Process, **details: Any) -> Call:
+        now = self.clock.now
+        call = Call(process, now, now < process.quiet_until, now < process.rests_until, **details)
+        self.calls.append(call)
+        return call
+
+    @contextlib.contextmanager
+    def _within(self, call: Call) -> Iterator[None]:
+        """The thread is in *call* meanwhile."""
+        mine = self.running[threading.get_ident()]
+        mine.append(call)
+        try:
+            yield
+        finally:
+            mine.remove(call)
+
+    def _over(self, call: Call) -> None:
+        self.calls.remove(call)
+        assert not (call.was_quiet and call.sent), "a server that refused is asked again at once"
+        error = call.outcome
+        if not isinstance(error, TokenRequestError):
+            return
+        if call.sent and (error.retry_after is not None or (error.status_code or 0) < 500):
+            call.process.quiet_until = self.clock.now + max(5.0, error.retry_after or 0.0)
+            call.process.rests_until = self.clock.now + 60
+
+    def _ask(self, call: Call) -> None:
+        with self._within(call):
+            try:
+                call.outcome = call.process.source.token()
+            except BaseException as error:  # noqa: BLE001 - handed to the thread that checks
+                call.outcome = error
+
+    def _check(self, call: Call) -> None:
+        """What holds for whoever asked for a token."""
+        process, outcome, now = call.process, call.outcome, self.clock.now
+        if isinstance(outcome, (TokenRequestError, TokenTransportError)):
+            assert call.may_rest or call.had_trouble, f"no token, and nothing was wrong: {outcome}"
+            return
+        if not isinstance(outcome, Token):
+            pytest.fail(f"neither a token nor an error of ours: {outcome!r}")
+        token = outcome.access_token
+        issued, ends = self.server.issued[token]
+        if ends is not None and token not in call.arrived:
+            leeway = min(self.policy["leeway"], (ends - issued) / 10)
+            assert now < ends - leeway + 1e-3, f"{token} ended {now - ends} s ago"
+        assert token not in process.refused, f"{token} was refused"
+        assert token not in process.gone, f"{token} was revoked"
+        if token in call.arrived:
+            process.quiet_until = 0.0
+        process.given.append(outcome)
+
+    def _land(self) -> None:
+        """The request in the air comes to its end, and so does its call."""
+        call, self.air = self.air, None
+        if call is None:
+            return
+        assert call.thread
+        call.released.set()
+        call.thread.join(30)
+        assert not call.thread.is_alive()
+        self._over(call)
+        self._check(call)
+
+    # What happens.
+
+    @rule(which=WHICH)
+    def get(self, which: int) -> None:
+        """Somebody needs a token."""
+        process = self._process(which)
+        call = self._call(process)
+        self._ask(call)
+        self._over(call)
+        self._check(call)
+
+    @precondition(lambda self: self.air is None)
+    @rule(which=WHICH, served_early=st.booleans())
+    def depart(self, which: int, served_early: bool) -> None:
+        """Another thread needs a token, and is in the middle of its request, if it makes one, while others go on."""
+        process = self._process(which)
+        for flight in list(process.background):
+            self._run_background(process, flight)
+        call = self._call(process, served_early=served_early)
+
+        def work() -> None:
+            self._ask(call)
+            call.stops.set()
+
+        call.thread = threading.Thread(target=work, daemon=True)
+        self.air = call
+        call.thread.start()
+        assert call.stops.wait(30)
+        if not call.departed:  # it needed no request, or got no further
+            self._land()
+
+    @rule()
+    def land(self) -> None:
+        """The answer comes to who waits for it in the air."""
+        self._land()
+
+    @rule(which=WHICH)
+    def run_background(self, which: int) -> None:
+        """A thread that renews ahead gets its turn."""
+        process = self._process(which)
+        for flight in list(process.background):
+            self._run_background(process, flight)
+
+    @rule(seconds=st.sampled_from([0.5, 3.0, 4.9, 5.1, 12.5, 21.0, 31.0, 290.0, 3300.0, 3500.0, 3600.0]))
+    def tick(self, seconds: float) -> None:
+        """Time passes."""
+        self.clock.forward(seconds)
+
+    @rule(
+        modes=st.lists(st.sampled_from(["lost", *TROUBLE]), max_size=3),
+    )
+    def fail(self, modes: list[str]) -> None:
+        """The server is in trouble, or refuses."""
+        self.server.script = modes
+
+    @precondition(lambda self: self.air is not None)
+    @rule()
+    def get_stuck(self) -> None:
+        """Who is waited for next is not heard of in time."""
+        self.is_stuck = True
+
+    @precondition(lambda self: self.kind != "refresh token")
+    @rule()
+    def end_session(self) -> None:
+        """The server forgets all refresh tokens."""
+        self.server.live.clear()
+
+    def _process(self, which: int) -> Process:
+        return self.processes[which % len(self.processes)]
+
+    @rule(which=WHICH, back=BACK)
+    def refuse(self, which: int, back: int) -> None:
+        """An API answers 401, and an adapter gives up the token that it sent."""
+        process = self._process(which)
+        if not process.given:
+            return
+        token = process.given[max(-1 - back, -len(process.given))]
+        is_current = process.source._slot.token == token
+        another = process.source.give_up(token)
+        if not is_current:
+            assert another
+            self._refused(process, token)
+            return
+        assert another is (self.clock.now >= process.probation_until), "one token in half a minute, where none will do"
+        if another:
+            process.probation_until = self.clock.now + 30
+            process.quiet_until = 0.0
+            self._refused(process, token)
+
+    @rule(which=WHICH, back=BACK)
+    def invalidate(self, which: int, back: int) -> None:
+        """I say that a token is good no more."""
+        process = self._process(which)
+        if not process.given:
+            return
+        token = process.given[max(-1 - back, -len(process.given))]
+        process.source.invalidate(token)
+        process.quiet_until = 0.0
+        self._refused(process, token)
+
+    def _refused(self, process: Process, token: Token) -> None:
+        if token.access_token not in process.refused:
+            process.refused = [token.access_token, *process.refused[:3]]
+
+    @rule(which=WHICH, back=BACK)
+    def accept(self, which: int, back: int) -> None:
+        """An API takes a token."""
+        process = self._process(which)
+        if not process.given:
+            return
+        token = process.given[max(-1 - back, -len(process.given))]
+        if process.source._slot.token is token:
+            process.probation_until = 0.0
+        process.source.end_probation(token)
+
+    @rule(which=WHICH)
+    def revoke(self, which: int) -> None:
+        """I give my tokens back, and forget them."""
+        process = self._process(which)
+        if self.air is not None and self.air.process is process:
+            self.air.is_disowned = True
+        process.source.revoke()
+        process.background.clear()
+        process.quiet_until = 0.0
+        if self.clock.now >= self.trouble_until:
+            process.gone |= {token.access_token for token in process.given}
+
+    @precondition(lambda self: self.air is None)
+    @rule(which=WHICH)
+    def restart(self, which: int) -> None:
+        """A process ends, and another one starts."""
+        self.processes[which % len(self.processes)] = self._start()
+
+    @precondition(lambda self: self.cache and self.air is None and not any(each.background for each in self.processes))
+    @rule()
+    def break_or_mend(self) -> None:
+        """The shared cache is out of order, or works again."""
+        assert self.cache
+        self.cache.is_broken = not self.cache.is_broken
+        self.trouble_until = float("inf") if self.cache.is_broken else self.clock.now + 5.1
+
+    @precondition(lambda self: self.air is None and not any(each.background for each in self.processes))
+    @rule(which=WHICH, size=st.integers(2, 4))
+    def crowd(self, which: int, size: int) -> None:
+        """Several threads need a token at once: whoever asks is answered when all others wait for him."""
+        process = self._process(which)
+        travel, crowd = process.source._transport, Crowd(process.source, size)
+        process.source._transport = lambda request, timeout: crowd.lead(lambda: travel(request, timeout))  # type: ignore[misc]
+        call = self._call(process)
+        crowd.run(lambda: self._within(call))
+        process.source._transport = travel
+        call.outcome = crowd.outcomes[0]
+        self._over(call)
+        for outcome in crowd.outcomes:
+            call.outcome = outcome
+            self._check(call)
+        if call.sent:
+            told = {each.access_token if isinstance(each, Token) else str(each) for each in crowd.outcomes}
+            assert len(told) == 1, "one answer for all"
+
+
+class Crowd:
+    """Threads that need a token at once."""
+
+    def __init__(self, source: TokenSource, size: int) -> None:
+        self.source, self.size = source, size
+        self.outcomes: list[Any] = [None] * size
+        self._barrier = threading.Barrier(size)
+        self._asking = threading.Lock()
+
+    def run(self, within: Callable[[], contextlib.AbstractContextManager[None]]) -> None:
+        def work(index: int) -> None:
+            with within():
+                self._barrier.wait()
+                try:
+                    self.outcomes[index] = self.source.token()
+                except BaseException as error:  # noqa: BLE001 - handed to the test
+                    self.outcomes[index] = error
+
+        threads = [threading.Thread(target=work, args=[index], daemon=True) for index in range(self.size)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+            assert not thread.is_alive()
+
+    def lead(self, travel: Callable[[], TokenResponse]) -> TokenResponse:
+        """Wait until all others wait, then ask."""
+        assert self._asking.acquire(blocking=False), "two requests at once"
+        try:
+            flight, end = self.source._slot.flight, time.monotonic() + 5
+            assert flight is not None
+            while len(flight._waiters) < self.size - 1:
+                assert time.monotonic() < end, "somebody doesn't wait"
+                time.sleep(0.0002)
+            return travel()
+        finally:
+            self._asking.release()
+
+
+def test_any_order_of_events() -> None:
+    """In whatever order things happen, I get a token that is good or a clear error, and my server is left in peace."""
+    run_state_machine_as_test(Interleavings, settings=often(120, stateful_step_count=40))
+
+
+@pytest.fixture
+def world() -> Iterator[Interleavings]:
+    """The same, for an order that is written down."""
+    machine = Interleavings()
+    yield machine
+    machine.teardown()
+
+
+def test_a_revocation_is_not_undone_by_a_request_in_the_air(world: Interleavings) -> None:
+    """I revoke while another thread asks: he alone gets his token, and no other process finds it in the cache."""
+    world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
+    world.depart(which=0, served_early=False)
+    world.revoke(which=0)
+    world.land()
+    world.get(which=1)
+    assert [token.access_token for process in world.processes for token in process.given] == ["token-1", "token-2"]
+
+
+def test_what_was_given_up_does_not_come_back_from_the_cache(world: Interleavings) -> None:
+    """A token that came over a revocation is refused by the API: it isn't handed out again, whoever stored it."""
+    world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
+    world.depart(which=0, served_early=False)
+    world.revoke(which=0)
+    world.land()
+    world.refuse(which=0, back=0)
+    world.get(which=0)
+    assert [token.access_token for token in world.processes[0].given] == ["token-1", "token-2"]
+
+
+def test_a_full_disk_sends_no_refresh_token_twice(world: Interleavings) -> None:
+    """The new refresh token could not be stored: the old one, which is spent, doesn't lie there for others to use."""
+    world.begin(kind="user", is_shared=True, lifetime=600.0, leeway=60.0, refresh_ahead=False)
+    world.get(which=0)
+    world.tick(seconds=3300.0)
+    assert world.cache
+    world.cache.is_full = True
+    world.get(which=0)
+    world.cache.is_full = False
+    world.tick(seconds=12.5)
+    world.get(which=1)
