@@ -1,0 +1,106 @@
+"""What tests/test_answers.py reads, as it comes over the wire by each library: the same token, or the same error."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from typing import Any
+
+import pytest
+from werkzeug.wrappers import Response
+
+from auth_plugins import ClientCredentials, MemoryCache, Token, TokenRequestError, TokenSource
+from auth_plugins._answer import read
+from auth_plugins._message import LONGEST_BODY, TokenResponse
+
+from .loopback import Loopback
+from .test_answers import GOOD, LIFETIMES, NO_NUMBERS, NO_TOKEN, PLAIN
+from .test_bounds import TRANSPORTS
+
+
+def members(**answer: Any) -> bytes:
+    return json.dumps({"access_token": "tok", **answer}).encode()
+
+
+#: Status, content type, body.
+ANSWERS: dict[str, tuple[int, str, bytes]] = {
+    **{name: (200, content_type, body) for name, (body, content_type, _) in GOOD.items() if "\x00" not in content_type},
+    **{
+        f"{told}: {number}": (
+            200,
+            "application/json",
+            body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode(),
+        )
+        for told, bodies in NO_TOKEN.items()
+        for number, body in enumerate(bodies)
+    },
+    **{
+        f"token_type {kind!r}": (200, "application/json", members(token_type=kind))
+        for kind in (None, "", " bearer\t", "BEARER", "mac", "pop", "DPoP", "n_a", "basic", "JWT", 5, ["Bearer"])
+    },
+    **{
+        f"expires_in {told!r:.20}": (200, "application/json", members(expires_in=told))
+        for told in (*LIFETIMES, None, "", True, [], {})
+    },
+    **{
+        f"expires_in {told}": (200, "application/json", f'{{"access_token": "tok", "expires_in": {told}}}'.encode())
+        for told in NO_NUMBERS.split()
+    },
+    **{f"status {status}": (status, "application/json", PLAIN) for status in (201, 299, 400, 401, 403, 404, 409, 410)},
+    "an error": (400, "application/json", b'{"error": "invalid_scope", "error_description": "no", "error_uri": "u"}'),
+    "an error in a 200": (200, "application/json", b'{"error": "invalid_client"}'),
+    "a page": (200, "text/html", b"<html><body>Log in</body></html>"),
+}
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("name", ANSWERS)
+def test_each_library_reads_the_same(name: str, library: str, server: Loopback) -> None:
+    """Whichever library asks, the same answer is the same token, or the same error, with the same parts."""
+    status, content_type, body = ANSWERS[name]
+    server.token_play = lambda _: Response(body, status, content_type=content_type or None)
+    grant = ClientCredentials(server.token_url, "client-7", "s3cr3t")
+    source = TokenSource(grant, cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    came, expected = outcome(source.token), outcome(lambda: _pure(grant, status, content_type, body))
+    assert came == expected
+    assert len(server.token_requests) == 1
+
+
+def _pure(grant: ClientCredentials, status: int, content_type: str, body: bytes) -> Token:
+    requests: list[Any] = []
+
+    def ask(request: Any) -> Token:
+        requests.append(request)
+        return Token(access_token="none")
+
+    grant.trade(ask)
+    headers = {"content-type": content_type} if content_type else {}
+    return read(requests[0], TokenResponse(status=status, headers=headers, body=body, received_at=0.0), 0.0)
+
+
+def outcome(ask: Any) -> Any:
+    """A token, as far as it doesn't tell when it was issued; or an error."""
+    try:
+        token = ask()
+    except TokenRequestError as error:
+        return str(error), error.error, error.description, error.uri, error.status_code
+    # When a JWT ends, it says itself.
+    told = token.expires_at is not None and not token.claims
+    lifetime = round((token.expires_at or 0.0) - token.issued_at, 3) if told else None
+    return token.access_token, token.token_type, token.refresh_token, token.scope, lifetime
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_bomb_does_not_go_off(library: str, encoding: str, server: Loopback) -> None:
+    """A small answer unpacks to 200 MB: it is given up after 1 MiB of them."""
+    zeros = bytes(200 << 20)
+    packed = gzip.compress(zeros, 9) if encoding == "gzip" else zlib.compress(zeros, 9)
+    assert len(packed) < LONGEST_BODY
+    server.token_play = lambda _: Response(packed, 200, {"Content-Encoding": encoding}, content_type="application/json")
+    source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    with pytest.raises(TokenRequestError, match="answered more than 1 MiB"):
+        source.token()
