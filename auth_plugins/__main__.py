@@ -210,20 +210,27 @@ def cache() -> None:
 @cache.command("list")
 @_prefix
 def list_cache(prefix: str) -> None:
-    """Print what lies in the cache of PREFIX, for whom, and until when; never a token."""
+    """Print all that lies in the cache that PREFIX_CACHE names: for whom, and until when; never a token."""
     with _cache_errors():
-        entries = shared_by(_cache_of(prefix)).entries()
-    for _, entry in entries:
-        click.echo("(damaged, or under another key)" if entry is None else _described(entry))
+        found = _cache_of(prefix)
+        entries = shared_by(found).entries()
+    for entry in entries:
+        click.echo(f"({entry})" if isinstance(entry, str) else _described(entry))
+    if not entries:
+        click.echo(f"nothing lies in {found!r}", err=True)
 
 
 @cache.command()
 @click.argument("prefix", required=False)
-def clear(prefix: str | None) -> None:
-    """Forget the token of PREFIX; without PREFIX: all that lie in the cache."""
+@click.option("--all", "everything", is_flag=True, help="All that lie in the cache of PREFIX, for whomever.")
+def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click's
+    """Forget the token of PREFIX.
+
+    Without PREFIX: all that lie in the user's own directory, or where AUTH_PLUGINS_CACHE says.
+    """
     with _cache_errors():
         found = _cache_of(prefix or "AUTH_PLUGINS")
-        if prefix is None:
+        if prefix is None or everything:
             names: Sequence[str] = found.names()
         else:
             shared, grant = shared_by(found), from_env(prefix)

@@ -37,16 +37,16 @@ class FileCache(SealedCache):
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, key: Key = None) -> None:
-        if path is None:
-            from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where a path is given
-
-            path = user_cache_path("auth-plugins", appauthor=False)
-        elif not isinstance(path, (str, os.PathLike)) or not str(path).strip():
+        if not (path is None or (isinstance(path, (str, os.PathLike)) and str(path).strip())):
             raise ConfigurationError(f"path is empty, or of type {type(path).__name__}; give a directory's path")
         try:
+            if path is None:
+                from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where a path is given
+
+                path = user_cache_path("auth-plugins", appauthor=False)
             self._directory = Path(path).expanduser().absolute()
         except RuntimeError:  # a user without a home directory, as in some containers
-            problem = "path begins with ~, and that home directory isn't known; give another one"
+            problem = "path is in a home directory that isn't known; give another one, such as /var/cache/acme"
             raise ConfigurationError(problem) from None
         super().__init__(key, str(self._directory))
 
@@ -128,8 +128,14 @@ class FileCache(SealedCache):
             lock.release()
 
     def names(self) -> list[str]:
-        """The names of all entries."""
-        return sorted(path.stem for path in self._directory.glob("*.token"))
+        """The names of all entries.
+
+        :raises OSError: the directory cannot be read.
+        """
+        try:
+            return sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".token")
+        except FileNotFoundError:
+            return []
 
     def _path(self, key: str) -> Path:
         return self._directory / f"{key}.token"

@@ -158,11 +158,13 @@ def _check_url(url: str) -> None:
         whole = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
         # A password that isn't percent-encoded, and goes on behind the host: part of it would be shown as a path.
         whole = whole and "@" not in parts.path + parts.query + parts.fragment
+        # A database that is no number would be number 0.
+        whole = whole and (parts.scheme == "unix" or re.fullmatch(r"(/\d*)?", parts.path) is not None)
     except ValueError:  # of a port, or of brackets
         whole = False
     if not whole or parts.scheme not in ("redis", "rediss", "unix"):
         raise ConfigurationError(
-            "the URL of Redis is none; give one such as redis://host:6379/0, or rediss:// for TLS, "
+            "this is no URL of Redis; give one such as redis://host:6379/0, or rediss:// for TLS, "
             "with its password percent-encoded"
         )
 

@@ -23,6 +23,7 @@ from ._grants import ApiKey, OAuthGrant
 from ._hosts import AllowedHosts
 from ._message import Scrubber, TokenRequest, TokenResponse
 from ._probe import origin, reach, refused_in_clear
+from ._shared import shared_by
 from ._source import source_for
 from ._token import Token, jwt_claims
 from ._transport import default_transport
@@ -133,7 +134,20 @@ class _Run:
             for option in ("client_auth", "encoding", "method"):
                 made += f", {option} {getattr(grant, option)}{'' if setup.is_set(option) else ' (by default)'}"
         yield Step.good("grant", made)
-        yield Step.good("cache", "the memory of each process" if setup.cache is None else repr(setup.cache))
+        yield self._cached()
+
+    def _cached(self) -> Step:
+        """Whether tokens can be shared: a request would not fail for it, and nobody would notice."""
+        cache = self._setup.cache
+        if cache is None:
+            return Step.good("cache", "the memory of each process")
+        try:
+            shared_by(cache).probe()
+        except Exception as error:  # noqa: BLE001 - a file system's, or Redis' own
+            variable = self._setup.variable("cache")
+            advice = f"requests go on without it, and each process asks for its own token: check {variable}"
+            return Step.failed("cache", f"{cache!r}: {type(error).__name__}: {error}", advice)
+        return Step.good("cache", repr(cache))
 
     def _obtained(self) -> _Steps[Token | None]:
         """Get a token, or explain why there is none."""

@@ -135,9 +135,9 @@ def _cache(variables: _Variables) -> FileCache | RedisCache | None:
                 f"{name} encrypts a cache that outlives the process, and memory does not; unset it"
             )
         return None
-    keys = None if key is None else re.split(r"[\s,]+", reveal(name, key).strip())
+    key = None if key is None else reveal(name, key)
     try:
-        cache: FileCache | RedisCache = make(*where, key=keys)
+        cache: FileCache | RedisCache = make(*where, key=key)
     except ConfigurationError as error:
         problem = str(error)
     else:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -31,8 +32,11 @@ class Seal:
     """
 
     def __init__(self, key: Key) -> None:
-        one = isinstance(key, (str, bytes)) or not isinstance(key, Iterable)
-        several = () if key is None else (key,) if one else key
+        several: Iterable[object] = ()
+        if isinstance(key, str):
+            several = re.split(r"[\s,]+", key.strip())
+        elif key is not None:
+            several = key if isinstance(key, Iterable) and not isinstance(key, bytes) else (key,)
         # Each once, or its lock would be taken twice.
         self.keys = tuple(dict.fromkeys(map(_checked, several)))
         if key is not None and not self.keys:
@@ -99,4 +103,4 @@ def _checked(key: object) -> bytes:
             return text.strip()
     except (UnicodeError, binascii.Error):
         pass
-    raise ConfigurationError("key is no Fernet key; make one by `auth-plugins cache key`")
+    raise ConfigurationError("key is no Fernet key, nor a list of them; make one by `auth-plugins cache key`")

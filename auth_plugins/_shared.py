@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ._cache import MemoryCache, Slot, TokenCache
 from ._grants import Grant
-from ._seal import LockLostError, Seal
+from ._seal import LockLostError, Seal, SealedCache
 from ._token import Token
 
 __all__ = ["KEY_CHECK", "Entry", "Shared", "Shelf", "shared_by"]
@@ -98,6 +98,8 @@ class Shared:
         self.memory = MemoryCache()
         self.cache = cache
         self.seal: Seal = getattr(cache, "_seal", None) or Seal(None)
+        # What others write into a repr, nobody knows.
+        self._name = repr(cache) if isinstance(cache, SealedCache) else type(cache).__name__
         # On the clock of time.monotonic().
         self._rests_until = -math.inf
         #: What it failed at, until it succeeds at just that: a disk that is full can still be read.
@@ -134,7 +136,7 @@ class Shared:
         try:
             result = function(*arguments)
         except LockLostError as error:
-            _log.warning("%s: %s", type(self.cache).__name__, error)
+            _log.warning("%s: %s", self._name, error)
             return None
         except Exception as error:  # noqa: BLE001 - anybody's cache, any kind
             self._rests_until = time.monotonic() + _REST
@@ -169,23 +171,40 @@ class Shared:
         if entry is None and name not in self._damaged:
             self._damaged.add(name)
             _log.warning(
-                "an entry in %s is damaged, or another program's; it counts as no token, and is replaced",
-                type(self.cache).__name__,
+                "an entry in %s is damaged, or another program's or user's; it counts as no token, and is replaced",
+                self._name,
             )
         return entry
 
-    def entries(self) -> list[tuple[str, Entry | None]]:
-        """All entries, by name, of a cache that can list them; ``None`` for one that cannot be read.
+    def entries(self) -> list[Entry | str]:
+        """All entries of a cache that can list them; of one that cannot be read, why.
 
         Raises what the cache does.
         """
-        listed = []
+        listed: list[Entry | str] = []
         for name in self.cache.names():  # type: ignore[attr-defined]  # ours have it, and nobody else is asked
-            if name == KEY_CHECK:
+            text = self.cache.get(name)
+            if name == KEY_CHECK or text is None:
                 continue
-            opened = self.seal.open(self.cache.get(name) or "")
-            listed.append((name, None if opened is None else Entry.load(opened)))
+            opened = self.seal.open(text)
+            if opened is not None:
+                listed.append(Entry.load(opened) or "damaged, or under a key")
+            else:
+                listed.append("damaged, or under another key" if Entry.load(text) is None else "not encrypted")
         return listed
+
+    def probe(self) -> None:
+        """Do what a token does to a cache, with a name of its own.
+
+        Raises what the cache does.
+        """
+        name, text = "probe", os.urandom(8).hex()
+        with self.cache.lock(name, _BRIEF):  # type: ignore[attr-defined]  # as above
+            self.cache.set(name, text, _BRIEF)
+            found = self.cache.get(name)
+        self.cache.delete(name)
+        if found != text:
+            raise LookupError("what was stored is not found again")
 
     def _check_key(self) -> None:
         """Tell of a wrong key: names depend on it, so that what was made by another one is never met."""
@@ -195,9 +214,9 @@ class Shared:
         mark = self.attempt("get", self.cache.get, KEY_CHECK)
         if mark is not None and self.seal.open(mark) is None:
             _log.warning(
-                "%s holds tokens under another key, which count as none; give its key as well, "
-                "or clear it by `auth-plugins cache clear`",
-                type(self.cache).__name__,
+                "%s holds tokens under another key, which count as none; give that key as well, as the last one, "
+                "or clear them by `auth-plugins cache clear PREFIX --all`",
+                self._name,
             )
         elif mark is None or len(self.seal.keys) > 1:
             # Under its lock, as every entry is written; who doesn't get it has had somebody else write it.

@@ -98,9 +98,10 @@ class TokenSource:
             self._shared = shared_by(cache)
             self._cache = self._shared.memory
         else:
+            what = f"the class {cache.__name__}" if isinstance(cache, type) else f"a {type(cache).__name__}"
             raise ConfigurationError(
-                f"a {type(cache).__name__} is no cache; give an auth_plugins.FileCache(), a RedisCache(client), or a "
-                "TokenCache of your own"
+                f"cache is {what}; give a FileCache(), RedisCache(url or client), MemoryCache(), or an object of your "
+                "own with get, set and delete"
             )
         self._leeway = _seconds("leeway", leeway, at_least=0.0)
         self._timeout = _seconds("timeout", timeout, at_least=0.001)

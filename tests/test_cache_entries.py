@@ -34,6 +34,7 @@ from auth_plugins import (
     _shared,
 )
 from auth_plugins._seal import Seal
+from auth_plugins._shared import Entry, Shared
 
 from . import stores
 from .conftest import forget
@@ -253,13 +254,13 @@ def test_entries_can_be_listed(name: str, request: pytest.FixtureRequest, rotati
     place = store_of(name, request)
     shared = process(place, rotating, _SECRET_GRANT)._shared
     assert shared is not None
-    assert [each for each in shared.entries() if each[1]] == []
+    assert [each for each in shared.entries() if isinstance(each, Entry)] == []
     tokens = process(place, rotating, _SECRET_GRANT)
     tokens.token()
     place.put("broken", b"{")
-    [(_, broken), (_, entry)] = sorted(shared.entries(), key=lambda each: each[0] != "broken")
-    assert broken is None
-    assert entry is not None
+    [broken, entry] = sorted(shared.entries(), key=lambda each: isinstance(each, Entry))
+    assert str(broken).startswith("damaged, or under ")
+    assert isinstance(entry, Entry)
     assert entry.token == tokens.token()
     assert dict(entry.about) == {
         "grant": "Password",
@@ -279,7 +280,15 @@ def test_an_entry_that_goes_while_it_is_listed_is_none(files: Store, endpoint: E
     names = shared.cache.names()  # type: ignore[attr-defined]
     tokens.revoke()
     shared.cache.names = lambda: names  # type: ignore[attr-defined]
-    assert shared.entries() == [(names[0], None)]
+    assert shared.entries() == []
+
+
+def test_what_was_stored_before_there_was_a_key_is_listed_as_such(tmp_path: Path, endpoint: Endpoint) -> None:
+    """I gave my cache a key: what lies there unencrypted is listed, so that I clear it."""
+    forget()
+    source(endpoint, ClientCredentials(URL, "id", "s3cr3t"), cache=FileCache(tmp_path)).token()
+    shared = Shared(FileCache(tmp_path, key=Fernet.generate_key()))
+    assert shared.entries() == ["not encrypted"]
 
 
 def test_a_prefix_is_taken_literally(redis_server: RedisServer, endpoint: Endpoint) -> None:

@@ -205,7 +205,7 @@ def test_without_a_home_directory_i_am_told(monkeypatch: pytest.MonkeyPatch) -> 
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", fail)
-    with pytest.raises(ConfigurationError, match="home directory isn't known"):
+    with pytest.raises(ConfigurationError, match="home directory that isn't known"):
         FileCache("~/tokens")
 
 
@@ -235,7 +235,7 @@ def test_without_a_home_directory_i_am_told(monkeypatch: pytest.MonkeyPatch) -> 
 )
 def test_what_is_no_url_of_redis_is_told_at_once(url: str) -> None:
     """A URL that leads nowhere, as with a password that is not percent-encoded: I am told, and don't see it again."""
-    with pytest.raises(ConfigurationError, match="the URL of Redis is none") as caught:
+    with pytest.raises(ConfigurationError, match="this is no URL of Redis") as caught:
         RedisCache(url)
     assert "s3cr3t" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
@@ -292,7 +292,7 @@ def test_without_its_library_a_redis_cache_names_it(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("made", [TokenSource, lambda *given, **more: _auth("requests", *given, **more)])
 def test_what_is_no_cache_is_told_at_once(made: Any, cache: Any) -> None:
     """A cache is an object: a URL, a word or a class is none, and the error doesn't show what it was."""
-    with pytest.raises(ConfigurationError, match="is no cache; give an") as caught:
+    with pytest.raises(ConfigurationError, match=r"^cache is .*; give a FileCache") as caught:
         made(GRANT, cache=cache)
     assert "s3cr3t" not in str(caught.value)
 

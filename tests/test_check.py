@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.wrappers import Response
 
 import auth_plugins
-from auth_plugins import _transport
+from auth_plugins import FileCache, _transport
 from auth_plugins.__main__ import main
 from auth_plugins.sandbox import Sandbox
 
@@ -200,8 +200,25 @@ def test_it_says_what_is_set_and_where(run: Run, server: Loopback, tmp_path: Pat
         "method POST (by default)"
     )
     assert outcome.step("cache")[1] == f"FileCache('{tmp_path}/cache')"
-    assert not (tmp_path / "cache").exists(), "it was asked afresh, and the cache left alone"
+    assert not list((tmp_path / "cache").glob("*.token")), "it was asked afresh, and nothing is left in the cache"
     assert CLIENT not in outcome.out
+
+
+def test_a_cache_that_cannot_be_used_is_told(
+    run: Run, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests would go on without the cache, and nobody would notice: here I am told, and of which variable."""
+    (tmp_path / "file").touch()
+    for cache in ("redis://:s3cr3t-w0rd@127.0.0.1:1/0", f"file:{tmp_path}/file"):
+        outcome = run("ACME", **client(server, CACHE=cache))
+        assert outcome.status == 1
+        assert outcome.step("cache")[0] == "FAILED"
+        assert "each process asks for its own token: check ACME_CACHE" in outcome.out
+        assert "s3cr3t-w0rd" not in outcome.out
+        assert outcome.step("token request")[0] == "ok", "the rest is tried all the same"
+    monkeypatch.setattr(FileCache, "get", lambda *_: None)
+    outcome = run("ACME", **client(server, CACHE=f"file:{tmp_path}/cache"))
+    assert "LookupError: what was stored is not found again" in outcome.step("cache")[1]
 
 
 def test_a_token_is_asked_for_afresh(run: Run, server: Loopback) -> None:

@@ -382,9 +382,9 @@ def test_the_key_of_the_cache_comes_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY is no Fernet key; make one by"),
-        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE: the URL of Redis is none; give one such as redis://host"),
-        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE: the URL of Redis is none; give one such as redis://host"),
+        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY is no Fernet key, nor a list of them; make one by"),
+        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE: this is no URL of Redis; give one such as redis://host"),
+        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE: this is no URL of Redis; give one such as redis://host"),
     ],
 )
 def test_a_cache_that_cannot_be_is_refused(variables: dict[str, str], said: str) -> None:

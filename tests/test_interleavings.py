@@ -68,6 +68,8 @@ GRANTS: dict[str, Grant] = {
 WHICH, BACK = st.integers(0, 1), st.sampled_from([0, 0, 0, 1, 2])
 
 
+PAUSES = st.sampled_from([0.0, 0.5, 3.0, 4.9, 5.1, 12.5, 21.0, 31.0, 290.0, 3300.0, 3500.0])
+
 #: What a server answers that is not well.
 TROUBLE: dict[str, tuple[dict[str, str], int, dict[str, str]]] = {
     "500": ({}, 500, {}),
@@ -80,11 +82,15 @@ TROUBLE: dict[str, tuple[dict[str, str], int, dict[str, str]]] = {
 }
 
 
+MODES = st.lists(st.sampled_from(sorted(TROUBLE)), min_size=1, max_size=2)
+
+
 class SharedCache:
     """A dict that all processes see, with a lock that says at once that somebody else has it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lock_is_tried: Callable[[], None]) -> None:
         self._seal = SEAL
+        self._lock_is_tried = lock_is_tried
         self.entries: dict[str, str] = {}
         self.held: set[str] = set()
         self.is_broken = self.is_full = False
@@ -104,6 +110,7 @@ class SharedCache:
     @contextlib.contextmanager
     def lock(self, key: str, lease: float) -> Iterator[bool]:
         self._check()
+        self._lock_is_tried()
         if key in self.held:
             yield False
             return
@@ -220,6 +227,9 @@ class Interleavings(RuleBasedStateMachine):
         self.air: Call | None = None
         #: Whether whoever is waited for next isn't heard of in time.
         self.is_stuck = False
+        self.lands_at_lock = False
+        #: Tokens that were revoked before they came.
+        self.disowned: set[str] = set()
         self.trouble_until = 0.0
         self.main = threading.get_ident()
         for module in (_source, _cache, _shared):
@@ -239,9 +249,9 @@ class Interleavings(RuleBasedStateMachine):
             forget()
 
     @initialize(
-        kind=st.sampled_from(sorted(GRANTS)),
+        kind=st.sampled_from([*sorted(GRANTS), "user"]),
         is_shared=st.booleans(),
-        lifetime=st.sampled_from([3600.0, 600.0, 30.0, 1.0, None]),
+        lifetime=st.sampled_from([3600.0, 600.0, 600.0, 30.0, 1.0, None]),
         leeway=st.sampled_from([60.0, 0.0, 300.0]),
         refresh_ahead=st.booleans(),
     )
@@ -250,7 +260,7 @@ class Interleavings(RuleBasedStateMachine):
         self.server.lifetime = lifetime
         self.server.rotates = kind != "client"
         # One that came from elsewhere cannot be had again: what is promised of it with others is less.
-        self.cache = SharedCache() if is_shared and kind != "refresh token" else None
+        self.cache = SharedCache(self._lock_is_tried) if is_shared and kind != "refresh token" else None
         self.policy: dict[str, Any] = {"leeway": leeway, "timeout": TIMEOUT, "refresh_ahead": refresh_ahead}
         self.processes = [self._start() for _ in range(2 if self.cache else 1)]
 
@@ -269,6 +279,8 @@ class Interleavings(RuleBasedStateMachine):
         """A token request on its way."""
         call = self.running[threading.get_ident()][-1]
         self._check_alone(process, call)
+        if not call.sent and self.clock.now >= self.trouble_until:
+            assert not [token for token in call.arrived if self._serves(token, process)], "another one came meanwhile"
         call.sent += 1
         refresh_token = parse_qs(request.body.decode()).get("refresh_token", [""])[0]
         assert refresh_token not in self.server.answered or isinstance(self.grant, RefreshToken), (
@@ -315,6 +327,13 @@ class Interleavings(RuleBasedStateMachine):
         elif self.clock.now >= self.trouble_until and other.began >= self.trouble_until:
             assert self.clock.now >= other.departed + TIMEOUT, "two processes ask at once"
 
+    def _serves(self, token: str, process: Process) -> bool:
+        """Whether a token would do."""
+        issued, ends = self.server.issued[token]
+        left = float("inf") if ends is None else ends - self.clock.now
+        leeway = 0.0 if ends is None else min(self.policy["leeway"], (ends - issued) / 10)
+        return left > leeway + 1e-3 and token not in self.disowned and token not in process.refused
+
     def _wait(self, flights: list[Any], timeout: float) -> Any:
         """In place of concurrent.futures.wait: whoever is waited for runs now, or isn't heard of in time."""
         [flight] = flights
@@ -336,6 +355,11 @@ class Interleavings(RuleBasedStateMachine):
     def _sleep(self, seconds: float) -> None:
         self.clock.now += seconds
         if threading.get_ident() == self.main and not self.is_stuck:
+            self._land()
+
+    def _lock_is_tried(self) -> None:
+        if self.lands_at_lock and threading.get_ident() == self.main:
+            self.lands_at_lock = False
             self._land()
 
     def _run_background(self, process: Process, flight: Any) -> None:
@@ -368,6 +392,9 @@ class Interleavings(RuleBasedStateMachine):
 
     def _over(self, call: Call) -> None:
         self.calls.remove(call)
+        if call.is_disowned and isinstance(call.outcome, Token):
+            # It is for who asked for it, who has it by now, and for nobody else.
+            self.disowned.add(call.outcome.access_token)
         assert not (call.was_quiet and call.sent), "a server that refused is asked again at once"
         error = call.outcome
         if not isinstance(error, TokenRequestError):
@@ -398,6 +425,7 @@ class Interleavings(RuleBasedStateMachine):
             assert now < ends - leeway + 1e-3, f"{token} ended {now - ends} s ago"
         assert token not in process.refused, f"{token} was refused"
         assert token not in process.gone, f"{token} was revoked"
+        assert token not in self.disowned or call.is_disowned, f"{token} came after its revocation"
         if token in call.arrived:
             process.quiet_until = 0.0
         process.given.append(outcome)
@@ -424,6 +452,31 @@ class Interleavings(RuleBasedStateMachine):
         self._ask(call)
         self._over(call)
         self._check(call)
+
+    @rule(which=WHICH)
+    def expire(self, which: int) -> None:
+        """The latest token ends, and somebody needs another one."""
+        self.tick(self.server.lifetime or 3600.0)
+        self.get(which)
+
+    @rule(which=WHICH, modes=MODES, pause=PAUSES)
+    def insist(self, which: int, modes: list[str], pause: float) -> None:
+        """The server refuses, and is asked again some time later."""
+        self.server.script = list(modes)
+        self.expire(which)
+        self.tick(pause)
+        self.get(which)
+
+    @rule(which=WHICH, pauses=st.lists(PAUSES, min_size=1, max_size=5), is_accepted=st.booleans())
+    def refuse_all(self, which: int, pauses: list[float], is_accepted: bool) -> None:
+        """An API refuses whatever it is sent, for a while."""
+        for pause in pauses:
+            self.get(which)
+            self.refuse(which, 0)
+            self.tick(pause)
+        self.get(which)
+        if is_accepted:
+            self.accept(which, 0)
 
     @precondition(lambda self: self.air is None)
     @rule(which=WHICH, served_early=st.booleans())
@@ -457,7 +510,7 @@ class Interleavings(RuleBasedStateMachine):
         for flight in list(process.background):
             self._run_background(process, flight)
 
-    @rule(seconds=st.sampled_from([0.5, 3.0, 4.9, 5.1, 12.5, 21.0, 31.0, 290.0, 3300.0, 3500.0, 3600.0]))
+    @rule(seconds=PAUSES)
     def tick(self, seconds: float) -> None:
         """Time passes."""
         self.clock.forward(seconds)
@@ -474,6 +527,12 @@ class Interleavings(RuleBasedStateMachine):
     def get_stuck(self) -> None:
         """Who is waited for next is not heard of in time."""
         self.is_stuck = True
+
+    @precondition(lambda self: self.cache and self.air is not None)
+    @rule()
+    def hurry(self) -> None:
+        """Who holds the lock is done at the very moment at which another process tries it."""
+        self.lands_at_lock = True
 
     @precondition(lambda self: self.kind != "refresh token")
     @rule()
@@ -540,6 +599,16 @@ class Interleavings(RuleBasedStateMachine):
         process.quiet_until = 0.0
         if self.clock.now >= self.trouble_until:
             process.gone |= {token.access_token for token in process.given}
+
+    @precondition(lambda self: self.air is None)
+    @rule(which=WHICH, other=WHICH, served_early=st.booleans())
+    def revoke_in_the_air(self, which: int, other: int, served_early: bool) -> None:
+        """I revoke while another thread asks."""
+        self.tick(self.server.lifetime or 0.0)
+        self.depart(which, served_early)
+        self.revoke(which)
+        self.land()
+        self.get(other)
 
     @precondition(lambda self: self.air is None)
     @rule(which=WHICH)
@@ -616,7 +685,7 @@ class Crowd:
 
 def test_any_order_of_events() -> None:
     """In whatever order things happen, I get a token that is good or a clear error, and my server is left in peace."""
-    run_state_machine_as_test(Interleavings, settings=often(120, stateful_step_count=40))
+    run_state_machine_as_test(Interleavings, settings=often(250, stateful_step_count=40))
 
 
 @pytest.fixture
@@ -659,3 +728,15 @@ def test_a_full_disk_sends_no_refresh_token_twice(world: Interleavings) -> None:
     world.cache.is_full = False
     world.tick(seconds=12.5)
     world.get(which=1)
+
+
+def test_a_thread_that_starts_late_spends_no_refresh_token_for_nobody(world: Interleavings) -> None:
+    """The thread that renews ahead is held up until others have given it up: what it spends then is not spent again."""
+    world.begin(kind="client, renewed", is_shared=False, lifetime=3600.0, leeway=60.0, refresh_ahead=True)
+    world.get(which=0)
+    world.tick(seconds=3500.0)
+    world.get(which=0)  # its renewal begins, by a thread that gets no turn
+    world.tick(seconds=3600.0)
+    world.get(which=0)
+    world.run_background(which=0)
+    world.expire(which=0)
