@@ -275,10 +275,15 @@ def _described(entry: Entry) -> str:
     about, ends = entry.about, entry.token.expires_at
     whom = " ".join(about[name] for name in ("username", "client_id") if name in about)
     scope = f", scope {about['scope']}" if "scope" in about else ""
-    until = "no end told" if ends is None else f"until {datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    until = "no end told"
+    if ends is not None:
+        latest = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+        until = f"until {datetime.fromtimestamp(min(max(ends, 0.0), latest), UTC):%Y-%m-%d %H:%M:%S} UTC"
     ended = " (ended)" if ends is not None and ends <= time.time() else ""
     renewable = ", renewable" if entry.token.refresh_token else ""
-    return f"{about.get('grant', '?')} {whom} at {about.get('token_url', '?')}{scope}: {until}{ended}{renewable}"
+    line = f"{about.get('grant', '?')} {whom} at {about.get('token_url', '?')}{scope}: {until}{ended}{renewable}"
+    # Nothing in it steers a terminal.
+    return "".join(char if char.isprintable() else "?" for char in line)
 
 
 @cli.command()

@@ -90,6 +90,7 @@ class Slot:
         "__weakref__",
         "failure",
         "flight",
+        "lay",
         "looked_for",
         "names",
         "probation_until",
@@ -104,8 +105,11 @@ class Slot:
         self.token: Token | None = None
         #: The newest token whose refresh token is this process's to use; it outlives the token.
         self.refreshable: Token | None = None
-        #: The latest tokens that were refused. Neither they nor older ones, which a shared cache may hold, are of use.
+        #: The latest tokens that were refused, for a shared cache may still hold one.
         self.refused: tuple[Token, ...] = ()
+        #: What lay in the shared cache when this process last took or stored a token there, or got one of its own.
+        #: While the same lies there, what this process has is newer: by no clock, as each machine has its own.
+        self.lay: Token | None = None
         #: The names of its entry in a shared cache, and a hash of what they were made from.
         self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
@@ -124,9 +128,9 @@ class Slot:
         if token not in self.refused:
             self.refused = (token, *self.refused[: _REFUSED - 1])
 
-    def has_refused(self, token: Token) -> bool:
-        """Whether *token* was refused, or is older than one that was."""
-        return any(token.access_token == one.access_token or token.issued_at < one.issued_at for one in self.refused)
+    def is_behind(self, lying: Token) -> bool:
+        """Whether this process had what lies in the shared cache already, or saw it refused."""
+        return lying == self.lay or any(lying.access_token == one.access_token for one in self.refused)
 
     def is_stale(self, now: float) -> bool:
         """Whether nothing is lost with this slot."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ._errors import ConfigurationError
 from ._seal import Key, SealedCache
@@ -39,6 +40,7 @@ class FileCache(SealedCache):
     def __init__(self, path: str | os.PathLike[str] | None = None, key: Key = None) -> None:
         if not (path is None or (isinstance(path, (str, os.PathLike)) and str(path).strip())):
             raise ConfigurationError(f"path is empty, or of type {type(path).__name__}; give a directory's path")
+        is_users_own = path is None
         try:
             if path is None:
                 from platformdirs import user_cache_path  # noqa: PLC0415 - not needed where a path is given
@@ -49,6 +51,11 @@ class FileCache(SealedCache):
             problem = "path is in a home directory that isn't known; give another one, such as /var/cache/acme"
             raise ConfigurationError(problem) from None
         super().__init__(key, str(self._directory))
+        #: Another user, to whom it is pickled, has a directory of his own.
+        self._is_users_own = is_users_own
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (None if self._is_users_own else str(self._directory), self._seal.keys or None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._directory)!r})"
@@ -73,7 +80,7 @@ class FileCache(SealedCache):
             raise
         try:
             about = os.fstat(descriptor)
-            own = about.st_uid == os.getuid() if hasattr(os, "getuid") else True
+            own = about.st_uid == os.geteuid() if hasattr(os, "geteuid") else True
             whole = stat.S_ISREG(about.st_mode) and about.st_size <= _LONGEST
             return os.read(descriptor, _LONGEST).decode("ascii", "replace") if own and whole else ""
         finally:
@@ -104,7 +111,9 @@ class FileCache(SealedCache):
 
     def delete(self, key: str, /) -> None:
         """Forget the entry of that name, if there is one."""
-        _patiently(lambda: self._path(key).unlink(missing_ok=True))
+        # What a process that was killed left beside it as well.
+        for path in (self._path(key), self._path(key).with_suffix(".new")):
+            _patiently(functools.partial(path.unlink, missing_ok=True))
 
     @contextlib.contextmanager
     def lock(self, key: str, lease: float, /) -> Iterator[bool]:  # noqa: ARG002 - the operating system knows who is dead
@@ -133,7 +142,7 @@ class FileCache(SealedCache):
         :raises OSError: the directory cannot be read.
         """
         try:
-            return sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".token")
+            return sorted({path.stem for path in self._directory.iterdir() if path.suffix in (".token", ".new")})
         except FileNotFoundError:
             return []
 

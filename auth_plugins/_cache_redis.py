@@ -44,7 +44,7 @@ class RedisCache(SealedCache):
     :raises ConfigurationError: an argument cannot work, or redis-py is missing.
 
     For any number of threads, processes and machines. Its user needs ``GET``, ``SET``, ``DEL`` and ``EVAL`` on the keys
-    that begin with *prefix*, and ``SCAN`` for ``auth-plugins cache``.
+    that begin with *prefix*, ``SELECT`` for any database but 0, and ``SCAN`` for ``auth-plugins cache``.
     """
 
     def __init__(self, url_or_client: Any, prefix: str = "auth_plugins:", key: Key = None) -> None:
@@ -178,4 +178,4 @@ def _shown(given: Any) -> str:
 
 def _text(value: Any) -> str | None:
     """What Redis said: a client of the user's may decode answers, or not."""
-    return value.decode("ascii", "replace") if isinstance(value, bytes) else value
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -221,7 +221,7 @@ class OAuthGrant(Grant):
 
     def identity(self) -> Mapping[str, Any]:
         members = {name: reveal(name, value) if callable(value) else value for name, value in vars(self).items()}
-        return {"grant": type(self).__name__, **members}
+        return {"grant": type(self).__qualname__, "of": type(self).__module__, **members}
 
     def placement(self) -> tuple[str, str]:
         return "Authorization", "Bearer"

@@ -53,20 +53,21 @@ class Seal:
             return (hashlib.scrypt(text, salt=_VERSION, n=2**14, r=8, p=1, dklen=32).hex(),)
         return tuple(hmac.digest(base64.urlsafe_b64decode(key), _VERSION + text, "sha256").hex() for key in self.keys)
 
-    def close(self, text: str) -> str:
-        """*text* as it may lie there."""
-        return str(self._cipher().encrypt(text.encode()).decode()) if self.keys else text
+    def close(self, text: str, name: str) -> str:
+        """*text* as it may lie there under *name*, and under no other: nobody can move it to another tenant's."""
+        return str(self._cipher().encrypt(f"{name} {text}".encode()).decode()) if self.keys else text
 
-    def open(self, sealed: str) -> str | None:
-        """What :meth:`close` was given; ``None``: another key closed it, or it was damaged."""
+    def open(self, sealed: str, name: str) -> str | None:
+        """What :meth:`close` was given; ``None``: another key closed it, it lay elsewhere, or it was damaged."""
         if not self.keys:
             return sealed
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 - a heavy one
 
         try:
-            return str(self._cipher().decrypt(sealed.encode()).decode())
+            whose, _, text = str(self._cipher().decrypt(sealed.encode()).decode()).partition(" ")
         except (InvalidToken, UnicodeError):
             return None
+        return text if whose == name else None
 
     def _cipher(self) -> Any:
         from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - a heavy one

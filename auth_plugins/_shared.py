@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from ._cache import MemoryCache, Slot, TokenCache
+from ._errors import ConfigurationError
 from ._grants import Grant
 from ._seal import LockLostError, Seal, SealedCache
 from ._token import Token
@@ -97,13 +98,15 @@ class Shared:
         #: What this process knows of the grants whose tokens lie there.
         self.memory = MemoryCache()
         self.cache = cache
-        self.seal: Seal = getattr(cache, "_seal", None) or Seal(None)
+        self.seal: Seal = cache._seal if isinstance(cache, SealedCache) else Seal(None)  # noqa: SLF001 - its own package's
         # What others write into a repr, nobody knows.
         self._name = repr(cache) if isinstance(cache, SealedCache) else type(cache).__name__
         # On the clock of time.monotonic().
         self._rests_until = -math.inf
         #: What it failed at, until it succeeds at just that: a disk that is full can still be read.
         self._fails_at: str | None = None
+        #: Whether it was told that nothing is forgotten.
+        self._keeps = False
         self._damaged: set[str] = set()
         self._knows_key = not self.seal.keys
 
@@ -115,7 +118,13 @@ class Shared:
         identity = grant.identity()
         if identity is None:
             return None
-        text = json.dumps(identity, sort_keys=True, default=str)
+        try:
+            text = json.dumps(identity, sort_keys=True)
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"{type(grant).__name__} has a field that is no text or number, so that no shared cache can name its "
+                "token; give it an identity() of your own"
+            ) from None
         # Secrets change: what is remembered goes with them.
         if slot.names is None or slot.names[0] != hash(text):
             # Where the hash is forbidden, as in some hardened systems, each process goes on by itself.
@@ -128,10 +137,13 @@ class Shared:
             about["token_url"] = about["token_url"].partition("?")[0]
         return Shelf(self, slot.names[1], about)
 
-    def attempt(self, what: str, function: Callable[..., _T], *arguments: Any) -> _T | None:
-        """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while."""
+    def attempt(self, what: str, function: Callable[..., _T], *arguments: Any, in_rest: bool = False) -> _T | None:
+        """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while.
+
+        :param in_rest: try even then.
+        """
         began = time.monotonic()
-        if began < self._rests_until:
+        if began < self._rests_until and not in_rest:
             return None
         try:
             result = function(*arguments)
@@ -139,6 +151,11 @@ class Shared:
             _log.warning("%s: %s", self._name, error)
             return None
         except Exception as error:  # noqa: BLE001 - anybody's cache, any kind
+            if what == "delete":  # which is no matter of sharing, and comes too seldom to tell when it works again
+                if not self._keeps:
+                    self._keeps = True
+                    _log.warning("%s keeps what it should forget (%s)", self._name, _described(what, error))
+                return None
             self._rests_until = time.monotonic() + _REST
             self._note(what, _described(what, error))
             return None
@@ -166,8 +183,7 @@ class Shared:
         if text is None:
             self._check_key()
             return None
-        opened = self.seal.open(text)
-        entry = None if opened is None else Entry.load(opened)
+        entry = self.entry(name, text)
         if entry is None and name not in self._damaged:
             self._damaged.add(name)
             _log.warning(
@@ -175,6 +191,11 @@ class Shared:
                 self._name,
             )
         return entry
+
+    def entry(self, name: str, text: str) -> Entry | None:
+        """What *text* is, which lies under *name*."""
+        opened = self.seal.open(text, name)
+        return None if opened is None else Entry.load(opened)
 
     def entries(self) -> list[Entry | str]:
         """All entries of a cache that can list them; of one that cannot be read, why.
@@ -186,11 +207,11 @@ class Shared:
             text = self.cache.get(name)
             if name == KEY_CHECK or text is None:
                 continue
-            opened = self.seal.open(text)
-            if opened is not None:
-                listed.append(Entry.load(opened) or "damaged, or under a key")
-            else:
-                listed.append("damaged, or under another key" if Entry.load(text) is None else "not encrypted")
+            entry = self.entry(name, text)
+            other = (
+                "under a key" if not self.seal.keys else "not encrypted" if Entry.load(text) else "under another key"
+            )
+            listed.append(entry or (other if other == "not encrypted" else f"damaged, or {other}"))
         return listed
 
     def probe(self) -> None:
@@ -212,7 +233,7 @@ class Shared:
             return
         self._knows_key = True
         mark = self.attempt("get", self.cache.get, KEY_CHECK)
-        if mark is not None and self.seal.open(mark) is None:
+        if mark is not None and self.seal.open(mark, KEY_CHECK) is None:
             _log.warning(
                 "%s holds tokens under another key, which count as none; give that key as well, as the last one, "
                 "or clear them by `auth-plugins cache clear PREFIX --all`",
@@ -222,7 +243,7 @@ class Shared:
             # Under its lock, as every entry is written; who doesn't get it has had somebody else write it.
             with Shelf(self, (KEY_CHECK,), {}).held(_BRIEF) as held:
                 if held:
-                    self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK), _LONG)
+                    self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK, KEY_CHECK), _LONG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,17 +267,19 @@ class Shelf:
         ``False``: another one does; ``None``: the cache is in trouble, and nobody can be kept from anything.
         """
         with contextlib.ExitStack() as stack:
-            # In the same order everywhere, or two would wait for each other.
-            answers = [self._entered(stack, name, lease) for name in sorted(self.names)]
-            yield None if None in answers else all(answers)
+            answer: bool | None = True
+            for name in sorted(self.names):
+                if answer:
+                    answer = self._entered(stack, name, lease)
+            yield answer
 
-    def put(self, token: Token) -> bool:
-        """Store *token* for good, under the lock; whether others can rely on it."""
+    def put(self, token: Token, lying: Token | None) -> bool:
+        """Store *token* for good, under the lock, in place of what was *lying* there; whether others can rely on it."""
         ttl = _LONG if token.refresh_token or token.expires_at is None else token.expires_at - time.time()
         if ttl <= 0:
             return False
         shared, (name, *older) = self._shared, self.names
-        text = shared.seal.close(Entry(token, self._about).dump())
+        text = shared.seal.close(Entry(token, self._about).dump(), name)
 
         def store() -> bool:
             try:
@@ -264,15 +287,28 @@ class Shelf:
             except LockLostError:
                 raise
             except Exception:
-                # A disk may be full: the refresh token that lies there has been spent, and nobody should find it.
+                # A disk may be full: a refresh token that lies there has been spent, and nobody should find it.
                 with contextlib.suppress(Exception):
-                    shared.cache.delete(name)
+                    if lying is not None:
+                        self._forget(name, lying)
                 raise
             for each in older:
                 shared.cache.delete(each)
             return True
 
-        return bool(shared.attempt("set", store))
+        # Be it left alone or not: who holds the lock is the only one who can.
+        return bool(shared.attempt("set", store, in_rest=True))
+
+    def forget(self, token: Token) -> None:
+        """Forget *token*, if it is still what lies there: somebody else may have stored another meanwhile."""
+        for name in self.names:
+            self._shared.attempt("delete", self._forget, name, token)
+
+    def _forget(self, name: str, token: Token) -> None:
+        shared = self._shared
+        entry = shared.entry(name, shared.cache.get(name) or "")
+        if entry is not None and entry.token == token:
+            shared.cache.delete(name)
 
     def clear(self) -> None:
         """Forget what lies there."""
@@ -300,13 +336,12 @@ class Shelf:
 
 def _described(what: str, error: Exception) -> str:
     kind = f"{what}: {type(error).__name__}"
-    # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system.
-    if what == "set" and not isinstance(error, OSError):
-        return kind
-    try:
+    # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system and Redis.
+    if type(error).__module__ == "builtins" and isinstance(error, OSError):
+        return f"{kind}: {error.strerror}: {error.filename}" if error.filename else f"{kind}: {error.strerror}"
+    if type(error).__module__.startswith("redis.") and what != "set":
         return f"{kind}: {' '.join(str(error).split())[:200]}"
-    except Exception:  # noqa: BLE001 - an error that cannot even be shown
-        return kind
+    return kind
 
 
 #: A cache, or the id of one that cannot be hashed, and what stands before it: equal ones share what is in memory.

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import inspect
+import itertools
 import math
 import os
 import random
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import wait
-from typing import Any, NoReturn, TypedDict
+from typing import Any, NoReturn, TypedDict, TypeGuard
 from urllib.parse import urlsplit
 
 from ._answer import read, retry_after
@@ -94,14 +97,14 @@ class TokenSource:
         self._shared: Shared | None = None
         if cache is None or isinstance(cache, MemoryCache):
             self._cache = shared_cache() if cache is None else cache
-        elif isinstance(cache, TokenCache) and not isinstance(cache, type) and not hasattr(cache, "execute_command"):
+        elif _is_token_cache(cache):
             self._shared = shared_by(cache)
             self._cache = self._shared.memory
         else:
             what = f"the class {cache.__name__}" if isinstance(cache, type) else f"a {type(cache).__name__}"
             raise ConfigurationError(
                 f"cache is {what}; give a FileCache(), RedisCache(url or client), MemoryCache(), or an object of your "
-                "own with get, set and delete"
+                "own with get, set and delete, none of them async"
             )
         self._leeway = _seconds("leeway", leeway, at_least=0.0)
         self._timeout = _seconds("timeout", timeout, at_least=0.001)
@@ -109,6 +112,8 @@ class TokenSource:
         if not isinstance(refresh_ahead, bool):
             raise ConfigurationError(f"refresh_ahead is of type {type(refresh_ahead).__name__}; give True or False")
         self._refresh_ahead = refresh_ahead
+        # Others may rely on a refresh token that nothing replaces: a script that ends in mid-renewal must not lose it.
+        self._renews_ahead = refresh_ahead and (grant.starts_afresh or self._shared is None)
         # An adapter puts its own library here.
         self._transport: Transport | None = None
         self._allow_http = False
@@ -166,17 +171,24 @@ class TokenSource:
         :raises TokenTransportError: the server could not be reached; likewise.
         """
         slot, shelf = self._slot, self._shelf()
-        shelved = shelf.look() if shelf else None
-        with self._cache.lock:
-            token, refreshable = shelved or slot.token, _newest(slot.refreshable, shelved)
-            # A flight under way lands for those who wait for it, and for nobody else.
-            slot.token = slot.refreshable = slot.failure = slot.flight = None
-        if shelf:
-            shelf.clear()
+        with contextlib.nullcontext() if shelf is None else self._waiting_for(shelf):
+            lying = shelf.look() if shelf else None
+            with self._cache.lock:
+                token, refreshable = slot.token, slot.refreshable
+                for each in filter(None, (token, lying)):
+                    slot.refuse(each)
+                # A flight under way lands for those who wait for it, and for nobody else.
+                slot.token = slot.refreshable = slot.failure = slot.flight = None
+            if shelf:
+                shelf.clear()
+        access = dict.fromkeys(each.access_token for each in (token, lying) if each)
+        refresh = dict.fromkeys(each.refresh_token for each in (refreshable, lying) if each)
         deadline, errors = time.monotonic() + self._timeout, []
-        for request in self.grant.revocation_requests(
-            token.access_token if token else None, refreshable.refresh_token if refreshable else None
-        ):
+        for request in [
+            request
+            for pair in itertools.zip_longest(access, refresh)
+            for request in self.grant.revocation_requests(*pair)
+        ]:
             try:
                 response = self._send(request, deadline)
                 if not 200 <= response.status < 300:  # noqa: PLR2004 - RFC 7009 §2.2
@@ -221,7 +233,7 @@ class TokenSource:
             return None
         if now < refresh_at:
             self._seen = (token, refresh_at)
-        elif self._refresh_ahead and time.monotonic() >= slot.renew_after:
+        elif self._renews_ahead and time.monotonic() >= slot.renew_after:
             flight, leads = self._join(renewing=token)
             if leads:
                 self._lead_in_background(flight)
@@ -234,7 +246,7 @@ class TokenSource:
         # One from another machine may have been issued in what is the future here.
         lifetime = max(0.0, token.expires_at - token.issued_at)
         leeway = min(self._leeway, _LEEWAY_SHARE * lifetime)
-        ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if self._refresh_ahead else leeway
+        ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if self._renews_ahead else leeway
         # A fleet that got its tokens in step must not renew them in step; for one token it has to stay the same.
         spread = (hash((token.access_token, os.getpid(), _OWN)) & 0xFF) / 0x400
         return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway
@@ -404,31 +416,44 @@ class TokenSource:
                 if held:
                     # Look again: whoever held it before may have stored one since we looked.
                     lying = shelf.look()
-                    if (found := self._taken(lying, flight)) is not None:
-                        return found
-                    token = self._obtain(_newest(self._slot.refreshable, lying), shelf)
-                    # Others have to find it before anyone uses it: a refresh token that is lost is worth a password.
-                    flight.is_shared = shelf.put(token)
-                    if self._slot.flight is not flight:  # it was revoked meanwhile, and is for those who wait alone
-                        shelf.clear()
-                    return token
-            waited = time.monotonic() - began
-            if held is None or waited > self._lease + _GRACE:
+                    return self._taken(lying, flight) or self._stored(shelf, lying, flight)
+            if held is None or time.monotonic() - began > self._lease + _GRACE:
                 break
             if flight.renewing is not None:
                 return None
-            time.sleep(min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), _LONGEST_PAUSE) * _spread())
+            time.sleep(_pause(time.monotonic() - began))
         # Nobody can be agreed with, or whoever holds the lock is stuck: this process goes on by itself.
         return self._obtain(self._slot.refreshable)
 
+    @contextlib.contextmanager
+    def _waiting_for(self, shelf: Shelf) -> Iterator[None]:
+        """Hold the lock of *shelf*; without it, where it cannot be had in time."""
+        began = time.monotonic()
+        while True:
+            with shelf.held(self._lease) as held:
+                if held is not False or time.monotonic() - began > self._lease + _GRACE:
+                    yield
+                    return
+            time.sleep(_pause(time.monotonic() - began))
+
+    def _stored(self, shelf: Shelf, lying: Token | None, flight: Flight) -> Token:
+        """Ask for a token, and store it before anyone uses it: a refresh token that is lost is worth a password."""
+        slot = self._slot
+        own = slot.refreshable
+        if lying is not None and lying.refresh_token and (own is None or lying != slot.lay):
+            own = lying  # another process stored it since
+        token = self._obtain(own, shelf)
+        flight.is_shared = shelf.put(token, lying)
+        slot.lay = token if flight.is_shared else lying
+        if slot.flight is not flight:  # it was revoked, or given up, meanwhile, and is for those who wait alone
+            shelf.forget(token)
+        return token
+
     def _taken(self, lying: Token | None, flight: Flight) -> Token | None:
         """What another process left in the shared cache, if it is what *flight* is after."""
-        if lying is None or self._slot.has_refused(lying) or time.time() >= self._window(lying)[1]:
+        if lying is None or self._slot.is_behind(lying) or time.time() >= self._window(lying)[1]:
             return None
-        renewing = flight.renewing
-        if renewing is not None and (lying == renewing or lying.issued_at < renewing.issued_at):
-            return None
-        flight.is_shared = True
+        flight.is_shared, self._slot.lay = True, lying
         return lying
 
     def _obtain(self, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
@@ -443,8 +468,11 @@ class TokenSource:
         if token is None:
             self._slot.refreshable = None
             if refreshable and shelf:
-                shelf.clear()
+                shelf.forget(refreshable)
             token = self.grant.trade(ask)
+        elif self._slot.refreshable is refreshable:
+            # The old one is spent, whatever becomes of this flight.
+            self._slot.refreshable = token
         return token
 
     def _send(self, request: TokenRequest, deadline: float) -> TokenResponse:
@@ -488,11 +516,15 @@ def _spread() -> float:
     return random.uniform(0.5, 1.0)  # noqa: S311 - no secret
 
 
-def _newest(own: Token | None, found: Token | None) -> Token | None:
-    """The one of two tokens whose refresh token is the newer one."""
-    if found is None or not found.refresh_token:
-        return own
-    return found if own is None or found.issued_at >= own.issued_at else own
+def _is_token_cache(cache: object) -> TypeGuard[TokenCache]:
+    # A class; a client of Redis, which has these methods and others' arguments; one that belongs to an event loop.
+    odd = isinstance(cache, type) or hasattr(cache, "execute_command")
+    return not odd and isinstance(cache, TokenCache) and not inspect.iscoroutinefunction(cache.get)
+
+
+def _pause(waited: float) -> float:
+    """Seconds until the next look at what another process asks for."""
+    return min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), _LONGEST_PAUSE) * _spread()
 
 
 def _unpickled(

@@ -283,6 +283,20 @@ def test_an_entry_that_goes_while_it_is_listed_is_none(files: Store, endpoint: E
     assert shared.entries() == []
 
 
+def test_an_entry_that_was_moved_is_none(tmp_path: Path, endpoint: Endpoint) -> None:
+    """Whoever writes the files, without the key, gives me another tenant's entry: it counts as none."""
+    sources = []
+    for tenant in ("admin", "guest"):
+        forget()
+        sources.append(source(endpoint, ClientCredentials(URL, tenant, "s3cr3t"), cache=FileCache(tmp_path, key=KEY)))
+        sources[-1].token()
+    admins, guests = ((tmp_path / f"{name_of(each)}.token") for each in sources)
+    guests.write_bytes(admins.read_bytes())
+    forget()
+    fresh = source(endpoint, ClientCredentials(URL, "guest", "s3cr3t"), cache=FileCache(tmp_path, key=KEY))
+    assert fresh.token().access_token == "token-3"
+
+
 def test_what_was_stored_before_there_was_a_key_is_listed_as_such(tmp_path: Path, endpoint: Endpoint) -> None:
     """I gave my cache a key: what lies there unencrypted is listed, so that I clear it."""
     forget()
@@ -613,7 +627,7 @@ def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.
     """What the damaged ones were made from is a good one: with nothing wrong in it, it is taken."""
     tokens = process(store, endpoint)
     seal = store.cache()._seal if hasattr(store.cache(), "_seal") else Seal(None)
-    store.put(name_of(tokens), seal.close(entry().decode()).encode())
+    store.put(name_of(tokens), seal.close(entry().decode(), name_of(tokens)).encode())
     assert (tokens.token().access_token, endpoint.requests, told(caplog)) == ("lying", [], [])
 
 
@@ -682,7 +696,7 @@ def test_a_directory_in_the_place_of_a_token_costs_no_request(
     assert {"damaged" in text or "out of order" in text for text in told(caplog)} == {True}
 
 
-@pytest.mark.skipif(not hasattr(os, "getuid"), reason="Windows knows no owner by number")
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows knows no owner by number")
 def test_a_file_of_somebody_else_counts_as_none(
     files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -690,7 +704,7 @@ def test_a_file_of_somebody_else_counts_as_none(
     tokens = process(files, endpoint)
     files.put(name_of(tokens), entry())
     with monkeypatch.context() as patch:
-        patch.setattr(os, "getuid", lambda: Path(__file__).stat().st_uid + 4711)
+        patch.setattr(os, "geteuid", lambda: Path(__file__).stat().st_uid + 4711)
         assert tokens.token().access_token == "token-1"
     assert process(files, endpoint).token().access_token == "token-1"
     assert (len(endpoint.requests), len(told(caplog))) == (1, 1)
@@ -701,7 +715,7 @@ def test_where_files_have_no_owner_all_are_mine(
 ) -> None:
     """On Windows files have no owner by number: their directory is what keeps others out."""
     process(files, endpoint).token()
-    monkeypatch.delattr(os, "getuid", raising=False)
+    monkeypatch.delattr(os, "geteuid", raising=False)
     process(files, endpoint).token()
     assert len(endpoint.requests) == 1
 

@@ -123,10 +123,10 @@ def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotati
 def test_a_cache_pickles_to_its_configuration(store: Store, copied: Any) -> None:
     """A cache of ours goes to another process by where it is, and its keys: it is equal, and reads what lies there."""
     cache = store.cache()
-    cache.set("name", cache._seal.close("text"), 60)
+    cache.set("name", cache._seal.close("text", "name"), 60)
     twin = copied(cache)
     assert (twin, hash(twin), repr(twin)) == (cache, hash(cache), repr(cache))
-    assert twin._seal.open(twin.get("name")) == "text"
+    assert twin._seal.open(twin.get("name"), "name") == "text"
 
 
 @pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)

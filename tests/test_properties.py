@@ -825,15 +825,16 @@ KEYS = [Fernet.generate_key().decode() for _ in range(2)]
 def test_an_entry_comes_back_as_it_was(token: Token, about: dict[str, str], key: Any) -> None:
     """What one process stores, in clear or encrypted, is what another one finds, to the last character."""
     entry = Entry(token, about)
-    text = Seal(key).close(entry.dump())
+    text = Seal(key).close(entry.dump(), "name")
     assert text.isascii()
-    opened = Seal(key).open(text)
+    opened = Seal(key).open(text, "name")
     assert opened is not None
     assert Entry.load(opened) == entry
     if key is not None:
         assert token.access_token not in text or len(token.access_token) < 5
-        assert Seal(KEYS).open(text) == opened, "older keys open it"
-        assert Seal(Fernet.generate_key()).open(text) is None
+        assert Seal(KEYS).open(text, "name") == opened, "older keys open it"
+        assert Seal(Fernet.generate_key()).open(text, "name") is None
+        assert Seal(key).open(text, "other") is None, "it lies where it was laid"
 
 
 @st.composite
@@ -867,7 +868,7 @@ def test_a_damaged_entry_is_an_entry_or_none(text: str) -> None:
 )
 def test_what_is_no_sealed_text_opens_nothing(text: str, key: Any) -> None:
     """A text that no key of mine closed is none; without a key it is taken as it is."""
-    assert Seal(key).open(text) == (text if key is None else None)
+    assert Seal(key).open(text, "name") == (text if key is None else None)
 
 
 class _Stored:
