@@ -307,11 +307,12 @@ def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeyp
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: ClientCredentials) -> None:
-    """My process forks while a thread asks for the token: the child asks for its own, and doesn't wait for a ghost."""
+    """My process forks while 20 threads need a token: the child asks for its own, and doesn't wait for a ghost."""
     server.latency = 0.3
     source = TokenSource(grant)
-    thread = threading.Thread(target=source.token)
-    thread.start()
+    threads = [threading.Thread(target=source.token) for _ in range(20)]
+    for thread in threads:
+        thread.start()
     while not server.token_requests:
         time.sleep(0.001)
     pid = os.fork()
@@ -321,7 +322,8 @@ def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: C
         except BaseException:  # noqa: BLE001 - of a forked child, which must not go on as a test run
             os._exit(2)
     _, status = os.waitpid(pid, 0)
-    thread.join()
+    for thread in threads:
+        thread.join()
     assert os.waitstatus_to_exitcode(status) == 0
     assert len(server.token_requests) == 2
 
