@@ -696,6 +696,9 @@ nasty_urls = st.one_of(
 def connects_to(library: str, request: Any) -> tuple[str, str, int | None]:
     """The origin that the library itself makes a connection to for a request that it prepared."""
     if library == "requests":
+        if not hasattr(ADAPTER, "build_connection_pool_key_attributes"):  # before 2.32.3
+            pool = ADAPTER.get_connection_with_tls_context(request, verify=True)
+            return pool.scheme, pool.host or "", pool.port
         origin, _ = ADAPTER.build_connection_pool_key_attributes(request, verify=True)
         return origin["scheme"], origin["host"] or "", origin["port"]
     return request.url.scheme, request.url.raw_host.decode("ascii"), request.url.port
