@@ -17,6 +17,7 @@ import redis.asyncio
 from auth_plugins import (
     ApiKey,
     ClientCredentials,
+    ConfigurationError,
     FileCache,
     Grant,
     Password,
@@ -211,6 +212,46 @@ def test_a_grant_of_ones_own_says_whether_it_is_shared(store: Store, endpoint: E
     process(store, endpoint, _OwnGrant({"grant": "of my own", "secret": "s3cr3t"})).token()
     assert b"token-of-mine" in store.look()
     assert b"s3cr3t" not in store.look()
+
+
+def test_a_grant_that_cannot_be_named_is_told(endpoint: Endpoint) -> None:
+    """What my own grant depends on is no text: I am told, and no token is shared under a name that tells it in part."""
+    forget()
+    tokens = source(endpoint, _OwnGrant({"grant": "of my own", "realms": frozenset("ab")}), cache=LockingCache())
+    with pytest.raises(ConfigurationError, match="_OwnGrant has a field that is no text or number"):
+        tokens.token()
+
+
+def test_what_lands_after_a_revocation_is_in_no_cache(endpoint: Endpoint) -> None:
+    """I revoke while I ask: who asked gets his token, and no other process finds it."""
+    forget()
+    cache = LockingCache()
+    tokens = source(endpoint, cache=cache)
+
+    def revoked_meanwhile() -> Any:
+        tokens.revoke()
+        return endpoint.issue
+
+    endpoint.script = [revoked_meanwhile]
+    assert tokens.token().access_token == "token-1"
+    assert cache.entries == {}
+    assert tokens.token().access_token == "token-2"
+
+
+def test_with_two_keys_one_lock_that_is_held_will_do(tmp_path: Path, endpoint: Endpoint, clock: Clock) -> None:
+    """While a key is rotated, another process holds one of two locks: I take neither, and wait."""
+    forget()
+    cache = FileCache(tmp_path, key=[KEY, OTHER_KEY])
+    tokens = source(endpoint, cache=cache)
+    shelf = tokens._shelf()
+    assert shelf is not None
+    first, second = sorted(shelf.names)
+    with cache.lock(first, 1), shelf.held(1) as held:
+        assert held is False
+        with cache.lock(second, 1) as free:
+            assert free is True
+    with cache.lock(second, 1), shelf.held(1) as held:
+        assert held is False
 
 
 # What it costs
