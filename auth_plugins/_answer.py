@@ -23,6 +23,8 @@ _log = logging.getLogger("auth_plugins")
 _LONGEST_LIFETIME = 10 * 365 * 86400
 #: Characters of a body that an error may quote.
 _EXCERPT = 200
+#: Characters of an error's description that are kept.
+_LONGEST_PART = 500
 #: Characters of a token type that are kept; the registered ones are shorter.
 _LONGEST_TYPE = 40
 #: Types in the IANA registry that are sent otherwise than as Bearer, and Basic, which some servers announce.
@@ -69,15 +71,17 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
         _fail(request, response, f"answered {what}", "is token_url the token endpoint?")
     from ._authlib import members_of  # noqa: PLC0415 - Authlib is loaded by the first token request, not by an import
 
+    if isinstance(scope := members.get("scope"), list):
+        scope = " ".join(map(str, scope))
     answer = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
-    refresh_token, scope = answer["refresh_token"], members.get("scope")
+    refresh_token = answer["refresh_token"]
     usable = isinstance(refresh_token, str) and _PRINTABLE.fullmatch(refresh_token)
     return Token(
         access_token=answer["access_token"],
         token_type=_token_type(request, response, members.get("token_type")),
         expires_at=_expires_at(request, response, members, now),
         refresh_token=refresh_token if usable else None,
-        scope=" ".join(map(str, scope)) if isinstance(scope, list) else scope if isinstance(scope, str) else None,
+        scope=_one_line(request.scrub(scope)) if isinstance(scope, str) else None,
         issued_at=now,
     )
 
@@ -172,7 +176,9 @@ def _number(value: Any) -> float | None:
 
 def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[str, Any]) -> NoReturn:
     code, description, uri = (
-        _one_line(request.scrub(members[name])) if isinstance(members.get(name), str) and members[name] else None
+        _one_line(request.scrub(members[name]))[:_LONGEST_PART]
+        if isinstance(members.get(name), str) and members[name]
+        else None
         for name in ("error", "error_description", "error_uri")
     )
     # A code of the registry says nothing but itself; any other may be a secret.

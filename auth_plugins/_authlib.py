@@ -93,6 +93,7 @@ def build(
     :param params: the user's own parameters, applied last: they replace a standard one of the same name, and
         ``None`` takes it out.
     """
+    query_of_ones_own = url.partition("?")[2]
     client = _Client(
         session=None, client_id=client_id, client_secret=client_secret, token_endpoint_auth_method=client_auth
     )
@@ -121,6 +122,7 @@ def build(
     # What the user adds may be a secret as well, nobody can tell.
     added = [*(value for _, value in params), *(value for _, value in headers)]
     hidden = [value for name, value in parameters.items() if name in _SECRET_PARAMETERS]
+    hidden += [value for _, value in parse_qsl(query_of_ones_own)]
     hidden += [word for value in added for word in _words(value)]
     if client_secret:
         hidden += [client_secret, _basic(client_id or "", client_secret), own_headers.get("Authorization", "")]

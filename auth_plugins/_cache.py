@@ -90,6 +90,7 @@ class Slot:
         "__weakref__",
         "failure",
         "flight",
+        "given_up",
         "lay",
         "looked_for",
         "names",
@@ -114,6 +115,8 @@ class Slot:
         self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
         self.failure: Failure | None = None
+        #: When the latest tokens were given up, on the clock of :func:`time.monotonic`.
+        self.given_up: tuple[float, ...] = ()
         #: On the clock of :func:`time.monotonic`; until then a refusal of the token asks for no other.
         self.probation_until = 0.0
         #: On the same clock; until then no renewal begins in the background, as the last one failed.

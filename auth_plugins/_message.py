@@ -66,8 +66,8 @@ class Scrubber:
             # The longest first, as one may hold another.
             for spelling in sorted(_spellings(secret), key=len, reverse=True):
                 text = text.replace(spelling, "***")
-        views = [unquote(text), unquote_plus(text), html.unescape(text), text]
-        if any(_unescaped(secret) in _unescaped(view) for secret in self._secrets for view in views):
+        views = [_unescaped(view) for view in (unquote(text), unquote_plus(text), _without_entities(text), text)]
+        if any(_unescaped(secret) in view for secret in self._secrets for view in views):
             return "***"
         return text
 
@@ -84,6 +84,11 @@ def _spellings(secret: str) -> set[str]:
         json.dumps(secret)[1:-1],
         repr(secret)[1:-1],
     }
+
+
+def _without_entities(text: str) -> str:
+    # The standard library's fails at a number of thousands of digits; no character has one of more than seven.
+    return html.unescape(re.sub(r"&#[xX]?[0-9a-fA-F]{8,};?", "", text))
 
 
 def _unescaped(text: str) -> str:

@@ -36,6 +36,8 @@ _AHEAD_SHARE, _AHEAD = 0.2, 240.0
 _OWN = os.urandom(8)
 #: Seconds in which at most one token is asked for while fresh ones are refused as well.
 _PROBATION = 30.0
+#: How many tokens are given up within those seconds, though an API took each: one may take what another refuses.
+_MOST_GIVEN_UP = 10
 #: Seconds for which a refusal is remembered: the first one, the longest, and the longest that a server may ask for.
 _REST, _LONGEST_REST, _LONGEST_RETRY_AFTER = 5.0, 60.0, 3600.0
 #: Seconds to wait before the second and the third try of a token request, more or less.
@@ -203,15 +205,17 @@ class TokenSource:
 
         For adapters, which call it whether or not they can send the request again; others call :meth:`invalidate`.
         It may not while fresh tokens are refused as well: an API that answers 401 to every token is asked for one at
-        most every 30 seconds, and *token* stays in use, for something has to be sent.
+        most every 30 seconds (for ten, where others take them), and *token* stays in use, for something has to be sent.
         """
         slot = self._slot
         with self._cache.lock:
             if slot.token == token:
-                if time.monotonic() < slot.probation_until:
+                now = time.monotonic()
+                recent = tuple(moment for moment in slot.given_up if moment > now - _PROBATION)
+                if now < slot.probation_until or len(recent) >= _MOST_GIVEN_UP:
                     return False
                 slot.failure = None
-                slot.probation_until = time.monotonic() + _PROBATION
+                slot.probation_until, slot.given_up = now + _PROBATION, (*recent, now)
             slot.refuse(token)
         return True
 

@@ -32,7 +32,7 @@ def requests_transport(session: Any = None) -> Transport:
     def send(request: TokenRequest, timeout: float) -> TokenResponse:
         import requests  # noqa: PLC0415 - a heavy library, which need not be the one that is used
 
-        watch = _Watch(timeout)
+        watch, redirect = _Watch(timeout), _Redirect()
         used = requests.Session() if session is None else session
         if session is None:
             for scheme in ("https://", "http://"):
@@ -50,11 +50,14 @@ def requests_transport(session: Any = None) -> Transport:
                         timeout=timeout,
                         allow_redirects=False,
                         stream=True,
+                        # A request's hooks stand in for the session's.
+                        hooks={"response": [*used.hooks["response"], redirect.hide]},
                     )
                 except requests.HTTPError as error:  # a hook of the user's session that raises for a bad status
                     if error.response is None:
                         raise
                     response = error.response
+                redirect.show(response)
                 try:
                     return _answer(response.status_code, response.headers, _as_they_come(response), watch)
                 finally:
@@ -127,6 +130,22 @@ def default_transport() -> Transport:
     )
 
 
+class _Redirect:
+    """Keeps requests from preparing for a redirect that nobody follows: it would read the whole answer for it."""
+
+    def __init__(self) -> None:
+        self._location: str | None = None
+
+    def hide(self, response: Any, **_: Any) -> None:
+        """Take the redirect's target out of *response*: a hook."""
+        self._location = response.headers.pop("location", None)
+
+    def show(self, response: Any) -> None:
+        """Put it back."""
+        if self._location is not None:
+            response.headers["location"] = self._location
+
+
 class _Watch:
     """Bounds a whole token request: the libraries bound each read, and an answer that drips takes many of them.
 
@@ -181,8 +200,9 @@ class _Watch:
         while not self._done.wait(pause):
             pause = 0.05
             for each in list(self._sockets):
-                with contextlib.suppress(OSError, AttributeError):  # closed by now; or none, as in mocks
-                    each.shutdown(socket.SHUT_RDWR)
+                # By the plain socket's method: with that of TLS, a thread that sends at this moment goes on in clear.
+                with contextlib.suppress(OSError, TypeError):  # closed by now; or none, as in mocks
+                    socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
 @functools.cache
@@ -208,6 +228,7 @@ def _watched_adapter() -> Any:
                     connect()
                     # Now, as it is the answer's alone once the server says that it will close it.
                     self._watch.add(connection.sock)
+                    self._watch.check()
 
                 connection.connect = connect_watched
                 return connection
@@ -264,7 +285,7 @@ def _failure(request: TokenRequest, error: BaseException, base: type[Exception])
     text = " ".join((text.replace(query, "…") if query else text).split())
     try:
         cause = type(error)(text) if isinstance(error, base) else base(text)
-    except TypeError:
+    except Exception:  # noqa: BLE001 - a user's class may want, and refuse, anything
         cause = base(text)
     failure = TokenTransportError(
         f"{request.endpoint} could not be reached ({type(error).__name__}: {text}); "

@@ -544,3 +544,29 @@ def test_whatever_is_answered(status: int, body: bytes, headers: dict[str, str])
         assert token.expires_at is None or math.isfinite(token.expires_at)
         assert isinstance(token.claims, Mapping)
     assert message.isprintable()
+
+
+@pytest.mark.parametrize("body", ["&#" + "1" * 5000 + ";", {"error": "x", "error_description": "&#x" + "f" * 5000}])
+def test_an_entity_of_thousands_of_digits_is_no_error_of_its_own(body: Any) -> None:
+    """A server answers a number that no character has: its refusal is one like any other."""
+    assert refused(body, 400).status_code == 400
+
+
+def test_a_long_description_is_cut() -> None:
+    """A server describes its error on a megabyte: my log gets its beginning."""
+    error = refused({"error": "invalid_scope", "error_description": "long " * 200_000}, 400)
+    assert error.description is not None
+    assert (len(error.description), len(str(error)) < 1000) == (500, True)
+
+
+def test_a_secret_in_the_query_of_the_endpoint_is_one() -> None:
+    """My server has its key in the token endpoint's query, and quotes it: the error doesn't."""
+    asked = ClientCredentials(f"{URL}?code=QUERYKEY99", "client-7").refresh_request("r3fr3sh")
+    with pytest.raises(TokenRequestError) as caught:
+        read(asked, response("Cannot POST /token?code=QUERYKEY99", 404), NOW)
+    assert "QUERYKEY99" not in str(caught.value)
+
+
+def test_a_scope_shows_no_secret() -> None:
+    """The server echoes my secret as the scope: a look at the token doesn't show it."""
+    assert SECRET not in repr(taken({"access_token": "tok", "scope": f"a {SECRET}"}))

@@ -93,6 +93,19 @@ def outcome(ask: Any) -> Any:
 
 
 @pytest.mark.parametrize("library", TRANSPORTS)
+def test_a_redirect_is_not_read_for_its_target(library: str, server: Loopback) -> None:
+    """A redirect comes with an endless body: it is refused, not taken in, and asked for once."""
+    server.token_play = lambda _: Response(
+        (b"x" * 65536 for _ in range(100_000)), 302, {"Location": "https://elsewhere.example/"}, direct_passthrough=True
+    )
+    source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    with pytest.raises(TokenRequestError, match=r"302|answered more than 1 MiB"):
+        source.token()
+    assert len(server.token_requests) == 1
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_bomb_does_not_go_off(library: str, encoding: str, server: Loopback) -> None:
     """A small answer unpacks to 200 MB: it is given up after 1 MiB of them."""

@@ -85,6 +85,16 @@ def test_a_crowd_at_an_api_that_always_refuses(driver: Driver, server: Loopback)
     assert len(server.token_requests) == 2
 
 
+def test_one_api_refuses_what_another_one_takes(server: Loopback, grant: ClientCredentials) -> None:
+    """One API takes my tokens, another refuses them all: no more than ten are asked for, however often I try."""
+    good, bad = f"{server.url}/good", f"{server.url}/bad"
+    server.api = lambda received: as_json({}, 401) if received.target == "/bad" else server.check(received)
+    auth = SYNC[0].auth(grant)
+    for _ in range(20):
+        assert (SYNC[0].get(good, auth).status, SYNC[0].get(bad, auth).status) == (200, 401)
+    assert len(server.token_requests) <= 11
+
+
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_rotating_refresh_tokens_are_used_once_each(driver: Driver, server: Loopback) -> None:
     """30 threads over five revocations: no refresh token is sent twice, and my password once."""
