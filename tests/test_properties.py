@@ -733,7 +733,10 @@ def test_any_url_gets_the_token_only_where_it_leads_to_a_listed_host(library: st
             return  # the library itself takes it for no URL
         if scheme not in ("http", "https"):
             return  # nor has it a connection for that
-        signed = auth(request) if library == "requests" else next(auth.sync_auth_flow(request))
+        try:
+            signed = auth(request) if library == "requests" else next(auth.sync_auth_flow(request))
+        except requests.exceptions.InvalidURL:
+            return  # which an older requests would find out a little later
         has_it = "X-API-Key" in signed.headers
         carried.add(has_it)
         try:
