@@ -208,10 +208,12 @@ class Shared:
             if name == KEY_CHECK or text is None:
                 continue
             entry = self.entry(name, text)
-            other = (
-                "under a key" if not self.seal.keys else "not encrypted" if Entry.load(text) else "under another key"
-            )
-            listed.append(entry or (other if other == "not encrypted" else f"damaged, or {other}"))
+            if entry is not None:
+                listed.append(entry)
+            elif self.seal.keys and Entry.load(text):
+                listed.append("not encrypted")
+            else:
+                listed.append(f"damaged, or under {'another' if self.seal.keys else 'a'} key")
         return listed
 
     def probe(self) -> None:
