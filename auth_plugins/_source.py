@@ -412,8 +412,9 @@ class TokenSource:
         ``None``: another process renews it at this moment, and there is no hurry.
         """
         shelf = self._shelf()
-        began = time.monotonic()
-        while shelf is not None:
+        for _ in self._turns():
+            if shelf is None:
+                break
             if (found := self._taken(shelf.look(), flight)) is not None:
                 return found
             with shelf.held(self._lease) as held:
@@ -421,24 +422,30 @@ class TokenSource:
                     # Look again: whoever held it before may have stored one since we looked.
                     lying = shelf.look()
                     return self._taken(lying, flight) or self._stored(shelf, lying, flight)
-            if held is None or time.monotonic() - began > self._lease + _GRACE:
+            if held is None:
                 break
             if flight.renewing is not None:
                 return None
-            time.sleep(_pause(time.monotonic() - began))
         # Nobody can be agreed with, or whoever holds the lock is stuck: this process goes on by itself.
         return self._obtain(self._slot.refreshable)
 
     @contextlib.contextmanager
     def _waiting_for(self, shelf: Shelf) -> Iterator[None]:
         """Hold the lock of *shelf*; without it, where it cannot be had in time."""
-        began = time.monotonic()
-        while True:
+        for _ in self._turns():
             with shelf.held(self._lease) as held:
-                if held is not False or time.monotonic() - began > self._lease + _GRACE:
+                if held is not False:
                     yield
                     return
-            time.sleep(_pause(time.monotonic() - began))
+        yield
+
+    def _turns(self) -> Iterator[None]:
+        """Turns to try the lock that another process holds, for as long as it is waited for."""
+        began = time.monotonic()
+        yield
+        while (waited := time.monotonic() - began) <= self._lease + _GRACE:
+            time.sleep(_pause(waited))
+            yield
 
     def _stored(self, shelf: Shelf, lying: Token | None, flight: Flight) -> Token:
         """Ask for a token, and store it before anyone uses it: a refresh token that is lost is worth a password."""
