@@ -32,8 +32,13 @@ _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 #: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
 _CHARSET = re.compile(r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii")
-#: What may be a token in the body of a refusal: a JWT, or the value of a member that is called so.
-_TOKENS = re.compile(r"""(token["']?\s*[:=]\s*["']?)[^"'&\s,}]+|\beyJ[\w.-]+""", re.IGNORECASE)
+#: What may be a token in what a server says: a JWT; what follows "Bearer", or a name that ends in "token", in JSON, a
+#: form or XML, escaped or not, if it is long or has a digit in it, as ordinary words don't.
+_TOKENS = re.compile(
+    r"""(token[\s"'\\]*[:=>][\s"'\\]*|\bbearer[\s"'\\]+)(?=[^\s"'\\&,;}<]{0,16}?(?:\d|[^\s"'\\&,;}<]{16}))[^\s"'\\&,;}<]+"""
+    r"""|\beyJ[\w.-]+""",
+    re.IGNORECASE,
+)
 _PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 _WHO = (
@@ -99,6 +104,9 @@ def retry_after(response: TokenResponse, now: float) -> float | None:
 
 def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any]:
     """The members of an answer in any of the forms in which tokens were seen to come; empty if it is none of them."""
+    if coding := response.headers.get("content-encoding"):
+        what = f"answered {response.status}, packed by {_quoted(request, coding, _LONGEST_TYPE)!r}"
+        _fail(request, response, what, "have its owner send answers as they are: nothing else was asked for")
     if len(response.body) > LONGEST_BODY:
         _fail(request, response, "answered more than 1 MiB", "is token_url the token endpoint?")
     text = _text(response).strip()
@@ -133,7 +141,7 @@ def _token_type(request: TokenRequest, response: TokenResponse, value: Any) -> s
         return "Bearer"
     if name.lower() in _NOT_BEARER:
         _fail(request, response, f"answered a token of type {name.lower()!r}", "have this client given Bearer tokens")
-    shown = _one_line(request.scrub(name))[:_LONGEST_TYPE]
+    shown = _quoted(request, name, _LONGEST_TYPE)
     _log.warning("%s answered the unknown token_type %r; it is used as Bearer", request.endpoint, shown)
     return shown
 
@@ -176,9 +184,7 @@ def _number(value: Any) -> float | None:
 
 def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[str, Any]) -> NoReturn:
     code, description, uri = (
-        _one_line(request.scrub(members[name]))[:_LONGEST_PART]
-        if isinstance(members.get(name), str) and members[name]
-        else None
+        _quoted(request, members[name], _LONGEST_PART) if isinstance(members.get(name), str) and members[name] else None
         for name in ("error", "error_description", "error_uri")
     )
     # A code of the registry says nothing but itself; any other may be a secret.
@@ -194,7 +200,7 @@ def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[st
     if code:
         said = f"{code}: {description}" if description else code
     else:
-        said = _excerpt(request, response) or "an empty body"
+        said = _quoted(request, _text(response), _EXCERPT) or "an empty body"
     _fail(
         request,
         response,
@@ -213,7 +219,7 @@ def _target(request: TokenRequest, response: TokenResponse) -> str:
         host = location.hostname
     except ValueError:
         host = None
-    return f" to {_one_line(request.scrub(host))[:_EXCERPT]}" if host else ""
+    return f" to {_quoted(request, host, _EXCERPT)}" if host else ""
 
 
 def _advice(response: TokenResponse) -> str:
@@ -238,9 +244,9 @@ def _is_html(response: TokenResponse) -> bool:
     return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
 
 
-def _excerpt(request: TokenRequest, response: TokenResponse) -> str:
-    """The beginning of the body, without secrets: scrubbed before it is cut, as half a secret would stay."""
-    return _one_line(_TOKENS.sub(r"\1***", request.scrub(_text(response))))[:_EXCERPT]
+def _quoted(request: TokenRequest, text: str, longest: int) -> str:
+    """What the server wrote, without secrets and tokens: scrubbed before it is cut, as half a secret would stay."""
+    return _one_line(_TOKENS.sub(r"\1***", request.scrub(text)))[:longest]
 
 
 def _one_line(text: str) -> str:

@@ -36,6 +36,8 @@ _SKEW = 30.0
 _API_TIMEOUT = 60.0
 #: The claims that are told: registered ones (RFC 7519 §4.1, RFC 9068 §2.2), and what servers call the same.
 _CLAIMS = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "azp", "scope", "scp", "roles")
+#: Characters of a claim that are told.
+_LONGEST_CLAIM = 500
 _CHALLENGE = re.compile(r'\b(error|error_description|scope)="([^"]*)"')
 _NO_ANSWER = TokenResponse(status=0, headers={}, body=b"", received_at=0.0)
 
@@ -307,9 +309,15 @@ class _Run:
         # As a constant key: a 401 is to be seen, and to ask for another token would send a password again.
         key = ApiKey(token.access_token, *self._grant.placement())
         auth = self._adapter(key, cache=MemoryCache(), allowed_hosts=setup.allowed_hosts, allow_http=setup.allow_http)
-        options = {} if self._library.__name__ == "requests" else {"follow_redirects": True}
         try:
-            response = self._library.get(url, auth=auth, timeout=_API_TIMEOUT, **options)
+            # The body is not waited for: status and headers say what there is to say.
+            if self._library.__name__ == "requests":
+                with self._library.get(url, auth=auth, timeout=_API_TIMEOUT, stream=True) as response:
+                    pass
+            else:
+                options = {"timeout": _API_TIMEOUT, "follow_redirects": True}
+                with self._library.stream("GET", url, auth=auth, **options) as response:
+                    pass
         except Exception as error:  # noqa: BLE001 - any library's, any kind: it becomes one line
             what = self._scrubbed(shown(url, f"{url} did not answer ({type(error).__name__}: {error})"))
             return Step.failed("API", what, "check the URL, the network and its proxies")
@@ -336,6 +344,10 @@ class _Run:
         return text
 
     def _clean(self, claim: Any) -> Any:
-        """A claim, if no secret is in it."""
+        """A claim, if no secret is in it; one that is long, or no JSON, as the beginning of its text."""
         text = json.dumps(claim, ensure_ascii=False)
-        return claim if self._scrubbed(text) == text else "***"
+        if self._scrubbed(text) != text:
+            return "***"
+        # Python takes NaN and Infinity for JSON, and others don't.
+        is_plain = len(text) <= _LONGEST_CLAIM and not re.search(r"\b(NaN|Infinity)\b", text)
+        return claim if is_plain else text[:_LONGEST_CLAIM]

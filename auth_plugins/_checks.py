@@ -50,6 +50,19 @@ class _Hidden(str):
         return hidden, (str(self),)
 
 
+class _URL(_Hidden):
+    """A URL of whose query dumps show nothing, as a secret may stand there."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        before, mark, _ = self.partition("?")
+        return repr(before + mark + "..." * bool(mark))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _URL, (str(self),)
+
+
 def hidden(secret: Any) -> Any:
     """*secret* as a grant keeps it; a callable, or ``None``, as it is."""
     return _Hidden(secret) if isinstance(secret, str) else secret
@@ -132,7 +145,7 @@ def checked_url(name: str, url: object) -> str:
         raise ConfigurationError(
             f"{name} has a user or a fragment in it; give credentials as client_id and client_secret (RFC 6749 §3.2)"
         )
-    return text
+    return _URL(text)
 
 
 def one_of(name: str, value: object, allowed: Sequence[str]) -> str:

@@ -182,11 +182,12 @@ class OAuthGrant(Grant):
         for name in ("client_secret", "password", "refresh_token"):
             if hasattr(self, name):
                 normal[name] = hidden(getattr(self, name))
+        for name in ("revocation_url", "refresh_url"):
+            if getattr(self, name, None) is not None:
+                normal[name] = checked_url(name, getattr(self, name))
         # Equal arguments, however they were written, must make equal grants: those share a token.
         for name, value in normal.items():
             object.__setattr__(self, name, value)
-        if self.revocation_url is not None:
-            checked_url("revocation_url", self.revocation_url)
         self._check_client(client_id, client_secret)
         if self.method == "GET" and self.encoding == "json":
             raise ConfigurationError('method="GET" has no body for encoding="json"; use POST, or encoding="query"')
@@ -365,8 +366,6 @@ class Password(OAuthGrant):
         if checked_text("username", self.username) is None:
             raise ConfigurationError("username is None; give the name that the server's owner gave you")
         check_secret("password", self.password)
-        if self.refresh_url is not None:
-            checked_url("refresh_url", self.refresh_url)
 
     def _client(self) -> tuple[str | None, Secret | None]:
         return self.client_id, self.client_secret

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import quote, quote_plus, unquote, unquote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 __all__ = ["LONGEST_BODY", "Scrubber", "TokenRequest", "TokenResponse"]
 
@@ -36,6 +36,7 @@ class TokenResponse:
 
     status: int
     #: Names in lower case.
+    #: A ``content-encoding`` stands there only if the body is packed by it still.
     headers: Mapping[str, str] = field(repr=False)
     #: At most :data:`LONGEST_BODY` bytes; one more tells that there was more.
     body: bytes = field(repr=False)
@@ -49,6 +50,14 @@ LONGEST_BODY = 1 << 20
 
 #: What is shorter tells nothing by itself, and would be found in every other word.
 _SHORTEST_SECRET = 3
+#: From this many characters on, a secret is told apart from other words in capitals as well.
+_LONG_SECRET = 8
+#: Characters of a text that are looked through, and of a secret in its longest spelling.
+_LONGEST_TEXT, _LONGEST_SPELLING = 1 << 16, 1 << 14
+#: How many layers of encoding are taken off.
+_LAYERS = 4
+_BASE64 = re.compile(r"[\w+/-]{16,}", re.ASCII)
+_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+|(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}")
 
 
 class Scrubber:
@@ -60,16 +69,28 @@ class Scrubber:
     def __call__(self, text: str) -> str:
         """*text* without secrets, whether they stand there as they are, percent-encoded, escaped or in Base64.
 
-        A spelling that nobody foresaw is found by decoding: then nothing of the text is shown.
+        A spelling that nobody foresaw is found by decoding, layer by layer: then nothing of the text is shown.
         """
+        if len(text) > _LONGEST_TEXT:
+            # Where it is cut, half a secret may stand.
+            return self(text[:_LONGEST_TEXT])[:-_LONGEST_SPELLING] or "***"
         for secret in self._secrets:
             # The longest first, as one may hold another.
             for spelling in sorted(_spellings(secret), key=len, reverse=True):
                 text = text.replace(spelling, "***")
-        views = [_unescaped(view) for view in (unquote(text), unquote_plus(text), _without_entities(text), text)]
-        if any(_unescaped(secret) in view for secret in self._secrets for view in views):
-            return "***"
-        return text
+        plain = _plain(text)
+        unpacked = " ".join([plain, *(_plain(_from_base64(run[0])) for run in _BASE64.finditer(plain))])
+        return "***" if self._is_told(_one_spelling(unpacked)) else text
+
+    def _is_told(self, text: str) -> bool:
+        in_small = text.casefold()
+        for plain in (_one_spelling(_plain(secret)) for secret in self._secrets):
+            # One of backslashes and spaces alone would be found in every text.
+            if len(plain.strip()) >= _SHORTEST_SECRET and plain in text:
+                return True
+            if len(plain) >= _LONG_SECRET and plain.casefold() in in_small:
+                return True
+        return False
 
 
 def _spellings(secret: str) -> set[str]:
@@ -86,12 +107,41 @@ def _spellings(secret: str) -> set[str]:
     }
 
 
+def _plain(text: str) -> str:
+    """*text* without percent-encoding, entities and escapes, however deep they lie in each other."""
+    for _ in range(_LAYERS):
+        decoded = _ESCAPES.sub(_unescaped, _without_entities(unquote(text)).replace("\\\\", "\\"))
+        if decoded == text:
+            break
+        text = decoded
+    return text
+
+
+def _one_spelling(text: str) -> str:
+    """*text* on one line, without the backslashes that escape what follows, and with a form's spaces as such."""
+    return re.sub(r"[\s\x00-\x1f]+", " ", text.replace("\\", "").replace("+", " "))
+
+
 def _without_entities(text: str) -> str:
     # The standard library's fails at a number of thousands of digits; no character has one of more than seven.
     return html.unescape(re.sub(r"&#[xX]?[0-9a-fA-F]{8,};?", "", text))
 
 
-def _unescaped(text: str) -> str:
-    """*text* without the backslashes of JSON or Python, however much the writer escaped, and on one line."""
-    text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
-    return re.sub(r"[\s\x00-\x1f]+", " ", text)
+def _unescaped(match: re.Match[str]) -> str:
+    """What escapes of JSON, JavaScript or Python stand for: several in a row may be one character."""
+    mark = match[0][:2]
+    digits = match[0].replace(mark, "")
+    if mark == "\\U":
+        return chr(int(digits, 16))
+    if mark == "\\u":
+        return bytes.fromhex(digits).decode("utf-16-be", "replace")
+    try:
+        return bytes.fromhex(digits).decode()
+    except ValueError:
+        return bytes.fromhex(digits).decode("latin-1")
+
+
+def _from_base64(run: str) -> str:
+    """What may be told in Base64, in either alphabet."""
+    whole = run[:-1] if len(run) % 4 == 1 else run
+    return base64.b64decode(whole.translate({ord("-"): "+", ord("_"): "/"}) + "==").decode("utf-8", "replace")

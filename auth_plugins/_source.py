@@ -352,6 +352,7 @@ class TokenSource:
             outcome = TokenTransportError(
                 f"the token request failed by an unexpected {type(error).__name__}; report it"
             )
+            self._rest(outcome)
             raise
         finally:
             # Broken off by anything else, Ctrl-C for one: those who wait look again, and one of them leads.
@@ -392,6 +393,10 @@ class TokenSource:
             return
         if error.retry_after is None and (error.status_code or 0) >= 500:  # noqa: PLR2004 - server errors
             return
+        self._rest(error, error.retry_after or 0.0)
+
+    def _rest(self, error: AuthError, at_least: float = 0.0) -> None:
+        """Ask no more for a while, which grows; *at_least* so many seconds."""
         try:
             secrets = hash(self.grant.secrets())
         except ConfigurationError:
@@ -399,7 +404,7 @@ class TokenSource:
         with self._cache.lock:
             times = self._slot.failure.times + 1 if self._slot.failure else 1
             rest = min(_REST * 2 ** (times - 1), _LONGEST_REST)
-            rest = max(rest, min(error.retry_after or 0.0, _LONGEST_RETRY_AFTER))
+            rest = max(rest, min(at_least, _LONGEST_RETRY_AFTER))
             self._slot.failure = Failure(error=error, secrets=secrets, until=time.monotonic() + rest, times=times)
 
     def _shelf(self) -> Shelf | None:

@@ -9,6 +9,7 @@ import importlib.util
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
@@ -22,6 +23,8 @@ __all__ = ["Transport", "default_transport", "httpx_transport", "requests_transp
 #: :raises TokenTransportError: there was no answer.
 Transport = Callable[[TokenRequest, float], TokenResponse]
 
+#: What is small on the wire may unpack to anything.
+_NOT_PACKED = {"Accept-Encoding": "identity"}
 #: Seconds that a library may be late by to notice that its time is over.
 _GRACE = 0.25
 
@@ -43,7 +46,7 @@ def requests_transport(session: Any = None) -> Transport:
                     response = used.request(
                         request.method,
                         request.url,
-                        headers=dict(request.headers),
+                        headers={**_NOT_PACKED, **request.headers},
                         data=request.body,
                         # Ours, since without one requests takes the session's (this very auth perhaps) or .netrc's.
                         auth=_unchanged,
@@ -59,7 +62,8 @@ def requests_transport(session: Any = None) -> Transport:
                     response = error.response
                 redirect.show(response)
                 try:
-                    return _answer(response.status_code, response.headers, _as_they_come(response), watch)
+                    chunks, packed = _as_they_come(response)
+                    return _answer(response.status_code, response.headers, chunks, watch, packed=packed)
                 finally:
                     if response.raw is not None:  # as an adapter of the user's own may leave it
                         response.close()
@@ -89,7 +93,7 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
                     used.stream(
                         request.method,
                         request.url,
-                        headers=dict(request.headers),
+                        headers={**_NOT_PACKED, **request.headers},
                         content=request.body,
                         # Ours, since without one httpx takes the client's: this very auth perhaps.
                         auth=httpx.Auth(),
@@ -98,7 +102,10 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
                         extensions={"trace": watch.trace},
                     ) as response,
                 ):
-                    return _answer(response.status_code, response.headers, response.iter_bytes(), watch)
+                    # A hook of the user's client may have read it; a mock has from the beginning.
+                    is_read = hasattr(response, "_content")
+                    chunks = [response.content] if is_read else response.iter_raw()
+                    return _answer(response.status_code, response.headers, chunks, watch, packed=not is_read)
             except httpx.HTTPStatusError as error:  # a hook of the user's client that raises for a bad status
                 response = error.response
             finally:
@@ -174,7 +181,10 @@ class _Watch:
         """Watch what httpcore connects: its extension "trace"."""
         stream: Any = info.get("return_value")
         if hasattr(stream, "get_extra_info"):
-            self.add(stream.get_extra_info("socket"))
+            tls = stream.get_extra_info("ssl_object")
+            # With HTTP/2, other requests of a user's client share the connection.
+            if tls is None or tls.selected_alpn_protocol() != "h2":
+                self.add(stream.get_extra_info("socket"))
 
     def check(self) -> None:
         """End a request whose time is over.
@@ -249,20 +259,43 @@ def _unchanged(request: Any) -> Any:
     return request
 
 
-def _as_they_come(response: Any) -> Iterator[bytes]:
-    """The bytes of a response of requests, as they come: ``iter_content`` waits for as many as it was told."""
+def _as_they_come(response: Any) -> tuple[Iterable[bytes], bool]:
+    """The bytes of a response of requests, and whether they are packed still.
+
+    As they come: ``iter_content`` waits for as many as it was told.
+    """
     from urllib3 import HTTPResponse  # noqa: PLC0415 - comes with requests
 
     raw = response.raw
     if response._content is not False:  # noqa: SLF001 - a hook has read it, or an adapter of the user's own put it there
-        return iter([response.content])
-    if not isinstance(raw, HTTPResponse) or not hasattr(raw, "read1"):  # such an adapter again, or urllib3 1.26
-        return iter(response.iter_content(1))
-    return iter(lambda: raw.read1(8192, decode_content=True), b"")
+        return [response.content], False
+    if not isinstance(raw, HTTPResponse):  # such an adapter again
+        return response.iter_content(1), False
+    if not hasattr(raw, "read1"):  # urllib3 1.26
+        return raw.stream(1, decode_content=False), True
+    return iter(lambda: raw.read1(8192, decode_content=False), b""), True
 
 
-def _answer(status: int, headers: Any, chunks: Iterable[bytes], watch: _Watch) -> TokenResponse:
+def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Take off one layer of gzip or deflate, and of what comes of it no more at once than an answer may have."""
+    unpacker = zlib.decompressobj(wbits=47)  # either of them
+    for chunk in chunks:
+        rest = chunk
+        while rest and not unpacker.eof:
+            yield unpacker.decompress(rest, LONGEST_BODY)
+            rest = unpacker.unconsumed_tail
+
+
+def _answer(
+    status: int, headers: Any, chunks: Iterable[bytes], watch: _Watch, *, packed: bool = False
+) -> TokenResponse:
     """Take in an answer: no more of it than is needed, and no longer than *watch* allows."""
+    lowered = {str(name).lower(): str(value) for name, value in headers.items()}
+    coding = lowered.get("content-encoding", "").strip().lower()
+    if packed and coding in ("gzip", "x-gzip", "deflate"):
+        chunks, packed = _unpacked(chunks), False
+    if not packed or coding in ("", "identity"):  # else whoever reads it is told how it is packed
+        lowered.pop("content-encoding", None)
     body = b""
     for chunk in chunks:
         body += chunk
@@ -271,7 +304,6 @@ def _answer(status: int, headers: Any, chunks: Iterable[bytes], watch: _Watch) -
         watch.check()
     # A connection that was closed at the deadline looks like one that ended.
     watch.check()
-    lowered = {str(name).lower(): str(value) for name, value in headers.items()}
     return TokenResponse(status=status, headers=lowered, body=body[: LONGEST_BODY + 1], received_at=time.time())
 
 

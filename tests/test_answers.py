@@ -469,6 +469,73 @@ def test_a_refusal_shows_no_token(body: Any) -> None:
     assert not [word for word in ("t0k3n-1", *JWT.split(".")) if word in message]
 
 
+LEAKS = [
+    "the token 'access_token': 'T0k3nT0k3n' is dead",
+    "bad Authorization: Bearer T0k3nT0k3n",
+    'bad {"a": "{\\"access_token\\":\\"T0k3nT0k3n\\"}"}',
+    "<r><access_token>T0k3nT0k3n</access_token></r>",
+    "id_token=T0k3nT0k3n;x",
+    "Token : TzkTznTzkTznTzkTzn was issued",
+]
+
+
+@pytest.mark.parametrize("said", LEAKS)
+@pytest.mark.parametrize("name", ["error", "error_description", "error_uri", "message"])
+def test_what_a_server_says_of_a_token_is_told_without_it(name: str, said: str) -> None:
+    """My server quotes a token in whatever it says: the error has all but the token."""
+    error = refused({name: said}, 400)
+    shown = f"{error} {vars(error)}"
+    assert not [word for word in ("T0k3nT0k3n", "TzkTznTzk") if word in shown]
+    assert "***" in shown
+
+
+def test_words_about_a_token_are_told() -> None:
+    """What is said about tokens, and is none, is told."""
+    said = "Invalid token: expired. Bearer tokens only; token_type: mac"
+    assert refused({"error": "invalid_grant", "error_description": said}, 400).description == said
+
+
+DEEPLY = {
+    "percent-encoded twice": quote(quote(SECRET, safe=""), safe=""),
+    "form-encoded, then percent-encoded": quote(quote_plus(SECRET), safe=""),
+    "in escapes of Python's bytes": "".join(f"\\x{byte:02x}" for byte in SECRET.encode()),
+    "in escapes of JavaScript": "".join(f"\\u{ord(char):04X}" for char in SECRET),
+    "in long escapes of Python": "".join(f"\\U{ord(char):08x}" for char in SECRET),
+    "in JSON in JSON": json.dumps(json.dumps(SECRET))[3:-3],
+    "in entities of entities": "".join(f"&amp;#{ord(char)};" for char in SECRET),
+    "in capitals": SECRET.upper(),
+    "percent-encoded, in small letters": quote(SECRET, safe="").lower(),
+    "in the Base64 of all that was sent": base64.b64encode(
+        f"grant_type=client_credentials&client_secret={quote_plus(SECRET)}".encode()
+    ).decode(),
+    "in the Base64 of JSON, for URLs": base64.urlsafe_b64encode(json.dumps({"client_secret": SECRET}).encode())
+    .decode()
+    .rstrip("="),
+    "with characters of Latin-1 escaped": SECRET.replace("t", "\\x74").replace("é", "\\xe9"),
+}
+
+
+@pytest.mark.parametrize("spelt", DEEPLY.values(), ids=DEEPLY)
+def test_a_secret_in_several_layers_is_found(spelt: str) -> None:
+    """My server echoes my secret, encoded again and again, or within something else: nothing of it is told."""
+    assert_no_secret(refused(f"bad request: {spelt} (end)", 400, "text/plain"), spelt)
+    assert_no_secret(refused({"error": "x", "error_description": f"bad: {spelt} (end)"}, 400), spelt)
+
+
+def test_a_secret_of_a_large_page_is_not_told() -> None:
+    """A page is too large to be looked through, and has my secret where it is cut: no half of it is told."""
+    for length in range((1 << 16) - 40, (1 << 16) + 40, 7):
+        assert_no_secret(refused(" " * length + SECRET, 400, "text/plain"), SECRET)
+
+
+@pytest.mark.timeout(60)
+def test_many_secrets_in_a_large_body_take_no_time() -> None:
+    """Twenty parameters of mine in a body of a megabyte: that is no way to keep my process busy."""
+    sent = request(params={f"p{number}": f"s3cr3t-{number}" for number in range(20)})
+    with pytest.raises(TokenRequestError):
+        read(sent, response(b"%41&amp;\\x41" * (LONGEST_BODY // 12), 400), NOW)
+
+
 @pytest.mark.parametrize("unit", ["eyJ-", "token ", "token=", "&amp", "%41", "\\u00", "a=b&", "{[", "****"])
 @pytest.mark.timeout(60)
 def test_no_body_takes_long(unit: str) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
+import tracemalloc
 import zlib
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -105,6 +109,18 @@ def test_a_redirect_is_not_read_for_its_target(library: str, server: Loopback) -
     assert len(server.token_requests) == 1
 
 
+@contextlib.contextmanager
+def measured_memory() -> Iterator[SimpleNamespace]:
+    """Measure the most that was taken within, in bytes."""
+    measured = SimpleNamespace()
+    tracemalloc.start()
+    try:
+        yield measured
+        measured.peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 @pytest.mark.parametrize("library", TRANSPORTS)
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_bomb_does_not_go_off(library: str, encoding: str, server: Loopback) -> None:
@@ -115,5 +131,34 @@ def test_a_bomb_does_not_go_off(library: str, encoding: str, server: Loopback) -
     server.token_play = lambda _: Response(packed, 200, {"Content-Encoding": encoding}, content_type="application/json")
     source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
     source._transport = TRANSPORTS[library]()
-    with pytest.raises(TokenRequestError, match="answered more than 1 MiB"):
+    with measured_memory() as memory, pytest.raises(TokenRequestError, match="answered more than 1 MiB"):
         source.token()
+    assert memory.peak < 20 << 20
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("coding", ["gzip, gzip", "zstd", "br"])
+def test_a_bomb_in_a_box_is_not_opened(library: str, coding: str, server: Loopback) -> None:
+    """A kilobyte is packed twice, or otherwise than anybody asked for: it stays packed, and I am told."""
+    packed = gzip.compress(gzip.compress(bytes(64 << 20), 9), 9)
+    server.token_play = lambda _: Response(packed, 200, {"Content-Encoding": coding}, content_type="application/json")
+    source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    with measured_memory() as memory, pytest.raises(TokenRequestError, match=f"answered 200, packed by '{coding}'; "):
+        source.token()
+    assert memory.peak < 20 << 20
+    assert [request.headers["accept-encoding"] for request in server.token_requests] == ["identity"]
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "identity", ""])
+def test_a_packed_answer_is_read(library: str, coding: str, server: Loopback) -> None:
+    """A server packs whatever it sends, asked or not: I get my token."""
+    plain = json.dumps({"access_token": "tok-1"}).encode()
+    body = gzip.compress(plain) if "gzip" in coding.lower() else zlib.compress(plain) if coding == "deflate" else plain
+    server.token_play = lambda _: Response(
+        body + b"more" * (body != plain), 200, {"Content-Encoding": coding}, content_type="application/json"
+    )
+    source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    assert source.token().access_token == "tok-1"

@@ -163,3 +163,29 @@ def _no_thread_stays() -> Iterator[None]:
     while any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+class SharedConnection:
+    """What httpcore tells of a connection that it made."""
+
+    def __init__(self, connection: socket.socket, protocol: str | None) -> None:
+        self._extra = {"socket": connection, "ssl_object": None}
+        if protocol:
+            self._extra["ssl_object"] = SimpleNamespace(selected_alpn_protocol=lambda: protocol)
+
+    def get_extra_info(self, name: str) -> Any:
+        return self._extra[name]
+
+
+@pytest.mark.parametrize(("protocol", "watched"), [(None, True), ("http/1.1", True), ("h2", False)])
+def test_a_connection_that_others_share_is_left_alone(protocol: str | None, watched: bool) -> None:
+    """My own client speaks HTTP/2: a token request that takes too long doesn't end my other requests."""
+    here, there = socket.socketpair()
+    with here, there, _transport._Watch(0.001) as watch:
+        watch.trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
+        there.settimeout(10 if watched else 0.5)
+        if watched:
+            assert there.recv(1) == b"", "it was shut down"
+        else:
+            with pytest.raises(TimeoutError):
+                there.recv(1)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import email.utils
+import importlib
 import io
 import ipaddress
+import itertools
 import json
 import os
 import socket
@@ -917,6 +919,27 @@ def test_without_a_library(run: Run, server: Loopback, monkeypatch: pytest.Monke
         monkeypatch.setitem(sys.modules, library, None)
     outcome = run("ACME", "--json", **client(server))
     assert (outcome.status, "pip install" in outcome.report["error"]) == (2, True)
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_an_api_that_never_ends_is_tried(
+    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, library: str
+) -> None:
+    """My API streams events for ever: its status is enough."""
+    adapter = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth
+    monkeypatch.setattr(auth_plugins.__main__, "_first_installed", lambda: (importlib.import_module(library), adapter))
+    server.api_play = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
+    assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
+
+
+def test_claims_are_told_in_json_that_all_can_read(run: Run, server: Loopback) -> None:
+    """A token's claims are no numbers, or without end: the report is JSON for any parser, and short."""
+    server.token_play = issuing(jwt(iss="x" * 10_000, exp=float("nan"), roles=[float("inf"), 1], aud="NaN-bread"))
+    outcome = run("ACME", "--json", **client(server))
+    assert "NaN," not in outcome.out
+    claims = json.loads(outcome.out, parse_constant=pytest.fail)["token"]["claims"]
+    assert claims == {"iss": '"' + "x" * 499, "aud": '"NaN-bread"', "exp": "NaN", "roles": "[Infinity, 1]"}
 
 
 def test_a_url_that_is_none_is_usage(run: Run) -> None:

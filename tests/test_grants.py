@@ -286,6 +286,15 @@ def test_secrets_are_never_shown() -> None:
     assert repr(client()).startswith(f"ClientCredentials(token_url='{URL}'")
 
 
+def test_the_query_of_an_endpoint_is_not_shown() -> None:
+    """My server wants a key in the query of its token_url: a grant shows that there is a query, no more."""
+    url = "https://id.example.com/token?code=s3cr3t"
+    grant = Password(url, "u", "p", revocation_url=url, refresh_url=url)
+    assert "s3cr3t" not in f"{grant!r} {grant} {vars(grant)}"
+    assert repr(grant).startswith("Password(token_url='https://id.example.com/token?...', ")
+    assert (str(grant.token_url), grant.token_url == url, pickle.loads(pickle.dumps(grant))) == (url, True, grant)
+
+
 def test_a_grant_is_immutable() -> None:
     """Nobody changes a grant that a token is shared by; nor does my dict, once I gave it away."""
     params = {"a": "1"}

@@ -17,6 +17,7 @@ import httpx
 import httpx2
 import pytest
 import requests
+import urllib3
 from werkzeug.wrappers import Response
 
 import auth_plugins.httpx
@@ -434,11 +435,22 @@ def test_an_async_file_is_not_sent_as_nothing(
     assert [len(received.body) for received in server.api_requests] == [1000]
 
 
-def test_an_older_urllib3_is_read_byte_by_byte() -> None:
-    """I have urllib3 1.26, whose responses know no read1: an answer is read all the same, as it comes."""
+class OlderResponse(urllib3.HTTPResponse):
+    """One of urllib3 1.26, which knows no read1."""
+
+    @property
+    def read1(self) -> Any:
+        raise AttributeError
+
+
+@pytest.mark.parametrize("kind", [OlderResponse, io.BytesIO])
+def test_whatever_has_no_read1_is_read_byte_by_byte(kind: Any) -> None:
+    """I have urllib3 1.26, or an adapter of my own: an answer is read all the same, as it comes."""
     response = requests.Response()
-    response.raw = io.BytesIO(b"abc")
-    assert list(_as_they_come(response)) == [b"a", b"b", b"c"]
+    response.raw = kind(io.BytesIO(b"abc"), preload_content=False) if kind is OlderResponse else kind(b"abc")
+    chunks, packed = _as_they_come(response)
+    assert list(chunks) == [b"a", b"b", b"c"]
+    assert packed == (kind is OlderResponse)
 
 
 def test_a_hook_may_raise_a_bare_http_error(server: Loopback, grant: ClientCredentials) -> None:
