@@ -169,9 +169,8 @@ class SharedConnection:
     """What httpcore tells of a connection that it made."""
 
     def __init__(self, connection: socket.socket, protocol: str | None) -> None:
-        self._extra = {"socket": connection, "ssl_object": None}
-        if protocol:
-            self._extra["ssl_object"] = SimpleNamespace(selected_alpn_protocol=lambda: protocol)
+        tls = SimpleNamespace(selected_alpn_protocol=lambda: protocol) if protocol else None
+        self._extra = {"socket": connection, "ssl_object": tls}
 
     def get_extra_info(self, name: str) -> Any:
         return self._extra[name]

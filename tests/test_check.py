@@ -929,7 +929,7 @@ def test_an_api_that_never_ends_is_tried(
     """My API streams events for ever: its status is enough."""
     adapter = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth
     monkeypatch.setattr(auth_plugins.__main__, "_first_installed", lambda: (importlib.import_module(library), adapter))
-    server.api_play = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
+    server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
 
 
