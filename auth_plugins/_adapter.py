@@ -15,7 +15,7 @@ from ._source import Policy, TokenSource, source_for
 from ._token import Token
 from ._transport import Transport
 
-__all__ = ["Adapter"]
+__all__ = ["Adapter", "header_value"]
 
 
 class Adapter:
@@ -31,7 +31,7 @@ class Adapter:
     def _configure(
         self,
         grant_or_source: Grant | TokenSource,
-        transport: Callable[[Any], Transport],
+        transport: Transport,
         session: Any,
         *,
         cache: MemoryCache | TokenCache | None,
@@ -41,13 +41,13 @@ class Adapter:
         allow_http: bool,
         policy: Policy,
     ) -> None:
-        if not isinstance(allow_http, bool):
+        if allow_http is not False and allow_http is not True:
             raise ConfigurationError(f"allow_http is {allow_http!r}; give True or False")
         # A source that was made by hand keeps its library, unless a session of this one is handed in.
         keeps_library = session is None and isinstance(grant_or_source, TokenSource)
         self.source = source_for(
             grant_or_source,
-            None if keeps_library else transport(session),
+            None if keeps_library else transport,
             allow_http=allow_http,
             cache=cache,
             policy=policy,
@@ -56,9 +56,11 @@ class Adapter:
         own_header, own_scheme = self.source.grant.placement()
         self.header = own_header if header == "Authorization" else header
         self._scheme = own_scheme if scheme == "Bearer" else scheme
-        check_header(self.header, self._scheme)
+        if (self.header, self._scheme) != ("Authorization", "Bearer"):
+            check_header(self.header, self._scheme)
         self._hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts)
         self._allow_http = allow_http
+        self._slot = self.source._slot  # noqa: SLF001 - so that a warm request asks nobody
         self._made_of = (grant_or_source, session, cache, header, scheme, policy)
 
     @classmethod
@@ -103,11 +105,10 @@ class Adapter:
         check_transport(scheme, host, allow_http=self._allow_http)
         return True
 
-    def _value(self, token: Token) -> str:
-        """What the header holds for *token*."""
-        if self._scheme == "Bearer":
-            return token.header_value
-        return f"{self._scheme} {token.access_token}" if self._scheme else token.access_token
+
+def header_value(scheme: str, token: Token) -> str:
+    """What the header holds for *token*."""
+    return f"{scheme} {token.access_token}" if scheme else token.access_token
 
 
 def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, arguments: Mapping[str, Any]) -> Adapter:

@@ -83,6 +83,9 @@ class Failure:
     times: int
 
 
+_NONE_SEEN = (None, None, 0.0)
+
+
 class Slot:
     """What this process knows of one grant; written under the lock of its cache, or by who leads, and read without."""
 
@@ -98,12 +101,16 @@ class Slot:
         "refreshable",
         "refused",
         "renew_after",
+        "seen",
         "token",
     )
 
     def __init__(self) -> None:
         #: The newest token; ``None``: none was asked for yet, or it was refused.
         self.token: Token | None = None
+        #: The token last looked at, by which leeway and whether it is renewed ahead, and until when that is all there
+        #: is to know of it, in Unix seconds.
+        self.seen: tuple[Token | None, tuple[float, bool] | None, float] = _NONE_SEEN
         #: The newest token whose refresh token is this process's to use; it outlives the token.
         self.refreshable: Token | None = None
         #: The latest tokens that were refused, for a shared cache may still hold one.
@@ -167,6 +174,10 @@ class MemoryCache:
     def slot(self, grant: Grant) -> Slot:
         """The one slot of all grants that are equal to *grant*."""
         now = time.time()
+        slot = self._slots.get(grant)
+        if slot is not None and slot in self._kept:  # nearly always; whoever sweeps at this moment drops no live token
+            slot.looked_for = now
+            return slot
         with self.lock:
             slot = self._slots.get(grant)
             if slot is None:

@@ -104,8 +104,33 @@ class Grant(ABC):
         return None
 
 
-@dataclass(frozen=True)
-class ApiKey(Grant):
+class _Fields(Grant):
+    """Grants are equal if their fields are; the hash is kept, as an auth that is made for each request needs it."""
+
+    __slots__ = ("_hash",)
+
+    _hash: int
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (self._values() == other._values() if type(self) is type(other) else NotImplemented)
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash((type(self), *self._values())))
+            return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self).copy()  # without the hash, which is another in each process
+
+    def _values(self) -> list[Any]:
+        return [getattr(self, name) for name in self.__dataclass_fields__]
+
+
+@dataclass(frozen=True, eq=False)
+class ApiKey(_Fields):
     """A constant key, for APIs, or older versions of them, that know no OAuth.
 
     :param value: the key, or a callable that returns it, called again when the API refused the key.
@@ -143,8 +168,8 @@ class ApiKey(Grant):
         return ()
 
 
-@dataclass(frozen=True)
-class OAuthGrant(Grant):
+@dataclass(frozen=True, eq=False)
+class OAuthGrant(_Fields):
     """What the grants of OAuth 2.0 have in common; :class:`ClientCredentials` describes the arguments."""
 
     token_url: str
@@ -294,7 +319,7 @@ class OAuthGrant(Grant):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4).
 
@@ -341,7 +366,7 @@ class ClientCredentials(OAuthGrant):
         return refused or super().refresh_refused(error, refresh_token)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Password(OAuthGrant):
     """Trade a user's name and password for a token (RFC 6749 §4.3), once; it is renewed by its refresh tokens.
 
@@ -393,7 +418,7 @@ class Password(OAuthGrant):
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RefreshToken(OAuthGrant):
     """Go on from a refresh token that was obtained elsewhere (RFC 6749 §6), by a login in a browser for one.
 

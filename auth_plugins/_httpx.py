@@ -6,10 +6,11 @@ Sync and async are the same six lines: twice, as that is cheaper than a third ab
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import Any, ClassVar, NoReturn, Protocol
 
-from ._adapter import Adapter
+from ._adapter import Adapter, header_value
 from ._errors import AuthError, ConfigurationError, as_one_of
 from ._token import Token
 
@@ -127,6 +128,11 @@ class Flows(Adapter):
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: The library's headers with :class:`BoundHeaders` mixed in.
     _bound_headers: ClassVar[type[Any]]
+    #: The library's class of a body that is bytes.
+    _byte_stream: ClassVar[type[Any]]
+
+    #: The token of the last request, until when it needs no other look (Unix seconds), and what the header held.
+    _ready: tuple[Token | None, float, str] = (None, 0.0, "")
 
     def __call__(self, *_: object) -> NoReturn:
         """Say whose auth this is: requests calls whatever it is given."""
@@ -136,19 +142,28 @@ class Flows(Adapter):
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign *request*; ``Client`` calls this."""
-        if not self._takes(request):
-            yield request
-            return
-        try:
-            token = self.source.token()
-        except AuthError as error:
-            raise self._as_own(error, request) from error.__cause__
-        self._sign(request, token)
-        body = _Body(request.stream)
+        token, until, value = self._ready
+        if token is not None and token is self._slot.token and request.url.scheme == "https" and time.time() < until:
+            request.headers[self.header] = value
+        else:
+            if not self._takes(request):
+                yield request
+                return
+            try:
+                token = self.source.token()
+            except AuthError as error:
+                raise self._as_own(error, request) from error.__cause__
+            self._sign(request, token)
+        # Bytes have no position, and most requests no other body.
+        position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         response = yield request
+        if response.status_code != _UNAUTHORIZED:
+            if self._slot.probation_until:
+                self.source.end_probation(token)
+            return
         refused = self._refused_request(response, token)
         # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        if refused is None or not self.source.give_up(token) or not body.rewind(refused.stream):
+        if refused is None or not self.source.give_up(token) or not _rewind(refused.stream, position):
             return
         try:
             fresh = self.source.token()
@@ -164,19 +179,28 @@ class Flows(Adapter):
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign *request*; ``AsyncClient`` calls this."""
-        if not self._takes(request):
-            yield request
-            return
-        try:
-            token = await self.source.atoken()
-        except AuthError as error:
-            raise self._as_own(error, request) from error.__cause__
-        self._sign(request, token)
-        body = _Body(request.stream)
+        token, until, value = self._ready
+        if token is not None and token is self._slot.token and request.url.scheme == "https" and time.time() < until:
+            request.headers[self.header] = value
+        else:
+            if not self._takes(request):
+                yield request
+                return
+            try:
+                token = await self.source.atoken()
+            except AuthError as error:
+                raise self._as_own(error, request) from error.__cause__
+            self._sign(request, token)
+        # Bytes have no position, and most requests no other body.
+        position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         response = yield request
+        if response.status_code != _UNAUTHORIZED:
+            if self._slot.probation_until:
+                self.source.end_probation(token)
+            return
         refused = self._refused_request(response, token)
         # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        if refused is None or not self.source.give_up(token) or not body.rewind(refused.stream):
+        if refused is None or not self.source.give_up(token) or not _rewind(refused.stream, position):
             return
         try:
             fresh = await self.source.atoken()
@@ -200,60 +224,57 @@ class Flows(Adapter):
             raise self._as_own(error, request) from error.__cause__
 
     def _sign(self, request: Request, token: Token) -> None:
-        header, value = self.header, self._value(token)
+        header, value = self.header, header_value(self._scheme, token)
         # httpx takes Authorization out for another origin itself, but not on the way from http to https.
         upgradable = request.url.scheme == "http" and request.url.port is None
         if header.lower() == "authorization" and not upgradable:
             request.headers[header] = value
+            if self._hosts is None:
+                self._ready = (token, self.source.fresh_until(token), value)
         else:
             alias = "host" if upgradable else "authorization"
             request.headers = self._bound_headers(request.headers, header, value, alias)
 
     def _refused_request(self, response: Response, token: Token) -> Any:
-        """The request that an API refused *token* on; ``None``: it didn't, or another host did, to which it never went.
+        """The request that an API refused *token* on; ``None``: another host did, to which it never went.
 
         After redirects that is the last of the requests, and the one to be sent again.
         """
-        if response.status_code != _UNAUTHORIZED:
-            self.source.end_probation(token)
-            return None
         request = response.request
-        return request if request.headers.get(self.header) == self._value(token) else None
+        return request if request.headers.get(self.header) == header_value(self._scheme, token) else None
 
     def _as_own(self, error: AuthError, request: Request) -> AuthError:
         return as_one_of(error, self._own_errors, _request=request)
 
 
-class _Body:
-    """Where a request's body stood before it was sent; nothing is read ahead, and nothing buffered."""
+def _position(stream: Any) -> int | None:
+    """Where a request's body stands before it is sent; nothing is read ahead, and nothing buffered."""
+    # An async file has coroutines for tell and seek: it is not sent again.
+    body: Any = getattr(stream, "_stream", None) if hasattr(stream, "__iter__") else None
+    if not (hasattr(body, "seek") and hasattr(body, "tell")):
+        return None
+    try:
+        position: int = body.tell()
+    except (OSError, ValueError):  # a pipe
+        return None
+    return position
 
-    __slots__ = ("_position",)
 
-    def __init__(self, stream: Any) -> None:
-        self._position: int | None = None
-        # An async file has coroutines for tell and seek: it is not sent again.
-        body: Any = getattr(stream, "_stream", None) if hasattr(stream, "__iter__") else None
-        if hasattr(body, "seek") and hasattr(body, "tell"):
-            try:
-                self._position = body.tell()
-            except (OSError, ValueError):  # a pipe
-                return
-
-    def rewind(self, stream: Any) -> bool:
-        """Set *stream* back to where it stood; whether it can be sent again: a consumed generator cannot."""
-        fields = getattr(stream, "fields", None)
-        if fields is not None:  # multipart, which sets each file back to its beginning itself
-            return all(_seekable(getattr(field, "file", b"")) for field in fields)
-        body = getattr(stream, "_stream", None)
-        if isinstance(body, (bytes, list, tuple)):
-            return True
-        if self._position is None:
-            return False
-        try:
-            body.seek(self._position)  # type: ignore[union-attr]  # it has a position
-        except (OSError, ValueError):
-            return False
+def _rewind(stream: Any, position: int | None) -> bool:
+    """Set *stream* back to where it stood; whether it can be sent again: a consumed generator cannot."""
+    fields = getattr(stream, "fields", None)
+    if fields is not None:  # multipart, which sets each file back to its beginning itself
+        return all(_seekable(getattr(field, "file", b"")) for field in fields)
+    body = getattr(stream, "_stream", None)
+    if isinstance(body, (bytes, list, tuple)):
         return True
+    if position is None:
+        return False
+    try:
+        body.seek(position)  # type: ignore[union-attr]  # it has a position
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _seekable(file: Any) -> bool:

@@ -120,8 +120,8 @@ class TokenSource:
         self._transport: Transport | None = None
         self._allow_http = False
         self._slot = self._cache.slot(grant)
-        # The token last looked at, and until when it is handed out without another look.
-        self._seen: tuple[Token | None, float] = (None, -math.inf)
+        #: What decides when a token is renewed: sources that share a token need not have it in common.
+        self._window_of = (self._leeway, self._renews_ahead)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.grant!r})"
@@ -144,9 +144,8 @@ class TokenSource:
         :raises ConfigurationError: a secret cannot be read.
         """
         token = self._slot.token
-        seen, until = self._seen
-        if token is seen and time.time() < until:
-            return token  # type: ignore[return-value]  # never None, for which `until` has always passed
+        if token is not None and time.time() < self.fresh_until(token):
+            return token
         return self._usable() or self._wait()
 
     async def atoken(self) -> Token:
@@ -155,10 +154,14 @@ class TokenSource:
         A task that is cancelled meanwhile takes the token from nobody else.
         """
         token = self._slot.token
-        seen, until = self._seen
-        if token is seen and time.time() < until:
-            return token  # type: ignore[return-value]  # as in token()
+        if token is not None and time.time() < self.fresh_until(token):
+            return token
         return self._usable() or await self._await()
+
+    def fresh_until(self, token: Token) -> float:
+        """For adapters: until when *token*, while the slot has it, is used without another look; Unix seconds."""
+        seen, window, until = self._slot.seen
+        return until if seen is token and window == self._window_of else -math.inf
 
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
@@ -236,7 +239,7 @@ class TokenSource:
         if now >= until:
             return None
         if now < refresh_at:
-            self._seen = (token, refresh_at)
+            slot.seen = (token, self._window_of, refresh_at)
         elif self._renews_ahead and time.monotonic() >= slot.renew_after:
             flight, leads = self._join(renewing=token)
             if leads:
@@ -563,6 +566,8 @@ def _broken_off() -> TokenTransportError:
 
 
 def _seconds(name: str, value: object, *, at_least: float) -> float:
+    if type(value) is float and at_least <= value < math.inf:  # nearly always
+        return value
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not at_least <= value < math.inf:
         raise ConfigurationError(f"{name} is {value!r}; give seconds, as a number of {at_least:g} or more")
     return float(value)
@@ -582,7 +587,7 @@ def source_for(
 
     :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
     """
-    for unknown in sorted(set(policy) - set(Policy.__annotations__)):
+    for unknown in sorted(set(policy) - set(Policy.__annotations__)) if policy else ():
         known = (
             "allowed_hosts",
             "allow_http",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable
 from typing import Unpack
 
@@ -19,6 +18,10 @@ from ._source import Policy, TokenSource
 from ._transport import httpx_transport
 
 __all__ = ["OAuth2Auth"]
+
+
+#: Sends token requests where no client is handed in.
+_transport = httpx_transport("httpx")
 
 
 class ConfigurationError(_errors.ConfigurationError, httpx.RequestError):
@@ -70,6 +73,7 @@ class OAuth2Auth(Flows, httpx.Auth):
 
     _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
     _bound_headers = _BoundHeaders
+    _byte_stream = httpx.ByteStream
 
     def __init__(
         self,
@@ -89,7 +93,7 @@ class OAuth2Auth(Flows, httpx.Auth):
             )
         self._configure(
             grant_or_source,
-            functools.partial(httpx_transport, "httpx"),
+            _transport if client is None else httpx_transport("httpx", client),
             client,
             cache=cache,
             allowed_hosts=allowed_hosts,

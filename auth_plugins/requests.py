@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Unpack
 from urllib.parse import urljoin, urlsplit
@@ -16,7 +18,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from . import _errors
-from ._adapter import Adapter
+from ._adapter import Adapter, header_value
 from ._cache import MemoryCache, TokenCache
 from ._grants import Grant
 from ._source import Policy, TokenSource
@@ -46,6 +48,10 @@ class AuthError(_errors.AuthError, requests.RequestException):
     """The package's error, as requests' own."""
 
 
+#: Sends token requests where no session is handed in.
+_transport = requests_transport()
+#: How a URL begins in which every parser finds the same scheme, host and port.
+_PLAIN_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?/")
 _OWN_ERRORS = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
 
 
@@ -92,7 +98,7 @@ class OAuth2Auth(Adapter, AuthBase):
             )
         self._configure(
             grant_or_source,
-            requests_transport,
+            _transport if session is None else requests_transport(session),
             session,
             cache=cache,
             allowed_hosts=allowed_hosts,
@@ -101,71 +107,86 @@ class OAuth2Auth(Adapter, AuthBase):
             allow_http=allow_http,
             policy=policy,
         )
+        self._ready = _UNREADY
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Sign *request*; requests calls this."""
+        ready = self._ready
+        try:
+            # What was found out for the last request holds for most others: nothing but this is done for them.
+            if (
+                ready.token is self._slot.token
+                and request.url.startswith(ready.origin)  # type: ignore[union-attr]  # see below
+                and time.time() < ready.until
+            ):
+                request.headers[ready.header] = ready.value
+                request.hooks["response"].append(ready)
+                return request
+        except (AttributeError, KeyError):  # it is no request of requests, or not a whole one
+            pass
+        return self._signed(request)
+
+    def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if not isinstance(request, requests.PreparedRequest):
             raise _errors.ConfigurationError(
                 "this is the OAuth2Auth of auth_plugins.requests; import the one for the library that you call"
             )
-        if not self._takes(request):
+        origin = self._origin(request)
+        if origin is None:
             return request
-        token = self.token_for(request)
-        self.sign(request, token)
-        request.register_hook("response", _Hook(self, token))
+        token = _token_for(request, self.source)
+        signature = _Signature(self.source, self.header, self._scheme, token)
+        request.headers[self.header] = signature.value
+        request.hooks.setdefault("response", []).append(signature)
+        if origin:
+            signature.origin, signature.until = origin, self.source.fresh_until(token)
+            self._ready = signature
         return request
 
-    def sign(self, request: requests.PreparedRequest, token: Token) -> None:
-        """Put *token* on *request*."""
-        request.headers[self.header] = self._value(token)
-
-    def carries(self, request: requests.PreparedRequest, token: Token) -> bool:
-        """Whether *request* has *token* on it."""
-        return request.headers.get(self.header) == self._value(token)
-
-    def token_for(self, request: requests.PreparedRequest) -> Token:
-        """The token for *request*; its errors are requests' own."""
-        try:
-            return self.source.token()
-        except _errors.AuthError as error:
-            raise _as_requests(error, request) from error.__cause__
-
-    def _takes(self, request: requests.PreparedRequest) -> bool:
+    def _origin(self, request: requests.PreparedRequest) -> str | None:
+        """How URLs begin that carry a token as *request* does, which may be none but its own; ``None``: it doesn't."""
         url = request.url or ""
         if self._hosts is None and url.startswith("https://"):
-            return True
+            return "https://"
         # By the parser that the connection is made by: where two differ, a token would go astray.
         try:
             parts = parse_url(url)
         except LocationParseError as error:  # of a scheme that requests leaves to an adapter of the user's
             raise requests.exceptions.InvalidURL(str(error), request=request) from None
         try:
-            return self._may_carry(parts.scheme or "", parts.host or "", parts.port)
+            may_carry = self._may_carry(parts.scheme or "", parts.host or "", parts.port)
         except _errors.AuthError as error:
             raise _as_requests(error, request) from error.__cause__
+        plain = _PLAIN_ORIGIN.match(url)
+        return (plain[0] if plain else "") if may_carry else None
 
 
-class _Hook:
-    """The response hook of one request: replaces a refused token, and keeps the token from other origins."""
+class _Signature:
+    """A token as it stands on requests, and the response hook of those that carry it.
 
-    __slots__ = ("_auth", "_token")
+    The hook replaces a refused token, and keeps the token from other origins. Any number of requests share one.
+    """
 
-    def __init__(self, auth: OAuth2Auth, token: Token) -> None:
-        self._auth = auth
-        self._token = token
+    __slots__ = ("header", "origin", "scheme", "source", "token", "until", "value")
+
+    def __init__(self, source: TokenSource, header: str, scheme: str, token: Token) -> None:
+        self.source, self.header, self.scheme, self.token = source, header, scheme, token
+        self.value = header_value(scheme, token)
+        #: What else may carry it: URLs that begin so, until then (Unix seconds), while the slot has the token.
+        self.origin, self.until = "", 0.0
 
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         sent = response.request
         # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
-        if not self._auth.carries(sent, self._token):
+        if sent.headers.get(self.header) != self.value:
             return response
         if response.status_code == requests.codes.unauthorized:
             response = self._answer_refusal(response, **kwargs)
         else:
-            self._auth.source.end_probation(self._token)
-        if response.is_redirect and not _strips_by_itself(self._auth.header, response):
+            self.source.end_probation(self.token)
+        if response.is_redirect and not _strips_by_itself(self.header, response):
             # requests copies the request that was sent first to wherever it is redirected.
-            sent.headers.pop(self._auth.header, None)
+            sent.headers.pop(self.header, None)
         return response
 
     def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
@@ -173,24 +194,24 @@ class _Hook:
 
     def _answer_refusal(self, refusal: requests.Response, **kwargs: Any) -> requests.Response:
         """As ``HTTPDigestAuth`` does it: the refusal goes to ``history``, its connection back to the pool."""
-        auth, sent = self._auth, refusal.request
+        source, sent = self.source, refusal.request
         # An adapter of the user's own need not say by which connection it answered.
         adapter = getattr(refusal, "connection", None)
         # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        if not auth.source.give_up(self._token) or adapter is None or not _rewind(sent):
+        if not source.give_up(self.token) or adapter is None or not _rewind(sent):
             return refusal
         try:
-            fresh = auth.token_for(sent)
+            fresh = _Signature(source, self.header, self.scheme, _token_for(sent, source))
         except requests.RequestException:
             refusal.close()
             raise
-        if fresh == self._token:  # a constant key, read again; a probation would put off the next reading
-            auth.source.end_probation(fresh)
+        if fresh.token == self.token:  # a constant key, read again; a probation would put off the next reading
+            source.end_probation(fresh.token)
             return refusal
         _ = refusal.content
         refusal.close()
         request = sent.copy()
-        auth.sign(request, fresh)
+        request.headers[self.header] = fresh.value
         jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
         requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
         request.prepare_cookies(jar)
@@ -198,12 +219,25 @@ class _Hook:
         response.history.append(refusal)
         response.request = request
         if response.status_code != requests.codes.unauthorized:
-            auth.source.end_probation(fresh)
+            source.end_probation(fresh.token)
         if response.is_redirect:
             # It is the request that was sent first which requests copies then, with the refused token on it.
-            self._token = fresh
-            auth.sign(sent, fresh)
+            hooks = sent.hooks["response"]
+            hooks[hooks.index(self)] = fresh
+            sent.headers[self.header] = fresh.value
         return response
+
+
+#: What an auth begins with: its time is always over.
+_UNREADY = _Signature(None, "", "", Token(access_token=""))  # type: ignore[arg-type]  # no request ever carries it
+
+
+def _token_for(request: requests.PreparedRequest, source: TokenSource) -> Token:
+    """The token for *request*; its errors are requests' own."""
+    try:
+        return source.token()
+    except _errors.AuthError as error:
+        raise _as_requests(error, request) from error.__cause__
 
 
 def _unhooked(response: requests.Response, **_: Any) -> requests.Response:

@@ -11,8 +11,8 @@ from typing import Any, Self
 import pytest
 from hypothesis import settings
 
-import auth_plugins
-from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _checks, _shared, _source
+import auth_plugins.requests
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _checks, _httpx, _shared, _source
 
 from .loopback import Clock, Loopback
 from .redis_server import RedisServer
@@ -144,7 +144,7 @@ def own_redis() -> Iterator[RedisServer]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time by which the package judges tokens and failures; everybody else has the real one."""
     clock = Clock()
-    for module in (_source, _cache, _shared):
+    for module in (_source, _cache, _shared, _httpx, auth_plugins.requests):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
