@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ._cache import MemoryCache, TokenCache
 from ._checks import check_header
-from ._env import configuration
 from ._errors import ConfigurationError
-from ._grants import Grant
 from ._hosts import AllowedHosts, check_transport
 from ._source import Policy, TokenSource, source_for
-from ._token import Token
-from ._transport import Transport
+
+if TYPE_CHECKING:
+    from ._cache import MemoryCache, TokenCache
+    from ._grant import Grant
+    from ._token import Token
+    from ._transport import Transport
 
 __all__ = ["Adapter", "header_value"]
 
@@ -71,6 +72,8 @@ class Adapter:
         :param overrides: arguments of this class, which win over variables.
         :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another.
         """
+        from ._env import configuration  # noqa: PLC0415 - few read variables
+
         grant, arguments = configuration(prefix, environ)
         return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import email.utils
 import json
 import logging
@@ -29,17 +31,16 @@ _LONGEST_PART = 500
 _LONGEST_TYPE = 40
 #: Types in the IANA registry that are sent otherwise than as Bearer, and Basic, which some servers announce.
 _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+_NUMBER = r"(?a:[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)"
 #: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
-_CHARSET = re.compile(r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii")
+_CHARSET = r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii"
 #: What may be a token in what a server says: a JWT; what follows "Bearer", or a name that ends in "token", in JSON, a
 #: form or XML, escaped or not, if it is long or has a digit in it, as ordinary words don't.
-_TOKENS = re.compile(
-    r"""(token[\s"'\\]*[:=>][\s"'\\]*|\bbearer[\s"'\\]+)(?=[^\s"'\\&,;}<]{0,16}?(?:\d|[^\s"'\\&,;}<]{16}))[^\s"'\\&,;}<]+"""
-    r"""|\beyJ[\w.-]+""",
-    re.IGNORECASE,
+_TOKENS = (
+    r"""(?i)(token[\s"'\\]*[:=>][\s"'\\]*|\bbearer[\s"'\\]+)(?=[^\s"'\\&,;}<]{0,16}?(?:\d|[^\s"'\\&,;}<]{16}))[^\s"'\\&,;}<]+"""
+    r"""|\beyJ[\w.-]+"""
 )
-_PRINTABLE = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_PRINTABLE = r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"
 
 _WHO = (
     "check the client id and secret, or the user name and password, "
@@ -71,7 +72,7 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     if not members:
         _fail(request, response, "answered no token", _what_it_looks_like(response))
     access_token = members.get("access_token")
-    if not isinstance(access_token, str) or not _PRINTABLE.fullmatch(access_token):
+    if not isinstance(access_token, str) or not re.fullmatch(_PRINTABLE, access_token):
         what = "no access_token" if access_token in (None, "") else "an access_token that cannot stand in a header"
         _fail(request, response, f"answered {what}", "is token_url the token endpoint?")
     from ._authlib import members_of  # noqa: PLC0415 - Authlib is loaded by the first token request, not by an import
@@ -80,7 +81,7 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
         scope = " ".join(map(str, scope))
     answer = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
     refresh_token = answer["refresh_token"]
-    usable = isinstance(refresh_token, str) and _PRINTABLE.fullmatch(refresh_token)
+    usable = isinstance(refresh_token, str) and re.fullmatch(_PRINTABLE, refresh_token)
     return Token(
         access_token=answer["access_token"],
         token_type=_token_type(request, response, members.get("token_type")),
@@ -125,12 +126,11 @@ def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any
 
 
 def _text(response: TokenResponse) -> str:
-    told = re.search(r"""charset\s*=\s*["']?([\w-]+)""", response.headers.get("content-type", ""), re.IGNORECASE)
-    charset = told[1].lower() if told else "utf-8"
-    try:
-        return response.body.decode(charset if _CHARSET.fullmatch(charset) else "utf-8-sig", "replace")
-    except LookupError:
-        return response.body.decode("utf-8-sig", "replace")
+    _, _, told = response.headers.get("content-type", "").lower().partition("charset")
+    if told and (charset := re.match(r"""\s*=\s*["']?([\w-]+)""", told)) and re.fullmatch(_CHARSET, charset[1]):
+        with contextlib.suppress(LookupError):
+            return response.body.decode(charset[1], "replace")
+    return response.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
 
 def _token_type(request: TokenRequest, response: TokenResponse, value: Any) -> str:
@@ -172,7 +172,7 @@ def _untold(value: Any) -> bool:
 
 def _number(value: Any) -> float | None:
     """A number of seconds however it is written; ``None`` if it is none. What is too large for a float is huge."""
-    if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
+    if isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
         return float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
         return None
@@ -246,7 +246,7 @@ def _is_html(response: TokenResponse) -> bool:
 
 def _quoted(request: TokenRequest, text: str, longest: int) -> str:
     """What the server wrote, without secrets and tokens: scrubbed before it is cut, as half a secret would stay."""
-    return _one_line(_TOKENS.sub(r"\1***", request.scrub(text)))[:longest]
+    return _one_line(re.sub(_TOKENS, r"\1***", request.scrub(text)))[:longest]
 
 
 def _one_line(text: str) -> str:

@@ -7,15 +7,15 @@ import os
 import threading
 import time
 import weakref
-from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from ._errors import AuthError
-from ._grants import Grant
-from ._token import Token
+if TYPE_CHECKING:
+    from ._errors import AuthError
+    from ._flight import Flight
+    from ._grant import Grant
+    from ._token import Token
 
-__all__ = ["Failure", "Flight", "MemoryCache", "Slot", "TokenCache", "shared_cache"]
+__all__ = ["Failure", "MemoryCache", "Slot", "TokenCache", "shared_cache"]
 
 #: Seconds after which what nobody looked for any more goes, a token that never ends or a refresh token included.
 _IDLE = 86400.0
@@ -55,32 +55,19 @@ class TokenCache(Protocol):
         ...
 
 
-class Flight(Future["Token | None"]):
-    """One attempt to get a token, which everyone who needs it waits for; ``None``: it was broken off, try again."""
-
-    def __init__(self, deadline: float, renewing: Token | None = None) -> None:
-        super().__init__()
-        #: On the clock of :func:`time.monotonic`.
-        self.deadline = deadline
-        #: The token that is to be renewed although it can still be used.
-        self.renewing = renewing
-        #: Whether the token lies in a cache where other processes find it, and its refresh token.
-        self.is_shared = False
-        #: The thread that asks, once it does: it must not wait for itself.
-        self.leader: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Failure:
     """A refusal that is remembered."""
 
-    error: AuthError
-    #: What the secrets were, hashed by this process's own random seed: others are worth another try.
-    secrets: int
-    #: On the clock of :func:`time.monotonic`, which nobody sets back.
-    until: float
-    #: How often in a row; the rest grows with it.
-    times: int
+    __slots__ = ("error", "secrets", "times", "until")
+
+    def __init__(self, error: AuthError, *, secrets: int, until: float, times: int) -> None:
+        self.error = error
+        #: What the secrets were, hashed by this process's own random seed: others are worth another try.
+        self.secrets = secrets
+        #: On the clock of :func:`time.monotonic`, which nobody sets back.
+        self.until = until
+        #: How often in a row; the rest grows with it.
+        self.times = times
 
 
 _NONE_SEEN = (None, None, 0.0)

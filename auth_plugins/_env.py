@@ -18,7 +18,8 @@ from ._cache_file import FileCache
 from ._cache_redis import RedisCache
 from ._checks import CLIENT_AUTH, ENCODINGS, METHODS, check_header, reveal
 from ._errors import ConfigurationError
-from ._grants import ApiKey, ClientCredentials, Grant, Password, RefreshToken, SecretFile
+from ._grant import Grant
+from ._grants import ApiKey, ClientCredentials, Password, RefreshToken, SecretFile
 from ._hosts import AllowedHosts
 
 __all__ = ["Setting", "cache_of", "configuration", "from_env", "settings"]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ._checks import (
     CLIENT_AUTH,
@@ -27,13 +27,14 @@ from ._checks import (
     one_of,
     reveal,
 )
-from ._errors import ConfigurationError, TokenRequestError, not_an_auth
+from ._errors import ConfigurationError, TokenRequestError
+from ._grant import Grant
 from ._token import Token
 
 if TYPE_CHECKING:
     from ._message import TokenRequest
 
-__all__ = ["ApiKey", "ClientCredentials", "Grant", "OAuthGrant", "Password", "RefreshToken", "SecretFile"]
+__all__ = ["ApiKey", "ClientCredentials", "OAuthGrant", "Password", "RefreshToken", "SecretFile"]
 
 
 @dataclass(frozen=True)
@@ -69,41 +70,6 @@ class SecretFile:
         raise ConfigurationError(f"the secret file {self.path!r} cannot be read ({reason}); check path and permissions")
 
 
-class Grant(ABC):
-    """What a token is traded for; a :class:`~auth_plugins.TokenSource` decides when."""
-
-    #: Whether the grant can be traded again, whatever became of the refresh tokens that came of it.
-    starts_afresh: ClassVar[bool] = True
-
-    def __call__(self, *_: object) -> NoReturn:
-        """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""
-        raise not_an_auth(self)
-
-    @abstractmethod
-    def secrets(self) -> tuple[str, ...]:
-        """What the secrets are at this moment: a remembered refusal is void once they are others."""
-
-    @abstractmethod
-    def placement(self) -> tuple[str, str]:
-        """The header that carries the token, and the scheme before it."""
-
-    @abstractmethod
-    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:
-        """Get a token for the grant itself, by *ask*, which sends one token request and reads its answer."""
-
-    @abstractmethod
-    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
-        """Get a token by *refresh_token*, and *ask*; ``None``: it is good no more, or there is none."""
-
-    @abstractmethod
-    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
-        """The requests that give the tokens back (RFC 7009 §2.1); none where no endpoint for it is known."""
-
-    def identity(self) -> Mapping[str, Any] | None:
-        """All that a token depends on, secrets included, as JSON has it; ``None``: no other process is told of it."""
-        return None
-
-
 class _Fields(Grant):
     """Grants are equal if their fields are; the hash is kept, as an auth that is made for each request needs it."""
 
@@ -125,11 +91,15 @@ class _Fields(Grant):
     def __getstate__(self) -> dict[str, Any]:
         return vars(self).copy()  # without the hash, which is another in each process
 
+    def __repr__(self) -> str:
+        shown = (name for name, each in self.__dataclass_fields__.items() if each.repr)
+        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+
     def _values(self) -> list[Any]:
         return [getattr(self, name) for name in self.__dataclass_fields__]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ApiKey(_Fields):
     """A constant key, for APIs, or older versions of them, that know no OAuth.
 
@@ -168,7 +138,7 @@ class ApiKey(_Fields):
         return ()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class OAuthGrant(_Fields):
     """What the grants of OAuth 2.0 have in common; :class:`ClientCredentials` describes the arguments."""
 
@@ -319,7 +289,7 @@ class OAuthGrant(_Fields):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4).
 
@@ -366,7 +336,7 @@ class ClientCredentials(OAuthGrant):
         return refused or super().refresh_refused(error, refresh_token)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Password(OAuthGrant):
     """Trade a user's name and password for a token (RFC 6749 §4.3), once; it is renewed by its refresh tokens.
 
@@ -418,7 +388,7 @@ class Password(OAuthGrant):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RefreshToken(OAuthGrant):
     """Go on from a refresh token that was obtained elsewhere (RFC 6749 §6), by a login in a browser for one.
 

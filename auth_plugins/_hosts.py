@@ -14,7 +14,7 @@ __all__ = ["AllowedHosts", "check_transport", "normal_host"]
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIGHEST_PORT = 65535
 #: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
-_PATTERN = re.compile(r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?")
+_PATTERN = r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?"
 
 
 class AllowedHosts:
@@ -51,7 +51,7 @@ def _rule(pattern: object) -> tuple[str, int | None]:
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"  # a bare IPv6 address
     wildcard = text.startswith("*.")
-    match = _PATTERN.fullmatch(text.removeprefix("*."))
+    match = re.fullmatch(_PATTERN, text.removeprefix("*."))
     host, port = (normal_host(match[1]), int(match[2]) if match[2] else None) if match else ("", None)
     if not host or (port is not None and not 0 < port <= _HIGHEST_PORT):
         raise ConfigurationError(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
 
 from ._adapter import Adapter, header_value
 from ._errors import AuthError, ConfigurationError, as_one_of
@@ -19,34 +19,34 @@ __all__ = ["BoundHeaders", "Flows"]
 _UNAUTHORIZED = 401
 
 
-class Url(Protocol):
-    """What is needed of a URL."""
+if TYPE_CHECKING:
 
-    @property
-    def scheme(self) -> str: ...
-    @property
-    def raw_host(self) -> bytes: ...
-    @property
-    def port(self) -> int | None: ...
+    class Url(Protocol):
+        """What is needed of a URL."""
 
+        @property
+        def scheme(self) -> str: ...
+        @property
+        def raw_host(self) -> bytes: ...
+        @property
+        def port(self) -> int | None: ...
 
-class Request(Protocol):
-    """What is needed of a request."""
+    class Request(Protocol):
+        """What is needed of a request."""
 
-    headers: Any
-    stream: Any
+        headers: Any
+        stream: Any
 
-    @property
-    def url(self) -> Url: ...
+        @property
+        def url(self) -> Url: ...
 
+    class Response(Protocol):
+        """What is needed of a response."""
 
-class Response(Protocol):
-    """What is needed of a response."""
-
-    @property
-    def status_code(self) -> int: ...
-    @property
-    def request(self) -> Any: ...
+        @property
+        def status_code(self) -> int: ...
+        @property
+        def request(self) -> Any: ...
 
 
 class BoundHeaders:

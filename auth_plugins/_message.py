@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -13,7 +12,7 @@ from urllib.parse import quote, quote_plus, unquote
 __all__ = ["LONGEST_BODY", "Scrubber", "TokenRequest", "TokenResponse"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenRequest:
     """What is to be sent to the token endpoint; holds secrets, and shows none."""
 
@@ -30,7 +29,7 @@ class TokenRequest:
         return self.url.partition("?")[0]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenResponse:
     """What the token endpoint answered."""
 
@@ -56,8 +55,8 @@ _LONG_SECRET = 8
 _LONGEST_TEXT, _LONGEST_SPELLING = 1 << 16, 1 << 14
 #: How many layers of encoding are taken off.
 _LAYERS = 4
-_BASE64 = re.compile(r"[\w+/-]{16,}", re.ASCII)
-_ESCAPES = re.compile(r"(?:\\x[0-9a-fA-F]{2})+|(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}")
+_BASE64 = r"(?a:[\w+/-]{16,})"
+_ESCAPES = r"(?:\\x[0-9a-fA-F]{2})+|(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}"
 
 
 class Scrubber:
@@ -79,7 +78,7 @@ class Scrubber:
             for spelling in sorted(_spellings(secret), key=len, reverse=True):
                 text = text.replace(spelling, "***")
         plain = _plain(text)
-        unpacked = " ".join([plain, *(_plain(_from_base64(run[0])) for run in _BASE64.finditer(plain))])
+        unpacked = " ".join([plain, *(_plain(_from_base64(run[0])) for run in re.finditer(_BASE64, plain))])
         return "***" if self._is_told(_one_spelling(unpacked)) else text
 
     def _is_told(self, text: str) -> bool:
@@ -110,7 +109,7 @@ def _spellings(secret: str) -> set[str]:
 def _plain(text: str) -> str:
     """*text* without percent-encoding, entities and escapes, however deep they lie in each other."""
     for _ in range(_LAYERS):
-        decoded = _ESCAPES.sub(_unescaped, _without_entities(unquote(text)).replace("\\\\", "\\"))
+        decoded = re.sub(_ESCAPES, _unescaped, _without_entities(unquote(text)).replace("\\\\", "\\"))
         if decoded == text:
             break
         text = decoded
@@ -124,6 +123,8 @@ def _one_spelling(text: str) -> str:
 
 def _without_entities(text: str) -> str:
     # The standard library's fails at a number of thousands of digits; no character has one of more than seven.
+    import html  # noqa: PLC0415 - heavy, and only errors need it
+
     return html.unescape(re.sub(r"&#[xX]?[0-9a-fA-F]{8,};?", "", text))
 
 

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from ._cache import MemoryCache, Slot, TokenCache
 from ._errors import ConfigurationError
-from ._grants import Grant
+from ._grant import Grant
 from ._seal import LockLostError, Seal, SealedCache
 from ._token import Token
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
-import inspect
 import itertools
 import math
 import os
@@ -12,19 +10,21 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import wait
-from typing import Any, NoReturn, TypedDict, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeGuard
 from urllib.parse import urlsplit
 
-from ._answer import read, retry_after
-from ._cache import Failure, Flight, MemoryCache, TokenCache, shared_cache
+from ._cache import Failure, MemoryCache, TokenCache, shared_cache
 from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, not_an_auth, twin
-from ._grants import Grant
+from ._grant import Grant
 from ._hosts import check_transport
-from ._message import TokenRequest, TokenResponse
-from ._shared import Shared, Shelf, shared_by
 from ._token import Token
 from ._transport import Transport, default_transport
+
+# What is loaded by the first who needs it: most processes import this before they know whether they need a token.
+if TYPE_CHECKING:
+    from ._flight import Flight
+    from ._message import TokenRequest, TokenResponse
+    from ._shared import Shared, Shelf
 
 __all__ = ["Policy", "TokenSource", "source_for"]
 
@@ -100,6 +100,8 @@ class TokenSource:
         if cache is None or isinstance(cache, MemoryCache):
             self._cache = shared_cache() if cache is None else cache
         elif _is_token_cache(cache):
+            from ._shared import shared_by  # noqa: PLC0415 - few share
+
             self._shared = shared_by(cache)
             self._cache = self._shared.memory
         else:
@@ -175,6 +177,8 @@ class TokenSource:
         :raises TokenRequestError: the server refused; the tokens are forgotten all the same.
         :raises TokenTransportError: the server could not be reached; likewise.
         """
+        from ._answer import read  # noqa: PLC0415 - see above
+
         slot, shelf = self._slot, self._shelf()
         with contextlib.nullcontext() if shelf is None else self._waiting_for(shelf):
             lying = shelf.look() if shelf else None
@@ -259,6 +263,8 @@ class TokenSource:
         return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway
 
     def _wait(self) -> Token:
+        from ._flight import wait  # noqa: PLC0415 - see above
+
         for _ in range(_TURNS):
             flight, leads = self._join()
             if leads:
@@ -303,6 +309,8 @@ class TokenSource:
 
         :param renewing: the token to be renewed although it can still be used.
         """
+        from ._flight import Flight  # noqa: PLC0415 - see above
+
         slot = self._slot
         with self._cache.lock:
             flight = slot.flight
@@ -477,6 +485,8 @@ class TokenSource:
 
     def _obtain(self, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
+        from ._answer import read  # noqa: PLC0415 - see above
+
         deadline = time.monotonic() + self._timeout
 
         def ask(request: TokenRequest) -> Token:
@@ -520,6 +530,8 @@ def _delay(response: TokenResponse, pause: float | None) -> float | None:
     """Seconds after which to ask again; ``None``: the answer is final."""
     if response.status != 429 and response.status < 500:  # noqa: PLR2004 - Too Many Requests; server errors
         return None
+    from ._answer import retry_after  # noqa: PLC0415 - see above
+
     asked = retry_after(response, response.received_at) if response.status in (429, 503) else None
     if pause is None or (asked is None and response.status == 429):  # noqa: PLR2004 - it did not say when
         return None
@@ -537,6 +549,8 @@ def _spread() -> float:
 
 def _is_token_cache(cache: object) -> TypeGuard[TokenCache]:
     # A class; a client of Redis, which has these methods and others' arguments; one that belongs to an event loop.
+    import inspect  # noqa: PLC0415 - a heavy one
+
     odd = isinstance(cache, type) or hasattr(cache, "execute_command")
     return not odd and isinstance(cache, TokenCache) and not inspect.iscoroutinefunction(cache.get)
 
@@ -588,6 +602,8 @@ def source_for(
     :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
     """
     for unknown in sorted(set(policy) - set(Policy.__annotations__)) if policy else ():
+        import difflib  # noqa: PLC0415 - few err
+
         known = (
             "allowed_hosts",
             "allow_http",

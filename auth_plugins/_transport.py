@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
-import importlib.util
 import socket
 import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from ._errors import AuthError, ConfigurationError, TokenTransportError
-from ._message import LONGEST_BODY, TokenRequest, TokenResponse
+
+if TYPE_CHECKING:
+    from ._message import TokenRequest, TokenResponse
 
 __all__ = ["Transport", "default_transport", "httpx_transport", "requests_transport"]
 
 #: Sends one token request within so many seconds, and follows no redirect.
 #:
 #: :raises TokenTransportError: there was no answer.
-Transport = Callable[[TokenRequest, float], TokenResponse]
+Transport = Callable[["TokenRequest", float], "TokenResponse"]
 
 #: What is small on the wire may unpack to anything.
 _NOT_PACKED = {"Accept-Encoding": "identity"}
@@ -127,6 +128,8 @@ def default_transport() -> Transport:
 
     :raises ConfigurationError: none of them is installed.
     """
+    import importlib.util  # noqa: PLC0415 - an adapter does without
+
     if importlib.util.find_spec("requests"):
         return requests_transport()
     for module in ("httpx2", "httpx"):
@@ -278,6 +281,8 @@ def _as_they_come(response: Any) -> tuple[Iterable[bytes], bool]:
 
 def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Take off one layer of gzip or deflate, and of what comes of it no more at once than an answer may have."""
+    from ._message import LONGEST_BODY  # noqa: PLC0415 - loaded by the first token request
+
     unpacker = zlib.decompressobj(wbits=47)  # either of them
     for chunk in chunks:
         rest = chunk
@@ -290,6 +295,8 @@ def _answer(
     status: int, headers: Any, chunks: Iterable[bytes], watch: _Watch, *, packed: bool = False
 ) -> TokenResponse:
     """Take in an answer: no more of it than is needed, and no longer than *watch* allows."""
+    from ._message import LONGEST_BODY, TokenResponse  # noqa: PLC0415 - likewise
+
     lowered = {str(name).lower(): str(value) for name, value in headers.items()}
     coding = lowered.get("content-encoding", "").strip().lower()
     if packed and coding in ("gzip", "x-gzip", "deflate"):

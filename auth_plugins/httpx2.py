@@ -12,7 +12,7 @@ except ImportError as error:
 
 from . import _errors
 from ._cache import MemoryCache, TokenCache
-from ._grants import Grant
+from ._grant import Grant
 from ._httpx import BoundHeaders, Flows
 from ._source import Policy, TokenSource
 from ._transport import httpx_transport

@@ -12,7 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ._checks import Secret, checked_url
 from ._errors import ConfigurationError
-from ._grants import ClientCredentials, Grant, Password
+from ._grant import Grant
+from ._grants import ClientCredentials, Password
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 

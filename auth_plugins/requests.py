@@ -20,7 +20,7 @@ from urllib3.util import parse_url
 from . import _errors
 from ._adapter import Adapter, header_value
 from ._cache import MemoryCache, TokenCache
-from ._grants import Grant
+from ._grant import Grant
 from ._source import Policy, TokenSource
 from ._token import Token
 from ._transport import requests_transport
@@ -51,7 +51,7 @@ class AuthError(_errors.AuthError, requests.RequestException):
 #: Sends token requests where no session is handed in.
 _transport = requests_transport()
 #: How a URL begins in which every parser finds the same scheme, host and port.
-_PLAIN_ORIGIN = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?/")
+_PLAIN_ORIGIN = r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?/"
 _OWN_ERRORS = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
 
 
@@ -157,7 +157,7 @@ class OAuth2Auth(Adapter, AuthBase):
             may_carry = self._may_carry(parts.scheme or "", parts.host or "", parts.port)
         except _errors.AuthError as error:
             raise _as_requests(error, request) from error.__cause__
-        plain = _PLAIN_ORIGIN.match(url)
+        plain = re.match(_PLAIN_ORIGIN, url)
         return (plain[0] if plain else "") if may_carry else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import statistics
@@ -24,6 +25,7 @@ from .redis_server import RedisServer
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = ROOT / "benchmarks" / "fleet.py"
+SUITE = ROOT / "benchmarks" / "run.py"
 DOCUMENT = ROOT / "docs" / "sharing.rst"
 
 
@@ -197,3 +199,27 @@ def test_the_documents_numbers_are_those_of_the_program(fleet: dict[str, Any]) -
         load = fleet[f"{what}_formula"](setting)
         shown = [fleet["_shown"](each) for each in (load.token_requests, load.commands, load.mean, load.peak)]
         assert [cell.split(" / ")[0] for cell in row[2:]] == shown
+
+
+def test_the_suite_prints_a_table() -> None:
+    """I run the suite where no peers are installed, and with next to no work: each goal has its row, and its number."""
+    hot, others = ["calls", "anew", "threads", "traffic"], ["imports", "first", "tenants", "cold", "shared", "steady"]
+    # Its modules lie beside it; the package does not.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    command = [sys.executable, str(SUITE), "--quick", "--only", *hot, *others, "commands"]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
+    rule, headers, _, *lines = printed.partition("\n\n")[0].splitlines()
+    starts = [match.start() for match in re.finditer("=+", rule)]
+    cells = [
+        [line[a:b].strip() for a, b in zip(starts, [*starts[1:], None], strict=True)] for line in [headers, *lines[:-1]]
+    ]
+    assert cells[0] == ["What", "Goal", "Measured", "Best peer"]
+    measured = {what: number for what, _, number, _ in cells[1:]}
+    assert len(measured) == len(lines) - 1 > 40
+    for what, number in measured.items():
+        assert re.match(r"-?[\d,.]+( |$)", number), what
+        if what.endswith(": token requests"):
+            assert number == "1", what
+    assert measured["100 requests a second, tokens of 5 s: sent with a token that had ended"] == "0"
+    sent = [number for what, number in measured.items() if what.startswith("commands to Redis")]
+    assert sent == ["4", "1", "0"]

@@ -25,7 +25,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._cache import Flight
+from auth_plugins._flight import Flight
 from auth_plugins._transport import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded

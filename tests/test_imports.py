@@ -132,6 +132,7 @@ LAYERS = [
     {"_seal"},
     {"providers"},
     {"_grants"},
+    {"_grant", "_flight"},
     {"_authlib"},
     {"_checks", "_hosts", "_message", "_token"},
     {"_errors"},

@@ -42,6 +42,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
     _cache,
+    _flight,
     _shared,
     _source,
 )
@@ -235,7 +236,7 @@ class Interleavings(RuleBasedStateMachine):
         for module in (_source, _cache, _shared):
             self.patch.setattr(module, "time", self.clock)
         self.patch.setattr(self.clock, "sleep", self._sleep)
-        self.patch.setattr(_source, "wait", self._wait)
+        self.patch.setattr(_flight, "wait", self._wait)
         self.patch.setattr(_source, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
         # One that is the same in each run.
         self.patch.setattr(_source, "hash", lambda value: zlib.crc32(repr(value).encode()), raising=False)
