@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qsl, urlsplit
 
 from ._errors import TokenRequestError
-from ._message import LONGEST_BODY, TokenRequest, TokenResponse
+from ._message import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse, one_line, quoted
 from ._token import Token, jwt_claims, looks_like_jwt
 
 __all__ = ["read", "retry_after"]
@@ -34,12 +34,10 @@ _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _NUMBER = r"(?a:[+-]?\d+(\.\d*)?([eE][+-]?\d+)?)"
 #: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
 _CHARSET = r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii"
-#: What may be a token in what a server says: a JWT; what follows "Bearer", or a name that ends in "token", in JSON, a
-#: form or XML, escaped or not, if it is long or has a digit in it, as ordinary words don't.
-_TOKENS = (
-    r"""(?i)(token[\s"'\\]*[:=>][\s"'\\]*|\bbearer[\s"'\\]+)(?=[^\s"'\\&,;}<]{0,16}?(?:\d|[^\s"'\\&,;}<]{16}))[^\s"'\\&,;}<]+"""
-    r"""|\beyJ[\w.-]+"""
-)
+#: Characters of the shortest token that is kept out of what is told about it.
+_SHORTEST = 8
+#: As all registered ones are.
+_CODE = r"[a-z_]{3,40}"
 _PRINTABLE = r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"
 
 _WHO = (
@@ -82,12 +80,14 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
     refresh_token = answer["refresh_token"]
     usable = isinstance(refresh_token, str) and re.fullmatch(_PRINTABLE, refresh_token)
+    # What is shown of a token must not hold it; a short one is no secret, and in every other word.
+    hide = Scrubber(each for each in (access_token, refresh_token) if isinstance(each, str) and len(each) >= _SHORTEST)
     return Token(
         access_token=answer["access_token"],
-        token_type=_token_type(request, response, members.get("token_type")),
+        token_type=_token_type(request, response, members.get("token_type"), hide),
         expires_at=_expires_at(request, response, members, now),
         refresh_token=refresh_token if usable else None,
-        scope=_one_line(request.scrub(scope)) if isinstance(scope, str) else None,
+        scope=one_line(hide(request.scrub(scope))) if isinstance(scope, str) else None,
         issued_at=now,
     )
 
@@ -106,7 +106,9 @@ def retry_after(response: TokenResponse, now: float) -> float | None:
 def _members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any]:
     """The members of an answer in any of the forms in which tokens were seen to come; empty if it is none of them."""
     if coding := response.headers.get("content-encoding"):
-        what = f"answered {response.status}, packed by {_quoted(request, coding, _LONGEST_TYPE)!r}"
+        what = (
+            f"answered {response.status}, packed by {quoted(request, coding, _LONGEST_TYPE)!r} and not to be unpacked"
+        )
         _fail(request, response, what, "have its owner send answers as they are: nothing else was asked for")
     if len(response.body) > LONGEST_BODY:
         _fail(request, response, "answered more than 1 MiB", "is token_url the token endpoint?")
@@ -133,7 +135,7 @@ def _text(response: TokenResponse) -> str:
     return response.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
 
-def _token_type(request: TokenRequest, response: TokenResponse, value: Any) -> str:
+def _token_type(request: TokenRequest, response: TokenResponse, value: Any, hide: Scrubber) -> str:
     if value is not None and not isinstance(value, str):
         _fail(request, response, "answered a token_type that is no string", "this is no RFC 6749 token")
     name = (value or "").strip()
@@ -141,7 +143,7 @@ def _token_type(request: TokenRequest, response: TokenResponse, value: Any) -> s
         return "Bearer"
     if name.lower() in _NOT_BEARER:
         _fail(request, response, f"answered a token of type {name.lower()!r}", "have this client given Bearer tokens")
-    shown = _quoted(request, name, _LONGEST_TYPE)
+    shown = hide(quoted(request, name, _LONGEST_TYPE))
     _log.warning("%s answered the unknown token_type %r; it is used as Bearer", request.endpoint, shown)
     return shown
 
@@ -184,11 +186,11 @@ def _number(value: Any) -> float | None:
 
 def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[str, Any]) -> NoReturn:
     code, description, uri = (
-        _quoted(request, members[name], _LONGEST_PART) if isinstance(members.get(name), str) and members[name] else None
+        quoted(request, members[name], _LONGEST_PART) if isinstance(members.get(name), str) and members[name] else None
         for name in ("error", "error_description", "error_uri")
     )
-    # A code of the registry says nothing but itself; any other may be a secret.
-    if isinstance(raw := members.get("error"), str) and raw in _HINTS:
+    # A code says nothing but itself, unless it is a secret.
+    if isinstance(raw := members.get("error"), str) and re.fullmatch(_CODE, raw) and request.scrub(raw) != "***":
         code = raw
     if response.status in range(300, 400):
         _fail(
@@ -200,7 +202,7 @@ def _refused(request: TokenRequest, response: TokenResponse, members: Mapping[st
     if code:
         said = f"{code}: {description}" if description else code
     else:
-        said = _quoted(request, _text(response), _EXCERPT) or "an empty body"
+        said = quoted(request, _text(response), _EXCERPT) or "an empty body"
     _fail(
         request,
         response,
@@ -219,7 +221,7 @@ def _target(request: TokenRequest, response: TokenResponse) -> str:
         host = location.hostname
     except ValueError:
         host = None
-    return f" to {_quoted(request, host, _EXCERPT)}" if host else ""
+    return f" to {quoted(request, host, _EXCERPT)}" if host else ""
 
 
 def _advice(response: TokenResponse) -> str:
@@ -242,15 +244,6 @@ def _what_it_looks_like(response: TokenResponse) -> str:
 
 def _is_html(response: TokenResponse) -> bool:
     return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
-
-
-def _quoted(request: TokenRequest, text: str, longest: int) -> str:
-    """What the server wrote, without secrets and tokens: scrubbed before it is cut, as half a secret would stay."""
-    return _one_line(re.sub(_TOKENS, r"\1***", request.scrub(text)))[:longest]
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
 
 
 def _fail(request: TokenRequest, response: TokenResponse, what: str, advice: str, **details: str | None) -> NoReturn:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
@@ -60,6 +61,10 @@ CLIENT_AUTH_METHODS: Mapping[str, _ClientAuth] = {
 }
 
 
+#: Names of parameters and headers that say it.
+_SECRET_NAMES = r"(?i)secret|pass|pwd|pin\b|key|token|assert|code|otp|sign|auth|cred|proof|cookie"
+#: What no dictionary has: eight characters or more, letters and digits.
+_ODD_WORD = r"(?=.{8})(?=.*\d)(?=.*[^\W\d])"
 _SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})
 
 
@@ -119,11 +124,10 @@ def build(
         own_headers["Content-Type"] = "application/x-www-form-urlencoded"
         content = urlencode([(name, _as_text(value)) for name, value in pairs]).encode("ascii")
 
-    # What the user adds may be a secret as well, nobody can tell.
-    added = [*(value for _, value in params), *(value for _, value in headers)]
     hidden = [value for name, value in parameters.items() if name in _SECRET_PARAMETERS]
     hidden += [value for _, value in parse_qsl(query_of_ones_own)]
-    hidden += [word for value in added for word in _words(value)]
+    # What the user adds may be a secret as well.
+    hidden += [word for pair in (*params, *headers) for word in _secrets_in(*pair)]
     if client_secret:
         hidden += [client_secret, _basic(client_id or "", client_secret), own_headers.get("Authorization", "")]
     for name, value in headers:
@@ -133,10 +137,14 @@ def build(
     return TokenRequest(method=method, url=url, headers=own_headers, body=content, scrub=scrub)
 
 
-def _words(value: Any) -> list[str]:
-    """A value and what it is made of: a header's may be a scheme and a token."""
+def _secrets_in(name: str, value: Any) -> list[str]:
+    """What may be secret in a parameter or header: by its name any word, behind a scheme too; else odd ones.
+
+    Ordinary words are not, or they would be taken out of every message.
+    """
     values = value if isinstance(value, tuple) else (value,)
-    return [word for text in values if isinstance(text, str) for word in (text, *text.split())]
+    words = [word for text in values if isinstance(text, str) for word in (text, *text.split())]
+    return words if re.search(_SECRET_NAMES, name) else [word for word in words if re.search(_ODD_WORD, word)]
 
 
 def _as_text(value: Any) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from ._advice import KNOWN_CLIENT, Setup, Step, certificate_advice, others, refusal_advice, response_advice, shown
 from ._answer import read
@@ -22,7 +22,7 @@ from ._errors import TokenRequestError, TokenTransportError
 from ._grants import ApiKey, OAuthGrant
 from ._hosts import AllowedHosts
 from ._message import Scrubber, TokenRequest, TokenResponse
-from ._probe import origin, reach, refused_in_clear
+from ._probe import bounded, origin, reach, refused_in_clear
 from ._shared import shared_by
 from ._source import source_for
 from ._token import Token, jwt_claims
@@ -310,32 +310,41 @@ class _Run:
         key = ApiKey(token.access_token, *self._grant.placement())
         auth = self._adapter(key, cache=MemoryCache(), allowed_hosts=setup.allowed_hosts, allow_http=setup.allow_http)
         try:
-            # The body is not waited for: status and headers say what there is to say.
-            if self._library.__name__ == "requests":
-                with self._library.get(url, auth=auth, timeout=_API_TIMEOUT, stream=True) as response:
-                    pass
-            else:
-                options = {"timeout": _API_TIMEOUT, "follow_redirects": True}
-                with self._library.stream("GET", url, auth=auth, **options) as response:
-                    pass
+            response = bounded(lambda: self._got(url, auth), _API_TIMEOUT)
         except Exception as error:  # noqa: BLE001 - any library's, any kind: it becomes one line
             what = self._scrubbed(shown(url, f"{url} did not answer ({type(error).__name__}: {error})"))
             return Step.failed("API", what, "check the URL, the network and its proxies")
         return self._judged(place, url, response)
 
+    def _got(self, url: str, auth: Any) -> Any:
+        """Status and headers, which say what there is to say: no body is waited for, and no redirect followed."""
+        if self._library.__name__ == "requests":
+            options = {"stream": True, "allow_redirects": False}
+            with self._library.get(url, auth=auth, timeout=_API_TIMEOUT, **options) as response:
+                return response
+        with self._library.stream("GET", url, auth=auth, timeout=_API_TIMEOUT) as response:
+            return response
+
     def _judged(self, place: str, url: str, response: Any) -> Step:
-        status, final = response.status_code, str(response.url)
+        status, location = response.status_code, response.headers.get("location")
         said = dict(_CHALLENGE.findall(response.headers.get("www-authenticate", "")))
         words = f" ({', '.join(f'{name}: {self._scrubbed(text)}' for name, text in said.items())})" if said else ""
-        is_good = 200 <= status < 300  # noqa: PLR2004 - HTTP's success
-        if origin(final) != origin(url):
-            what = f"{place} redirects to {self._scrubbed(shown(final, final))}, where no token goes: {status}{words}"
-            made = Step.told if is_good else Step.failed
-            return made("API", what, "try the final address, if that is an API; it may be a page to sign in at")
-        made = Step.good if is_good else Step.failed
+        if location and 300 <= status < 400:  # noqa: PLR2004 - HTTP's redirects
+            return self._redirected(place, url, urljoin(url, location))
+        made = Step.good if 200 <= status < 300 else Step.failed  # noqa: PLR2004 - HTTP's success
         return made(
             "API", f"{place} answered {status}{words}", *response_advice(status, said.get("error"), self._setup)
         )
+
+    def _redirected(self, place: str, url: str, target: str) -> Step:
+        try:
+            stays, to = origin(target) == origin(url), self._scrubbed(shown(target, target))
+        except (KeyError, ValueError):  # of no scheme of HTTP's, or no URL at all
+            stays, to = False, "what is no address"
+        if stays:
+            return Step.told("API", f"{place} redirects to {to}", "try that address")
+        advice = "try the final address, if that is an API; it may be a page to sign in at"
+        return Step.failed("API", f"{place} redirects to {to}, where no token goes", advice)
 
     def _scrubbed(self, text: str) -> str:
         """What others wrote, without secrets."""

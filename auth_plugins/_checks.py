@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError
+from ._hidden import Hidden, hidden
 
 __all__ = [
     "CLIENT_AUTH",
@@ -22,7 +23,6 @@ __all__ = [
     "checked_url",
     "frozen_headers",
     "frozen_params",
-    "hidden",
     "joined_scope",
     "one_of",
     "reveal",
@@ -38,19 +38,7 @@ ENCODINGS = ("form", "json", "query")
 METHODS = ("POST", "GET")
 
 
-class _Hidden(str):
-    """A secret that dumps of an object's attributes, and of a frame's variables, don't show; else a str like any."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "'***'"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return hidden, (str(self),)
-
-
-class _URL(_Hidden):
+class _URL(Hidden):
     """A URL of whose query dumps show nothing, as a secret may stand there."""
 
     __slots__ = ()
@@ -61,11 +49,6 @@ class _URL(_Hidden):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _URL, (str(self),)
-
-
-def hidden(secret: Any) -> Any:
-    """*secret* as a grant keeps it; a callable, or ``None``, as it is."""
-    return _Hidden(secret) if isinstance(secret, str) else secret
 
 
 def reveal(name: str, secret: Secret) -> str:

@@ -22,13 +22,13 @@ from ._checks import (
     checked_url,
     frozen_headers,
     frozen_params,
-    hidden,
     joined_scope,
     one_of,
     reveal,
 )
 from ._errors import ConfigurationError, TokenRequestError
 from ._grant import Grant
+from ._hidden import hidden
 from ._token import Token
 
 if TYPE_CHECKING:

@@ -61,12 +61,15 @@ class BoundHeaders:
 
     def __init__(self, headers: Any, name: str, value: str, alias: str) -> None:
         raw_name = name.encode("ascii")
-        self._alias = _Alias(raw_name.lower())
+        self._alias, self._value = _Alias(raw_name.lower()), value
         super().__init__(headers)  # type: ignore[call-arg]  # of the library's class
         self.pop(name, None)  # type: ignore[attr-defined]  # likewise
         # Last, as the first of two that pass for Host stays.
         self._list.append((raw_name, self._alias, value.encode("latin-1")))
         self._alias.other = alias.encode("ascii")
+
+    def __repr__(self) -> str:
+        return super().__repr__().replace(self._value, "[secure]")
 
     def __reduce__(self) -> tuple[Any, ...]:
         # As the library's own: a request that was pickled is sent no more.

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote
 
-__all__ = ["LONGEST_BODY", "Scrubber", "TokenRequest", "TokenResponse"]
+__all__ = ["LONGEST_BODY", "Scrubber", "TokenRequest", "TokenResponse", "one_line", "quoted"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,14 +49,24 @@ LONGEST_BODY = 1 << 20
 
 #: What is shorter tells nothing by itself, and would be found in every other word.
 _SHORTEST_SECRET = 3
-#: From this many characters on, a secret is told apart from other words in capitals as well.
+#: From this many characters on, a secret is told apart from other words in capitals, or with spaces in it, as well.
 _LONG_SECRET = 8
 #: Characters of a text that are looked through, and of a secret in its longest spelling.
 _LONGEST_TEXT, _LONGEST_SPELLING = 1 << 16, 1 << 14
 #: How many layers of encoding are taken off.
 _LAYERS = 4
-_BASE64 = r"(?a:[\w+/-]{16,})"
-_ESCAPES = r"(?:\\x[0-9a-fA-F]{2})+|(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}"
+_BASE64 = r"(?a:[\w+/-]{8,})"
+_ESCAPES = (
+    r"(?:\\x[0-9a-fA-F]{2})+|(?:\\u[0-9a-fA-F]{4})+|\\U000[0-9a-fA-F]{5}|\\u\{[0-9a-fA-F]{1,5}\}|(?:\\[0-3][0-7]{2})+"
+)
+#: What may be a token in what others wrote: a JWT; and what follows "Bearer", or a name or word with "token" in it, in
+#: JSON, a form, XML or prose, escaped or not, if it is long or has a digit in it, as ordinary words don't. All of it is
+#: bounded, for whoever writes it chooses how it is matched.
+_TOKENS = (
+    r"(?i)((?:token|\bbearer)\w{0,20}(?>(?:[\s\"'\\:=>\[{(]|%3[AD]|<[^<>]{0,40}>|\bis\b|\bvalue\b){1,40}))"
+    r"(?=[^\s\"'<>]{0,15}\d|[^\s\"'<>]{16})[^\s\"'<>]+"
+    r"|\beyJ[\w.-]+"
+)
 
 
 class Scrubber:
@@ -78,16 +88,20 @@ class Scrubber:
             for spelling in sorted(_spellings(secret), key=len, reverse=True):
                 text = text.replace(spelling, "***")
         plain = _plain(text)
-        unpacked = " ".join([plain, *(_plain(_from_base64(run[0])) for run in re.finditer(_BASE64, plain))])
-        return "***" if self._is_told(_one_spelling(unpacked)) else text
+        # In Latin-1, by which headers are read, UTF-8 looks otherwise; and Base64 is broken into lines.
+        lines = re.sub(r"\\[nrt]", " ", plain)
+        views = [plain, lines, plain.encode("latin-1", "ignore").decode("utf-8", "ignore")]
+        views += [_from_base64(plain), _from_base64("".join(lines.split()))]
+        views += [_from_base64(views[-1])]
+        return "***" if self._is_told(_one_spelling(" ".join(views))) else text
 
     def _is_told(self, text: str) -> bool:
-        in_small = text.casefold()
+        in_small = _in_small(text)
         for plain in (_one_spelling(_plain(secret)) for secret in self._secrets):
             # One of backslashes and spaces alone would be found in every text.
             if len(plain.strip()) >= _SHORTEST_SECRET and plain in text:
                 return True
-            if len(plain) >= _LONG_SECRET and plain.casefold() in in_small:
+            if len(plain) >= _LONG_SECRET and _in_small(plain) in in_small:
                 return True
         return False
 
@@ -121,28 +135,54 @@ def _one_spelling(text: str) -> str:
     return re.sub(r"[\s\x00-\x1f]+", " ", text.replace("\\", "").replace("+", " "))
 
 
+def _in_small(text: str) -> str:
+    return "".join(text.split()).casefold()
+
+
 def _without_entities(text: str) -> str:
-    # The standard library's fails at a number of thousands of digits; no character has one of more than seven.
     import html  # noqa: PLC0415 - heavy, and only errors need it
 
-    return html.unescape(re.sub(r"&#[xX]?[0-9a-fA-F]{8,};?", "", text))
+    # The standard library's fails at a number of thousands of digits; no character has one of more than seven.
+    return html.unescape(re.sub(r"&#([xX]?)0*([0-9a-fA-F]*)", _shortened, text))
+
+
+def _shortened(entity: re.Match[str]) -> str:
+    return f"&#{entity[1]}{entity[2]}" if len(entity[2]) < 8 else ""  # noqa: PLR2004 - see above
 
 
 def _unescaped(match: re.Match[str]) -> str:
     """What escapes of JSON, JavaScript or Python stand for: several in a row may be one character."""
-    mark = match[0][:2]
-    digits = match[0].replace(mark, "")
-    if mark == "\\U":
-        return chr(int(digits, 16))
-    if mark == "\\u":
-        return bytes.fromhex(digits).decode("utf-16-be", "replace")
+    escapes = match[0]
+    if escapes.startswith("\\U") or "{" in escapes:
+        return chr(int(escapes.strip("\\uU{}"), 16))
+    if escapes.startswith("\\u"):
+        return bytes.fromhex(escapes.replace("\\u", "")).decode("utf-16-be", "replace")
+    if escapes.startswith("\\x"):
+        encoded = bytes.fromhex(escapes.replace("\\x", ""))
+    else:
+        encoded = bytes(int(code, 8) for code in escapes.split("\\")[1:])
     try:
-        return bytes.fromhex(digits).decode()
+        return encoded.decode()
     except ValueError:
-        return bytes.fromhex(digits).decode("latin-1")
+        return encoded.decode("latin-1")
 
 
-def _from_base64(run: str) -> str:
-    """What may be told in Base64, in either alphabet."""
-    whole = run[:-1] if len(run) % 4 == 1 else run
-    return base64.b64decode(whole.translate({ord("-"): "+", ord("_"): "/"}) + "==").decode("utf-8", "replace")
+def _from_base64(text: str) -> str:
+    """What may be told in Base64 in *text*, in either alphabet, wherever in a word it begins."""
+    found = []
+    for run in re.finditer(_BASE64, text):
+        for start in range(4):
+            part = run[0][start:].translate({ord("-"): "+", ord("_"): "/"})
+            whole = part[:-1] if len(part) % 4 == 1 else part
+            found.append(_plain(base64.b64decode(whole + "==").decode("utf-8", "ignore")))
+    return " ".join(found)
+
+
+def quoted(request: TokenRequest, text: str, longest: int) -> str:
+    """What others wrote, without secrets and tokens: scrubbed before it is cut, as half a secret would stay."""
+    return one_line(re.sub(_TOKENS, r"\1***", request.scrub(text)))[:longest]
+
+
+def one_line(text: str) -> str:
+    """*text* with a space for each run of what cannot be printed."""
+    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

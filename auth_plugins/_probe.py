@@ -17,7 +17,7 @@ from ._advice import Setup, Step, certificate_advice
 from ._errors import InsecureTransportError
 from ._hosts import check_transport, normal_host
 
-__all__ = ["origin", "reach", "refused_in_clear"]
+__all__ = ["bounded", "origin", "reach", "refused_in_clear"]
 
 _PORTS = {"https": 443, "http": 80}
 _T = TypeVar("_T")
@@ -40,7 +40,13 @@ def reach(url: str, library: Any, setup: Setup) -> Iterator[Step]:
         yield Step.good(step, f"{probe.connected()}{'' if scheme == 'https' else ', without TLS'}")
         step = "TLS"
         if scheme == "https":
-            yield Step.good(step, probe.handshake(_trusting(library, url)))
+            try:
+                trusting = _trusting(library, url)
+            except (OSError, ValueError) as error:
+                advice = "check the files that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR name"
+                yield Step.failed(step, f"the certificates to trust cannot be read ({_reason(error)})", advice)
+                return
+            yield Step.good(step, probe.handshake(trusting))
     except ssl.SSLCertVerificationError as error:
         untrusting = ssl.create_default_context()
         untrusting.check_hostname, untrusting.verify_mode = False, ssl.CERT_NONE  # for a look
@@ -81,11 +87,11 @@ class _Probe:
         self._host, self._port, self._timeout = host, port, timeout
 
     def addresses(self) -> list[str]:
-        found = self._bounded(lambda: socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM))
+        found = bounded(lambda: socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM), self._timeout)
         return sorted({str(address[0]) for *_, address in found})
 
     def connected(self) -> str:
-        self._bounded(lambda: self._connect().close())
+        bounded(lambda: self._connect().close(), self._timeout)
         return f"{self._host} port {self._port}"
 
     def handshake(self, context: ssl.SSLContext) -> str:
@@ -96,27 +102,31 @@ class _Probe:
             with self._connect() as plain, context.wrap_socket(plain, server_hostname=self._host) as secure:
                 return secure.version(), secure.getpeercert(binary_form=True)
 
-        version, encoded = self._bounded(shake_hands)
-        certificate = x509.load_der_x509_certificate(encoded or b"")
-        subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
-        ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
+        version, encoded = bounded(shake_hands, self._timeout)
+        try:
+            certificate = x509.load_der_x509_certificate(encoded or b"")
+            subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
+            ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
+        except Exception as error:  # noqa: BLE001 - of a kind for each way in which a certificate can be odd
+            return f"{version}; a certificate that cannot be read ({type(error).__name__})"
         return f"{version}; certificate of {subject}, by {issuer}, until {ends}"
 
     def _connect(self) -> socket.socket:
         return socket.create_connection((self._host, self._port), self._timeout)
 
-    def _bounded(self, action: Callable[[], _T]) -> _T:
-        """What *action* returns, in time: nothing else bounds a look-up, nor many addresses."""
-        outcome: Future[_T] = Future()
 
-        def act() -> None:
-            try:
-                outcome.set_result(action())
-            except (OSError, ValueError) as error:
-                outcome.set_exception(error)
+def bounded(action: Callable[[], _T], seconds: float) -> _T:
+    """What *action* returns, in time: nothing else bounds a look-up, many addresses, or an answer that drips."""
+    outcome: Future[_T] = Future()
 
-        threading.Thread(target=act, name="auth-plugins check", daemon=True).start()
-        return outcome.result(self._timeout)
+    def act() -> None:
+        try:
+            outcome.set_result(action())
+        except Exception as error:  # noqa: BLE001 - it is raised where it is waited for
+            outcome.set_exception(error)
+
+    threading.Thread(target=act, name="auth-plugins check", daemon=True).start()
+    return outcome.result(seconds)
 
 
 def _trusting(library: Any, url: str) -> ssl.SSLContext:

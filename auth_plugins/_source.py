@@ -34,6 +34,11 @@ _LEEWAY_SHARE = 0.1
 _AHEAD_SHARE, _AHEAD = 0.2, 240.0
 #: Tells processes apart that have the same id, as containers do.
 _OWN = os.urandom(8)
+#: Held while modules are loaded: a child that is forked meanwhile would find their locks held for ever.
+_loading = threading.RLock()
+with contextlib.suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+
 #: Seconds in which at most one token is asked for while fresh ones are refused as well.
 _PROBATION = 30.0
 #: How many tokens are given up within those seconds, though an API took each: one may take what another refuses.
@@ -263,7 +268,8 @@ class TokenSource:
         return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway
 
     def _wait(self) -> Token:
-        from ._flight import wait  # noqa: PLC0415 - see above
+        with _loading:
+            from ._flight import wait  # noqa: PLC0415 - see above
 
         for _ in range(_TURNS):
             flight, leads = self._join()
@@ -276,7 +282,8 @@ class TokenSource:
         raise _broken_off()
 
     async def _await(self) -> Token:
-        from ._async import wait_for  # noqa: PLC0415 - asyncio is heavy, and threads don't need it
+        with _loading:
+            from ._async import wait_for  # noqa: PLC0415 - asyncio is heavy, and threads don't need it
 
         for _ in range(_TURNS):
             flight, leads = self._join()
@@ -309,7 +316,8 @@ class TokenSource:
 
         :param renewing: the token to be renewed although it can still be used.
         """
-        from ._flight import Flight  # noqa: PLC0415 - see above
+        with _loading:
+            from ._flight import Flight  # noqa: PLC0415 - see above
 
         slot = self._slot
         with self._cache.lock:
@@ -349,6 +357,11 @@ class TokenSource:
         outcome: Token | AuthError | None = None
         failure: Failure | None = None
         try:
+            with _loading:
+                from . import _answer, _authlib  # noqa: F401, PLC0415 - here, so that nobody loads them later
+
+                if self._transport is None:
+                    self._transport = default_transport()
             failure = self._resting()
             if failure is not None:
                 raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
@@ -508,13 +521,12 @@ class TokenSource:
         """Send a token request, and again where that may help, at most twice."""
         parts = urlsplit(request.url)
         check_transport(parts.scheme, parts.hostname or "", allow_http=self._allow_http)
-        if self._transport is None:
-            self._transport = default_transport()
+        transport = self._transport or default_transport()
         pauses = iter(_PAUSES)
         while True:
             pause = next(pauses, None)
             try:
-                response = self._transport(request, max(deadline - time.monotonic(), 0.001))
+                response = transport(request, max(deadline - time.monotonic(), 0.001))
             except TokenTransportError:
                 delay = _about(pause)
                 if delay is None or time.monotonic() + delay >= deadline:

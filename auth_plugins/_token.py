@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+from ._hidden import hidden
+
 __all__ = ["Token"]
 
 
@@ -32,6 +34,10 @@ class Token:
     scope: str | None = None
     #: When the token was issued, in Unix seconds; 0.0 for a constant key.
     issued_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("access_token", "refresh_token"):
+            object.__setattr__(self, name, hidden(getattr(self, name)))
 
     @property
     def header_value(self) -> str:

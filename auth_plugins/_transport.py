@@ -24,10 +24,14 @@ __all__ = ["Transport", "default_transport", "httpx_transport", "requests_transp
 #: :raises TokenTransportError: there was no answer.
 Transport = Callable[["TokenRequest", float], "TokenResponse"]
 
+#: The share of the time that it may take to connect: each address of a name that has several gets as much.
+_CONNECT_SHARE = 1 / 3
 #: What is small on the wire may unpack to anything.
 _NOT_PACKED = {"Accept-Encoding": "identity"}
 #: Seconds that a library may be late by to notice that its time is over.
 _GRACE = 0.25
+#: Characters of a library's error that are told: it may quote what the server sent.
+_LONGEST_REASON = 300
 
 
 def requests_transport(session: Any = None) -> Transport:
@@ -51,7 +55,7 @@ def requests_transport(session: Any = None) -> Transport:
                         data=request.body,
                         # Ours, since without one requests takes the session's (this very auth perhaps) or .netrc's.
                         auth=_unchanged,
-                        timeout=timeout,
+                        timeout=(timeout * _CONNECT_SHARE, timeout),
                         allow_redirects=False,
                         stream=True,
                         # A request's hooks stand in for the session's.
@@ -63,6 +67,7 @@ def requests_transport(session: Any = None) -> Transport:
                     response = error.response
                 redirect.show(response)
                 try:
+                    watch.add(getattr(getattr(response.raw, "_connection", None), "sock", None))
                     chunks, packed = _as_they_come(response)
                     return _answer(response.status_code, response.headers, chunks, watch, packed=packed)
                 finally:
@@ -98,11 +103,12 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
                         content=request.body,
                         # Ours, since without one httpx takes the client's: this very auth perhaps.
                         auth=httpx.Auth(),
-                        timeout=timeout,
+                        timeout=httpx.Timeout(timeout, connect=timeout * _CONNECT_SHARE),
                         follow_redirects=False,
                         extensions={"trace": watch.trace},
                     ) as response,
                 ):
+                    watch.trace("", {"return_value": response.extensions.get("network_stream")})
                     # A hook of the user's client may have read it; a mock has from the beginning.
                     is_read = hasattr(response, "_content")
                     chunks = [response.content] if is_read else response.iter_raw()
@@ -130,11 +136,10 @@ def default_transport() -> Transport:
     """
     import importlib.util  # noqa: PLC0415 - an adapter does without
 
-    if importlib.util.find_spec("requests"):
-        return requests_transport()
-    for module in ("httpx2", "httpx"):
+    for module in ("requests", "httpx2", "httpx"):
         if importlib.util.find_spec(module):
-            return httpx_transport(module)
+            importlib.import_module(module)  # now, as whoever calls this holds off forks
+            return requests_transport() if module == "requests" else httpx_transport(module)
     raise ConfigurationError(
         "token requests need requests, httpx2 or httpx; install one, such as by pip install 'auth-plugins[requests]'"
     )
@@ -159,8 +164,8 @@ class _Redirect:
 class _Watch:
     """Bounds a whole token request: the libraries bound each read, and an answer that drips takes many of them.
 
-    At its end the connections are shut down, which ends the read that waits; a user's own session of requests keeps its
-    connections to itself, and is bounded by read.
+    At its end the connections are shut down, which ends the read that waits. One that a user's own session had before
+    is known once there is an answer: until then it is bounded by read.
     """
 
     def __init__(self, seconds: float) -> None:
@@ -283,12 +288,16 @@ def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Take off one layer of gzip or deflate, and of what comes of it no more at once than an answer may have."""
     from ._message import LONGEST_BODY  # noqa: PLC0415 - loaded by the first token request
 
-    unpacker = zlib.decompressobj(wbits=47)  # either of them
+    unpacker, chunk = zlib.decompressobj(wbits=47), b""  # either of them
     for chunk in chunks:
         rest = chunk
         while rest and not unpacker.eof:
             yield unpacker.decompress(rest, LONGEST_BODY)
             rest = unpacker.unconsumed_tail
+        if unpacker.eof:  # whatever comes after that, and for however long
+            return
+    if chunk:
+        raise zlib.error("it was cut off")
 
 
 def _answer(
@@ -301,17 +310,20 @@ def _answer(
     coding = lowered.get("content-encoding", "").strip().lower()
     if packed and coding in ("gzip", "x-gzip", "deflate"):
         chunks, packed = _unpacked(chunks), False
+    body = bytearray()
+    try:
+        for chunk in chunks:
+            body += chunk
+            if len(body) > LONGEST_BODY:
+                break
+            watch.check()
+    except zlib.error:
+        packed = True
     if not packed or coding in ("", "identity"):  # else whoever reads it is told how it is packed
         lowered.pop("content-encoding", None)
-    body = b""
-    for chunk in chunks:
-        body += chunk
-        if len(body) > LONGEST_BODY:
-            break
-        watch.check()
     # A connection that was closed at the deadline looks like one that ended.
     watch.check()
-    return TokenResponse(status=status, headers=lowered, body=body[: LONGEST_BODY + 1], received_at=time.time())
+    return TokenResponse(status=status, headers=lowered, body=bytes(body[: LONGEST_BODY + 1]), received_at=time.time())
 
 
 def _failure(request: TokenRequest, error: BaseException, base: type[Exception]) -> TokenTransportError:
@@ -319,9 +331,11 @@ def _failure(request: TokenRequest, error: BaseException, base: type[Exception])
 
     It must be raised *after* the ``except`` block, or the error itself would come along as ``__context__``.
     """
-    text = request.scrub(str(error).replace(request.url, request.endpoint))
+    from ._message import quoted  # noqa: PLC0415 - likewise
+
     query = request.url.partition("?")[2]
-    text = " ".join((text.replace(query, "…") if query else text).split())
+    text = str(error).replace(request.url, request.endpoint)
+    text = quoted(request, text.replace(query, "…") if query else text, _LONGEST_REASON)
     try:
         cause = type(error)(text) if isinstance(error, base) else base(text)
     except Exception:  # noqa: BLE001 - a user's class may want, and refuse, anything

@@ -21,6 +21,7 @@ from . import _errors
 from ._adapter import Adapter, header_value
 from ._cache import MemoryCache, TokenCache
 from ._grant import Grant
+from ._hosts import normal_host
 from ._source import Policy, TokenSource
 from ._token import Token
 from ._transport import requests_transport
@@ -154,7 +155,7 @@ class OAuth2Auth(Adapter, AuthBase):
         except LocationParseError as error:  # of a scheme that requests leaves to an adapter of the user's
             raise requests.exceptions.InvalidURL(str(error), request=request) from None
         try:
-            may_carry = self._may_carry(parts.scheme or "", parts.host or "", parts.port)
+            may_carry = _is_clear(url) and self._may_carry(parts.scheme or "", parts.host or "", parts.port)
         except _errors.AuthError as error:
             raise _as_requests(error, request) from error.__cause__
         plain = re.match(_PLAIN_ORIGIN, url)
@@ -274,6 +275,12 @@ def _strips_by_itself(header: str, redirect: requests.Response) -> bool:
         return header.lower() == "authorization" and mixin.should_strip_auth(url, target)
     except ValueError:
         return False
+
+
+def _is_clear(url: str) -> bool:
+    """Whether either parser finds the same host; where they differ, as in a URL made by hand, nobody gets a token."""
+    (_, urllib3s, _), (_, pythons, _) = _origin(url)
+    return normal_host(urllib3s or "") == normal_host(pythons or "")
 
 
 def _origin(url: str) -> tuple[tuple[str | None, str | None, int | None], ...]:

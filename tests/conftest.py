@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 import auth_plugins.requests
-from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _checks, _httpx, _shared, _source
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _hidden, _httpx, _shared, _source
 
 from .loopback import Clock, Loopback
 from .redis_server import RedisServer
@@ -54,9 +54,9 @@ class _Heard(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A URL with its query is shown by the libraries' own logs, whatever we do, and the README says so. Authlib's is
-        # that of the authorization server that the tests run.
-        if record.name.partition(".")[0] not in ("urllib3", "httpx", "httpx2", "authlib"):
+        # A URL with its query is shown by the libraries' own logs, whatever we do, and the README says so. Authlib's
+        # and oauthlib's are those of the authorization servers that the tests run.
+        if record.name.partition(".")[0] not in ("urllib3", "httpx", "httpx2", "authlib", "oauthlib"):
             self.lines.append(self.format(record))
 
 
@@ -70,7 +70,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     errors: list[AuthError] = []
     heard, root = _Heard(), logging.getLogger()
 
-    class Hidden(_checks._Hidden):
+    class Hidden(_hidden.Hidden):
         def __new__(cls, secret: str) -> Self:
             if len(secret) >= 6 and secret not in WORDS:
                 secrets.add(secret)
@@ -80,7 +80,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         Exception.__init__(error, *arguments)
         errors.append(error)
 
-    monkeypatch.setattr(_checks, "_Hidden", Hidden)
+    monkeypatch.setattr(_hidden, "Hidden", Hidden)
     monkeypatch.setattr(AuthError, "__init__", keep)
     root.addHandler(heard)
     level = root.level

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import codecs
+import dataclasses
 import email.utils
 import html
 import json
@@ -470,6 +471,16 @@ def test_a_refusal_shows_no_token(body: Any) -> None:
 
 
 LEAKS = [
+    json.dumps({"refresh_token": "T0k3nT0k3n//longer"}).replace("/", r"\/"),
+    json.dumps({"access_token": ["T0k3nT0k3n"]}),
+    json.dumps({"token": {"value": "T0k3nT0k3n"}}),
+    json.dumps({"tokenValue": "ab,c;T0k3nT0k3n&more"}),
+    "<td>access_token</td><td>T0k3nT0k3n</td>",
+    '<token value="T0k3nT0k3n">',
+    "access_token%3DT0k3nT0k3n",
+    "Token T0k3nT0k3n expired",
+    "the access token is T0k3nT0k3n",
+    "bearer:T0k3nT0k3n",
     "the token 'access_token': 'T0k3nT0k3n' is dead",
     "bad Authorization: Bearer T0k3nT0k3n",
     'bad {"a": "{\\"access_token\\":\\"T0k3nT0k3n\\"}"}',
@@ -511,6 +522,14 @@ DEEPLY = {
     "in the Base64 of JSON, for URLs": base64.urlsafe_b64encode(json.dumps({"client_secret": SECRET}).encode())
     .decode()
     .rstrip("="),
+    "in escapes of newer JavaScript": "".join(f"\\u{{{ord(char):x}}}" for char in SECRET),
+    "in octal escapes": "".join(f"\\{byte:03o}" for byte in SECRET.encode()),
+    "in padded entities": "".join(f"&#x{ord(char):08x};" for char in SECRET),
+    "read as Latin-1": SECRET.encode().decode("latin-1"),
+    "on two lines": SECRET[:7] + "\n" + SECRET[7:],
+    "in Base64 behind a word": "creds_" + base64.b64encode(f"id:{SECRET}:realm".encode()).decode(),
+    "in Base64 of several lines": base64.encodebytes(b"A" * 50 + SECRET.encode() + b"B" * 50).decode(),
+    "in Base64 of Base64": base64.b64encode(base64.b64encode(f"x:{SECRET}".encode())).decode(),
     "with characters of Latin-1 escaped": SECRET.replace("t", "\\x74").replace("é", "\\xe9"),
 }
 
@@ -520,6 +539,38 @@ def test_a_secret_in_several_layers_is_found(spelt: str) -> None:
     """My server echoes my secret, encoded again and again, or within something else: nothing of it is told."""
     assert_no_secret(refused(f"bad request: {spelt} (end)", 400, "text/plain"), spelt)
     assert_no_secret(refused({"error": "x", "error_description": f"bad: {spelt} (end)"}, 400), spelt)
+
+
+ORDINARY: list[tuple[dict[str, Any], str]] = [
+    ({"params": {"prompt": "login"}}, "login_required"),
+    ({"params": {"response_type": "token"}}, "invalid_token"),
+    ({"params": {"tenant": "Production"}}, "no_production"),
+    ({"headers": {"User-Agent": "acme sync for the token"}}, "token_expired"),
+]
+
+
+@pytest.mark.parametrize(("options", "code"), ORDINARY)
+def test_ordinary_words_that_i_send_are_told(options: dict[str, Any], code: str) -> None:
+    """I send ordinary words along, and the server's answer has them too: its code and its words stay as they are."""
+    said = "The token for the user needs consent in production"
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(**options), response({"error": code, "error_description": said}, 400), NOW)
+    assert (caught.value.error, caught.value.description) == (code, said)
+
+
+def test_a_code_that_is_a_secret_is_not_told() -> None:
+    """My server answers with my secret as the code: it may look like a code, and is not told."""
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(params={"pin": "my_own_secret"}), response({"error": "my_own_secret"}, 400), NOW)
+    assert "my_own_secret" not in f"{caught.value} {vars(caught.value)}"
+
+
+def test_what_is_told_of_a_token_does_not_hold_it(caplog: pytest.LogCaptureFixture) -> None:
+    """My server says the token again, as its type and its scope: neither the log nor a dump shows it."""
+    answer = {"access_token": "live-token-12345", "token_type": "live-token-12345", "scope": "a live-token-12345"}
+    token = read(request(), response(answer), NOW)
+    assert (token.access_token, token.scope) == ("live-token-12345", "a ***")
+    assert "live-token" not in caplog.text + repr(token) + repr(dataclasses.asdict(token))
 
 
 def test_a_secret_of_a_large_page_is_not_told() -> None:

@@ -144,7 +144,10 @@ def test_a_bomb_in_a_box_is_not_opened(library: str, coding: str, server: Loopba
     server.token_play = lambda _: Response(packed, 200, {"Content-Encoding": coding}, content_type="application/json")
     source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
     source._transport = TRANSPORTS[library]()
-    with measured_memory() as memory, pytest.raises(TokenRequestError, match=f"answered 200, packed by '{coding}'; "):
+    with (
+        measured_memory() as memory,
+        pytest.raises(TokenRequestError, match=f"answered 200, packed by '{coding}' and "),
+    ):
         source.token()
     assert memory.peak < 20 << 20
     assert [request.headers["accept-encoding"] for request in server.token_requests] == ["identity"]
@@ -162,3 +165,18 @@ def test_a_packed_answer_is_read(library: str, coding: str, server: Loopback) ->
     source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
     source._transport = TRANSPORTS[library]()
     assert source.token().access_token == "tok-1"
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("how", ["cut off", "no gzip", "raw deflate"])
+def test_what_cannot_be_unpacked_is_no_token(library: str, how: str, server: Loopback) -> None:
+    """A packed answer is damaged, or cut off where a form would still be one: I get an error, and no half token."""
+    packed = gzip.compress(b"access_token=" + bytes(range(97, 123)) * 40)
+    body = {"cut off": packed[:-20], "no gzip": b"access_token=tok-1", "raw deflate": packed[10:-8]}[how]
+    coding = "deflate" if how == "raw deflate" else "gzip"
+    server.token_play = lambda _: Response(body, 200, {"Content-Encoding": coding})
+    source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    with pytest.raises(TokenRequestError, match=f"answered 200, packed by '{coding}' and not to be unpacked; "):
+        source.token()
+    assert len(server.token_requests) == 1

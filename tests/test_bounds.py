@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import pytest
 
@@ -119,6 +120,85 @@ def test_a_token_endpoint_cannot_hold_me_up(play: str, library: str) -> None:
         assert {type(error) for error in errors} == {TokenTransportError}
         assert all(str(error).startswith(f"{endpoint.url} could not be reached (") for error in errors)
         assert endpoint.connections <= 3 * len(sources)
+
+
+class Warm(Endpoint):
+    """One that answers the first request of a connection, and leaves it open; *play* has the second."""
+
+    def _serve(self, connection: socket.socket) -> None:
+        def play(connection: socket.socket, over: threading.Event) -> None:
+            connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
+            connection.recv(65536)
+            self._second(connection, over)
+
+        self._second, self._play = self._play, play
+        super()._serve(connection)
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+WARM_PLAYS = {
+    "the body drips": PLAYS["the body drips"],
+    "the size of a chunk drips": dripping(CHUNKED + b"1;", b"b"),
+    "the trailers drip": dripping(CHUNKED + b"2\r\n{}\r\n0\r\n", b"A: b\r\n"),
+}
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("play", WARM_PLAYS)
+def test_a_connection_that_i_had_cannot_hold_me_up(play: str, library: str) -> None:
+    """My own session has a connection to the server already, and the answer to the token request drips: it ends."""
+    with Warm(WARM_PLAYS[play]) as endpoint:
+        module = importlib.import_module(library)
+        with module.Session() if library == "requests" else module.Client() as mine:
+            mine.get(endpoint.url)
+            source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.5)
+            source._transport = requests_transport(mine) if library == "requests" else httpx_transport(library, mine)
+            with pytest.raises(TokenTransportError, match="could not be reached"):
+                source.token()
+        assert endpoint.connections <= 3
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+def test_more_after_the_end_is_not_waited_for(library: str) -> None:
+    """A packed answer has ended, and more of it drips: I have my token already."""
+    packed = gzip.compress(b'{"access_token": "tok-1"}')
+    with Endpoint(dripping(OK + b"Content-Encoding: gzip\r\n\r\n" + packed, b"more")) as endpoint:
+        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=5)
+        source._transport = TRANSPORTS[library]()
+        assert source.token().access_token == "tok-1"
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+def test_no_address_takes_all_the_time(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name of my token endpoint has several addresses, and none answers: each gets a part of the time."""
+    asked: list[Any] = []
+
+    def connect(_: Any, timeout: float, **__: Any) -> NoReturn:
+        asked.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    send = TRANSPORTS[library]()
+    request = ClientCredentials("http://127.0.0.1:9/token", "id", "s3cr3t").refresh_request("r3fr3sh")
+    with pytest.raises(TokenTransportError):
+        send(request, 9.0)
+    assert asked == [3.0]
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize(
+    "line", [b'{"access_token":"live-token-12345"}', b'HTTP/1.1 200OK {"access_token": "live-token-12345"}']
+)
+def test_what_is_no_http_is_told_without_tokens(library: str, line: bytes) -> None:
+    """The server forgets HTTP around its answer, which is long: the error has its beginning, and no token."""
+    with Endpoint(lambda connection, _: connection.sendall(line + b"x" * 60_000 + b"\r\n\r\n")) as endpoint:
+        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.1)
+        source._transport = TRANSPORTS[library]()
+        with pytest.raises(TokenTransportError) as caught:
+            source.token()
+    assert "live-token" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert len(str(caught.value)) < 600
 
 
 @pytest.mark.parametrize("driver", each(ALL))

@@ -685,6 +685,28 @@ def test_a_bundle_that_is_not_there(run: Run, secure: Callable[[str, int], Secur
     assert run("ACME", **client(server)).step("connection")[0] == "FAILED"
 
 
+def test_a_bundle_that_cannot_be_read(run: Run, secure: Callable[[str, int], Secure], tmp_path: Path) -> None:
+    """The variable with my CA names a file that is none: I am told that, and which variables it may be."""
+    (tmp_path / "ca.pem").write_text("no certificate")
+    outcome = run("ACME", **client(secure("127.0.0.1", 5)), REQUESTS_CA_BUNDLE=str(tmp_path / "ca.pem"))
+    mark, detail, advice = outcome.step("TLS")
+    assert (mark, detail.partition(" (")[0]) == ("FAILED", "the certificates to trust cannot be read")
+    assert "REQUESTS_CA_BUNDLE" in advice
+
+
+def test_a_certificate_that_nobody_can_read(
+    run: Run, secure: Callable[[str, int], Secure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """My server's certificate is of a version that there isn't: it is told, and there is no traceback."""
+
+    def load(_: bytes) -> x509.Certificate:
+        raise x509.InvalidVersion("4 is not a valid X509 version", 4)
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", load)
+    outcome = run("ACME", **client(secure("127.0.0.1", 5)))
+    assert outcome.step("TLS")[1].endswith("; a certificate that cannot be read (InvalidVersion)")
+
+
 def test_a_certificate_that_only_the_library_refuses(
     run: Run, secure: Callable[[str, int], Secure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -798,30 +820,32 @@ def test_an_api_that_refuses_is_explained(
     assert len(server.api_requests) == 1
 
 
-@pytest.mark.parametrize(("there", "status", "mark"), [(200, 0, "-"), (401, 1, "FAILED")])
+REDIRECTS: dict[str, tuple[str, str, str]] = {
+    "http://127.0.0.2:9/there?key=1": (
+        "FAILED",
+        "http://127.0.0.2:9/there?..., where no token goes",
+        "a page to sign in",
+    ),
+    "/there": ("-", "{url}/there", "try that address"),
+    "ftp://127.0.0.2/": ("FAILED", "what is no address, where no token goes", "it may be a page to sign in at"),
+}
+
+
 @pytest.mark.parametrize("hidden", [(), ("requests",)], ids=["requests", "httpx2"])
-def test_a_redirect_to_another_origin_is_told(
-    run: Run,
-    server: Loopback,
-    other_server: Loopback,
-    answering: Any,
-    monkeypatch: pytest.MonkeyPatch,
-    hidden: tuple[str, ...],
-    there: int,
-    status: int,
-    mark: str,
+@pytest.mark.parametrize("target", REDIRECTS)
+def test_a_redirect_is_told(
+    run: Run, server: Loopback, answering: Any, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], target: str
 ) -> None:
-    """The API sends me to another host: no token goes there, and I am told that this is why."""
+    """The API sends me elsewhere: I am told where, and whether the token would go there; nobody is asked."""
     for library in hidden:
         monkeypatch.setitem(sys.modules, library, None)
-    other_server.api = lambda _: as_json({}, there)
-    target = f"{other_server.url}/there?key={CANARY}"
+    mark, said, advice = REDIRECTS[target]
     outcome = run("ACME", "--url", server.api_url, **answering(302, Location=target))
-    assert outcome.status == status
-    said = f"{server.api_url} redirects to {other_server.url}/there?..., where no token goes: {there}"
-    assert outcome.step("API")[:2] == (mark, said)
-    assert "it may be a page to sign in at" in outcome.step("API")[2]
-    assert "authorization" not in other_server.api_requests[0].headers
+    assert outcome.status == (mark == "FAILED")
+    step = outcome.step("API")
+    assert step[:2] == (mark, f"{server.api_url} redirects to {said.format(url=server.url)}")
+    assert advice in step[2]
+    assert len(server.api_requests) == 1
 
 
 def test_a_host_that_is_not_allowed_gets_nothing(run: Run, server: Loopback) -> None:
@@ -931,6 +955,19 @@ def test_an_api_that_never_ends_is_tried(
     monkeypatch.setattr(auth_plugins.__main__, "_first_installed", lambda: (importlib.import_module(library), adapter))
     server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
+
+
+@pytest.mark.timeout(30)
+def test_an_api_that_drips_is_given_up(run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """My API takes for ever to say its status: the check ends all the same."""
+    monkeypatch.setattr("auth_plugins._check._API_TIMEOUT", 0.3)
+    done = threading.Event()
+    server.api = lambda _: done.wait(20) and as_json({})  # type: ignore[assignment,return-value]  # it ends, in time
+    outcome = run("ACME", "--url", server.api_url, **client(server))
+    done.set()
+    assert outcome.step("API")[:2] == ("FAILED", f"{server.api_url} did not answer (TimeoutError: )") or (
+        "did not answer (ReadTimeout" in outcome.step("API")[1]
+    )
 
 
 def test_claims_are_told_in_json_that_all_can_read(run: Run, server: Loopback) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -312,6 +315,43 @@ def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeyp
         with pytest.raises(TokenTransportError, match="can't start new thread"):
             asyncio.run(source.atoken())
     assert asyncio.run(source.atoken()).access_token == "token-1"
+
+
+FORK = """
+import importlib.abc, os, sys, threading
+import requests
+import auth_plugins.requests
+from auth_plugins import ClientCredentials
+
+loading, go_on = threading.Event(), threading.Event()
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "authlib.oauth2.client":
+            loading.set()
+            go_on.wait(1)
+        return None
+
+sys.meta_path.insert(0, Slow())
+source = auth_plugins.requests.OAuth2Auth(ClientCredentials(sys.argv[1], "id", "s3cr3t")).source
+thread = threading.Thread(target=source.token)
+thread.start()
+assert loading.wait(10)
+child = os.fork()
+if child == 0:
+    os._exit(0 if source.token() else 1)
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
+    """My process forks while the first token request loads what it needs: the child isn't stuck for it."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, server.token_url]
+    environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
+    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+    assert len(server.token_requests) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")

@@ -135,7 +135,7 @@ LAYERS = [
     {"_grant", "_flight"},
     {"_authlib"},
     {"_checks", "_hosts", "_message", "_token"},
-    {"_errors"},
+    {"_errors", "_hidden"},
 ]
 FREE = {"__init__", "sandbox"}
 

@@ -530,3 +530,25 @@ def test_an_auth_flow_is_closed_half_way(server: Loopback, grant: ClientCredenti
 
     asyncio.run(half_way())
     assert httpx.get(server.api_url, auth=auth, trust_env=False).status_code == 200
+
+
+@pytest.mark.parametrize("options", [{"allowed_hosts": ["127.0.0.1"]}, {}], ids=["allowed_hosts", "loopback"])
+def test_a_url_made_by_hand_that_parsers_read_differently(
+    options: dict[str, Any], server: Loopback, grant: ClientCredentials
+) -> None:
+    """I put a URL together myself, and it means one host here and another there: neither gets the token."""
+    request = requests.Request("GET", server.api_url).prepare()
+    request.url = f"{server.api_url.removesuffix('/api')}\\@api.example.com/x"
+    signed = auth_plugins.requests.OAuth2Auth(grant, **options)(request)
+    assert "Authorization" not in signed.headers
+    assert server.token_requests == []
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+def test_a_request_shows_no_key(module: str, server: Loopback) -> None:
+    """I log a request's headers, in which httpx hides Authorization only: my key isn't there, wherever it travels."""
+    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
+    with library.Client(auth=plugin.OAuth2Auth(ApiKey("k3y-of-mine"))) as client:
+        sent = client.get(server.api_url).request
+    assert sent.headers["x-api-key"] == "k3y-of-mine"
+    assert "k3y-of-mine" not in repr(sent.headers)
