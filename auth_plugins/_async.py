@@ -4,47 +4,52 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ._flight import Flight
 
 __all__ = ["wait_for"]
 
 
-async def wait_for(future: Future[Any], seconds: float) -> None:
-    """Wait until *future* is done, or *seconds* have passed; whoever is cancelled leaves the future as it is.
+async def wait_for(flight: Flight, seconds: float) -> None:
+    """Wait until *flight* is over, or *seconds* have passed; whoever is cancelled leaves it as it is.
 
     Not ``asyncio.wrap_future``, which cancels the future, that others wait for too.
     """
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
-        await _wait_in_trio(trio, future, seconds)
+        await _wait_in_trio(trio, flight, seconds)
     else:
-        await _wait_in_asyncio(future, seconds)
+        await _wait_in_asyncio(flight, seconds)
 
 
-async def _wait_in_asyncio(future: Future[Any], seconds: float) -> None:
+async def _wait_in_asyncio(flight: Flight, seconds: float) -> None:
     import asyncio  # noqa: PLC0415 - heavy; whoever gets here has loaded it already
 
-    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    over = flight.events.get(loop)
+    if over is None:
+        # One for all tasks of a loop, however many there are, and the time of the first of them.
+        over = flight.events[loop] = asyncio.Event()
+        loop.call_later(seconds, over.set)
 
-    def wake(_: Future[Any]) -> None:
-        # The loop may have been closed meanwhile, and nobody waits in it any more.
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(done.set)
+        def wake(_: object) -> None:
+            # The loop may have been closed meanwhile, and nobody waits in it any more.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(over.set)
 
-    future.add_done_callback(wake)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await done.wait()
+        flight.add_done_callback(wake)
+    await over.wait()
 
 
-async def _wait_in_trio(trio: Any, future: Future[Any], seconds: float) -> None:
-    loop, done = trio.lowlevel.current_trio_token(), trio.Event()
+async def _wait_in_trio(trio: Any, flight: Flight, seconds: float) -> None:
+    loop, over = trio.lowlevel.current_trio_token(), trio.Event()
 
-    def wake(_: Future[Any]) -> None:
+    def wake(_: object) -> None:
         with contextlib.suppress(trio.RunFinishedError):
-            loop.run_sync_soon(done.set)
+            loop.run_sync_soon(over.set)
 
-    future.add_done_callback(wake)
+    flight.add_done_callback(wake)
     with trio.move_on_after(seconds):
-        await done.wait()
+        await over.wait()

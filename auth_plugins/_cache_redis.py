@@ -52,8 +52,11 @@ class RedisCache(SealedCache):
             raise ConfigurationError('prefix is empty, no text, or has a brace in it; give one such as "auth_plugins:"')
         self._prefix = prefix
         self._url = url_or_client if isinstance(url_or_client, str) else None
+        self._client = url_or_client
         if self._url is not None:
             _check_url(self._url)
+            # Now, rather than when a request waits for it; it connects when it is used first.
+            self._client = _client(self._url)
         elif inspect.iscoroutinefunction(getattr(url_or_client, "execute_command", None)):
             raise ConfigurationError("this client of redis-py belongs to an event loop; give a redis.Redis, or a URL")
         elif not callable(getattr(url_or_client, "eval", None)):
@@ -61,7 +64,6 @@ class RedisCache(SealedCache):
                 f"a {type(url_or_client).__name__} is no client of redis-py; give one, or a URL such as redis://host:6379/0"
             )
         self._given = url_or_client
-        self._own: Any = None
         #: The marks of the locks that this thread holds, by name.
         self._held = threading.local()
         super().__init__(key, url_or_client, prefix)
@@ -78,7 +80,7 @@ class RedisCache(SealedCache):
     def get(self, key: str, /) -> str | None:
         """The entry of that name; ``None``: there is none; ``""``: it is there, and is none of ours."""
         try:
-            return _text(self._client().get(self._name(key)))
+            return _text(self._client.get(self._name(key)))
         except UnicodeError:  # of a client that decodes
             return ""
 
@@ -90,21 +92,21 @@ class RedisCache(SealedCache):
         name, milliseconds = self._name(key), max(1, int(ttl * 1000))
         mark = self._marks().get(key)
         if mark is None:
-            self._client().set(name, value, px=milliseconds)
+            self._client.set(name, value, px=milliseconds)
             return
-        if not self._client().eval(_STORE, 2, name, self._lock_name(key), mark, value, milliseconds):
+        if not self._client.eval(_STORE, 2, name, self._lock_name(key), mark, value, milliseconds):
             raise LockLostError("the token came after its lock had ended, and is not stored")
         del self._marks()[key]
 
     def delete(self, key: str, /) -> None:
         """Forget the entry of that name, if there is one."""
-        self._client().delete(self._name(key))
+        self._client.delete(self._name(key))
 
     @contextlib.contextmanager
     def lock(self, key: str, lease: float, /) -> Iterator[bool]:
         """Hold the lock of that name for at most *lease* seconds; ``False``: somebody else does."""
         mark = secrets.token_hex(16)
-        if not self._client().set(self._lock_name(key), mark, nx=True, px=max(1, int(lease * 1000))):
+        if not self._client.set(self._lock_name(key), mark, nx=True, px=max(1, int(lease * 1000))):
             yield False
             return
         marks = self._marks()
@@ -113,12 +115,12 @@ class RedisCache(SealedCache):
             yield True
         finally:
             if marks.pop(key, None) is not None:
-                self._client().eval(_RELEASE, 1, self._lock_name(key), mark)
+                self._client.eval(_RELEASE, 1, self._lock_name(key), mark)
 
     def names(self) -> list[str]:
         """The names of all entries."""
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "{*}"
-        found = [_text(name) or "" for name in self._client().scan_iter(match=pattern, count=1000)]
+        found = [_text(name) or "" for name in self._client.scan_iter(match=pattern, count=1000)]
         return sorted(name[len(self._prefix) + 1 : -1] for name in found)
 
     def _name(self, key: str) -> str:
@@ -132,22 +134,21 @@ class RedisCache(SealedCache):
         marks: dict[str, str] = self._held.__dict__
         return marks
 
-    def _client(self) -> Any:
-        if self._url is None:
-            return self._given
-        if self._own is None:
-            import redis  # noqa: PLC0415 - a heavy one
-            from redis.backoff import NoBackoff  # noqa: PLC0415
-            from redis.retry import Retry  # noqa: PLC0415
 
-            # No further tries: who asks goes on without the cache, and tries it again later.
-            self._own = redis.Redis.from_url(
-                self._url,
-                socket_timeout=_PATIENCE,
-                socket_connect_timeout=_PATIENCE,
-                retry=Retry(NoBackoff(), 0),
-            )
-        return self._own
+def _client(url: str) -> Any:
+    import redis  # noqa: PLC0415 - a heavy one
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+    from redis.retry import Retry  # noqa: PLC0415
+
+    try:
+        # No further tries: who asks goes on without the cache, and tries it again later.
+        return redis.Redis.from_url(
+            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0)
+        )
+    except (TypeError, ValueError, redis.RedisError) as error:
+        reason = type(error).__name__
+    # Outside of `except`: the error quotes the URL.
+    raise ConfigurationError(f"redis-py takes no such URL ({reason}); check its options")
 
 
 def _check_url(url: str) -> None:

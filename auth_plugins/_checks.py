@@ -96,7 +96,7 @@ def checked_secret(name: str, secret: object) -> str:
 
 def _check_encodable(name: str, text: str) -> None:
     # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future, wait
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ._token import Token
@@ -24,3 +24,5 @@ class Flight(Future["Token | None"]):
         self.is_shared = False
         #: The thread that asks, once it does: it must not wait for itself.
         self.leader: int | None = None
+        #: What the tasks of each asyncio loop wait for.
+        self.events: dict[Any, Any] = {}

@@ -135,7 +135,9 @@ class Flows(Adapter):
     _byte_stream: ClassVar[type[Any]]
 
     #: The token of the last request, until when it needs no other look (Unix seconds), and what the header held.
-    _ready: tuple[Token | None, float, str] = (None, 0.0, "")
+    _ready: tuple[Token, float, str] = (Token(access_token=""), 0.0, "")
+    #: The origin that was found to get the token last.
+    _taken: tuple[str, bytes, int | None] | None = None
 
     def __call__(self, *_: object) -> NoReturn:
         """Say whose auth this is: requests calls whatever it is given."""
@@ -145,8 +147,9 @@ class Flows(Adapter):
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign *request*; ``Client`` calls this."""
-        token, until, value = self._ready
-        if token is not None and token is self._slot.token and request.url.scheme == "https" and time.time() < until:
+        slot, (token, until, value) = self._slot, self._ready
+        # What was found out for the last request holds for most others: nothing but this is done for them.
+        if token is slot.token and request.url.scheme == "https" and time.time() < until:
             request.headers[self.header] = value
         else:
             if not self._takes(request):
@@ -161,7 +164,7 @@ class Flows(Adapter):
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         response = yield request
         if response.status_code != _UNAUTHORIZED:
-            if self._slot.probation_until:
+            if slot.probation_until:
                 self.source.end_probation(token)
             return
         refused = self._refused_request(response, token)
@@ -182,8 +185,9 @@ class Flows(Adapter):
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign *request*; ``AsyncClient`` calls this."""
-        token, until, value = self._ready
-        if token is not None and token is self._slot.token and request.url.scheme == "https" and time.time() < until:
+        slot, (token, until, value) = self._slot, self._ready
+        # What was found out for the last request holds for most others: nothing but this is done for them.
+        if token is slot.token and request.url.scheme == "https" and time.time() < until:
             request.headers[self.header] = value
         else:
             if not self._takes(request):
@@ -198,7 +202,7 @@ class Flows(Adapter):
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         response = yield request
         if response.status_code != _UNAUTHORIZED:
-            if self._slot.probation_until:
+            if slot.probation_until:
                 self.source.end_probation(token)
             return
         refused = self._refused_request(response, token)
@@ -221,10 +225,16 @@ class Flows(Adapter):
         url = request.url
         if self._hosts is None and url.scheme == "https":
             return True
+        origin = url.scheme, url.raw_host, url.port
+        if origin == self._taken:
+            return True
         try:
-            return self._may_carry(url.scheme, url.raw_host.decode("ascii"), url.port)
+            takes = self._may_carry(url.scheme, url.raw_host.decode("ascii"), url.port)
         except AuthError as error:
             raise self._as_own(error, request) from error.__cause__
+        if takes:
+            self._taken = origin
+        return takes
 
     def _sign(self, request: Request, token: Token) -> None:
         header, value = self.header, header_value(self._scheme, token)

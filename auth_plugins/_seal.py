@@ -41,7 +41,8 @@ class Seal:
         self.keys = tuple(dict.fromkeys(map(_checked, several)))
         if key is not None and not self.keys:
             raise ConfigurationError("key holds no key; give one, or None")
-        self._fernet: Any = None
+        # Now, rather than when a request waits for it.
+        self._fernet = _cipher(self.keys) if self.keys else None
 
     def names(self, identity: str) -> tuple[str, ...]:
         """The name of the entry for what *identity* tells, secrets included; under each older key it may lie as well.
@@ -55,26 +56,19 @@ class Seal:
 
     def close(self, text: str, name: str) -> str:
         """*text* as it may lie there under *name*, and under no other: nobody can move it to another tenant's."""
-        return str(self._cipher().encrypt(f"{name} {text}".encode()).decode()) if self.keys else text
+        return str(self._fernet.encrypt(f"{name} {text}".encode()).decode()) if self._fernet else text
 
     def open(self, sealed: str, name: str) -> str | None:
         """What :meth:`close` was given; ``None``: another key closed it, it lay elsewhere, or it was damaged."""
-        if not self.keys:
+        if self._fernet is None:
             return sealed
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 - a heavy one
 
         try:
-            whose, _, text = str(self._cipher().decrypt(sealed.encode()).decode()).partition(" ")
+            whose, _, text = str(self._fernet.decrypt(sealed.encode()).decode()).partition(" ")
         except (InvalidToken, UnicodeError):
             return None
         return text if whose == name else None
-
-    def _cipher(self) -> Any:
-        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - a heavy one
-
-        if self._fernet is None:
-            self._fernet = MultiFernet([Fernet(key) for key in self.keys])
-        return self._fernet
 
 
 class SealedCache:
@@ -95,6 +89,12 @@ class SealedCache:
 
     def _settings(self) -> tuple[Any, ...]:
         return type(self), self._configuration, self._seal.keys
+
+
+def _cipher(keys: Iterable[bytes]) -> Any:
+    from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - a heavy one
+
+    return MultiFernet([Fernet(key) for key in keys])
 
 
 def _checked(key: object) -> bytes:

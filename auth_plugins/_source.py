@@ -357,11 +357,6 @@ class TokenSource:
         outcome: Token | AuthError | None = None
         failure: Failure | None = None
         try:
-            with _loading:
-                from . import _answer, _authlib  # noqa: F401, PLC0415 - here, so that nobody loads them later
-
-                if self._transport is None:
-                    self._transport = default_transport()
             failure = self._resting()
             if failure is not None:
                 raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
@@ -498,8 +493,11 @@ class TokenSource:
 
     def _obtain(self, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
-        from ._answer import read  # noqa: PLC0415 - see above
+        with _loading:
+            from . import _authlib  # noqa: F401, PLC0415 - here, as nobody holds off forks where it is used
+            from ._answer import read  # noqa: PLC0415 - see above
 
+            self._transport = self._transport or default_transport()
         deadline = time.monotonic() + self._timeout
 
         def ask(request: TokenRequest) -> Token:

@@ -92,7 +92,9 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
         httpx = importlib.import_module(module)
         watch = _Watch(timeout)
         try:
-            used = httpx.Client(verify=_ssl_context(module)) if client is None else client
+            # Where there is no TLS, no certificates are loaded for it.
+            verify = request.url.startswith("https") and _ssl_context(module)
+            used = httpx.Client(verify=verify) if client is None else client
             try:
                 with (
                     watch,

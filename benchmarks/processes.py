@@ -1,0 +1,125 @@
+"""What a process pays before its first request, and for many tenants.
+
+An import is timed within a child process, once its HTTP library is there, against the time that this took in the same
+child. The first answer is timed from outside, from the start of the process; what does it by hand posts the form, puts
+the header on, and gets, by the same library. Compiled files are there: each child is run once before it counts.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+
+import measure
+from measure import BUILT, BY_HAND, OURS, RATIO, STATIC, Row, Site
+
+#: What each brings along, by the HTTP library that is there.
+_MODULES: Mapping[str, Mapping[str, str]] = {
+    "requests": {
+        OURS: "auth_plugins.requests",
+        "Authlib": "authlib.integrations.requests_client",
+        "requests-auth": "requests_auth",
+        "requests-oauthlib": "requests_oauthlib",
+    },
+    "httpx": {OURS: "auth_plugins.httpx", "httpx-auth": "httpx_auth"},
+    "httpx2": {OURS: "auth_plugins.httpx2", "Authlib": "authlib.integrations.httpx_client"},
+}
+_IMPORTS = """
+import time
+start = time.perf_counter()
+import {library}
+between = time.perf_counter()
+import {module}
+print(100 * (time.perf_counter() - between) / (between - start))
+"""
+_BY_HAND = """
+import {library} as library
+form = {{"grant_type": "client_credentials"}}
+token = library.post("{token_url}", data=form, auth=("id", "secret")).json()["access_token"]
+print(library.get("{api}", headers={{"Authorization": "Bearer " + token}}).status_code, flush=True)
+"""
+_OURS = """
+import {library} as library
+from auth_plugins import ClientCredentials
+from auth_plugins.{library} import OAuth2Auth
+auth = OAuth2Auth(ClientCredentials(token_url="{token_url}", client_id="id", client_secret="secret"))
+print(library.get("{api}", auth=auth).status_code, flush=True)
+"""
+_AUTHLIB = """
+from authlib.integrations.requests_client import OAuth2Session
+session = OAuth2Session("id", "secret")
+session.fetch_token("{token_url}", grant_type="client_credentials")
+print(session.get("{api}").status_code, flush=True)
+"""
+_PEER = """
+import {library} as library
+from {library}_auth import OAuth2ClientCredentials
+print(library.get("{api}", auth=OAuth2ClientCredentials("{token_url}", "id", "secret")).status_code, flush=True)
+"""
+_FIRST: Mapping[str, Mapping[str, str]] = {
+    "requests": {BY_HAND: _BY_HAND, OURS: _OURS, "Authlib": _AUTHLIB, "requests-auth": _PEER},
+    "httpx": {BY_HAND: _BY_HAND, OURS: _OURS, "httpx-auth": _PEER},
+    "httpx2": {BY_HAND: _BY_HAND, OURS: _OURS},
+}
+
+
+def imports(site: Site) -> Iterator[Row]:
+    """What an import takes, in per cent of the HTTP library's own."""
+    for library, limit in {"requests": 8.0, "httpx": 5.0, "httpx2": 5.0}.items():
+
+        def share(module: str, library: str = library) -> float:
+            code = _IMPORTS.format(library=library, module=module)
+            with measure.stopped(site.start(sys.executable, "-c", code)) as process:
+                return float(measure.finish(process))
+
+        results = _measured(site, _MODULES[library], share, site.some(21, 1))
+        yield measure.median_row(f"import on top of {library}", results, "%", limit)
+
+
+def first(site: Site) -> Iterator[Row]:
+    """From the start of a process to its first answer."""
+    for library, scripts in _FIRST.items():
+
+        def seconds(script: str, library: str = library) -> float:
+            code = script.format(library=library, token_url=site.token_url(), api=f"{site.url}/api")
+            start = time.perf_counter()
+            with measure.stopped(site.start(sys.executable, "-c", code)) as process:
+                answer, taken = measure.first_line(process), time.perf_counter() - start
+                measure.finish(process)
+            if answer != "200":
+                raise RuntimeError(f"no answer: {code}")
+            return taken
+
+        results = _measured(site, scripts, seconds, site.some(11, 1))
+        yield measure.ratio_row(f"first answer of a process, {library}", results, 1.1, base=BY_HAND)
+
+
+def _measured(site: Site, scripts: Mapping[str, str], run: Callable[[str], float], rounds: int) -> measure.Results:
+    subjects = {name: functools.partial(run, scripts[name]) for name in site.installed(scripts)}
+    measure.in_turn(subjects, site.some(1, 0))  # compiles what it loads
+    return measure.in_turn(subjects, rounds)
+
+
+def tenants(site: Site) -> Iterator[Row]:
+    """Many grants, each with its token: the memory of each, and a call for one of them, picked at random."""
+    few, many, calls = 100, site.some(100_000, 1000), site.some(20_000, 500)
+    measured: dict[int, dict[str, tuple[float, float]]] = {}
+    for number in (few, many):
+        names = site.installed([OURS, BUILT, STATIC, "httpx-auth"][: site.some(4)])
+        measured[number] = {name: site.told("tenants", name, number, calls) for name in names}
+    for number in (10, 1000, 10_000)[: site.some(3, 0)]:
+        measured[number] = {OURS: site.told("tenants", OURS, number, 100)}
+    for number, each in sorted(measured.items()):
+        peers = {name: size / 1000 for name, (size, _) in each.items() if name not in measure.NO_PEERS}
+        yield Row(f"memory of each of {number:,} tenants", each[OURS][0] / 1000, "kB", 2.3, peers=peers)
+    ratios = {name: [seconds / measured[few][name][1]] for name, (_, seconds) in measured[many].items()}
+    what = f"{many:,} tenants, to {few}"
+    yield measure.median_row(f"a call: {what}", ratios, RATIO, 1.6)
+    yield measure.median_row(f"a call, auth and grant built for it: {what}", ratios, RATIO, 1.6, subject=BUILT)
+    shown = (
+        f"{name} {1e6 * seconds:.2f}, to {1e6 * measured[few][name][1]:.2f}"
+        for name, (_, seconds) in measured[many].items()
+    )
+    site.notes.append(f"A call in µs, {what}: {'; '.join(shown)}.")
