@@ -9,7 +9,7 @@ import os
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeGuard
 from urllib.parse import urlsplit
 
@@ -182,9 +182,7 @@ class TokenSource:
         :raises TokenRequestError: the server refused; the tokens are forgotten all the same.
         :raises TokenTransportError: the server could not be reached; likewise.
         """
-        from ._answer import read  # noqa: PLC0415 - see above
-
-        slot, shelf = self._slot, self._shelf()
+        read, slot, shelf = self._loaded(), self._slot, self._shelf()
         with contextlib.nullcontext() if shelf is None else self._waiting_for(shelf):
             lying = shelf.look() if shelf else None
             with self._cache.lock:
@@ -493,12 +491,7 @@ class TokenSource:
 
     def _obtain(self, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
-        with _loading:
-            from . import _authlib  # noqa: F401, PLC0415 - here, as nobody holds off forks where it is used
-            from ._answer import read  # noqa: PLC0415 - see above
-
-            self._transport = self._transport or default_transport()
-        deadline = time.monotonic() + self._timeout
+        read, deadline = self._loaded(), time.monotonic() + self._timeout
 
         def ask(request: TokenRequest) -> Token:
             asked_at = time.time()
@@ -514,6 +507,15 @@ class TokenSource:
             # The old one is spent, whatever becomes of this flight.
             self._slot.refreshable = token
         return token
+
+    def _loaded(self) -> Callable[[TokenRequest, TokenResponse, float], Token]:
+        """Load all that a token request needs, while nobody can fork; return what reads its answer."""
+        with _loading:
+            from . import _authlib  # noqa: F401, PLC0415 - loaded here, and used by grants
+            from ._answer import read  # noqa: PLC0415 - see above
+
+            self._transport = self._transport or default_transport()
+        return read
 
     def _send(self, request: TokenRequest, deadline: float) -> TokenResponse:
         """Send a token request, and again where that may help, at most twice."""

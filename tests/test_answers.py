@@ -573,6 +573,11 @@ def test_what_is_told_of_a_token_does_not_hold_it(caplog: pytest.LogCaptureFixtu
     assert "live-token" not in caplog.text + repr(token) + repr(dataclasses.asdict(token))
 
 
+def test_what_is_encoded_without_end_is_told_as_it_is() -> None:
+    """A text has more layers than anybody takes off: it is told, layers and all."""
+    assert refused({"error": "x", "error_description": "%" + "25" * 20}, 400).description == "%" + "25" * 20
+
+
 def test_a_secret_of_a_large_page_is_not_told() -> None:
     """A page is too large to be looked through, and has my secret where it is cut: no half of it is told."""
     for length in range((1 << 16) - 40, (1 << 16) + 40, 7):

@@ -168,6 +168,16 @@ def test_a_packed_answer_is_read(library: str, coding: str, server: Loopback) ->
 
 
 @pytest.mark.parametrize("library", TRANSPORTS)
+def test_nothing_is_unpacked_to_nothing(library: str, server: Loopback) -> None:
+    """An empty answer says that it is packed: I am told that it is empty."""
+    server.token_play = lambda _: Response(b"", 200, {"Content-Encoding": "gzip"})
+    source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
+    source._transport = TRANSPORTS[library]()
+    with pytest.raises(TokenRequestError, match="the body is empty"):
+        source.token()
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
 @pytest.mark.parametrize("how", ["cut off", "no gzip", "raw deflate"])
 def test_what_cannot_be_unpacked_is_no_token(library: str, how: str, server: Loopback) -> None:
     """A packed answer is damaged, or cut off where a form would still be one: I get an error, and no half token."""

@@ -305,3 +305,11 @@ def test_caches_of_other_kinds_are_not_equal(tmp_path: Path) -> None:
     assert all(one != other for one, other in itertools.combinations(others, 2))
     assert "redis://host" in repr(RedisCache("redis://host"))
     assert "Redis>" in repr(RedisCache(redis.Redis()))
+
+
+def test_an_option_that_redis_does_not_take() -> None:
+    """My URL has an option that redis-py refuses: I am told when I make the cache, and the password isn't."""
+    with pytest.raises(ConfigurationError, match="redis-py takes no such URL") as caught:
+        RedisCache("redis://:s3cr3t@host/0?socket_timeout=soon")
+    assert "s3cr3t" not in repr(caught.value)
+    assert caught.value.__context__ is None

@@ -10,7 +10,7 @@ import logging
 import pickle
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
 import httpx
@@ -23,7 +23,7 @@ from werkzeug.wrappers import Response
 import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
-from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, TokenRequestError
+from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, MemoryCache, TokenRequestError, TokenSource
 from auth_plugins._transport import _as_they_come
 
 from .drivers import ALL, SYNC, Call, Driver, each
@@ -552,3 +552,46 @@ def test_a_request_shows_no_key(module: str, server: Loopback) -> None:
         sent = client.get(server.api_url).request
     assert sent.headers["x-api-key"] == "k3y-of-mine"
     assert "k3y-of-mine" not in repr(sent.headers)
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_warm_request_asks_nobody(
+    driver: Driver, server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """My token is good, and the host is known: nothing is judged, and nothing looked up."""
+    auth = driver.auth(grant, allowed_hosts=["127.0.0.1"])
+    assert [driver.get(server.api_url, auth).status for _ in range(2)] == [200, 200]
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError
+
+    for owner, name in ((type(auth), "_may_carry"), (TokenSource, "_usable"), (MemoryCache, "slot")):
+        monkeypatch.setattr(owner, name, refuse)
+    assert driver.get(server.api_url, auth).status == 200
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_a_warm_request_to_another_host_is_judged(library: str, grant: ClientCredentials) -> None:
+    """One auth serves two hosts in turn, of which one may have the token: it goes to that one only, each time."""
+    module = importlib.import_module(library)
+    auth = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth(
+        ApiKey("k3y", header="Authorization"), allowed_hosts=["api.example.com"]
+    )
+
+    def sent(url: str) -> str | None:
+        if library == "requests":
+            return auth(module.Request("GET", url).prepare()).headers.get("Authorization")
+        return next(auth.sync_auth_flow(module.Request("GET", url))).headers.get("Authorization")
+
+    urls = ["https://api.example.com/a", "https://evil.example/", "https://api.example.com.evil.example/"] * 2
+    urls += ["https://api.example.com@evil.example/", "https://api.example.com:8443/"]
+    assert [sent(url) for url in urls] == ["k3y", None, None] * 2 + [None, "k3y"]
+
+
+def test_a_warm_auth_of_another_library_is_told_apart() -> None:
+    """I give the auth of requests, which was used already, to a request of httpx: I am told which one to import."""
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y"))
+    for _ in range(2):
+        auth(requests.Request("GET", "https://api.example.com/").prepare())
+    with pytest.raises(ConfigurationError, match="import the one for the library that you call"):
+        auth(httpx.Request("GET", "https://api.example.com/"))  # type: ignore[arg-type]

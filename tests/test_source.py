@@ -560,6 +560,16 @@ class TestCache:
         again = mine.token()
         assert source(endpoint, grant, cache=cache).token() is again
 
+    def test_who_waits_for_his_turn_stays(self, endpoint: Endpoint) -> None:
+        """I made an auth long before I use it, among thousands of others: one built anew then shares its token."""
+        cache = MemoryCache()
+        [grant] = self.grants(1)
+        mine = source(endpoint, grant, cache=cache)
+        for other in self.grants(2000, start=1):
+            source(endpoint, other, cache=cache)
+        another = source(endpoint, grant, cache=cache)
+        assert mine.token() is another.token()
+
     def test_a_refresh_token_outlives_its_token(self, endpoint: Endpoint, clock: Clock) -> None:
         """My token ended among thousands of others; its refresh token is still there, and my password isn't sent."""
         cache = MemoryCache()
