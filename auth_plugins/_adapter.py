@@ -26,6 +26,7 @@ class Adapter:
     source: TokenSource
     #: The header that carries the token.
     header: str
+    _hosts: AllowedHosts | None = None
     #: The argument that takes the library's own session or client.
     _session_argument: ClassVar[str]
 
@@ -59,7 +60,8 @@ class Adapter:
         self._scheme = own_scheme if scheme == "Bearer" else scheme
         if (self.header, self._scheme) != ("Authorization", "Bearer"):
             check_header(self.header, self._scheme)
-        self._hosts = None if allowed_hosts is None else AllowedHosts(allowed_hosts)
+        if allowed_hosts is not None:
+            self._hosts = AllowedHosts(allowed_hosts)
         self._allow_http = allow_http
         self._slot = self.source._slot  # noqa: SLF001 - so that a warm request asks nobody
         self._made_of = (grant_or_source, session, cache, header, scheme, policy)

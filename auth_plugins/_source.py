@@ -51,6 +51,8 @@ _PAUSES = (0.2, 0.8)
 _TURNS = 5
 #: Seconds that those who wait give the one who asks beyond his own time.
 _GRACE = 1.0
+#: Seconds, as :class:`TokenSource` describes them.
+_LEEWAY, _TIMEOUT = 60.0, 10.0
 #: How long another process may hold the lock of a shared cache, in shares of the timeout of its token request.
 _LEASE_SHARE = 1.25
 #: Seconds between two looks at a token that another process asks for: the least and the most, and the share of what was
@@ -85,57 +87,72 @@ class TokenSource:
     Token requests are sent by the first installed of requests, httpx2 and httpx.
     """
 
+    # What most sources have in common stands here once, as some make one for each request.
+    _given_cache: MemoryCache | TokenCache | None = None
+    #: What stands before a cache that processes share, and the memory of this one.
+    _shared: Shared | None = None
+    #: The leeway, and whether it is renewed ahead; sources that share a token need not have it in common.
+    _window_of = (_LEEWAY, True)
+    _timeout = _TIMEOUT
+    _refresh_ahead = True
+    #: An adapter puts its own library here.
+    _transport: Transport | None = None
+    _allow_http = False
+
     def __init__(
         self,
         grant: Grant,
         *,
         cache: MemoryCache | TokenCache | None = None,
-        leeway: float = 60.0,
-        timeout: float = 10.0,
+        leeway: float = _LEEWAY,
+        timeout: float = _TIMEOUT,
         refresh_ahead: bool = True,
     ) -> None:
-        if not isinstance(grant, Grant):
+        if Grant not in type(grant).__mro__:
             raise ConfigurationError(
                 f"a {type(grant).__name__} is no grant; give one, such as auth_plugins.ClientCredentials(...)"
             )
         self.grant = grant
+        if cache is None:
+            self._cache = shared_cache()
+        else:
+            self._cache = self._memory_before(cache)
+        if self._shared is not None or leeway != _LEEWAY or timeout != _TIMEOUT or refresh_ahead is not True:
+            self._timeout = _seconds("timeout", timeout, at_least=0.001)
+            if not isinstance(refresh_ahead, bool):
+                raise ConfigurationError(f"refresh_ahead is of type {type(refresh_ahead).__name__}; give True or False")
+            self._refresh_ahead = refresh_ahead
+            # Others may rely on a refresh token that nothing replaces: a script that ends in mid-renewal must not lose
+            # it.
+            renews_ahead = refresh_ahead and (grant.starts_afresh or self._shared is None)
+            self._window_of = (_seconds("leeway", leeway, at_least=0.0), renews_ahead)
+        self._slot = self._cache.slot(grant)
+
+    def _memory_before(self, cache: MemoryCache | TokenCache) -> MemoryCache:
         self._given_cache = cache
-        #: What stands before a cache that processes share, and the memory of this one.
-        self._shared: Shared | None = None
-        if cache is None or isinstance(cache, MemoryCache):
-            self._cache = shared_cache() if cache is None else cache
-        elif _is_token_cache(cache):
+        if isinstance(cache, MemoryCache):
+            return cache
+        if _is_token_cache(cache):
             from ._shared import shared_by  # noqa: PLC0415 - few share
 
             self._shared = shared_by(cache)
-            self._cache = self._shared.memory
-        else:
-            what = f"the class {cache.__name__}" if isinstance(cache, type) else f"a {type(cache).__name__}"
-            raise ConfigurationError(
-                f"cache is {what}; give a FileCache(), RedisCache(url or client), MemoryCache(), or an object of your "
-                "own with get, set and delete, none of them async"
-            )
-        self._leeway = _seconds("leeway", leeway, at_least=0.0)
-        self._timeout = _seconds("timeout", timeout, at_least=0.001)
-        self._lease = self._timeout * _LEASE_SHARE
-        if not isinstance(refresh_ahead, bool):
-            raise ConfigurationError(f"refresh_ahead is of type {type(refresh_ahead).__name__}; give True or False")
-        self._refresh_ahead = refresh_ahead
-        # Others may rely on a refresh token that nothing replaces: a script that ends in mid-renewal must not lose it.
-        self._renews_ahead = refresh_ahead and (grant.starts_afresh or self._shared is None)
-        # An adapter puts its own library here.
-        self._transport: Transport | None = None
-        self._allow_http = False
-        self._slot = self._cache.slot(grant)
-        #: What decides when a token is renewed: sources that share a token need not have it in common.
-        self._window_of = (self._leeway, self._renews_ahead)
+            return self._shared.memory
+        what = f"the class {cache.__name__}" if isinstance(cache, type) else f"a {type(cache).__name__}"
+        raise ConfigurationError(
+            f"cache is {what}; give a FileCache(), RedisCache(url or client), MemoryCache(), or an object of your "
+            "own with get, set and delete, none of them async"
+        )
+
+    @property
+    def _lease(self) -> float:
+        return self._timeout * _LEASE_SHARE
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.grant!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A pickled source is its configuration: no token, but the secrets of its grant; a library's session stays."""
-        policy = Policy(leeway=self._leeway, timeout=self._timeout, refresh_ahead=self._refresh_ahead)
+        policy = Policy(leeway=self._window_of[0], timeout=self._timeout, refresh_ahead=self._refresh_ahead)
         return _unpickled, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
     def __call__(self, *_: object) -> NoReturn:
@@ -247,7 +264,7 @@ class TokenSource:
             return None
         if now < refresh_at:
             slot.seen = (token, self._window_of, refresh_at)
-        elif self._renews_ahead and time.monotonic() >= slot.renew_after:
+        elif self._window_of[1] and time.monotonic() >= slot.renew_after:
             flight, leads = self._join(renewing=token)
             if leads:
                 self._lead_in_background(flight)
@@ -259,8 +276,9 @@ class TokenSource:
             return math.inf, math.inf
         # One from another machine may have been issued in what is the future here.
         lifetime = max(0.0, token.expires_at - token.issued_at)
-        leeway = min(self._leeway, _LEEWAY_SHARE * lifetime)
-        ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if self._renews_ahead else leeway
+        leeway, renews_ahead = self._window_of
+        leeway = min(leeway, _LEEWAY_SHARE * lifetime)
+        ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if renews_ahead else leeway
         # A fleet that got its tokens in step must not renew them in step; for one token it has to stay the same.
         spread = (hash((token.access_token, os.getpid(), _OWN)) & 0xFF) / 0x400
         return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway

@@ -18,7 +18,7 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from . import _errors
-from ._adapter import Adapter, header_value
+from ._adapter import Adapter
 from ._cache import MemoryCache, TokenCache
 from ._grant import Grant
 from ._hosts import normal_host
@@ -172,7 +172,7 @@ class _Signature:
 
     def __init__(self, source: TokenSource, header: str, scheme: str, token: Token) -> None:
         self.source, self.header, self.scheme, self.token = source, header, scheme, token
-        self.value = header_value(scheme, token)
+        self.value = f"{scheme} {token.access_token}" if scheme else token.access_token
         #: What else may carry it: URLs that begin so, until then (Unix seconds), while the slot has the token.
         self.origin, self.until = "", 0.0
 
