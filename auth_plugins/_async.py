@@ -30,9 +30,8 @@ async def _wait_in_asyncio(flight: Flight, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     over = flight.events.get(loop)
     if over is None:
-        # One for all tasks of a loop, however many there are, and the time of the first of them.
+        # One for all tasks of a loop, however many there are.
         over = flight.events[loop] = asyncio.Event()
-        loop.call_later(seconds, over.set)
 
         def wake(_: object) -> None:
             # The loop may have been closed meanwhile, and nobody waits in it any more.
@@ -40,7 +39,9 @@ async def _wait_in_asyncio(flight: Flight, seconds: float) -> None:
                 loop.call_soon_threadsafe(over.set)
 
         flight.add_done_callback(wake)
-    await over.wait()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await over.wait()
 
 
 async def _wait_in_trio(trio: Any, flight: Flight, seconds: float) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import os
 import threading
 import time
@@ -186,6 +187,8 @@ class MemoryCache:
         self.lock = threading.Lock()
         for slot in list(self._slots.values()):
             slot.flight = None
+            # An equal one, which is looked at anew: each process has its own moment to renew it.
+            slot.token, slot.seen = copy.copy(slot.token), _NONE_SEEN
             # The parent has it too, and one that rotates must be used by one of them only.
             slot.refreshable = None
 

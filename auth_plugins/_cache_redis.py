@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import inspect
 import re
@@ -135,6 +136,7 @@ class RedisCache(SealedCache):
         return marks
 
 
+@functools.lru_cache(maxsize=16)
 def _client(url: str) -> Any:
     import redis  # noqa: PLC0415 - a heavy one
     from redis.backoff import NoBackoff  # noqa: PLC0415

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -76,7 +76,7 @@ class _Fields(Grant):
     __slots__ = ("_hash",)
 
     _hash: int
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # as each of them is one
 
     def __eq__(self, other: object) -> bool:
         return self is other or (self._values() == other._values() if type(self) is type(other) else NotImplemented)
@@ -92,11 +92,11 @@ class _Fields(Grant):
         return vars(self).copy()  # without the hash, which is another in each process
 
     def __repr__(self) -> str:
-        shown = (name for name, each in self.__dataclass_fields__.items() if each.repr)
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
+        shown = (f"{each.name}={getattr(self, each.name)!r}" for each in fields(self) if each.repr)
+        return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def _values(self) -> list[Any]:
-        return [getattr(self, name) for name in self.__dataclass_fields__]
+        return [getattr(self, each.name) for each in fields(self) if each.compare]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -216,7 +216,9 @@ class OAuthGrant(_Fields):
         return () if client_secret is None else (reveal("client_secret", client_secret),)
 
     def identity(self) -> Mapping[str, Any]:
-        members = {name: reveal(name, value) if callable(value) else value for name, value in vars(self).items()}
+        # The fields, as a subclass may have them in slots, and whatever else it has.
+        values = {**{each.name: getattr(self, each.name) for each in fields(self)}, **vars(self)}
+        members = {name: reveal(name, value) if callable(value) else value for name, value in values.items()}
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members}
 
     def placement(self) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import hashlib
 import hmac
 import re
@@ -91,7 +92,8 @@ class SealedCache:
         return type(self), self._configuration, self._seal.keys
 
 
-def _cipher(keys: Iterable[bytes]) -> Any:
+@functools.lru_cache(maxsize=16)
+def _cipher(keys: tuple[bytes, ...]) -> Any:
     from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - a heavy one
 
     return MultiFernet([Fernet(key) for key in keys])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging  # noqa: F401 - before the hooks below: its own, which take its lock, then come later than they
 import math
 import os
 import random
@@ -36,8 +37,22 @@ _AHEAD_SHARE, _AHEAD = 0.2, 240.0
 _OWN = os.urandom(8)
 #: Held while modules are loaded: a child that is forked meanwhile would find their locks held for ever.
 _loading = threading.RLock()
+#: Seconds for which a fork waits for it at most: whoever loads may wait for a lock that whoever forks has already.
+_LOADS = 2.0
+_forking = threading.local()
+
+
+def _before_fork() -> None:
+    _forking.holds = _loading.acquire(timeout=_LOADS)
+
+
+def _after_fork() -> None:
+    if _forking.holds:
+        _loading.release()
+
+
 with contextlib.suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(before=_loading.acquire, after_in_parent=_loading.release, after_in_child=_loading.release)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
 
 #: Seconds in which at most one token is asked for while fresh ones are refused as well.
 _PROBATION = 30.0
@@ -98,6 +113,12 @@ class TokenSource:
     #: An adapter puts its own library here.
     _transport: Transport | None = None
     _allow_http = False
+    #: Whether an adapter may keep a token and ask no more while it is fresh: not where a subclass wants to be asked.
+    _may_be_kept = True
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._may_be_kept = cls.token is TokenSource.token and cls.atoken is TokenSource.atoken
 
     def __init__(
         self,
@@ -133,7 +154,8 @@ class TokenSource:
         if isinstance(cache, MemoryCache):
             return cache
         if _is_token_cache(cache):
-            from ._shared import shared_by  # noqa: PLC0415 - few share
+            with _loading:
+                from ._shared import shared_by  # noqa: PLC0415 - few share
 
             self._shared = shared_by(cache)
             return self._shared.memory
@@ -185,7 +207,7 @@ class TokenSource:
     def fresh_until(self, token: Token) -> float:
         """For adapters: until when *token*, while the slot has it, is used without another look; Unix seconds."""
         seen, window, until = self._slot.seen
-        return until if seen is token and window == self._window_of else -math.inf
+        return until if seen is token and window == self._window_of and self._may_be_kept else -math.inf
 
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
@@ -634,7 +656,7 @@ def source_for(
     for unknown in sorted(set(policy) - set(Policy.__annotations__)) if policy else ():
         import difflib  # noqa: PLC0415 - few err
 
-        known = (
+        known = {
             "allowed_hosts",
             "allow_http",
             "cache",
@@ -643,9 +665,9 @@ def source_for(
             "scheme",
             "session",
             *Policy.__annotations__,
-        )
+        } - {unknown}
         likely = difflib.get_close_matches(unknown, known, n=1)
-        advice = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(known)}"
+        advice = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(sorted(known))}"
         raise ConfigurationError(
             f"{unknown} is no argument of this OAuth2Auth; {advice} (client: httpx; session: requests)"
         )

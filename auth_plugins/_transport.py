@@ -291,13 +291,23 @@ def _unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
     from ._message import LONGEST_BODY  # noqa: PLC0415 - loaded by the first token request
 
     unpacker, chunk = zlib.decompressobj(wbits=47), b""  # either of them
-    for chunk in chunks:
+    for number, chunk in enumerate(chunks):
         rest = chunk
-        while rest and not unpacker.eof:
-            yield unpacker.decompress(rest, LONGEST_BODY)
+        while rest:
+            try:
+                yield unpacker.decompress(rest, LONGEST_BODY)
+            except zlib.error:
+                if number:
+                    raise
+                # Deflate as some servers have it, without the frame that HTTP wants (RFC 9110 §8.4.1.2).
+                unpacker = zlib.decompressobj(wbits=-15)
+                yield unpacker.decompress(rest, LONGEST_BODY)
             rest = unpacker.unconsumed_tail
-        if unpacker.eof:  # whatever comes after that, and for however long
-            return
+            if unpacker.eof:
+                rest = unpacker.unused_data
+                if not rest.startswith(b"\x1f\x8b"):  # whatever comes after that, and for however long
+                    return
+                unpacker = zlib.decompressobj(wbits=47)
     if chunk:
         raise zlib.error("it was cut off")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Unpack
 from urllib.parse import urljoin, urlsplit
 
@@ -185,13 +185,10 @@ class _Signature:
             response = self._answer_refusal(response, **kwargs)
         else:
             self.source.end_probation(self.token)
-        if response.is_redirect and not _strips_by_itself(self.header, response):
-            # requests copies the request that was sent first to wherever it is redirected.
-            sent.headers.pop(self.header, None)
-        return response
+        return _kept_within_origin(self.header, response, sent)
 
-    def __reduce__(self) -> tuple[Callable[[], Any], tuple[()]]:
-        return _pickled_hook, ()  # a response that is pickled has been answered
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Guard, (self.header,)  # no token, and no source: a request that is pickled was sent, as a rule
 
     def _answer_refusal(self, refusal: requests.Response, **kwargs: Any) -> requests.Response:
         """As ``HTTPDigestAuth`` does it: the refusal goes to ``history``, its connection back to the pool."""
@@ -224,7 +221,8 @@ class _Signature:
         if response.is_redirect:
             # It is the request that was sent first which requests copies then, with the refused token on it.
             hooks = sent.hooks["response"]
-            hooks[hooks.index(self)] = fresh
+            if self in hooks:  # not if another thread, which sends the same request, was here before
+                hooks[hooks.index(self)] = fresh
             sent.headers[self.header] = fresh.value
         return response
 
@@ -241,13 +239,21 @@ def _token_for(request: requests.PreparedRequest, source: TokenSource) -> Token:
         raise _as_requests(error, request) from error.__cause__
 
 
-def _unhooked(response: requests.Response, **_: Any) -> requests.Response:
-    """What is left of a hook in a pickled response."""
+class _Guard:
+    """What is left of a :class:`_Signature` in a request that was pickled: the key stays within its origin."""
+
+    def __init__(self, header: str) -> None:
+        self._header = header
+
+    def __call__(self, response: requests.Response, **_: Any) -> requests.Response:
+        return _kept_within_origin(self._header, response, response.request)
+
+
+def _kept_within_origin(header: str, response: requests.Response, sent: requests.PreparedRequest) -> requests.Response:
+    if response.is_redirect and not _strips_by_itself(header, response):
+        # requests copies the request that was sent first to wherever it is redirected.
+        sent.headers.pop(header, None)
     return response
-
-
-def _pickled_hook() -> Callable[..., requests.Response]:
-    return _unhooked
 
 
 def _rewind(request: requests.PreparedRequest) -> bool:

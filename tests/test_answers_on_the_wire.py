@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import json
+import random
 import tracemalloc
 import zlib
 from collections.abc import Iterator
@@ -154,11 +156,13 @@ def test_a_bomb_in_a_box_is_not_opened(library: str, coding: str, server: Loopba
 
 
 @pytest.mark.parametrize("library", TRANSPORTS)
-@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "identity", ""])
+@pytest.mark.parametrize("coding", ["gzip", "GZIP", "x-gzip", "deflate", "Deflate", "identity", ""])
 def test_a_packed_answer_is_read(library: str, coding: str, server: Loopback) -> None:
     """A server packs whatever it sends, asked or not: I get my token."""
     plain = json.dumps({"access_token": "tok-1"}).encode()
-    body = gzip.compress(plain) if "gzip" in coding.lower() else zlib.compress(plain) if coding == "deflate" else plain
+    # In two pieces, each with a frame; in one; and without any, as some servers have it.
+    gzips, framed = gzip.compress(plain[:9]) + gzip.compress(plain[9:]), zlib.compress(plain)
+    body = gzips if "gzip" in coding.lower() else {"deflate": framed, "Deflate": framed[2:-4]}.get(coding, plain)
     server.token_play = lambda _: Response(
         body + b"more" * (body != plain), 200, {"Content-Encoding": coding}, content_type="application/json"
     )
@@ -178,15 +182,14 @@ def test_nothing_is_unpacked_to_nothing(library: str, server: Loopback) -> None:
 
 
 @pytest.mark.parametrize("library", TRANSPORTS)
-@pytest.mark.parametrize("how", ["cut off", "no gzip", "raw deflate"])
+@pytest.mark.parametrize("how", ["cut off", "no gzip", "damaged"])
 def test_what_cannot_be_unpacked_is_no_token(library: str, how: str, server: Loopback) -> None:
     """A packed answer is damaged, or cut off where a form would still be one: I get an error, and no half token."""
-    packed = gzip.compress(b"access_token=" + bytes(range(97, 123)) * 40)
-    body = {"cut off": packed[:-20], "no gzip": b"access_token=tok-1", "raw deflate": packed[10:-8]}[how]
-    coding = "deflate" if how == "raw deflate" else "gzip"
-    server.token_play = lambda _: Response(body, 200, {"Content-Encoding": coding})
+    packed = gzip.compress(b"access_token=" + base64.b64encode(random.Random(1).randbytes(300_000)))
+    body = {"cut off": packed[:-20], "no gzip": b"access_token=tok-1", "damaged": packed[:-8] + bytes(8)}[how]
+    server.token_play = lambda _: Response(body, 200, {"Content-Encoding": "gzip"})
     source = TokenSource(ClientCredentials(server.token_url, "client-7", "s3cr3t"), cache=MemoryCache())
     source._transport = TRANSPORTS[library]()
-    with pytest.raises(TokenRequestError, match=f"answered 200, packed by '{coding}' and not to be unpacked; "):
+    with pytest.raises(TokenRequestError, match="answered 200, packed by 'gzip' and not to be unpacked; "):
         source.token()
     assert len(server.token_requests) == 1

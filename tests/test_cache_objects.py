@@ -13,6 +13,7 @@ import pytest
 import redis
 import redis.asyncio
 import requests
+from cryptography.fernet import Fernet
 
 from auth_plugins import (
     ClientCredentials,
@@ -313,3 +314,8 @@ def test_an_option_that_redis_does_not_take() -> None:
         RedisCache("redis://:s3cr3t@host/0?socket_timeout=soon")
     assert "s3cr3t" not in repr(caught.value)
     assert caught.value.__context__ is None
+
+
+def test_caches_of_one_url_share_their_connections() -> None:
+    """I make a cache for each task, from variables: that opens no connection of its own."""
+    assert RedisCache("redis://host/0")._client is RedisCache("redis://host/0", key=Fernet.generate_key())._client

@@ -354,6 +354,35 @@ def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     assert len(server.token_requests) == 2
 
 
+LOGGING = """
+import os, sys, threading
+from auth_plugins import ClientCredentials, TokenSource
+
+assert "requests" not in sys.modules
+import logging
+
+asked = threading.Event()
+os.register_at_fork(before=lambda: asked.wait(10))
+
+source = TokenSource(ClientCredentials(sys.argv[1], "id", "s3cr3t"))
+thread = threading.Thread(target=lambda: (asked.set(), source.token()))
+thread.start()
+child = os.fork()
+if child == 0:
+    os._exit(0)
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_fork_does_not_wait_for_who_waits_for_it(server: Loopback) -> None:
+    """My process forks, for which logging takes its lock, while the first token request loads what logs: both go on."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LOGGING, server.token_url]
+    environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
+    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: ClientCredentials) -> None:
@@ -434,3 +463,30 @@ def test_a_flight_over_a_revocation_lands_for_those_who_wait(grant: ClientCreden
     assert landed is not None
     assert landed.access_token == "token-1"
     assert source.token().access_token == "token-2"
+
+
+def test_tasks_wait_each_by_its_own_time(grant: ClientCredentials) -> None:
+    """Tasks of one loop wait for one token, which comes late: who has the time gets it, whoever began to wait first."""
+    cache, transport = MemoryCache(), requests_transport()
+
+    def late(request: Any, timeout: float) -> Any:
+        time.sleep(2.2)
+        return transport(request, 10)
+
+    def source(timeout: float) -> TokenSource:
+        made = TokenSource(grant, cache=cache, timeout=timeout)
+        made._transport = late
+        return made
+
+    async def main() -> list[Token | BaseException]:
+        hasty, patient = source(0.1), source(10)
+        first = asyncio.create_task(hasty.atoken())
+        await asyncio.sleep(0.05)
+        others = [asyncio.create_task(patient.atoken())]
+        await asyncio.wait([first])
+        others.append(asyncio.create_task(patient.atoken()))
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    first, *others = asyncio.run(main())
+    assert isinstance(first, TokenTransportError)
+    assert [each.access_token for each in others if isinstance(each, Token)] == ["token-1"] * 2

@@ -9,6 +9,7 @@ import io
 import logging
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,11 +24,19 @@ from werkzeug.wrappers import Response
 import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
-from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, MemoryCache, TokenRequestError, TokenSource
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    ConfigurationError,
+    MemoryCache,
+    Token,
+    TokenRequestError,
+    TokenSource,
+)
 from auth_plugins._transport import _as_they_come
 
 from .drivers import ALL, SYNC, Call, Driver, each
-from .loopback import Loopback, as_json
+from .loopback import Loopback, Received, as_json
 
 OAuth2Auth = auth_plugins.requests.OAuth2Auth
 
@@ -595,3 +604,57 @@ def test_a_warm_auth_of_another_library_is_told_apart() -> None:
         auth(requests.Request("GET", "https://api.example.com/").prepare())
     with pytest.raises(ConfigurationError, match="import the one for the library that you call"):
         auth(httpx.Request("GET", "https://api.example.com/"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_source_of_ones_own_is_asked_each_time(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """My own kind of source does more than hand out the token: it is asked for every request, warm ones too."""
+    asked: list[str] = []
+
+    class Mine(TokenSource):
+        def token(self) -> Token:
+            asked.append("token")
+            return super().token()
+
+        async def atoken(self) -> Token:
+            asked.append("atoken")
+            return await super().atoken()
+
+    auth = driver.auth(Mine(grant, cache=MemoryCache()))
+    assert [driver.get(server.api_url, auth).status for _ in range(4)] == [200] * 4
+    assert len(asked) == 4
+
+
+@pytest.mark.parametrize(
+    "again", [copy.deepcopy, lambda request: pickle.loads(pickle.dumps(request))], ids=["copy", "pickle"]
+)
+def test_a_request_that_was_copied_keeps_its_key_at_home(again: Any, server: Loopback, other_server: Loopback) -> None:
+    """I copy or pickle a request before I send it, and the API redirects it elsewhere: my key doesn't go along."""
+    server.api = lambda _: as_json({}, 302, Location=other_server.api_url)
+    request = requests.Request(
+        "GET", server.api_url, auth=auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    ).prepare()
+    with requests.Session() as session:
+        session.send(again(request))
+    assert server.api_requests[0].headers["x-api-key"] == "k3y-of-mine"
+    assert "x-api-key" not in other_server.api_requests[0].headers
+
+
+def test_a_request_that_threads_share(server: Loopback, grant: ClientCredentials) -> None:
+    """Threads send one prepared request, whose token is refused and which is redirected then: each gets its answer."""
+    auth = auth_plugins.requests.OAuth2Auth(grant)
+    request = requests.Request("GET", server.api_url, auth=auth).prepare()
+    server.revoke()
+    barrier = threading.Barrier(4)
+
+    def api(received: Received) -> Response:
+        if received.target == "/api" and received.headers["authorization"].removeprefix("Bearer ") in server.live:
+            return as_json({}, 302, Location="/there")
+        if received.target == "/api":
+            barrier.wait(10)
+        return server.check(received)
+
+    server.api = api
+    with ThreadPoolExecutor(4) as pool:
+        statuses = [response.status_code for response in pool.map(lambda _: requests.Session().send(request), range(4))]
+    assert statuses == [200] * 4
