@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -79,7 +80,10 @@ class _Fields(Grant):
     __dataclass_fields__: ClassVar[dict[str, Any]]  # as each of them is one
 
     def __eq__(self, other: object) -> bool:
-        return self is other or (self._values() == other._values() if type(self) is type(other) else NotImplemented)
+        if type(self) is not type(other):
+            return NotImplemented
+        # At once, where there is nothing but fields.
+        return (_is_plain(type(self)) and vars(self) == vars(other)) or self._values() == other._values()
 
     def __hash__(self) -> int:
         try:
@@ -96,7 +100,17 @@ class _Fields(Grant):
         return f"{type(self).__qualname__}({', '.join(shown)})"
 
     def _values(self) -> list[Any]:
+        members = vars(self)
+        if _is_plain(type(self)) and len(members) == len(self.__dataclass_fields__):
+            return [*members.values()]  # in the order of the fields, and at once
         return [getattr(self, each.name) for each in fields(self) if each.compare]
+
+
+@functools.cache
+def _is_plain(kind: type[_Fields]) -> bool:
+    """Whether all fields of a grant count, and none is in a slot."""
+    own = kind.__mro__[: kind.__mro__.index(_Fields)]
+    return all(each.compare for each in fields(kind)) and not any("__slots__" in vars(base) for base in own)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -240,7 +254,7 @@ class OAuthGrant(_Fields):
                 raise
             return None
         # "The authorization server MAY issue a new refresh token" (RFC 6749 §6): else the old one goes on.
-        return token if token.refresh_token else replace(token, refresh_token=refresh_token)
+        return token if token.refresh_token else Token(**{**token.members(), "refresh_token": refresh_token})
 
     def refresh_request(self, refresh_token: str) -> TokenRequest:
         """The request that renews a token; no I/O."""

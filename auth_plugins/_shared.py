@@ -12,7 +12,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from ._cache import MemoryCache, Slot, TokenCache
@@ -48,7 +48,7 @@ class Entry:
 
     def dump(self) -> str:
         """The entry as a text in ASCII."""
-        return json.dumps({"token": asdict(self.token), "about": self.about})
+        return json.dumps({"token": self.token.members(), "about": self.about})
 
     @classmethod
     def load(cls, text: str) -> Entry | None:

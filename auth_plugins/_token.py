@@ -6,38 +6,78 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from ._hidden import hidden
 
 __all__ = ["Token"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """An access token as the token endpoint issued it (RFC 6749 §5.1); immutable, and safe to share between threads.
 
-    Neither ``repr`` nor ``str`` shows the token.
+    Neither ``repr`` nor ``str`` shows the token. Two are equal if all that is told of them is.
     """
 
-    #: The token itself; opaque to the client.
-    access_token: str = field(repr=False)
-    #: How the token is used, as the server named it; ``"Bearer"`` where it named nothing.
-    token_type: str = "Bearer"
-    #: When the token ends, in Unix seconds; ``None``: nobody told, so it is used until it is refused.
-    expires_at: float | None = None
-    #: What renews this token; ``None``: the server sent none.
-    refresh_token: str | None = field(default=None, repr=False)
-    #: What the token allows, as the server said; ``None``: it did not say, so it is what was asked for.
-    scope: str | None = None
-    #: When the token was issued, in Unix seconds; 0.0 for a constant key.
-    issued_at: float = 0.0
+    # No dataclass: to load dataclasses, and to make one, takes longer than all else that an import of an adapter does.
+    __slots__ = ("access_token", "expires_at", "issued_at", "refresh_token", "scope", "token_type")
 
-    def __post_init__(self) -> None:
-        for name in ("access_token", "refresh_token"):
-            object.__setattr__(self, name, hidden(getattr(self, name)))
+    #: The token itself; opaque to the client.
+    access_token: str
+    #: How the token is used, as the server named it; ``"Bearer"`` where it named nothing.
+    token_type: str
+    #: When the token ends, in Unix seconds; ``None``: nobody told, so it is used until it is refused.
+    expires_at: float | None
+    #: What renews this token; ``None``: the server sent none.
+    refresh_token: str | None
+    #: What the token allows, as the server said; ``None``: it did not say, so it is what was asked for.
+    scope: str | None
+    #: When the token was issued, in Unix seconds; 0.0 for a constant key.
+    issued_at: float
+
+    def __init__(
+        self,
+        *,
+        access_token: str,
+        token_type: str = "Bearer",
+        expires_at: float | None = None,
+        refresh_token: str | None = None,
+        scope: str | None = None,
+        issued_at: float = 0.0,
+    ) -> None:
+        put = object.__setattr__
+        put(self, "access_token", hidden(access_token))
+        put(self, "token_type", token_type)
+        put(self, "expires_at", expires_at)
+        put(self, "refresh_token", hidden(refresh_token))
+        put(self, "scope", scope)
+        put(self, "issued_at", issued_at)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"a Token is immutable; {name} stays as it is")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        raise AttributeError(f"a Token is immutable; {name} stays as it is")
+
+    def __repr__(self) -> str:
+        return (
+            f"Token(token_type={self.token_type!r}, expires_at={self.expires_at!r}, scope={self.scope!r}, "
+            f"issued_at={self.issued_at!r})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        return self.members() == other.members() if isinstance(other, Token) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.members().values()))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _token, (self.members(),)
+
+    def members(self) -> dict[str, Any]:
+        """All that makes it up, by name; the tokens included."""
+        return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def header_value(self) -> str:
@@ -51,6 +91,10 @@ class Token:
         Empty where the token is opaque. The API verifies the signature; a client has no business with it.
         """
         return MappingProxyType(jwt_claims(self.access_token) or {})
+
+
+def _token(members: Mapping[str, Any]) -> Token:
+    return Token(**members)
 
 
 def jwt_claims(text: str) -> dict[str, Any] | None:
