@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import codecs
-import dataclasses
 import email.utils
 import html
 import json
