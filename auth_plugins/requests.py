@@ -285,7 +285,10 @@ def _strips_by_itself(header: str, redirect: requests.Response) -> bool:
 
 def _is_clear(url: str) -> bool:
     """Whether either parser finds the same host; where they differ, as in a URL made by hand, nobody gets a token."""
-    (_, urllib3s, _), (_, pythons, _) = _origin(url)
+    try:
+        (_, urllib3s, _), (_, pythons, _) = _origin(url)
+    except ValueError:  # the one finds a host, and the other none
+        return False
     return normal_host(urllib3s or "") == normal_host(pythons or "")
 
 

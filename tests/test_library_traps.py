@@ -546,10 +546,11 @@ def test_a_url_made_by_hand_that_parsers_read_differently(
     options: dict[str, Any], server: Loopback, grant: ClientCredentials
 ) -> None:
     """I put a URL together myself, and it means one host here and another there: neither gets the token."""
-    request = requests.Request("GET", server.api_url).prepare()
-    request.url = f"{server.api_url.removesuffix('/api')}\\@api.example.com/x"
-    signed = auth_plugins.requests.OAuth2Auth(grant, **options)(request)
-    assert "Authorization" not in signed.headers
+    for tail in (r"\@api.example.com/x", r"\:\/x"):
+        request = requests.Request("GET", server.api_url).prepare()
+        request.url = server.api_url.removesuffix("/api") + tail
+        signed = auth_plugins.requests.OAuth2Auth(grant, **options)(request)
+        assert "Authorization" not in signed.headers
     assert server.token_requests == []
 
 
