@@ -317,6 +317,13 @@ def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeyp
     assert asyncio.run(source.atoken()).access_token == "token-1"
 
 
+def status_of(code: str, server: Loopback) -> int:
+    """What a process of its own ends with, which is told the token endpoint."""
+    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, server.token_url]
+    environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
+    return subprocess.run(command, env=environment, timeout=60, check=False).returncode
+
+
 FORK = """
 import importlib.abc, os, sys, threading
 import requests
@@ -348,9 +355,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     """My process forks while the first token request loads what it needs: the child isn't stuck for it."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, server.token_url]
-    environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
-    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+    assert status_of(FORK, server) == 0
     assert len(server.token_requests) == 2
 
 
@@ -378,9 +383,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_does_not_wait_for_who_waits_for_it(server: Loopback) -> None:
     """My process forks, for which logging takes its lock, while the first token request loads what logs: both go on."""
-    command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", LOGGING, server.token_url]
-    environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
-    assert subprocess.run(command, env=environment, timeout=60, check=False).returncode == 0
+    assert status_of(LOGGING, server) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
