@@ -325,6 +325,8 @@ def test_a_token_is_immutable_and_shows_nothing() -> None:
     assert not [secret for secret in ("tok-123", "again-456") if secret in f"{token} {token!r}"]
     with pytest.raises(AttributeError):
         token.access_token = "other"
+    with pytest.raises(AttributeError, match="a Token is immutable"):
+        del token.access_token
     assert len({token, Token(access_token="tok-123", refresh_token="again-456", scope="read", expires_at=NOW)}) == 1
 
 

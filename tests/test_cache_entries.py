@@ -788,7 +788,7 @@ def test_no_entry_is_an_error(text: str) -> None:
     assert token.access_token
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class Slotted(ClientCredentials):
     """A grant of a user's own, whose fields are no attributes of a dict."""
 

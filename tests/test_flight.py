@@ -27,6 +27,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
+    _source,
 )
 from auth_plugins._flight import Flight
 from auth_plugins._transport import requests_transport
@@ -384,6 +385,30 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 def test_a_fork_does_not_wait_for_who_waits_for_it(server: Loopback) -> None:
     """My process forks, for which logging takes its lock, while the first token request loads what logs: both go on."""
     assert status_of(LOGGING, server) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread takes for ever to load what a token request needs: my fork waits for a moment, and goes on."""
+    monkeypatch.setattr(_source, "_LOADS", 0.01)
+    loading, done = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with _source._loading:
+            loading.set()
+            done.wait(10)
+
+    thread = threading.Thread(target=load)
+    thread.start()
+    loading.wait(10)
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not _source._loading.acquire(blocking=False), "it is still the other thread's"
+    done.set()
+    thread.join()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")

@@ -295,6 +295,11 @@ def test_the_query_of_an_endpoint_is_not_shown() -> None:
     assert (str(grant.token_url), grant.token_url == url, pickle.loads(pickle.dumps(grant))) == (url, True, grant)
 
 
+def test_grants_of_two_kinds_differ() -> None:
+    """A client is no user, though both have the same name and secret; nor is it a text."""
+    assert ClientCredentials(URL, "id", "s3cr3t") not in (Password(URL, "id", "s3cr3t"), "id")
+
+
 def test_a_grant_is_immutable() -> None:
     """Nobody changes a grant that a token is shared by; nor does my dict, once I gave it away."""
     params = {"a": "1"}
