@@ -62,7 +62,7 @@ def _rule(pattern: object) -> tuple[str, int | None]:
 
 def normal_host(host: str) -> str:
     """A host in the one spelling that is compared: lower case, ASCII (IDNA), no trailing dot, no brackets."""
-    host = host.strip("[]").rstrip(".").lower()
+    host = host.strip("[]").removesuffix(".").lower()
     if ":" in host:
         with contextlib.suppress(ValueError):
             return str(ipaddress.ip_address(host))

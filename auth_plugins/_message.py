@@ -87,10 +87,11 @@ class Scrubber:
             # The longest first, as one may hold another.
             for spelling in sorted(_spellings(secret), key=len, reverse=True):
                 text = text.replace(spelling, "***")
-        plain = _plain(text)
+        layers = _layers(text)
+        plain = layers[-1]
         # In Latin-1, by which headers are read, UTF-8 looks otherwise; and Base64 is broken into lines.
         lines = re.sub(r"\\[nrt]", " ", plain)
-        views = [plain, lines, plain.encode("latin-1", "ignore").decode("utf-8", "ignore")]
+        views = [*layers, lines, plain.encode("latin-1", "ignore").decode("utf-8", "ignore")]
         views += [_from_base64(plain), _from_base64("".join(lines.split()))]
         views += [_from_base64(views[-1])]
         return "***" if self._is_told(_one_spelling(" ".join(views))) else text
@@ -122,12 +123,19 @@ def _spellings(secret: str) -> set[str]:
 
 def _plain(text: str) -> str:
     """*text* without percent-encoding, entities and escapes, however deep they lie in each other."""
+    return _layers(text)[-1]
+
+
+def _layers(text: str) -> list[str]:
+    """What *text* looks like with one after the other taken off: what is no escape may look like one before that."""
+    layers = [text]
     for _ in range(_LAYERS):
-        decoded = re.sub(_ESCAPES, _unescaped, _without_entities(unquote(text)).replace("\\\\", "\\"))
-        if decoded == text:
+        unquoted = _without_entities(unquote(layers[-1]))
+        unescaped = re.sub(_ESCAPES, _unescaped, unquoted.replace("\\\\", "\\"))
+        if unescaped == layers[-1]:
             break
-        text = decoded
-    return text
+        layers += [unquoted, unescaped]
+    return layers
 
 
 def _one_spelling(text: str) -> str:

@@ -144,3 +144,10 @@ def test_every_spelling_of_http_is_seen(library: str, url: str) -> None:
         carried(library, url, None)
     assert carried(library, url, None, allow_http=True)
     assert not carried(library, url, "other.example")
+
+
+def test_one_dot_at_the_end_is_the_same_host() -> None:
+    """A name that ends in a dot is the same one; in two dots it is none."""
+    hosts = AllowedHosts(["api.example.com"])
+    assert ("https", "api.example.com.", None) in hosts
+    assert ("https", "api.example.com..", None) not in hosts

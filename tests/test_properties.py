@@ -785,6 +785,11 @@ def test_a_secret_is_scrubbed_however_it_is_spelt(secret: str, spelling: str, be
     assert left == "***" or spelt not in left or spelt in before + after, "nothing of it is left"
 
 
+def test_a_secret_behind_a_backslash_is_scrubbed() -> None:
+    """What stands before my secret makes an escape of it, which would hide it: it is found before that."""
+    assert Scrubber(["000"])("\\&#48;&#48;&#48;") == "***"
+
+
 @pytest.mark.parametrize("spelt", ["Zq7%5cx%2fKp", "Zq7\\x&#47;Kp", "Zq7&#92;x/Kp", "%5Aq7%5Cx/Kp"])
 def test_a_secret_with_a_backslash_is_scrubbed(spelt: str) -> None:
     """My secret has a backslash in it, and is found percent-encoded in lower case, or in HTML, all the same."""

@@ -6,6 +6,7 @@ It imports nothing of the tests, for they may lie where only pytest finds them.
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import json
 import logging
 import multiprocessing
@@ -174,6 +175,8 @@ class Worker:
         if pid:
             os.waitpid(pid, 0)
             os._exit(0)
+        # Seen once: a child that did all it was told, and never ended. It tells where it is then, and ends.
+        faulthandler.dump_traceback_later(60, exit=True)
         return os.getpid()
 
     def spawn(self, url: str) -> str:
