@@ -11,6 +11,7 @@ from ._checks import reveal
 from ._env import Setting, configuration, settings
 from ._errors import TokenRequestError
 from ._grants import ApiKey, ClientCredentials
+from ._message import one_line
 
 __all__ = [
     "KNOWN_CLIENT",
@@ -48,17 +49,17 @@ class Step:
     @classmethod
     def good(cls, name: str, detail: str, *advice: str) -> Self:
         """It works."""
-        return cls(name, ok=True, detail=_line(detail), advice=tuple(map(_line, advice)))
+        return cls(name, ok=True, detail=one_line(detail), advice=tuple(map(one_line, advice)))
 
     @classmethod
     def failed(cls, name: str, detail: str, *advice: str) -> Self:
         """It doesn't."""
-        return cls(name, ok=False, detail=_line(detail), advice=tuple(map(_line, advice)))
+        return cls(name, ok=False, detail=one_line(detail), advice=tuple(map(one_line, advice)))
 
     @classmethod
     def told(cls, name: str, detail: str, *advice: str) -> Self:
         """It is as it is."""
-        return cls(name, ok=None, detail=_line(detail), advice=tuple(map(_line, advice)))
+        return cls(name, ok=None, detail=one_line(detail), advice=tuple(map(one_line, advice)))
 
 
 class Setup:
@@ -195,7 +196,3 @@ def shown(url: str, text: object) -> str:
     for secret in filter(None, (parts.query, parts.netloc.rpartition("@")[0])):
         line = line.replace(secret, "...")
     return line
-
-
-def _line(text: str) -> str:
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

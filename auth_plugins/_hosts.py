@@ -9,9 +9,9 @@ from collections.abc import Iterable
 
 from ._errors import ConfigurationError, InsecureTransportError
 
-__all__ = ["AllowedHosts", "check_transport", "normal_host"]
+__all__ = ["DEFAULT_PORTS", "AllowedHosts", "check_transport", "normal_host"]
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIGHEST_PORT = 65535
 #: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
 _PATTERN = r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?"
@@ -37,7 +37,7 @@ class AllowedHosts:
     def __contains__(self, origin: tuple[str, str, int | None]) -> bool:
         """Whether the host of an origin, as ``(scheme, host, port)``, is one of these."""
         scheme, host, port = origin
-        name, port = normal_host(host), port or _DEFAULT_PORTS.get(scheme)
+        name, port = normal_host(host), port or DEFAULT_PORTS.get(scheme)
         return any(
             (name.endswith(wanted) if wanted.startswith(".") else name == wanted) and wanted_port in (None, port)
             for wanted, wanted_port in self._rules

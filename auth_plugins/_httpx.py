@@ -1,6 +1,6 @@
 """The auth flow that httpx and httpx2 share; it imports neither.
 
-Sync and async are the same six lines: twice, as that is cheaper than a third abstraction.
+Sync and async are the same lines: twice, as that is cheaper than a third abstraction, and each request runs them.
 """
 
 from __future__ import annotations

@@ -15,11 +15,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from ._advice import Setup, Step, certificate_advice
 from ._errors import InsecureTransportError
-from ._hosts import check_transport, normal_host
+from ._hosts import DEFAULT_PORTS, check_transport, normal_host
 
 __all__ = ["bounded", "origin", "reach", "refused_in_clear"]
 
-_PORTS = {"https": 443, "http": 80}
 _T = TypeVar("_T")
 
 
@@ -77,7 +76,7 @@ def refused_in_clear(name: str, parts: SplitResult, setup: Setup) -> Step | None
 def origin(url: str) -> tuple[str, str, int]:
     """Scheme, host and port of a URL, in one spelling."""
     parts = urlsplit(url)
-    return parts.scheme, normal_host(parts.hostname or ""), parts.port or _PORTS[parts.scheme]
+    return parts.scheme, normal_host(parts.hostname or ""), parts.port or DEFAULT_PORTS[parts.scheme]
 
 
 class _Probe:

@@ -561,12 +561,12 @@ class TokenSource:
         """Send a token request, and again where that may help, at most twice."""
         parts = urlsplit(request.url)
         check_transport(parts.scheme, parts.hostname or "", allow_http=self._allow_http)
-        transport = self._transport or default_transport()
+        assert self._transport is not None  # noqa: S101 - it is loaded before a request is made
         pauses = iter(_PAUSES)
         while True:
             pause = next(pauses, None)
             try:
-                response = transport(request, max(deadline - time.monotonic(), 0.001))
+                response = self._transport(request, max(deadline - time.monotonic(), 0.001))
             except TokenTransportError:
                 delay = _about(pause)
                 if delay is None or time.monotonic() + delay >= deadline:

@@ -18,10 +18,10 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from . import _errors
-from ._adapter import Adapter
+from ._adapter import Adapter, header_value
 from ._cache import MemoryCache, TokenCache
 from ._grant import Grant
-from ._hosts import normal_host
+from ._hosts import DEFAULT_PORTS, normal_host
 from ._source import Policy, TokenSource
 from ._token import Token
 from ._transport import requests_transport
@@ -172,7 +172,7 @@ class _Signature:
 
     def __init__(self, source: TokenSource, header: str, scheme: str, token: Token) -> None:
         self.source, self.header, self.scheme, self.token = source, header, scheme, token
-        self.value = f"{scheme} {token.access_token}" if scheme else token.access_token
+        self.value = header_value(scheme, token)
         #: What else may carry it: URLs that begin so, until then (Unix seconds), while the slot has the token.
         self.origin, self.until = "", 0.0
 
@@ -296,7 +296,7 @@ def _origin(url: str) -> tuple[tuple[str | None, str | None, int | None], ...]:
     """Scheme, host and port by either parser that is used on the way to a connection."""
     urllib3s, pythons = parse_url(url), urlsplit(url)
     return tuple(
-        (scheme, host, port or {"https": 443, "http": 80}.get(scheme or ""))
+        (scheme, host, port or DEFAULT_PORTS.get(scheme or ""))
         for scheme, host, port in (
             (urllib3s.scheme, urllib3s.host, urllib3s.port),
             (pythons.scheme, pythons.hostname, pythons.port),
