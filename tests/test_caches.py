@@ -310,12 +310,12 @@ def test_what_a_token_costs_in_redis(redis_server: RedisServer, endpoint: Endpoi
         assert len(sent) <= (7 if key else 4)
         sent.clear()
         source(endpoint, cache=cache).token()
-        assert sent == ["GET", "SET", "GET", "EVAL"]
+        assert sent == ["EVAL", "SET", "EVAL", "EVAL"]
         for _ in range(5):
             forget()
             sent.clear()
             source(endpoint, cache=cache).token()
-            assert sent == ["GET"]
+            assert sent == ["EVAL"]
     assert len(endpoint.requests) == 2
 
 
