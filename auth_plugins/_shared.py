@@ -158,21 +158,22 @@ class Shared:
             return None
         try:
             result = function(*arguments)
-        except LockLostError as error:
-            _log.warning("%s: %s", self._name, error)
-            return None
         except Exception as error:  # noqa: BLE001 - anybody's cache, any kind
-            if what == "delete":  # which is no matter of sharing, and comes too seldom to tell when it works again
-                if not self._keeps:
-                    self._keeps = True
-                    _log.warning("%s keeps what it should forget (%s)", self._name, _described(what, error))
-                return None
+            is_lost, problem = isinstance(error, LockLostError), _described(what, error)
+        else:
+            if self._fails_at == what and began >= self._rests_until:  # not one that began before the trouble
+                self._note(None)
+            return result
+        # Here the error is gone, which may quote a token: tools store the variables of what logs.
+        if is_lost:
+            _log.warning("%s: %s", self._name, problem)
+        elif what != "delete":
             self._rests_until = time.monotonic() + _REST
-            self._note(what, _described(what, error))
-            return None
-        if self._fails_at == what and began >= self._rests_until:  # not one that began before the trouble
-            self._note(None)
-        return result
+            self._note(what, problem)
+        elif not self._keeps:  # it is no matter of sharing, and comes too seldom to tell when it works again
+            self._keeps = True
+            _log.warning("%s keeps what it should forget (%s)", self._name, problem)
+        return None
 
     def _note(self, fails_at: str | None, problem: str = "") -> None:
         """Tell of a change, once however many threads meet it."""
@@ -367,6 +368,8 @@ def _ttl(token: Token) -> float:
 
 
 def _described(what: str, error: Exception) -> str:
+    if isinstance(error, LockLostError):
+        return str(error)
     kind = f"{what}: {type(error).__name__}"
     # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system and Redis.
     if type(error).__module__ == "builtins" and isinstance(error, OSError):

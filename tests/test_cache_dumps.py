@@ -305,6 +305,25 @@ def test_no_variable_shows_a_secret_when_a_warning_is_logged(
     assert looking.leaks == []
 
 
+def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoint, looking: _Looking) -> None:
+    """A user's own cache raises an error that quotes the entry, as those of SQL libraries do: no frame shows it."""
+
+    class Quoting(LockingCache):
+        def set(self, key: str, value: str, ttl: float) -> None:
+            raise ValueError(value)
+
+        def delete(self, key: str) -> None:
+            raise ValueError("token-1")
+
+    forget()
+    tokens = source(rotating, _GRANT, cache=Quoting())
+    tokens.token()
+    tokens._shared._rests_until = 0.0  # type: ignore[union-attr]
+    tokens.revoke()
+    assert looking.lines == 2
+    assert looking.leaks == []
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
