@@ -749,7 +749,7 @@ def test_a_cluster_is_a_redis_as_any(cluster: Any, rotating: Endpoint, clock: Cl
 def _sent(server: RedisServer) -> int:
     """Bytes that Redis has sent so far."""
     with server.client() as client:
-        return int(client.info("stats")["total_net_output_bytes"])  # type: ignore[index]
+        return int(client.info("stats")["total_net_output_bytes"])
 
 
 @over(REDIS)
@@ -826,7 +826,7 @@ def test_locks_are_taken_in_one_order(tmp_path: Path, endpoint: Endpoint) -> Non
             return lock(name, lease)
 
         shared = _shared.shared_by(cache)
-        cache.lock = note  # type: ignore[method-assign, assignment]
+        cache.lock = note  # type: ignore[method-assign]
         shelf = shared.shelf(GRANT, shared.memory.slot(GRANT))
         assert shelf is not None
         with shelf.held(1) as held:
