@@ -93,7 +93,7 @@ class RedisCache(SealedCache):
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._is_url:
             raise ConfigurationError("a RedisCache with a client of yours doesn't pickle; give it a URL")
-        return type(self), (self._place.open(), self._prefix, self._seal.keys or None)
+        return super().__reduce__()
 
     def get(self, key: str, /) -> str | None:
         """The entry of that name; ``None``: there is none; ``""``: it is there, and is none of ours."""

@@ -115,7 +115,8 @@ class SealedCache:
         return hash(self._settings())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (*self._configuration, self._seal.keys or None)
+        plain = (each.open() if isinstance(each, Opaque) else each for each in self._configuration)
+        return type(self), (*plain, self._seal.keys or None)
 
     def _settings(self) -> tuple[Any, ...]:
         return type(self), self._configuration, self._seal.keys

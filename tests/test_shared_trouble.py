@@ -107,7 +107,9 @@ def _refusing(request: pytest.FixtureRequest, refuses: Callable[[str, int], bool
     open_file = os.open
 
     def refuse(path: Any, flags: int, *arguments: Any, **more: Any) -> int:
-        if str(path).startswith(str(directory)) and refuses(str(path), flags):
+        # A file in a directory that is held open is named without it.
+        inside = str(path).startswith(str(directory)) or more.get("dir_fd") is not None
+        if inside and refuses(str(path), flags):
             raise PermissionError(errno.EACCES, "Permission denied")
         return open_file(path, flags, *arguments, **more)
 
@@ -119,6 +121,10 @@ def _refusing(request: pytest.FixtureRequest, refuses: Callable[[str, int], bool
 
 def _forbidden(request: pytest.FixtureRequest) -> Trouble:
     return _refusing(request, lambda *_: True)
+
+
+def _disk_broken(request: pytest.FixtureRequest) -> Trouble:
+    return _refusing(request, lambda path, _: path.endswith((".token", ".new")))
 
 
 def _read_only(request: pytest.FixtureRequest) -> Trouble:
@@ -164,6 +170,7 @@ TROUBLES: dict[str, Callable[[pytest.FixtureRequest], Trouble]] = {
     "a disk that is full, and a key": _disk_full_with_a_key,
     "a directory that is forbidden": _forbidden,
     "a directory that cannot be written": _read_only,
+    "files that cannot be opened": _disk_broken,
     "Redis is down": _redis_down,
     "Redis has another password": _redis_with_another_password,
     "Redis forbids to write": _redis_of_a_reader,
@@ -198,6 +205,24 @@ def test_trouble_costs_one_warning_and_no_request(
     assert len(endpoint.requests) == 5
     assert "p4ssw0rd" not in caplog.text + repr(store.cache())
     assert not any(secret in caplog.text for secret in ("s3cr3t", "token-", KEY))
+
+
+def test_an_entry_that_the_disk_cannot_read_is_trouble(
+    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk cannot read an entry that exists: the warning quotes the error, and another token is requested."""
+    process(files, endpoint).token()
+    open_file = os.open
+
+    def fail(path: Any, *arguments: Any, **more: Any) -> int:
+        if str(path).endswith(".token"):
+            raise OSError(errno.EIO, "Input/output error")
+        return open_file(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", fail)
+    assert process(files, endpoint).token().access_token == "token-2"
+    [warning] = told(caplog)
+    assert "out of order (get: OSError: Input/output error)" in warning
 
 
 def test_a_cache_in_trouble_is_left_alone_for_a_while(
