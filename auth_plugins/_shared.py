@@ -383,7 +383,8 @@ def _described(what: str, error: Exception) -> str:
 _all: weakref.WeakValueDictionary[object, Shared] = weakref.WeakValueDictionary()
 #: Keeps the latest, so that auth objects that are made anew for each call find their tokens in memory.
 _latest: deque[Shared] = deque(maxlen=32)
-_lock = threading.Lock()
+#: A signal handler or a finalizer may make an auth object while its own thread holds the lock: it enters once more.
+_lock = threading.RLock()
 
 
 def shared_by(cache: TokenCache) -> Shared:
@@ -396,14 +397,14 @@ def shared_by(cache: TokenCache) -> Shared:
     with _lock:
         shared = _all.get(key)
         if shared is None:
-            shared = _all[key] = Shared(cache)
+            shared = _all.setdefault(key, Shared(cache))
             _latest.append(shared)
     return shared
 
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - a thread that held it doesn't exist in the child
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 with contextlib.suppress(AttributeError):  # Windows has no fork

@@ -383,6 +383,15 @@ def test_clearing_all_removes_the_lock_files(run: Run, server: Loopback, tmp_pat
     assert list(directory.iterdir()) == []
 
 
+def test_clearing_all_removes_what_a_killed_process_left(run: Run, tmp_path: Path) -> None:
+    """A process was killed while it stored a token: what it left is removed by `auth-plugins cache clear`."""
+    directory = tmp_path / "tokens"
+    FileCache(directory).set("name", "text", 60)
+    (directory / "name.token").rename(directory / "name.new")
+    assert run("cache", "clear", AUTH_PLUGINS_CACHE=f"file:{directory}").status == 0
+    assert list(directory.iterdir()) == []
+
+
 def test_a_lock_that_is_held_is_left_alone(tmp_path: Path) -> None:
     """The lock file of a process that asks for a token at this moment stays, and so does its lock."""
     cache = FileCache(tmp_path / "tokens")

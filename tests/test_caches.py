@@ -836,6 +836,25 @@ def test_locks_are_taken_in_one_order(tmp_path: Path, endpoint: Endpoint) -> Non
     assert orders[0] == orders[1]
 
 
+def test_a_finalizer_may_need_a_cache_while_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector runs a finalizer, which makes an auth object, while its thread makes one: both go on."""
+    made: list[TokenSource] = []
+
+    class Interrupted(_shared.Shared):
+        def __init__(self, cache: Any) -> None:
+            super().__init__(cache)
+            monkeypatch.undo()
+            made.append(TokenSource(GRANT, cache=FileCache(tmp_path)))
+
+    monkeypatch.setattr(_shared, "Shared", Interrupted)
+    thread = threading.Thread(target=lambda: made.append(TokenSource(GRANT, cache=FileCache(tmp_path))), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(made) == 2
+    assert made[0]._shared is made[1]._shared
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_while_a_cache_is_made(tmp_path: Path) -> None:
     """A process forks while another thread makes an auth object: the child makes its own, and waits for nobody."""
