@@ -156,11 +156,13 @@ def test_a_cache_that_cannot_be_hashed_will_do(endpoint: Endpoint) -> None:
 
 def test_auth_objects_that_come_and_go_find_their_memory(endpoint: Endpoint, tmp_path: Path) -> None:
     """I make a cache and an auth anew for each call: the token is still in memory, and no file is opened."""
-    source(endpoint, cache=FileCache(tmp_path)).token()
+    tenants = [tmp_path / str(number) for number in range(20)]
+    for tenant in tenants:
+        source(endpoint, cache=FileCache(tenant)).token()
     gc.collect()
     with TOUCHED.below(tmp_path) as events:
-        for _ in range(10):
-            source(endpoint, cache=FileCache(tmp_path)).token()
+        for tenant in tenants:
+            source(endpoint, cache=FileCache(tenant)).token()
     assert events == []
 
 
