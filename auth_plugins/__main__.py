@@ -238,6 +238,8 @@ def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click
             names = [name for name in shelf.names if found.get(name) is not None] if shelf else ()
         for name in names:
             found.delete(name)
+        if isinstance(found, FileCache) and (prefix is None or everything):
+            found.remove_free_locks()
     click.echo(f"forgot {len(set(names) - {KEY_CHECK})} of {found!r}")
 
 

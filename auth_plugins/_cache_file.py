@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from ._directory import Directory
 from ._errors import ConfigurationError
-from ._seal import Key, SealedCache
+from ._hidden import hidden
+from ._seal import LONGEST, Key, Opaque, SealedCache
 
 __all__ = ["FileCache"]
-
-_T = TypeVar("_T")
-#: Bytes that no entry of ours exceeds.
-_LONGEST = 1 << 23
-#: How often, and in seconds how far apart, what another process has open at that moment is tried: on Windows that is
-#: an error.
-_TRIES, _PAUSE = 4, 0.01
 
 
 class FileCache(SealedCache):
     """Tokens in files, one each, shared by all processes that use the same directory.
 
-    :param path: the directory; it is made, for its owner only (0700), where it doesn't exist. ``~`` is the home
-        directory. ``None``: one for this package below the user's cache directory.
+    :param path: the directory; it is made, for its owner only (0700), where it doesn't exist. One that exists must
+        belong to the user of the process, must not be writable by group or others, and must not be a link: else it is
+        not used, and a warning says so. ``~`` is the home directory. ``None``: one for this package below the user's
+        cache directory.
     :param key: a Fernet key, which encrypts the entries, or several for a rotation: the first one encrypts, each of
         them decrypts. ``None``: tokens lie there as they are, in files that only their owner reads (0600).
     :raises ConfigurationError: *path* can be none, or *key* is no Fernet key.
@@ -38,6 +33,8 @@ class FileCache(SealedCache):
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, key: Key = None) -> None:
+        hidden_key = Opaque(key)
+        del key
         if not (path is None or (isinstance(path, (str, os.PathLike)) and str(path).strip())):
             raise ConfigurationError(f"path is empty, or of type {type(path).__name__}; give a directory's path")
         is_users_own = path is None
@@ -50,7 +47,7 @@ class FileCache(SealedCache):
         except RuntimeError:  # a user without a home directory, as in some containers
             problem = "path is in a home directory that isn't known; give another one, such as /var/cache/acme"
             raise ConfigurationError(problem) from None
-        super().__init__(key, str(self._directory))
+        super().__init__(hidden_key, str(self._directory))
         #: Another user, to whom it is pickled, has a directory of his own.
         self._is_users_own = is_users_own
 
@@ -65,24 +62,29 @@ class FileCache(SealedCache):
 
         :raises OSError: the directory cannot be used.
         """
-        # Not through a link, which may be somebody else's idea of where tokens lie; and not for ever, if it is a pipe.
-        flags = os.O_RDONLY
-        for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
-            flags |= getattr(os, name, 0)
         try:
-            descriptor = _patiently(lambda: os.open(self._path(key), flags))
+            with Directory(self._directory) as directory:
+                return self._read(directory, f"{key}.token")
         except FileNotFoundError:
             return None
+
+    def _read(self, directory: Directory, name: str) -> str:
+        # Not through a link, which may be somebody else's idea of where tokens lie; and not for ever, if it is a pipe.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        try:
+            descriptor = directory.open(name, flags)
+        except FileNotFoundError:
+            raise
         except OSError as error:
             foreign = isinstance(error, PermissionError) and os.access(self._directory, os.W_OK | os.X_OK)
-            if foreign or self._path(key).is_symlink():
+            if foreign or directory.is_link(name):
                 return ""
             raise
         try:
             about = os.fstat(descriptor)
             own = about.st_uid == os.geteuid() if hasattr(os, "geteuid") else True
-            whole = stat.S_ISREG(about.st_mode) and about.st_size <= _LONGEST
-            return os.read(descriptor, _LONGEST).decode("ascii", "replace") if own and whole else ""
+            whole = stat.S_ISREG(about.st_mode) and about.st_size <= LONGEST
+            return os.read(descriptor, LONGEST).decode("ascii", "replace") if own and whole else ""
         finally:
             os.close(descriptor)
 
@@ -91,29 +93,24 @@ class FileCache(SealedCache):
 
         :raises OSError: it cannot be written.
         """
-        self._make_directory()
-        # One name, so that what a process that was killed left of it goes with the next.
-        beside = self._path(key).with_suffix(".new")
-        beside.unlink(missing_ok=True)
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-        with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-            file.write(value.encode("ascii"))
-            file.flush()
-            os.fsync(file.fileno())
-        _patiently(lambda: beside.replace(self._path(key)))
-        # The name has to outlive a power cut as well; on Windows, which cannot open a directory, it does.
-        with contextlib.suppress(OSError):
-            descriptor = os.open(self._directory, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+        value = hidden(value)
+        with self._opened() as directory:
+            # One name, so that what a process that was killed left of it goes with the next.
+            new = f"{key}.new"
+            directory.remove(new)
+            with os.fdopen(directory.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+                file.write(value.encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
+            directory.replace(new, f"{key}.token")
+            directory.sync()
 
     def delete(self, key: str, /) -> None:
         """Forget the entry of that name, if there is one."""
-        # What a process that was killed left beside it as well.
-        for path in (self._path(key), self._path(key).with_suffix(".new")):
-            _patiently(functools.partial(path.unlink, missing_ok=True))
+        with contextlib.suppress(FileNotFoundError), Directory(self._directory) as directory:
+            # What a process that was killed left beside it as well.
+            for name in (f"{key}.token", f"{key}.new"):
+                directory.remove(name)
 
     @contextlib.contextmanager
     def lock(self, key: str, lease: float, /) -> Iterator[bool]:  # noqa: ARG002 - the operating system knows who is dead
@@ -123,9 +120,10 @@ class FileCache(SealedCache):
         """
         from filelock import FileLock, Timeout  # noqa: PLC0415 - not needed where a token is found
 
-        self._make_directory()
+        with self._opened():
+            path = self._directory / f"{key}.lock"
         # A soft lock, which it takes where there are no others, would outlive its holder.
-        lock = FileLock(self._path(key).with_suffix(".lock"), mode=0o600, fallback_to_soft=False)
+        lock = FileLock(path, mode=0o600, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
         except Timeout:
@@ -141,25 +139,35 @@ class FileCache(SealedCache):
 
         :raises OSError: the directory cannot be read.
         """
+        return self._stems(".token", ".new")
+
+    def remove_free_locks(self) -> None:
+        """Remove the lock files that no process holds.
+
+        :raises OSError: the directory cannot be read.
+        """
+        for key in self._stems(".lock"):
+            # While it is held: a process that opened the file before, and locks it after that, sees that it has no
+            # name any more, and tries again. Windows removes no open file.
+            with contextlib.suppress(OSError), self.lock(key, 0) as held:
+                if held:
+                    with Directory(self._directory) as directory:
+                        directory.remove(f"{key}.lock")
+
+    def _stems(self, *suffixes: str) -> list[str]:
         try:
-            return sorted({path.stem for path in self._directory.iterdir() if path.suffix in (".token", ".new")})
+            with Directory(self._directory) as directory:
+                names = map(os.path.splitext, directory.names())
+                return sorted({stem for stem, suffix in names if suffix in suffixes})
         except FileNotFoundError:
             return []
 
-    def _path(self, key: str) -> Path:
-        return self._directory / f"{key}.token"
-
-    def _make_directory(self) -> None:
-        if not self._directory.is_dir():
+    def _opened(self) -> Directory:
+        """The directory, made where it is missing."""
+        try:
+            return Directory(self._directory)
+        except FileNotFoundError:
             # What is missing above it as well: pathlib would leave that to the umask.
             for path in reversed([self._directory, *self._directory.parents]):
                 path.mkdir(mode=0o700, exist_ok=True)
-
-
-def _patiently(function: Callable[[], _T]) -> _T:
-    for _ in range(_TRIES - 1):
-        try:
-            return function()
-        except PermissionError:
-            time.sleep(_PAUSE)
-    return function()
+            return Directory(self._directory)

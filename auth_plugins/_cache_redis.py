@@ -14,13 +14,20 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError
-from ._seal import Key, LockLostError, SealedCache
+from ._hidden import hidden
+from ._seal import LONGEST, Key, LockLostError, Opaque, SealedCache
 
 __all__ = ["RedisCache"]
 
 #: Seconds to wait for Redis, for a connection and for each answer: a request must not hang for it.
 _PATIENCE = 1.0
 
+#: Reads an entry; one that is too long for any token is not sent.
+_READ = """
+local value = redis.call('get', KEYS[1])
+if value and #value > tonumber(ARGV[1]) then return '' end
+return value
+"""
 #: Stores an entry for who still holds the lock, and lets go of it. Sent again after a lost answer, it says the same.
 _STORE = """
 if redis.call('get', KEYS[2]) == ARGV[1] then
@@ -49,39 +56,49 @@ class RedisCache(SealedCache):
     """
 
     def __init__(self, url_or_client: Any, prefix: str = "auth_plugins:", key: Key = None) -> None:
+        hidden_key, place = Opaque(key), Opaque(url_or_client)
+        given, self._is_url = type(url_or_client), isinstance(url_or_client, str)
+        is_client = callable(getattr(url_or_client, "eval", None))
+        is_async = inspect.iscoroutinefunction(getattr(url_or_client, "execute_command", None))
+        del key, url_or_client
         if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}"):
             raise ConfigurationError('prefix is empty, no text, or has a brace in it; give one such as "auth_plugins:"')
-        self._prefix = prefix
-        self._url = url_or_client if isinstance(url_or_client, str) else None
-        self._client = url_or_client
-        if self._url is not None:
-            _check_url(self._url)
-            # Now, rather than when a request waits for it; it connects when it is used first.
-            self._client = _client(self._url)
-        elif inspect.iscoroutinefunction(getattr(url_or_client, "execute_command", None)):
+        if self._is_url:
+            if importlib.util.find_spec("redis") is None:
+                raise ConfigurationError("a RedisCache needs redis-py: pip install 'auth-plugins[redis]'")
+            if not _is_url(place):
+                raise ConfigurationError(
+                    "this is no URL of Redis; give one such as redis://host:6379/0, or rediss:// for TLS, "
+                    "with its password percent-encoded"
+                )
+        elif is_async:
             raise ConfigurationError("this client of redis-py belongs to an event loop; give a redis.Redis, or a URL")
-        elif not callable(getattr(url_or_client, "eval", None)):
+        elif not is_client:
             raise ConfigurationError(
-                f"a {type(url_or_client).__name__} is no client of redis-py; give one, or a URL such as redis://host:6379/0"
+                f"a {given.__name__} is no client of redis-py; give one, or a URL such as redis://host:6379/0"
             )
-        self._given = url_or_client
+        self._prefix = prefix
+        self._place = place
+        # Now, rather than when a request waits for it; it connects when it is used first. A client's own repr may show
+        # its password.
+        self._redis = _client(place) if self._is_url else place
         #: The marks of the locks that this thread holds, by name.
         self._held = threading.local()
-        super().__init__(key, url_or_client, prefix)
+        super().__init__(hidden_key, place, prefix)
 
     def __repr__(self) -> str:
         # A URL may hold a password, in its query as well.
-        return f"{type(self).__name__}({_shown(self._given)!r}, prefix={self._prefix!r})"
+        return f"{type(self).__name__}({_shown(self._place)!r}, prefix={self._prefix!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._url is None:
+        if not self._is_url:
             raise ConfigurationError("a RedisCache with a client of yours doesn't pickle; give it a URL")
         return super().__reduce__()
 
     def get(self, key: str, /) -> str | None:
         """The entry of that name; ``None``: there is none; ``""``: it is there, and is none of ours."""
         try:
-            return _text(self._client.get(self._name(key)))
+            return _text(self._redis.open().eval(_READ, 1, self._name(key), LONGEST))
         except UnicodeError:  # of a client that decodes
             return ""
 
@@ -90,24 +107,25 @@ class RedisCache(SealedCache):
 
         :raises LockLostError: it held the lock too long, and another may hold it now; nothing is stored.
         """
+        value = hidden(value)
         name, milliseconds = self._name(key), max(1, int(ttl * 1000))
         mark = self._marks().get(key)
         if mark is None:
-            self._client.set(name, value, px=milliseconds)
+            self._redis.open().set(name, str(value), px=milliseconds)
             return
-        if not self._client.eval(_STORE, 2, name, self._lock_name(key), mark, value, milliseconds):
+        if not self._redis.open().eval(_STORE, 2, name, self._lock_name(key), mark, str(value), milliseconds):
             raise LockLostError("the token came after its lock had ended, and is not stored")
         del self._marks()[key]
 
     def delete(self, key: str, /) -> None:
         """Forget the entry of that name, if there is one."""
-        self._client.delete(self._name(key))
+        self._redis.open().delete(self._name(key))
 
     @contextlib.contextmanager
     def lock(self, key: str, lease: float, /) -> Iterator[bool]:
         """Hold the lock of that name for at most *lease* seconds; ``False``: somebody else does."""
         mark = secrets.token_hex(16)
-        if not self._client.set(self._lock_name(key), mark, nx=True, px=max(1, int(lease * 1000))):
+        if not self._redis.open().set(self._lock_name(key), mark, nx=True, px=max(1, int(lease * 1000))):
             yield False
             return
         marks = self._marks()
@@ -116,12 +134,12 @@ class RedisCache(SealedCache):
             yield True
         finally:
             if marks.pop(key, None) is not None:
-                self._client.eval(_RELEASE, 1, self._lock_name(key), mark)
+                self._redis.open().eval(_RELEASE, 1, self._lock_name(key), mark)
 
     def names(self) -> list[str]:
         """The names of all entries."""
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "{*}"
-        found = [_text(name) or "" for name in self._client.scan_iter(match=pattern, count=1000)]
+        found = [_text(name) or "" for name in self._redis.open().scan_iter(match=pattern, count=1000)]
         return sorted(name[len(self._prefix) + 1 : -1] for name in found)
 
     def _name(self, key: str) -> str:
@@ -137,15 +155,17 @@ class RedisCache(SealedCache):
 
 
 @functools.lru_cache(maxsize=16)
-def _client(url: str) -> Any:
+def _client(url: Opaque) -> Opaque:
     import redis  # noqa: PLC0415 - a heavy one
     from redis.backoff import NoBackoff  # noqa: PLC0415
     from redis.retry import Retry  # noqa: PLC0415
 
     try:
         # No further tries: who asks goes on without the cache, and tries it again later.
-        return redis.Redis.from_url(
-            url, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0)
+        return Opaque(
+            redis.Redis.from_url(
+                url.open(), socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0)
+            )
         )
     except (TypeError, ValueError, redis.RedisError) as error:
         reason = type(error).__name__
@@ -153,26 +173,21 @@ def _client(url: str) -> Any:
     raise ConfigurationError(f"redis-py takes no such URL ({reason}); check its options")
 
 
-def _check_url(url: str) -> None:
-    if importlib.util.find_spec("redis") is None:
-        raise ConfigurationError("a RedisCache needs redis-py: pip install 'auth-plugins[redis]'")
+def _is_url(place: Opaque) -> bool:
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(place.open())
         whole = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
         # A password that isn't percent-encoded, and goes on behind the host: part of it would be shown as a path.
         whole = whole and "@" not in parts.path + parts.query + parts.fragment
         # A database that is no number would be number 0.
         whole = whole and (parts.scheme == "unix" or re.fullmatch(r"(/\d*)?", parts.path) is not None)
     except ValueError:  # of a port, or of brackets
-        whole = False
-    if not whole or parts.scheme not in ("redis", "rediss", "unix"):
-        raise ConfigurationError(
-            "this is no URL of Redis; give one such as redis://host:6379/0, or rediss:// for TLS, "
-            "with its password percent-encoded"
-        )
+        return False
+    return whole and parts.scheme in ("redis", "rediss", "unix")
 
 
-def _shown(given: Any) -> str:
+def _shown(place: Opaque) -> str:
+    given = place.open()
     if not isinstance(given, str):
         return f"<{type(given).__name__}>"
     parts = urlsplit(given)

@@ -8,12 +8,16 @@ import functools
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ._errors import ConfigurationError
+from ._hidden import hidden
 
-__all__ = ["Key", "LockLostError", "Seal", "SealedCache"]
+__all__ = ["LONGEST", "Key", "LockLostError", "Opaque", "Seal", "SealedCache"]
+
+#: Bytes of the longest entry that a cache of ours reads; no token is that long.
+LONGEST = 1 << 23
 
 #: A Fernet key, or several of them for a rotation: the first one seals, each of them opens.
 Key = str | bytes | Iterable[str | bytes] | None
@@ -26,57 +30,82 @@ class LockLostError(RuntimeError):
     """The lock ended before what it was held for; the cache itself is well."""
 
 
+class Opaque:
+    """A value that no dump of variables or attributes shows, whatever the value's own ``repr`` is."""
+
+    __slots__ = ("open",)
+
+    def __init__(self, value: Any) -> None:
+        #: Returns the value.
+        self.open: Callable[[], Any] = lambda: value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Opaque) and bool(self.open() == other.open())
+
+    def __hash__(self) -> int:
+        return hash(self.open())
+
+
 class Seal:
     """Names entries, and encrypts them where there is a key.
 
     :raises ConfigurationError: *key* is no Fernet key.
     """
 
-    def __init__(self, key: Key) -> None:
-        several: Iterable[object] = ()
-        if isinstance(key, str):
-            several = re.split(r"[\s,]+", key.strip())
-        elif key is not None:
-            several = key if isinstance(key, Iterable) and not isinstance(key, bytes) else (key,)
+    def __init__(self, key: Key | Opaque) -> None:
+        given = key if isinstance(key, Opaque) else Opaque(key)
+        del key
         # Each once, or its lock would be taken twice.
-        self.keys = tuple(dict.fromkeys(map(_checked, several)))
-        if key is not None and not self.keys:
+        keys = tuple(dict.fromkeys(map(_checked, _several(given))))
+        if None in keys:
+            raise ConfigurationError("key is no Fernet key, nor a list of them; make one by `auth-plugins cache key`")
+        if not keys and given.open() is not None:
             raise ConfigurationError("key holds no key; give one, or None")
+        self.keys: tuple[str, ...] = keys
         # Now, rather than when a request waits for it.
-        self._fernet = _cipher(self.keys) if self.keys else None
+        if keys:
+            _cipher(keys)
 
     def names(self, identity: str) -> tuple[str, ...]:
         """The name of the entry for what *identity* tells, secrets included; under each older key it may lie as well.
 
         What can be guessed cannot be tried out: without the key not at all, and where there is none by a slow hash.
         """
-        text = identity.encode("utf-8", "surrogatepass")
+        text = Opaque(identity.encode("utf-8", "surrogatepass"))
+        del identity
         if not self.keys:
-            return (hashlib.scrypt(text, salt=_VERSION, n=2**14, r=8, p=1, dklen=32).hex(),)
-        return tuple(hmac.digest(base64.urlsafe_b64decode(key), _VERSION + text, "sha256").hex() for key in self.keys)
+            return (hashlib.scrypt(text.open(), salt=_VERSION, n=2**14, r=8, p=1, dklen=32).hex(),)
+        keys = map(Opaque, map(base64.urlsafe_b64decode, self.keys))
+        return tuple(hmac.digest(key.open(), _VERSION + text.open(), "sha256").hex() for key in keys)
 
     def close(self, text: str, name: str) -> str:
         """*text* as it may lie there under *name*, and under no other: nobody can move it to another tenant's."""
-        return str(self._fernet.encrypt(f"{name} {text}".encode()).decode()) if self._fernet else text
+        return str(_cipher(self.keys).encrypt(f"{name} {text}".encode()).decode() if self.keys else text)
 
     def open(self, sealed: str, name: str) -> str | None:
         """What :meth:`close` was given; ``None``: another key closed it, it lay elsewhere, or it was damaged."""
-        if self._fernet is None:
+        if not self.keys:
             return sealed
         from cryptography.fernet import InvalidToken  # noqa: PLC0415 - a heavy one
 
         try:
-            whose, _, text = str(self._fernet.decrypt(sealed.encode()).decode()).partition(" ")
+            opened = Opaque(_cipher(self.keys).decrypt(sealed.encode()).decode())
         except (InvalidToken, UnicodeError):
             return None
-        return text if whose == name else None
+        whose, _, _ = opened.open().partition(" ")
+        return str(opened.open().removeprefix(f"{name} ")) if whose == name else None
 
 
 class SealedCache:
     """What our own caches have in common: equal by configuration, and pickled by it."""
 
-    def __init__(self, key: Key, *configuration: Any) -> None:
-        self._seal = Seal(key)
+    def __init__(self, key: Key | Opaque, *configuration: Any) -> None:
+        hidden_key = key if isinstance(key, Opaque) else Opaque(key)
+        del key
+        self._seal = Seal(hidden_key)
         self._configuration = configuration
 
     def __eq__(self, other: object) -> bool:
@@ -86,24 +115,35 @@ class SealedCache:
         return hash(self._settings())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (*self._configuration, self._seal.keys or None)
+        plain = (each.open() if isinstance(each, Opaque) else each for each in self._configuration)
+        return type(self), (*plain, self._seal.keys or None)
 
     def _settings(self) -> tuple[Any, ...]:
         return type(self), self._configuration, self._seal.keys
 
 
 @functools.lru_cache(maxsize=16)
-def _cipher(keys: tuple[bytes, ...]) -> Any:
+def _cipher(keys: tuple[str, ...]) -> Any:
     from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - a heavy one
 
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def _checked(key: object) -> bytes:
+def _several(given: Opaque) -> Iterable[object]:
+    key = given.open()
+    if isinstance(key, str):
+        return re.split(r"[\s,]+", key.strip())
+    if key is None:
+        return ()
+    return key if isinstance(key, Iterable) and not isinstance(key, bytes) else (key,)
+
+
+def _checked(key: object) -> Any:
+    """A key as text that no dump shows; ``None``: it is no Fernet key."""
     try:
         text = key.encode("ascii") if isinstance(key, str) else key
         if isinstance(text, bytes) and len(base64.b64decode(text.strip(), altchars=b"-_", validate=True)) == 32:  # noqa: PLR2004
-            return text.strip()
+            return hidden(text.strip().decode("ascii"))
     except (UnicodeError, binascii.Error):
         pass
-    raise ConfigurationError("key is no Fernet key, nor a list of them; make one by `auth-plugins cache key`")
+    return None

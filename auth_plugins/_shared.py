@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 from ._cache import MemoryCache, Slot, TokenCache
 from ._errors import ConfigurationError
 from ._grant import Grant
-from ._seal import LockLostError, Seal, SealedCache
+from ._hidden import hidden
+from ._seal import LockLostError, Opaque, Seal, SealedCache
 from ._token import Token
 
 __all__ = ["KEY_CHECK", "Entry", "Shared", "Shelf", "shared_by"]
@@ -45,18 +46,22 @@ class Entry:
     token: Token
     #: Whose token it is: members of the grant that are no secrets.
     about: Mapping[str, str]
+    #: The name under which the entry was stored; ``None``: version 0.1.0 stored it, which wrote none.
+    name: str | None = None
 
     def dump(self) -> str:
         """The entry as a text in ASCII."""
-        return json.dumps({"token": self.token.members(), "about": self.about})
+        name = {} if self.name is None else {"name": self.name}
+        return json.dumps({"token": self.token.members(), "about": self.about, **name})
 
     @classmethod
     def load(cls, text: str) -> Entry | None:
         """Read an entry; ``None``: it is none of ours, or not whole."""
+        text = hidden(text)
         try:
-            members = json.loads(text)
+            members = json.loads(text, object_hook=_without_secrets)
             members["token"].update({name: _as_float(members["token"][name]) for name in ("expires_at", "issued_at")})
-            token, about = members["token"], members["about"]
+            token, about, stored_as = members["token"], members["about"], members.get("name")
             for name, kind in _MEMBERS.items():
                 if not isinstance(token[name], kind):
                     return None
@@ -64,7 +69,8 @@ class Entry:
             if not (access_token and access_token.isascii() and access_token.isprintable()):
                 return None
             (token["refresh_token"] or "").encode()
-            return cls(Token(**{name: token[name] for name in _MEMBERS}), {str(k): str(about[k]) for k in about})
+            about = {str(k): str(about[k]) for k in about}
+            return cls(Token(**{name: token[name] for name in _MEMBERS}), about, stored_as)
         except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
             return None
 
@@ -77,6 +83,11 @@ _MEMBERS: Mapping[str, Any] = {
     "scope": str | None,
     "issued_at": float,
 }
+
+
+def _without_secrets(members: dict[str, Any]) -> dict[str, Any]:
+    """The members of an entry, or of its token, as a dump of variables may show them."""
+    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}
 
 
 def _as_float(value: Any) -> float | None:
@@ -115,11 +126,11 @@ class Shared:
 
         :raises ConfigurationError: a secret cannot be read.
         """
-        identity = grant.identity()
-        if identity is None:
+        identity = Opaque(grant.identity())
+        if identity.open() is None:
             return None
         try:
-            text = json.dumps(identity, sort_keys=True)
+            text = hidden(json.dumps(identity.open(), sort_keys=True))
         except (TypeError, ValueError):
             raise ConfigurationError(
                 f"{type(grant).__name__} has a field that is no text or number, so that no shared cache can name its "
@@ -132,7 +143,7 @@ class Shared:
             if names is None:
                 return None
             slot.names = (hash(text), names)
-        about = {name: str(identity[name]) for name in _ABOUT if identity.get(name)}
+        about = {name: str(identity.open()[name]) for name in _ABOUT if identity.open().get(name)}
         if "token_url" in about:
             about["token_url"] = about["token_url"].partition("?")[0]
         return Shelf(self, slot.names[1], about)
@@ -147,21 +158,22 @@ class Shared:
             return None
         try:
             result = function(*arguments)
-        except LockLostError as error:
-            _log.warning("%s: %s", self._name, error)
-            return None
         except Exception as error:  # noqa: BLE001 - anybody's cache, any kind
-            if what == "delete":  # which is no matter of sharing, and comes too seldom to tell when it works again
-                if not self._keeps:
-                    self._keeps = True
-                    _log.warning("%s keeps what it should forget (%s)", self._name, _described(what, error))
-                return None
+            is_lost, problem = isinstance(error, LockLostError), _described(what, error)
+        else:
+            if self._fails_at == what and began >= self._rests_until:  # not one that began before the trouble
+                self._note(None)
+            return result
+        # Here the error is gone, which may quote a token: tools store the variables of what logs.
+        if is_lost:
+            _log.warning("%s: %s", self._name, problem)
+        elif what != "delete":
             self._rests_until = time.monotonic() + _REST
-            self._note(what, _described(what, error))
-            return None
-        if self._fails_at == what and began >= self._rests_until:  # not one that began before the trouble
-            self._note(None)
-        return result
+            self._note(what, problem)
+        elif not self._keeps:  # it is no matter of sharing, and comes too seldom to tell when it works again
+            self._keeps = True
+            _log.warning("%s keeps what it should forget (%s)", self._name, problem)
+        return None
 
     def _note(self, fails_at: str | None, problem: str = "") -> None:
         """Tell of a change, once however many threads meet it."""
@@ -177,13 +189,18 @@ class Shared:
         elif before is not None and fails_at is None:
             _log.warning("%s works again: tokens are shared", name)
 
-    def read(self, name: str) -> Entry | None:
-        """The entry of that name; what is none of ours counts as none, and is told of once."""
-        text = self.attempt("get", self.cache.get, name)
+    def read(self, name: str, about: Mapping[str, str]) -> Entry | None:
+        """The entry of that name; what is none of ours counts as none, and is told of once.
+
+        :param about: what an entry of version 0.1.0, which has no name in it, must be about.
+        """
+        text = self.attempt("get", self._get, name)
         if text is None:
             self._check_key()
             return None
         entry = self.entry(name, text)
+        if entry is not None and entry.name is None and entry.about != about:
+            entry = None
         if entry is None and name not in self._damaged:
             self._damaged.add(name)
             _log.warning(
@@ -192,10 +209,15 @@ class Shared:
             )
         return entry
 
+    def _get(self, name: str) -> str | None:
+        text: str | None = hidden(self.cache.get(name))
+        return text
+
     def entry(self, name: str, text: str) -> Entry | None:
-        """What *text* is, which lies under *name*."""
-        opened = self.seal.open(text, name)
-        return None if opened is None else Entry.load(opened)
+        """What *text* is, which lies under *name*; ``None``: it is no entry, or was stored under another name."""
+        opened = hidden(self.seal.open(text, name))
+        entry = None if opened is None else Entry.load(opened)
+        return entry if entry is None or entry.name in (None, name) else None
 
     def entries(self) -> list[Entry | str]:
         """All entries of a cache that can list them; of one that cannot be read, why.
@@ -204,7 +226,7 @@ class Shared:
         """
         listed: list[Entry | str] = []
         for name in self.cache.names():  # type: ignore[attr-defined]  # ours have it, and nobody else is asked
-            text = self.cache.get(name)
+            text = self._get(name)
             if name == KEY_CHECK or text is None:
                 continue
             entry = self.entry(name, text)
@@ -234,7 +256,7 @@ class Shared:
         if self._knows_key or self._fails_at:
             return
         self._knows_key = True
-        mark = self.attempt("get", self.cache.get, KEY_CHECK)
+        mark = self.attempt("get", self._get, KEY_CHECK)
         if mark is not None and self.seal.open(mark, KEY_CHECK) is None:
             _log.warning(
                 "%s holds tokens under another key, which count as none; give that key as well, as the last one, "
@@ -259,7 +281,7 @@ class Shelf:
 
     def look(self) -> Token | None:
         """The newest token that lies there. It may have ended, and be of use for its refresh token."""
-        entries = filter(None, map(self._shared.read, self.names))
+        entries = filter(None, [self._shared.read(name, self._about) for name in self.names])
         return max((entry.token for entry in entries), key=lambda token: token.issued_at, default=None)
 
     @contextlib.contextmanager
@@ -277,15 +299,16 @@ class Shelf:
 
     def put(self, token: Token, lying: Token | None) -> bool:
         """Store *token* for good, under the lock, in place of what was *lying* there; whether others can rely on it."""
-        ttl = _LONG if token.refresh_token or token.expires_at is None else token.expires_at - time.time()
+        ttl = _ttl(token)
         if ttl <= 0:
             return False
         shared, (name, *older) = self._shared, self.names
-        text = shared.seal.close(Entry(token, self._about).dump(), name)
+        text = hidden(Entry(token, self._about, name).dump())
+        text = hidden(shared.seal.close(text, name))
 
         def store() -> bool:
             try:
-                shared.cache.set(name, text, ttl)
+                shared.cache.set(name, str(text), ttl)
             except LockLostError:
                 raise
             except Exception:
@@ -308,7 +331,7 @@ class Shelf:
 
     def _forget(self, name: str, token: Token) -> None:
         shared = self._shared
-        entry = shared.entry(name, shared.cache.get(name) or "")
+        entry = shared.entry(name, shared._get(name) or "")  # noqa: SLF001 - of this module
         if entry is not None and entry.token == token:
             shared.cache.delete(name)
 
@@ -336,7 +359,17 @@ class Shelf:
         return shared.attempt("lock", enter)
 
 
+def _ttl(token: Token) -> float:
+    """Seconds for which the entry of *token* is of use."""
+    if token.refresh_token or token.expires_at is None:
+        return _LONG
+    # Not longer than the token lives, even if the clock was ahead when it was issued, and has been set back since.
+    return min(token.expires_at - time.time(), token.expires_at - token.issued_at, _LONG)
+
+
 def _described(what: str, error: Exception) -> str:
+    if isinstance(error, LockLostError):
+        return str(error)
     kind = f"{what}: {type(error).__name__}"
     # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system and Redis.
     if type(error).__module__ == "builtins" and isinstance(error, OSError):
@@ -350,7 +383,8 @@ def _described(what: str, error: Exception) -> str:
 _all: weakref.WeakValueDictionary[object, Shared] = weakref.WeakValueDictionary()
 #: Keeps the latest, so that auth objects that are made anew for each call find their tokens in memory.
 _latest: deque[Shared] = deque(maxlen=32)
-_lock = threading.Lock()
+#: A signal handler or a finalizer may make an auth object while its own thread holds the lock: it enters once more.
+_lock = threading.RLock()
 
 
 def shared_by(cache: TokenCache) -> Shared:
@@ -363,14 +397,14 @@ def shared_by(cache: TokenCache) -> Shared:
     with _lock:
         shared = _all.get(key)
         if shared is None:
-            shared = _all[key] = Shared(cache)
+            shared = _all.setdefault(key, Shared(cache))
             _latest.append(shared)
     return shared
 
 
 def _after_fork() -> None:
     global _lock  # noqa: PLW0603 - a thread that held it doesn't exist in the child
-    _lock = threading.Lock()
+    _lock = threading.RLock()
 
 
 with contextlib.suppress(AttributeError):  # Windows has no fork

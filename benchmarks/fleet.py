@@ -55,7 +55,7 @@ LEEWAY, TIMEOUT = (inspect.signature(TokenSource).parameters[name].default for n
 STEPS, STEP = 256, 1 / 1024
 #: The mean of what TokenSource._ask multiplies each pause by, a random number between 0.5 and 1.
 MEAN_SPREAD = 0.75
-#: Commands of who finds the token: GET; of who asks for it: GET, SET NX, GET, EVAL; and of a look in vain: GET, SET NX.
+#: Commands of who finds the token: EVAL; of who asks for it: EVAL, SET NX, EVAL, EVAL; of a look in vain: EVAL, SET NX.
 FINDS, ASKS, IN_VAIN = 1, 4, 2
 #: Commands by which redis-py opens a connection: HELLO, and three that Redis may not know, by CLIENT.
 CONNECTS = 4
@@ -222,13 +222,13 @@ class Fleet:
         """Do as ``TokenSource._ask``; return the token, or ``None`` if another worker renews it at this moment."""
         began = self.now
         while True:
-            yield self._command()  # GET
+            yield self._command()  # EVAL reads the entry
             if self._is_good(renewing):
                 return self.stored
             yield self._command()  # SET NX
             if not self.locked:
                 self.locked = True
-                yield self._command()  # GET: whoever held the lock before may have stored one
+                yield self._command()  # EVAL: whoever held the lock before may have stored one
                 if not self._is_good(renewing):
                     yield from self._request()
                     issued = self.now

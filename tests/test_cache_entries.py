@@ -44,6 +44,7 @@ from .loopback import Clock
 from .redis_server import RedisServer
 from .stores import (
     ALL,
+    FILES,
     KEY,
     OTHER_KEY,
     OWN,
@@ -327,7 +328,7 @@ def test_only_their_owner_reads_the_files(
 
     def noting(path: Any, *arguments: Any, **more: Any) -> int:
         descriptor = open_file(path, *arguments, **more)
-        made.setdefault(str(path), stat.S_IMODE(os.fstat(descriptor).st_mode))
+        made.setdefault(Path(path).name, stat.S_IMODE(os.fstat(descriptor).st_mode))
         return descriptor
 
     monkeypatch.setattr(os, "open", noting)
@@ -338,9 +339,8 @@ def test_only_their_owner_reads_the_files(
         os.umask(before)
     directory = tmp_path / "tokens"
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
-    modes = {path: mode for path, mode in made.items() if Path(path).parent == directory}
-    assert set(modes.values()) == {0o600}
-    assert {Path(path).suffix for path in modes} == {".new", ".lock"}
+    modes = {Path(name).suffix: mode for name, mode in made.items() if name.endswith((".new", ".lock", ".token"))}
+    assert modes == {".new": 0o600, ".lock": 0o600}
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
     assert {path.suffix for path in directory.iterdir()} == {".token", ".lock"}
 
@@ -368,18 +368,19 @@ def test_what_a_killed_process_left_is_in_nobodys_way(files: Store, endpoint: En
 def test_a_directory_that_cannot_be_synced_is_no_matter(
     files: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """On Windows a directory cannot be opened: the token is stored all the same."""
-    open_file = os.open
+    """A token is stored on a file system that syncs no directory."""
+    synced, sync = [], os.fsync
 
-    def refuse_directories(path: Any, *arguments: Any, **more: Any) -> int:
-        if Path(path).is_dir():
-            raise PermissionError(errno.EACCES, "a directory")
-        return open_file(path, *arguments, **more)
+    def refuse_directories(descriptor: int) -> None:
+        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
+        if synced[-1]:
+            raise OSError(errno.EINVAL, "a directory")
+        sync(descriptor)
 
-    monkeypatch.setattr(os, "open", refuse_directories)
+    monkeypatch.setattr(os, "fsync", refuse_directories)
     process(files, endpoint).token()
     process(files, endpoint).token()
-    assert (len(endpoint.requests), told(caplog)) == (1, [])
+    assert (len(endpoint.requests), told(caplog), synced) == (1, [], [False, True])
 
 
 def test_a_file_that_is_open_elsewhere_is_tried_again(
@@ -400,9 +401,9 @@ def test_a_file_that_is_open_elsewhere_is_tried_again(
             fail("open", path)
         return open_file(path, flags, *arguments, **more)
 
-    def replace_at_times(path: Any, target: Any) -> None:
+    def replace_at_times(path: Any, target: Any, **more: Any) -> None:
         fail("replace", path)
-        replace(path, target)
+        replace(path, target, **more)
 
     monkeypatch.setattr(os, "open", open_at_times)
     monkeypatch.setattr(os, "replace", replace_at_times)
@@ -424,7 +425,7 @@ def test_a_key_is_rotated(
         cache: Any = store.cache()
         key = [*keys]
         again: Any = (
-            FileCache(cache._directory, key) if isinstance(cache, FileCache) else RedisCache(cache._url, key=key)
+            FileCache(cache._directory, key) if isinstance(cache, FileCache) else RedisCache(redis_server.url, key=key)
         )
         forget()
         return source(endpoint, cache=again)
@@ -477,7 +478,7 @@ def test_a_wrong_key_counts_as_no_token(
     other: Any = (
         FileCache(cache._directory, OTHER_KEY)
         if isinstance(cache, FileCache)
-        else RedisCache(cache._url, key=OTHER_KEY)
+        else RedisCache(redis_server.url, key=OTHER_KEY)
     )
     forget()
     odd = source(endpoint, cache=other)
@@ -539,8 +540,12 @@ def test_what_is_no_key_is_told_at_once(kind: Any, key: Any) -> None:
 # Entries that are none
 
 
-def entry(**members: Any) -> bytes:
-    """An entry as ours, but for *members* of its token; it is good for an hour."""
+#: What is told of :data:`GRANT` in its entry.
+ABOUT = {"grant": "ClientCredentials", "token_url": URL, "client_id": "client"}
+
+
+def entry(about: Any = ABOUT, **members: Any) -> bytes:
+    """An entry as version 0.1.0 stored it for GRANT, but for *members* of its token; it is good for an hour."""
     import time
 
     token = {
@@ -551,7 +556,7 @@ def entry(**members: Any) -> bytes:
         "scope": None,
         "issued_at": time.time(),
     }
-    return json.dumps({"token": {**token, **members}, "about": {}}).encode()
+    return json.dumps({"token": {**token, **members}, "about": about}).encode()
 
 
 DAMAGED: dict[str, bytes] = {
@@ -567,8 +572,8 @@ DAMAGED: dict[str, bytes] = {
     "token null": b'{"token": null, "about": {}}',
     "token a list": b'{"token": [], "about": {}}',
     "no about": entry().replace(b'"about"', b'"other"'),
-    "about a text": entry().replace(b"{}", b'"x"'),
-    "about a list": entry().replace(b"{}", b'["x"]'),
+    "about a text": entry("x"),
+    "about a list": entry(["x"]),
     "deep": b"[" * 100_000,
     "a long number": entry(expires_at=1).replace(b'"expires_at": 1', b'"expires_at": ' + b"1" * 5000),
     "twice": entry() + entry(),
@@ -625,12 +630,63 @@ def test_what_no_key_of_mine_closed_counts_as_none(
 
 
 @over(ALL)
-def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("named", [False, True], ids=["as 0.1.0 stored it", "with its name"])
+def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, named: bool) -> None:
     """What the damaged ones were made from is a good one: with nothing wrong in it, it is taken."""
     tokens = process(store, endpoint)
     seal = store.cache()._seal if hasattr(store.cache(), "_seal") else Seal(None)
-    store.put(name_of(tokens), seal.close(entry().decode(), name_of(tokens)).encode())
+    name = name_of(tokens)
+    text = json.dumps({**json.loads(entry({})), "name": name}) if named else entry().decode()
+    store.put(name, seal.close(text, name).encode())
     assert (tokens.token().access_token, endpoint.requests, told(caplog)) == ("lying", [], [])
+
+
+_OTHER_GRANT = ClientCredentials(URL, "other", "s3cr3t")
+
+
+@over(WITHOUT_KEY)
+@pytest.mark.parametrize("grant", [_OTHER_GRANT, ClientCredentials(URL, "client", "0ther")], ids=["client", "secret"])
+def test_an_entry_of_another_grant_counts_as_damaged(
+    store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, grant: Any
+) -> None:
+    """An entry that was stored under one name is not taken under another name: files were swapped, or values copied."""
+    cache = store.cache()
+    mine, others = process(store, endpoint), process(store, endpoint, grant)
+    others.token()
+    stored = cache.get(name_of(others))
+    assert stored is not None
+    store.put(name_of(mine), stored.encode())
+    assert mine.token().access_token == "token-2"
+    [warning] = told(caplog)
+    assert "damaged" in warning
+    assert process(store, endpoint).token() == mine.token()
+    assert process(store, endpoint, grant).token() == others.token()
+    assert len(endpoint.requests) == 2
+
+
+@over([*FILES, "redis", "own"])
+@pytest.mark.parametrize("about", [{}, {**ABOUT, "client_id": "other"}, {**ABOUT, "scope": "a"}], ids=shown)
+def test_an_entry_without_a_name_is_taken_by_its_grant_only(
+    store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, about: Any
+) -> None:
+    """An entry of version 0.1.0 that tells of another grant than mine counts as damaged."""
+    tokens = process(store, endpoint)
+    seal = store.cache()._seal if hasattr(store.cache(), "_seal") else Seal(None)
+    store.put(name_of(tokens), seal.close(entry(about).decode(), name_of(tokens)).encode())
+    assert tokens.token().access_token == "token-1"
+    assert process(store, endpoint).token() == tokens.token()
+    assert "damaged" in "".join(told(caplog))
+    assert len(endpoint.requests) == 1
+
+
+def test_an_entry_under_another_name_is_listed_as_damaged(files: Store, endpoint: Endpoint) -> None:
+    """`auth-plugins cache list` shows an entry that was moved as a damaged one."""
+    tokens = process(files, endpoint)
+    tokens.token()
+    shared, cache = tokens._shared, files.cache()
+    assert shared is not None
+    files.put("other", cache.get(name_of(tokens)).encode())
+    assert sorted(map(type, shared.entries()), key=str) == [Entry, str]
 
 
 def test_a_damaged_entry_is_told_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
@@ -705,8 +761,16 @@ def test_a_file_of_somebody_else_counts_as_none(
     """Another user put a token where mine should lie: I don't use it, and replace it."""
     tokens = process(files, endpoint)
     files.put(name_of(tokens), entry())
+    status = os.fstat
+
+    def of_another_user(descriptor: int) -> os.stat_result:
+        found = status(descriptor)
+        values = list(found)
+        values[4] += stat.S_ISREG(found.st_mode)
+        return os.stat_result(values)
+
     with monkeypatch.context() as patch:
-        patch.setattr(os, "geteuid", lambda: Path(__file__).stat().st_uid + 4711)
+        patch.setattr(os, "fstat", of_another_user)
         assert tokens.token().access_token == "token-1"
     assert process(files, endpoint).token().access_token == "token-1"
     assert (len(endpoint.requests), len(told(caplog))) == (1, 1)
@@ -743,6 +807,8 @@ def test_a_file_that_i_may_not_read_counts_as_none(
     assert "damaged" in caplog.text
 
 
+#: What is told of :data:`PASSWORD` in its entry.
+_PASSWORDS = {"grant": "Password", "token_url": URL, "client_id": "app", "username": "me"}
 _NUMBERS = st.one_of(st.sampled_from([0, 10**308, -(10**308), 10**400, 1e308, -1e308]), st.floats(), st.integers())
 _TEXTS = st.text(st.characters(exclude_categories=()))
 _JSON = st.recursive(
@@ -768,13 +834,16 @@ _ODD = st.builds(
     _JSON,
 )
 _ENTRIES = st.fixed_dictionaries(
-    {"token": st.one_of(_TOKENS, _TOKENS, _ODD, _JSON), "about": st.one_of(st.just({}), _JSON)}
+    {
+        "token": st.one_of(_TOKENS, _TOKENS, _ODD, _JSON),
+        "about": st.one_of(st.just(_PASSWORDS), st.just(_PASSWORDS), _JSON),
+    }
 )
 
 
 @settings(max_examples=500)
-@example(entry(expires_at=10**308, issued_at=-(10**308)).decode())
-@example(entry(expires_at=0, refresh_token="\ud800").decode())
+@example(entry(_PASSWORDS, expires_at=10**308, issued_at=-(10**308)).decode())
+@example(entry(_PASSWORDS, expires_at=0, refresh_token="\ud800").decode())
 @given(st.one_of(_ENTRIES.map(json.dumps), _TEXTS, _JSON.map(json.dumps)))
 def test_no_entry_is_an_error(text: str) -> None:
     """Whatever another program, or a broken disk, leaves in the place of my token: I get one that can be sent."""

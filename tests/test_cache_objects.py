@@ -318,4 +318,5 @@ def test_an_option_that_redis_does_not_take() -> None:
 
 def test_caches_of_one_url_share_their_connections() -> None:
     """I make a cache for each task, from variables: that opens no connection of its own."""
-    assert RedisCache("redis://host/0")._client is RedisCache("redis://host/0", key=Fernet.generate_key())._client
+    one, other = RedisCache("redis://host/0"), RedisCache("redis://host/0", key=Fernet.generate_key())
+    assert one._redis.open() is other._redis.open()

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -28,6 +31,7 @@ from auth_plugins import (
     TokenSource,
     _shared,
 )
+from auth_plugins._seal import LONGEST
 
 from . import stores
 from .conftest import forget
@@ -152,11 +156,13 @@ def test_a_cache_that_cannot_be_hashed_will_do(endpoint: Endpoint) -> None:
 
 def test_auth_objects_that_come_and_go_find_their_memory(endpoint: Endpoint, tmp_path: Path) -> None:
     """I make a cache and an auth anew for each call: the token is still in memory, and no file is opened."""
-    source(endpoint, cache=FileCache(tmp_path)).token()
+    tenants = [tmp_path / str(number) for number in range(20)]
+    for tenant in tenants:
+        source(endpoint, cache=FileCache(tenant)).token()
     gc.collect()
     with TOUCHED.below(tmp_path) as events:
-        for _ in range(10):
-            source(endpoint, cache=FileCache(tmp_path)).token()
+        for tenant in tenants:
+            source(endpoint, cache=FileCache(tenant)).token()
     assert events == []
 
 
@@ -310,12 +316,12 @@ def test_what_a_token_costs_in_redis(redis_server: RedisServer, endpoint: Endpoi
         assert len(sent) <= (7 if key else 4)
         sent.clear()
         source(endpoint, cache=cache).token()
-        assert sent == ["GET", "SET", "GET", "EVAL"]
+        assert sent == ["EVAL", "SET", "EVAL", "EVAL"]
         for _ in range(5):
             forget()
             sent.clear()
             source(endpoint, cache=cache).token()
-            assert sent == ["GET"]
+            assert sent == ["EVAL"]
     assert len(endpoint.requests) == 2
 
 
@@ -707,3 +713,180 @@ def test_a_locked_file_has_one_holder(tmp_path: Path) -> None:
         thread.join()
     try_it()
     assert seen == [True, False, True]
+
+
+# What Redis sends
+
+
+@pytest.fixture
+def cluster() -> Any:
+    """A client of a Redis Cluster of one node."""
+    server = RedisServer("--cluster-enabled", "yes").start()
+    try:
+        with server.client() as client:
+            client.execute_command("CLUSTER", "ADDSLOTS", *range(16384))
+            assert wait_for(lambda: client.cluster("info")["cluster_state"] == "ok")
+        with redis.RedisCluster(host="127.0.0.1", port=server.port) as client:
+            yield client
+    finally:
+        server.close()
+
+
+def test_a_cluster_is_a_redis_as_any(cluster: Any, rotating: Endpoint, clock: Clock) -> None:
+    """Tokens are shared, renewed and forgotten in a Redis Cluster, each with its lock in one slot."""
+    cache = RedisCache(cluster)
+    for number in (1, 2):
+        for _ in range(2):
+            forget()
+            tokens = source(rotating, PASSWORD, cache=cache)
+            assert tokens.token().access_token == f"token-{number}"
+        expire(clock)
+    assert (len(cache.names()), len(rotating.requests)) == (1, 2)
+    cluster.set(f"auth_plugins:{{{cache.names()[0]}}}", b" " * (LONGEST + 1))
+    assert cache.get(cache.names()[0]) == ""
+    tokens.revoke()
+    assert cache.names() == []
+
+
+def _sent(server: RedisServer) -> int:
+    """Bytes that Redis has sent so far."""
+    with server.client() as client:
+        return int(client.info("stats")["total_net_output_bytes"])
+
+
+@over(REDIS)
+@pytest.mark.parametrize("name", ["entry", "key-check"])
+def test_what_is_too_long_for_a_token_is_not_sent(
+    store: Store, name: str, endpoint: Endpoint, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Something of 16 MiB lies in the place of an entry: Redis does not send it, and a token replaces the entry."""
+    tokens = process(store, endpoint)
+    key = name_of(tokens) if name == "entry" else name
+    with redis_server.client() as client:
+        client.setrange(f"auth_plugins:{{{key}}}", 16 << 20, b"x")
+    before = _sent(redis_server)
+    assert tokens.token().access_token == "token-1"
+    assert process(store, endpoint).token() == tokens.token()
+    assert _sent(redis_server) - before < 1 << 20
+    assert len(told(caplog)) <= 1
+    assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize(("length", "is_read"), [(LONGEST, True), (LONGEST + 1, False)])
+def test_the_longest_entry_is_the_same_in_files_and_redis(
+    length: int, is_read: bool, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    """Files and Redis read an entry of up to 8 MiB."""
+    text = "x" * length
+    with redis_server.client(decode_responses=True) as client:
+        for cache in (FileCache(tmp_path), RedisCache(redis_server.url), RedisCache(client)):
+            cache.set("name", text, 60)
+            assert cache.get("name") == (text if is_read else "")
+
+
+# Clocks
+
+
+@over(REDIS)
+def test_a_token_lies_in_redis_no_longer_than_it_lives(
+    store: Store, endpoint: Endpoint, clock: Clock, redis_server: RedisServer
+) -> None:
+    """The clock was ten years ahead when the token was issued, and is set right before it is stored."""
+    years = 10 * 365 * 86400.0
+    tokens = process(store, endpoint)
+    shelf = tokens._shelf()
+    assert shelf is not None
+    now = clock.now
+    for issued_at, expires_at, least, most in [
+        (now + years, now + years + 3600, 3500, 3600),
+        (now, now + 3600, 3500, 3600),
+        (now - 1800, now + 1800, 1700, 1800),
+        (now, now + 100 * years, 0, 180 * 86400),
+        (now, 1e300, 0, 180 * 86400),
+    ]:
+        token = Token(access_token="any", issued_at=issued_at, expires_at=expires_at)
+        assert shelf.put(token, None) is True
+        with redis_server.client() as client:
+            assert least < client.pttl(f"auth_plugins:{{{name_of(tokens)}}}") / 1000 <= most
+    assert shelf.put(Token(access_token="any", issued_at=now + years, expires_at=now + 60), None) is False
+
+
+# What only a look at the code would find
+
+
+def test_locks_are_taken_in_one_order(tmp_path: Path, endpoint: Endpoint) -> None:
+    """While a key is rotated each process takes its two locks in the same order, whatever the order of its keys."""
+    orders = []
+    for key in ([KEY, OTHER_KEY], [OTHER_KEY, KEY]):
+        forget()
+        cache = FileCache(tmp_path, key=key)
+        taken: list[str] = []
+        lock = cache.lock
+
+        def note(name: str, lease: float, taken: Any = taken, lock: Any = lock) -> Any:
+            taken.append(name)
+            return lock(name, lease)
+
+        shared = _shared.shared_by(cache)
+        cache.lock = note  # type: ignore[method-assign]
+        shelf = shared.shelf(GRANT, shared.memory.slot(GRANT))
+        assert shelf is not None
+        with shelf.held(1) as held:
+            assert held is True
+        orders.append(taken)
+    assert len(orders[0]) == 2
+    assert orders[0] == orders[1]
+
+
+def test_a_finalizer_may_need_a_cache_while_one_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The garbage collector runs a finalizer, which makes an auth object, while its thread makes one: both go on."""
+    made: list[TokenSource] = []
+
+    class Interrupted(_shared.Shared):
+        def __init__(self, cache: Any) -> None:
+            super().__init__(cache)
+            monkeypatch.undo()
+            made.append(TokenSource(GRANT, cache=FileCache(tmp_path)))
+
+    monkeypatch.setattr(_shared, "Shared", Interrupted)
+    thread = threading.Thread(target=lambda: made.append(TokenSource(GRANT, cache=FileCache(tmp_path))), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert len(made) == 2
+    assert made[0]._shared is made[1]._shared
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_fork_while_a_cache_is_made(tmp_path: Path) -> None:
+    """A process forks while another thread makes an auth object: the child makes its own, and waits for nobody."""
+    program = """
+import faulthandler, os, signal, sys, threading
+from auth_plugins import ClientCredentials, FileCache, TokenSource, _shared
+grant = ClientCredentials("https://id.example.com/token", "client", "s3cr3t")
+with _shared._lock:
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        TokenSource(grant, cache=FileCache(sys.argv[1]))
+        os._exit(0)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout == "0\n"
+
+
+@over(WITHOUT_KEY)
+def test_what_another_process_stored_is_not_forgotten(store: Store, rotating: Endpoint) -> None:
+    """A token is forgotten only while it is what lies there: another process may have stored a newer one."""
+    tokens = process(store, rotating, PASSWORD)
+    first = tokens.token()
+    other = process(store, rotating, PASSWORD)
+    other.invalidate(other.token())
+    second = other.token()
+    shelf = tokens._shelf()
+    assert shelf is not None
+    shelf.forget(first)
+    assert shelf.look() == second
+    shelf.forget(second)
+    assert shelf.look() is None

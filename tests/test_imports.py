@@ -139,7 +139,7 @@ LAYERS = [
     {"_advice"},
     {"_env"},
     {"_cache_file", "_cache_redis"},
-    {"_seal"},
+    {"_seal", "_directory"},
     {"providers"},
     {"_grants"},
     {"_grant", "_flight"},

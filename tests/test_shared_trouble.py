@@ -10,9 +10,11 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from auth_plugins import (
     ClientCredentials,
@@ -26,7 +28,7 @@ from . import stores
 from .conftest import forget
 from .loopback import Clock
 from .redis_server import RedisServer
-from .stores import KEY, LockingCache, Store, in_files, in_redis, process, told
+from .stores import KEY, OTHER_KEY, LockingCache, Store, in_files, in_redis, process, told
 from .test_source import PASSWORD, URL, Endpoint, expire, refusal, source
 
 endpoint, rotating, files, quick_names = stores.endpoint, stores.rotating, stores.files, stores.quick_names
@@ -107,7 +109,9 @@ def _refusing(request: pytest.FixtureRequest, refuses: Callable[[str, int], bool
     open_file = os.open
 
     def refuse(path: Any, flags: int, *arguments: Any, **more: Any) -> int:
-        if str(path).startswith(str(directory)) and refuses(str(path), flags):
+        # A file in a directory that is held open is named without it.
+        inside = str(path).startswith(str(directory)) or more.get("dir_fd") is not None
+        if inside and refuses(str(path), flags):
             raise PermissionError(errno.EACCES, "Permission denied")
         return open_file(path, flags, *arguments, **more)
 
@@ -119,6 +123,10 @@ def _refusing(request: pytest.FixtureRequest, refuses: Callable[[str, int], bool
 
 def _forbidden(request: pytest.FixtureRequest) -> Trouble:
     return _refusing(request, lambda *_: True)
+
+
+def _disk_broken(request: pytest.FixtureRequest) -> Trouble:
+    return _refusing(request, lambda path, _: path.endswith((".token", ".new")))
 
 
 def _read_only(request: pytest.FixtureRequest) -> Trouble:
@@ -164,6 +172,7 @@ TROUBLES: dict[str, Callable[[pytest.FixtureRequest], Trouble]] = {
     "a disk that is full, and a key": _disk_full_with_a_key,
     "a directory that is forbidden": _forbidden,
     "a directory that cannot be written": _read_only,
+    "files that cannot be opened": _disk_broken,
     "Redis is down": _redis_down,
     "Redis has another password": _redis_with_another_password,
     "Redis forbids to write": _redis_of_a_reader,
@@ -198,6 +207,24 @@ def test_trouble_costs_one_warning_and_no_request(
     assert len(endpoint.requests) == 5
     assert "p4ssw0rd" not in caplog.text + repr(store.cache())
     assert not any(secret in caplog.text for secret in ("s3cr3t", "token-", KEY))
+
+
+def test_an_entry_that_the_disk_cannot_read_is_trouble(
+    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk cannot read an entry that exists: the warning quotes the error, and another token is requested."""
+    process(files, endpoint).token()
+    open_file = os.open
+
+    def fail(path: Any, *arguments: Any, **more: Any) -> int:
+        if str(path).endswith(".token"):
+            raise OSError(errno.EIO, "Input/output error")
+        return open_file(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", fail)
+    assert process(files, endpoint).token().access_token == "token-2"
+    [warning] = told(caplog)
+    assert "out of order (get: OSError: Input/output error)" in warning
 
 
 def test_a_cache_in_trouble_is_left_alone_for_a_while(
@@ -469,6 +496,18 @@ def test_no_token_of_an_error_is_logged(
     assert not any(token[start : start + 20] in caplog.text for token in (access, refresh) for start in range(400))
 
 
+def test_no_token_of_an_error_of_redis_is_logged(
+    failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Redis quotes the arguments of a command that it does not know: no part of a token is logged."""
+    store, cache = failing
+    cache.errors = {"set": lambda name, value, _: redis.ResponseError(f"unknown command 'EVAL', with args: {value}")}
+    assert process(store, endpoint).token().access_token == "token-1"
+    [warning] = told(caplog)
+    assert "(set: ResponseError)" in warning
+    assert "token-1" not in caplog.text
+
+
 def test_many_threads_are_told_once(
     failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -492,6 +531,56 @@ def test_many_threads_are_told_once(
         thread.join()
     assert len(told(caplog)) == 1
     assert len(endpoint.requests) == 20
+
+
+def test_the_holder_of_the_lock_stores_its_token_in_trouble(endpoint: Endpoint, clock: Clock) -> None:
+    """The cache fails at the look under the lock: the token is stored all the same, for those who wait for it."""
+
+    class FailsAtTheSecondLook(LockingCache):
+        looks = 0
+
+        def get(self, key: str) -> str | None:
+            self.looks += 1
+            if self.looks == 2:
+                raise broken()
+            return super().get(key)
+
+    cache = FailsAtTheSecondLook()
+    tokens = source(endpoint, cache=cache)
+    tokens.token()
+    assert "token-1" in str(cache.entries)
+    forget()
+    assert source(endpoint, cache=cache).token() == tokens.token()
+
+
+def test_what_began_before_the_trouble_is_no_sign_of_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    """A slow answer, to a command that was sent before the cache failed, does not mean that the cache works again."""
+    shared = _shared.Shared(LockingCache())
+
+    def fail() -> str:
+        raise broken()
+
+    def slow() -> str:
+        assert shared.attempt("get", fail) is None
+        return "an answer"
+
+    assert shared.attempt("get", slow) == "an answer"
+    assert ["out of order" in text for text in told(caplog)] == [True]
+
+
+def test_a_wrong_key_is_told_after_the_trouble(
+    tmp_path: Path, endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A cache with another key is out of order at first: that the key is wrong is told as soon as it works."""
+    process(in_files(tmp_path / "tokens", key=KEY), endpoint).token()
+    (tmp_path / "tokens").chmod(0o777)
+    tokens = process(in_files(tmp_path / "tokens", key=OTHER_KEY), endpoint)
+    tokens.token()
+    (tmp_path / "tokens").chmod(0o700)
+    clock.forward(REST)
+    expire(clock)
+    tokens.token()
+    assert [text for text in told(caplog) if "another key" in text] != []
 
 
 def test_an_error_of_the_server_stays_one(files: Store, endpoint: Endpoint, clock: Clock) -> None:

@@ -1,0 +1,394 @@
+"""What dumps show of a cache: its attributes, and the variables of our frames when an error passes through them."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import hmac
+import inspect
+import io
+import json
+import logging
+import os
+import pickle
+import pprint
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import rich
+import rich.console
+from cryptography.fernet import Fernet, MultiFernet
+
+import auth_plugins
+from auth_plugins import (
+    ClientCredentials,
+    ConfigurationError,
+    FileCache,
+    Password,
+    RedisCache,
+    SecretFile,
+    TokenSource,
+    _shared,
+)
+from auth_plugins._seal import Opaque
+
+from . import stores
+from .conftest import forget
+from .redis_server import RedisServer
+from .stores import ALL, KEY, OTHER_KEY, LockingCache, Store, name_of, over, process, shown
+from .test_source import URL, Endpoint, source
+
+endpoint, rotating, files, store, quick_names = (
+    stores.endpoint,
+    stores.rotating,
+    stores.files,
+    stores.store,
+    stores.quick_names,
+)
+PACKAGE = Path(auth_plugins.__file__).parent
+#: The files whose frames are looked at here.
+OURS = {str(PACKAGE / f"{name}.py") for name in ("_cache_file", "_cache_redis", "_directory", "_seal", "_shared")}
+PASSWORD_OF_REDIS = "p4ss-of-redis"
+SECRETS = (KEY, OTHER_KEY, PASSWORD_OF_REDIS, "token-1", "token-2", "refresh-1", "refresh-2", "s3cr3t-of-the-client")
+
+
+# Attributes
+
+
+def _caches(client: redis.Redis) -> list[Any]:
+    url = f"redis://me:{PASSWORD_OF_REDIS}@host:6379/0"
+    return [
+        RedisCache(url),
+        RedisCache(f"unix:///run/redis.sock?password={PASSWORD_OF_REDIS}", key=KEY),
+        RedisCache(url, key=[KEY, OTHER_KEY]),
+        RedisCache(client, key=KEY.encode()),
+        FileCache("tokens", key=KEY),
+        FileCache("tokens", key=[KEY, OTHER_KEY]),
+    ]
+
+
+def _inspected(value: object) -> str:
+    console = rich.console.Console(file=io.StringIO(), width=10_000)
+    rich.inspect(value, console=console, private=True, dunder=True, all=True, value=True)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+
+DUMPS: dict[str, Callable[[Any], str]] = {
+    "repr": repr,
+    "vars": lambda cache: repr(vars(cache)),
+    "pprint": lambda cache: pprint.pformat(vars(cache)),
+    "getmembers": lambda cache: repr(inspect.getmembers(cache)),
+    "rich": _inspected,
+}
+
+
+class _ClientThatShows(redis.Redis):
+    """A client whose repr shows its password, as that of some versions of redis-py does."""
+
+    def __repr__(self) -> str:
+        return f"Redis(password={PASSWORD_OF_REDIS})"
+
+
+@pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
+def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], str]) -> None:
+    """Whatever prints a cache and its attributes shows neither the URL's password nor a key."""
+    for cache in _caches(_ClientThatShows(password=PASSWORD_OF_REDIS)):
+        for each in (
+            cache,
+            cache._seal,
+            *vars(cache).values(),
+            TokenSource(ClientCredentials(URL, "id", "s"), cache=cache),
+        ):
+            if hasattr(each, "__dict__"):
+                text = dump(each)
+                assert not [secret for secret in SECRETS if secret in text], text
+
+
+@pytest.mark.parametrize("copied", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy, copy.copy])
+def test_what_is_hidden_still_counts(copied: Any) -> None:
+    """Caches with another password, or another key, are not equal; copies are."""
+    urls = [f"redis://me:{password}@host:6379/0" for password in (PASSWORD_OF_REDIS, "another-password")]
+    caches = [RedisCache(url, key=key) for url in urls for key in (None, KEY, OTHER_KEY, [KEY, OTHER_KEY])]
+    assert len(set(caches)) == len(caches)
+    for cache in caches:
+        assert copied(cache) == cache
+        assert hash(copied(cache)) == hash(cache)
+        assert copied(cache)._redis.open().get_connection_kwargs() == cache._redis.open().get_connection_kwargs()
+    with redis.Redis() as client, redis.Redis() as other:
+        assert RedisCache(client) == RedisCache(client) != RedisCache(other)
+
+
+def test_an_opaque_value_is_compared_by_value() -> None:
+    """Two opaque values are equal if what they hold is, and never equal to what they hold."""
+    assert Opaque("a") == Opaque("a") != Opaque("b")
+    assert Opaque("a") != "a"
+    assert hash(Opaque("a")) == hash(Opaque("a"))
+    assert repr(Opaque("a")) == "***"
+
+
+# Variables of frames
+
+
+def _shows(value: Any, depth: int = 6) -> str:
+    """What a tool shows of a variable that looks into containers."""
+    if depth and isinstance(value, dict):
+        return " ".join(_shows(each, depth - 1) for pair in value.items() for each in pair)
+    if depth and isinstance(value, (list, tuple, set, frozenset)):
+        return " ".join(_shows(each, depth - 1) for each in value)
+    try:
+        return repr(value)
+    except AttributeError:  # of an object that was not made to the end
+        return ""
+
+
+def _leaks(frames: Iterator[types.FrameType]) -> list[str]:
+    """The variables of our frames that show a secret."""
+    return [
+        f"{frame.f_code.co_qualname}: {name}"
+        for frame in frames
+        if frame.f_code.co_filename in OURS
+        for name, value in frame.f_locals.items()
+        if any(secret in _shows(value) for secret in SECRETS)
+    ]
+
+
+def _frames_of(error: BaseException) -> Iterator[types.FrameType]:
+    seen, chain = set(), [error]
+    for each in chain:
+        if each is None or id(each) in seen:
+            continue
+        seen.add(id(each))
+        chain += [each.__cause__, each.__context__]  # type: ignore[list-item]
+        traceback = each.__traceback__
+        while traceback is not None:
+            yield traceback.tb_frame
+            traceback = traceback.tb_next
+
+
+class Interruption(BaseException):
+    """What a signal handler may raise anywhere, as Ctrl-C and the time limits of job queues do."""
+
+
+_GRANT = Password(URL, "me", "pa55-of-me", "client", "s3cr3t-of-the-client")
+
+
+def _interrupt(*_: Any, **__: Any) -> Any:
+    raise Interruption
+
+
+#: Where an interruption comes, by the object and its function.
+PLACES: dict[str, tuple[Any, str]] = {
+    "while the name is made": (hashlib, "scrypt"),
+    "while the identity becomes a text": (json, "dumps"),
+    "while an entry is read": (json, "loads"),
+    "while a token is made of an entry": (_shared, "Token"),
+    "while an entry is encrypted": (MultiFernet, "encrypt"),
+    "while an entry is decrypted": (MultiFernet, "decrypt"),
+    "while the name is made with a key": (hmac, "digest"),
+    "while a file is written": (os, "fsync"),
+    "while a file is renamed": (os, "replace"),
+    "while Redis is asked": (redis.Redis, "execute_command"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@over([*ALL, "own without a lock"])
+def test_no_variable_of_our_frames_shows_a_secret(
+    store: Store, place: str, rotating: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error passes through a cache: no variable of a frame of ours shows a token, a key or a secret."""
+    process(store, rotating, _GRANT).token()
+    found, asked = (
+        process(store, rotating, _GRANT),
+        process(store, rotating, ClientCredentials(URL, "other", SECRETS[-1])),
+    )
+    errors = []
+    with monkeypatch.context() as patch:
+        patch.setattr(*PLACES[place], _interrupt)
+        for tokens in (found, asked):
+            forget()
+            assert tokens._shared is not None
+            for step in (tokens.token, tokens._shared.entries, tokens.revoke):
+                try:
+                    step()
+                except (Interruption, AttributeError) as error:  # a cache of one's own has no list
+                    errors.append(error)
+    assert [leak for error in errors for leak in _leaks(_frames_of(error))] == []
+
+
+class Interrupting(LockingCache):
+    """A cache of a user's own in which an interruption comes."""
+
+    at = ""
+
+    def get(self, key: str) -> str | None:
+        return self.then("get", super().get(key))
+
+    def set(self, key: str, value: str, ttl: float) -> None:
+        assert type(value) is str, "a store may take nothing else"
+        super().set(key, value, ttl)
+        self.then("set", None)
+
+    def delete(self, key: str) -> None:
+        super().delete(key)
+        self.then("delete", None)
+
+    def then(self, what: str, result: Any) -> Any:
+        if what == self.at:
+            raise Interruption
+        return result
+
+
+@pytest.mark.parametrize("at", ["get", "set", "delete"])
+def test_no_variable_shows_a_secret_when_ones_own_cache_is_interrupted(at: str, rotating: Endpoint) -> None:
+    """The same for a cache of a user's own, which is handed a plain text."""
+    cache = Interrupting()
+    forget()
+    tokens = source(rotating, _GRANT, cache=cache)
+    tokens.invalidate(tokens.token())
+    cache.at = at
+    with pytest.raises(Interruption) as caught:
+        tokens.revoke() if at == "delete" else tokens.token()
+    assert _leaks(_frames_of(caught.value)) == []
+
+
+class _Looking(logging.Handler):
+    """Looks at the variables of all frames at the moment of a log record, as Sentry's attach_stacktrace does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leaks: list[str] = []
+        self.lines = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        def stack() -> Iterator[types.FrameType]:
+            frame: types.FrameType | None = sys._getframe()
+            while frame is not None:
+                yield frame
+                frame = frame.f_back
+
+        self.lines += 1
+        self.leaks += _leaks(stack())
+
+
+@pytest.fixture
+def looking() -> Iterator[_Looking]:
+    handler, logger = _Looking(), logging.getLogger("auth_plugins")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+def test_no_variable_shows_a_secret_when_a_warning_is_logged(
+    rotating: Endpoint, looking: _Looking, clock: Any, tmp_path: Path
+) -> None:
+    """A tool stores the variables of the stack with each warning: there is no token in them."""
+    for store in (stores.in_files(tmp_path / "a"), stores.in_files(tmp_path / "b", key=KEY)):
+        tokens = process(store, rotating, _GRANT)
+        tokens.token()
+        # Damaged, but the token can still be read.
+        entry = store.cache().get(name_of(tokens))
+        store.put(name_of(tokens), entry.encode()[:-1] + b" ")
+        process(store, rotating, _GRANT).token()
+        # Out of order, and well again.
+        (store.cache()._directory).chmod(0o777)
+        tokens = process(store, rotating, _GRANT)
+        tokens.token()
+        (store.cache()._directory).chmod(0o700)
+        clock.forward(3600)
+        tokens.token()
+    # Another key.
+    process(stores.in_files(tmp_path / "b", key=OTHER_KEY), rotating, _GRANT).token()
+    assert looking.lines >= 7
+    assert looking.leaks == []
+
+
+def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoint, looking: _Looking) -> None:
+    """A user's own cache raises an error that quotes the entry, as those of SQL libraries do: no frame shows it."""
+
+    class Quoting(LockingCache):
+        def set(self, key: str, value: str, ttl: float) -> None:
+            raise ValueError(value)
+
+        def delete(self, key: str) -> None:
+            raise ValueError("token-1")
+
+    forget()
+    tokens = source(rotating, _GRANT, cache=Quoting())
+    tokens.token()
+    tokens._shared._rests_until = 0.0  # type: ignore[union-attr]
+    tokens.revoke()
+    assert looking.lines == 2
+    assert looking.leaks == []
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "no URL of Redis"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "no URL of Redis"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "no such URL"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host", prefix="{", key=KEY), "prefix"),
+        (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "no Fernet key"),
+        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "no Fernet key"),
+        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "no client"),
+        (lambda: FileCache("", key=KEY), "path is empty"),
+        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "no Fernet key"),  # type: ignore[list-item]
+        (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "no Fernet key"),
+    ],
+    ids=range(10),
+)
+def test_no_variable_shows_a_secret_when_a_cache_is_refused(make: Callable[[], Any], problem: str) -> None:
+    """A cache that cannot work is an error: its frames show neither the password nor the keys."""
+    with pytest.raises(ConfigurationError, match=problem) as caught:
+        make()
+    assert _leaks(_frames_of(caught.value)) == []
+
+
+def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpoint, tmp_path: Path) -> None:
+    """A grant whose secret is read from a file cannot be named: the frames of the error don't show the secret."""
+    (tmp_path / "secret").write_text(SECRETS[-1])
+
+    class Odd(ClientCredentials):
+        pass
+
+    grant = Odd(URL, "client", SecretFile(tmp_path / "secret"))
+    object.__setattr__(grant, "realms", frozenset("ab"))
+    forget()
+    with pytest.raises(ConfigurationError, match="has a field that is no text or number") as caught:
+        source(rotating, grant, cache=LockingCache()).token()
+    assert _leaks(_frames_of(caught.value)) == []
+
+
+def test_no_variable_shows_a_secret_when_redis_is_down(own_redis: RedisServer) -> None:
+    """Redis is down: the frames of the error that each method of its cache raises show nothing."""
+    url = own_redis.url.replace("//", f"//:{PASSWORD_OF_REDIS}@")
+    own_redis.stop()
+    cache = RedisCache(url, key=KEY)
+    for step in (
+        lambda: cache.get("name"),
+        lambda: cache.set("name", "token-1", 60),
+        lambda: cache.delete("name"),
+        cache.names,
+        lambda: cache.lock("name", 1).__enter__(),
+    ):
+        with pytest.raises(redis.RedisError) as caught:
+            step()
+        assert _leaks(_frames_of(caught.value)) == []
+
+
+def test_the_search_for_secrets_finds_them() -> None:
+    """The tests of this file see a secret in a variable, in containers too: else they could not fail."""
+    namespace: dict[str, Any] = {}
+    code = compile("def fail(value):\n    raise ValueError", next(iter(OURS)), "exec")
+    exec(code, namespace)  # it counts as one of ours
+    for value in (KEY, [{"a": (KEY,)}], KEY.encode(), {KEY: 1}):
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 - it has no text
+            namespace["fail"](value)
+        assert _leaks(_frames_of(caught.value)) == ["fail: value"], shown(value)
+    assert Fernet(KEY)
