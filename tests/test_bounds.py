@@ -14,8 +14,10 @@ from typing import Any, NoReturn, Self
 
 import pytest
 
-from auth_plugins import AuthError, ClientCredentials, TokenSource, TokenTransportError, _transport
+from auth_plugins import AuthError, ClientCredentials, TokenSource, TokenTransportError, _deadline
+from auth_plugins._deadline import Deadline, Sending
 from auth_plugins._transport import Transport, httpx_transport, requests_transport
+from auth_plugins._transport_httpx import Trace
 
 from .drivers import ALL, Driver, each
 
@@ -226,7 +228,8 @@ def test_no_thread_to_watch_with(library: str, monkeypatch: pytest.MonkeyPatch) 
         source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.2)
         source._transport = TRANSPORTS[library]()
         with monkeypatch.context() as patch:
-            patch.setattr(_transport, "threading", SimpleNamespace(Event=threading.Event, Thread=_no_thread))
+            parts = {"Event": threading.Event, "Lock": threading.Lock, "Thread": _no_thread}
+            patch.setattr(_deadline, "threading", SimpleNamespace(**parts))
             with pytest.raises(TokenTransportError):
                 source.token()
 
@@ -260,8 +263,9 @@ class SharedConnection:
 def test_a_connection_that_others_share_is_left_alone(protocol: str | None, watched: bool) -> None:
     """My own client speaks HTTP/2: a token request that takes too long doesn't end my other requests."""
     here, there = socket.socketpair()
-    with here, there, _transport._Watch(0.001) as watch:
-        watch.trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
+    with here, there, Deadline(0.001) as deadline:
+        trace = Trace("https://id.example.com/token", deadline, Sending())
+        trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
         there.settimeout(10 if watched else 0.5)
         if watched:
             assert there.recv(1) == b"", "it was shut down"
