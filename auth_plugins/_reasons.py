@@ -26,8 +26,8 @@ _PROXY_ADVICE = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROX
 class Reason:
     """Why there was no answer."""
 
-    #: ``"certificate"``, ``"closed"``, ``"connection"``, ``"name"``, ``"proxy"``, ``"refused"``, ``"timeout"``, ``"tls"``
-    #: or ``"other"``.
+    #: ``"certificate"``, ``"closed"``, ``"connection"``, ``"name"``, ``"proxy"``, ``"refused"``, ``"timeout"``,
+    #: ``"tls"`` or ``"other"``.
     kind: str
     text: str
     #: What to do.
