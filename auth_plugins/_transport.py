@@ -54,7 +54,7 @@ def requests_transport(session: Any = None) -> Transport:
         except AuthError:
             raise
         except (Exception, EndedError) as error:  # noqa: BLE001 - hooks and adapters of a user's session raise anything
-            if (answer := route.repeatedread_whole(error)) is not None:
+            if (answer := route.repeated_answer(error)) is not None:
                 return answer
             failure = _failure(request, route.reason(error), route, outside, requests.RequestException)
         finally:
@@ -116,7 +116,7 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
         except AuthError:
             raise
         except (Exception, EndedError) as error:  # noqa: BLE001 - hooks and transports of a user's client raise anything
-            if (answer := route.repeatedread_whole(error)) is not None:
+            if (answer := route.repeated_answer(error)) is not None:
                 return answer
             failure = _failure(request, route.reason(error), route, outside, httpx.TransportError)
         finally:
@@ -129,8 +129,8 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
 
 def _send_by_httpx(request: TokenRequest, module: str, client: Any, route: _Route) -> TokenResponse:
     httpx, deadline = importlib.import_module(module), route.deadline
-    trace = Trace(request.url, deadline, route.sending)
     left = TimeLeft(deadline, deadline.seconds * _CONNECT_SHARE)
+    trace = Trace(request.url, deadline, route.sending, left)
     try:
         with (
             lent_client(module, client, direct=route.is_direct) as lent,
@@ -181,7 +181,7 @@ class _Route:
         #: Loopback is never reached by a proxy, which would see secret and token.
         self.is_direct = is_loopback(urlsplit(request.url).hostname or "")
 
-    def repeatedread_whole(self, error: BaseException) -> TokenResponse | None:
+    def repeated_answer(self, error: BaseException) -> TokenResponse | None:
         """The answer after which a user's session would have sent the request again, if *error* ended that."""
         if not isinstance(error, EndedError) or self.sending.answer is None or self.deadline.left() < 0:
             return None

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TimeLeft", "Trace", "exact", "lent_client"]
 
+#: Seconds by which a read of HTTP/2 may outlast the deadline: one that times out ends all requests of its connection.
+_GRACE = 1.0
 #: Steps of httpcore before which the deadline is looked at: each may begin after it.
 _STEPS = ("connect_tcp", "retry", "send_request_headers")
 
@@ -70,13 +72,15 @@ class TimeLeft(dict[str, float]):
         seconds = deadline.seconds
         super().__init__(connect=connect, read=seconds, write=seconds, pool=seconds)
         self._deadline = deadline
+        #: Seconds by which each wait may outlast the deadline.
+        self.grace = 0.0
 
     def __getitem__(self, name: str) -> float:
         left = self._deadline.left()
-        # Not while it reads, where an error would end the other requests of a connection of HTTP/2.
+        # Before it reads: what is raised while it reads ends the other requests of a connection of HTTP/2.
         if left <= 0:
             raise EndedError
-        return min(super().__getitem__(name), left)
+        return min(super().__getitem__(name), left + self.grace)
 
     def get(self, name: str, default: Any = None) -> Any:
         """Seconds that are left, at most those for *name*."""
@@ -86,10 +90,10 @@ class TimeLeft(dict[str, float]):
 class Trace:
     """The extension ``trace``: what httpcore does, step by step."""
 
-    def __init__(self, url: str, deadline: Deadline, sending: Sending) -> None:
+    def __init__(self, url: str, deadline: Deadline, sending: Sending, left: TimeLeft) -> None:
         parts = urlsplit(url)
         self._origin = normal_host(parts.hostname or ""), parts.port or DEFAULT_PORTS.get(parts.scheme)
-        self._deadline, self._sending = deadline, sending
+        self._deadline, self._sending, self._left = deadline, sending, left
         #: Whether it is the proxy that is asked, for a tunnel.
         self._is_tunnel = False
 
@@ -104,6 +108,7 @@ class Trace:
         if protocol.endswith("http2"):
             # Other requests of a user's client share the connection; each read looks at the deadline.
             self._deadline.release()
+            self._left.grace = _GRACE
 
     def watch(self, stream: Any) -> None:
         """Bound what httpcore reads from *stream*, if it is one of a connection that no other request shares."""

@@ -17,7 +17,7 @@ import pytest
 from auth_plugins import AuthError, ClientCredentials, TokenSource, TokenTransportError, _deadline
 from auth_plugins._deadline import Deadline, Sending
 from auth_plugins._transport import Transport, httpx_transport, requests_transport
-from auth_plugins._transport_httpx import Trace
+from auth_plugins._transport_httpx import TimeLeft, Trace
 
 from .drivers import ALL, Driver, each
 
@@ -264,7 +264,7 @@ def test_a_connection_that_others_share_is_left_alone(protocol: str | None, watc
     """My own client speaks HTTP/2: a token request that takes too long doesn't end my other requests."""
     here, there = socket.socketpair()
     with here, there, Deadline(0.001) as deadline:
-        trace = Trace("https://id.example.com/token", deadline, Sending())
+        trace = Trace("https://id.example.com/token", deadline, Sending(), TimeLeft(deadline, 1))
         trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
         there.settimeout(10 if watched else 0.5)
         if watched:
