@@ -73,21 +73,27 @@ def reason_of(
     if _named(errors, "EmptyPoolError", "PoolTimeout"):
         owner = "session=" if library == "requests" else "client="
         return Reason("timeout", f"no free connection of {owner} within {_rounded(seconds)} s", "give it more of them")
-    if _is_any(errors, TimeoutError) or _named(errors, "Timeout", "TimeoutException", "TimeoutError"):
-        while_connecting = f"connection to {peer} " * _named(errors, "ConnectTimeout", "ConnectTimeoutError")
-        return Reason("timeout", f"{while_connecting}timed out after {_rounded(seconds)} s", advice)
-    return _other(errors, peer, advice, is_proxied=is_proxied)
+    return _later(errors, peer, advice, seconds) or _other(errors, peer, advice, is_proxied=is_proxied)
 
 
-def _other(errors: Sequence[BaseException], peer: str, advice: str, *, is_proxied: bool) -> Reason:
+def _later(errors: Sequence[BaseException], peer: str, advice: str, seconds: float) -> Reason | None:
+    """What went wrong after the host was found."""
     if broken := next((each for each in errors if isinstance(each, ssl.SSLError)), None):
-        why = f": {broken.reason}" if isinstance(broken.reason, str) else ""
-        return Reason("tls", f"no TLS with {peer}{why}", advice)
-    if _is_any(errors, ConnectionError) or _named(errors, "IncompleteRead"):
-        return Reason("closed", f"connection to {peer} closed before the answer was complete", advice)
+        why = getattr(broken, "reason", None)
+        return Reason("tls", f"no TLS with {peer}{f': {why}' if isinstance(why, str) else ''}", advice)
     number = next((each.errno for each in errors if isinstance(each, OSError) and each.errno), None)
     if number is not None and _named(errors, "NewConnectionError", "ConnectError"):
         return Reason("connection", f"no connection to {peer}: {os.strerror(number)}", advice)
+    if _named(errors, "ConnectTimeout", "ConnectTimeoutError"):
+        return Reason("timeout", f"connection to {peer} timed out", advice)
+    if _is_any(errors, TimeoutError) or _named(errors, "Timeout", "TimeoutException", "TimeoutError"):
+        return Reason("timeout", f"timed out after {_rounded(seconds)} s", advice)
+    if _is_any(errors, ConnectionError) or _named(errors, "IncompleteRead"):
+        return Reason("closed", f"connection to {peer} closed before the answer was complete", advice)
+    return None
+
+
+def _other(errors: Sequence[BaseException], peer: str, advice: str, *, is_proxied: bool) -> Reason:
     told = next((each for each in errors if type(each).__module__.partition(".")[0] not in _WRAPPERS), errors[-1])
     text = f"{type(told).__name__}: {told}"
     return Reason("proxy", f"{peer} failed: {text}", advice) if is_proxied else Reason("other", text, advice)
@@ -108,7 +114,7 @@ def _address(host: str, port: int, what: str = "") -> str:
 
 
 def _rounded(seconds: float) -> str:
-    return f"{round(seconds, 1):g}"
+    return f"{max(round(seconds, 1), 0.1):g}"
 
 
 def _is_any(errors: Sequence[BaseException], kind: type[BaseException]) -> bool:

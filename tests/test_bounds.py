@@ -14,7 +14,7 @@ from typing import Any, NoReturn, Self
 
 import pytest
 
-from auth_plugins import AuthError, ClientCredentials, TokenSource, TokenTransportError, _deadline
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, TokenSource, TokenTransportError, _deadline
 from auth_plugins._deadline import Deadline, Sending
 from auth_plugins._transport import Transport, httpx_transport, requests_transport
 from auth_plugins._transport_httpx import TimeLeft, Trace
@@ -158,6 +158,48 @@ def test_a_connection_that_i_had_cannot_hold_me_up(play: str, library: str) -> N
             with pytest.raises(TokenTransportError, match="could not be reached"):
                 source.token()
         assert endpoint.connections <= 3
+
+
+CUT_OFF = {
+    "in the status": b"HTTP/1.1 200",
+    "after the status": OK,
+    "in a header": OK + b"Content-Type: appl",
+    "after a header": OK + b"Content-Type: application/json\r\n",
+    "in hints": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n",
+}
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
+@pytest.mark.parametrize("where", CUT_OFF)
+def test_headers_that_are_cut_off(where: str, handed_in: bool, library: str) -> None:
+    """The connection ends before the headers do: that is no answer, and the token request is tried again."""
+    endings = iter([CUT_OFF[where], OK + b'Content-Length: 25\r\n\r\n{"access_token": "tok-1"}'])
+    with Endpoint(lambda connection, _: connection.sendall(next(endings))) as endpoint:
+        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
+        module = importlib.import_module(library)
+        with module.Session() if library == "requests" else module.Client() as mine:
+            used = mine if handed_in else None
+            source._transport = requests_transport(used) if library == "requests" else httpx_transport(library, used)
+            assert source.token().access_token == "tok-1"
+        assert endpoint.connections == 2
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
+def test_interim_answers_are_skipped(handed_in: bool, library: str) -> None:
+    """Answers of 100, 102 and 103 come before the one that counts: it is the one that is read."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    interim = hints + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + hints
+    answer = interim + OK + b'Content-Length: 25\r\n\r\n{"access_token": "tok-1"}'
+    with Endpoint(lambda connection, _: connection.sendall(answer)) as endpoint:
+        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
+        module = importlib.import_module(library)
+        with module.Session() if library == "requests" else module.Client() as mine:
+            used = mine if handed_in else None
+            source._transport = requests_transport(used) if library == "requests" else httpx_transport(library, used)
+            assert source.token().access_token == "tok-1"
+        assert endpoint.connections == 1
 
 
 @pytest.mark.parametrize("library", TRANSPORTS)
