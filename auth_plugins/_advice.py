@@ -17,7 +17,6 @@ __all__ = [
     "KNOWN_CLIENT",
     "Setup",
     "Step",
-    "certificate_advice",
     "others",
     "refusal_advice",
     "response_advice",
@@ -29,8 +28,6 @@ KNOWN_CLIENT = frozenset(
     {"invalid_grant", "invalid_scope", "invalid_target", "unauthorized_client", "unsupported_grant_type"}
 )
 _CREDENTIALS = ("CLIENT_ID", "CLIENT_SECRET", "USERNAME", "PASSWORD", "REFRESH_TOKEN", "API_KEY")
-#: How OpenSSL numbers a certificate that is not good yet, or no more; and one of another name, or of another address.
-_CERTIFICATE_TIME, _CERTIFICATE_NAME = (9, 10), (62, 64)
 #: Seconds for each thing that is tried.
 _TIMEOUT = 10.0
 
@@ -142,16 +139,6 @@ def response_advice(status: int, error: str | None, setup: Setup) -> Iterator[st
         yield "the API is in trouble or wants a rest: try again later"
     elif status >= 300:  # noqa: PLR2004 - a redirect that leads nowhere; client errors
         yield "check the URL: this is not about the token"
-
-
-def certificate_advice(code: int, library: str, setup: Setup) -> str:
-    """Advice for a certificate that *library* would refuse; *code* is OpenSSL's."""
-    if code in _CERTIFICATE_TIME:
-        return "have the server's owner renew it, or set this machine's clock right"
-    if code in _CERTIFICATE_NAME:
-        return f"check the host in {setup.variable('token_url')}"
-    variable, argument = ("REQUESTS_CA_BUNDLE", "session=") if library == "requests" else ("SSL_CERT_FILE", "client=")
-    return f"if that is a CA of your own, or a proxy's: set {variable} to its file, or give {argument} in code"
 
 
 def others(error: Exception, grant: Any) -> list[str]:

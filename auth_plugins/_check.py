@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from ._advice import KNOWN_CLIENT, Setup, Step, certificate_advice, others, refusal_advice, response_advice, shown
+from ._advice import KNOWN_CLIENT, Setup, Step, others, refusal_advice, response_advice, shown
 from ._answer import read
 from ._cache import MemoryCache
 from ._errors import TokenRequestError, TokenTransportError
@@ -23,6 +23,7 @@ from ._grants import ApiKey, OAuthGrant
 from ._hosts import AllowedHosts
 from ._message import Scrubber, TokenRequest, TokenResponse
 from ._probe import bounded, origin, reach, refused_in_clear
+from ._reasons import certificate_advice
 from ._shared import shared_by
 from ._source import source_for
 from ._token import Token, jwt_claims
@@ -227,8 +228,9 @@ class _Run:
         setup, what = self._setup, str(error).rpartition("; ")[0]
         if isinstance(error, TokenRequestError):
             return [what, *refusal_advice(error, self._answer.body, grant, setup)]
-        if "CERTIFICATE" in what:
-            return [what, certificate_advice(0, self._library.__name__, setup)]
+        if isinstance(error, TokenTransportError) and error._kind == "certificate":  # noqa: SLF001 - of this package
+            variable = setup.variable("token_url")
+            return [what, certificate_advice(error._verify_code, self._library.__name__, variable)]  # noqa: SLF001
         return [
             what,
             f"check {setup.variable('token_url')}, the network and its proxies, and {setup.variable('timeout')}",

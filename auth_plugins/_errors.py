@@ -80,6 +80,10 @@ class TokenRequestError(AuthError):
 class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
+    #: What kept it from being reached, as in ``_reasons``; and OpenSSL's number, if that is a certificate.
+    _kind: str = "other"
+    _verify_code: int = 0
+
 
 def not_an_auth(given: object) -> ConfigurationError:
     """The error for a grant or a source where ``auth=`` wants an adapter."""

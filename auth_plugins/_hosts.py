@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from ._errors import ConfigurationError, InsecureTransportError
 
-__all__ = ["DEFAULT_PORTS", "AllowedHosts", "check_transport", "normal_host"]
+__all__ = ["DEFAULT_PORTS", "AllowedHosts", "check_transport", "is_loopback", "normal_host"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIGHEST_PORT = 65535
@@ -81,14 +81,16 @@ def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
 
     :raises InsecureTransportError: *scheme* is ``http`` and *host* isn't loopback.
     """
-    if scheme == "http" and not allow_http and not _is_loopback(normal_host(host)):
+    if scheme == "http" and not allow_http and not is_loopback(host):
         raise InsecureTransportError(
             f"http://{host} would get a secret or a token in clear; "
             "use https://, or allow_http=True (the variable ALLOW_HTTP=true)"
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether *host* is this machine itself."""
+    host = normal_host(host)
     if host == "localhost":
         return True
     try:

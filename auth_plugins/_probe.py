@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import SplitResult, urlsplit
 
-from ._advice import Setup, Step, certificate_advice
+from ._advice import Setup, Step
 from ._errors import InsecureTransportError
-from ._hosts import DEFAULT_PORTS, check_transport, normal_host
+from ._hosts import DEFAULT_PORTS, check_transport, is_loopback, normal_host
+from ._reasons import certificate_advice
 
 __all__ = ["bounded", "origin", "reach", "refused_in_clear"]
 
@@ -52,7 +53,7 @@ def reach(url: str, library: Any, setup: Setup) -> Iterator[Step]:
         certificate = ""
         with contextlib.suppress(OSError, ValueError):
             certificate = f": {probe.handshake(untrusting)}"
-        advice = certificate_advice(error.verify_code, library.__name__, setup)
+        advice = certificate_advice(error.verify_code, library.__name__, variable)
         yield Step.failed(step, f"{error.verify_message}{certificate}", advice)
     except (OSError, ValueError) as error:
         by_step = {
@@ -139,10 +140,10 @@ def _trusting(library: Any, url: str) -> ssl.SSLContext:
 
 
 def _proxy_of(scheme: str, host: str) -> str | None:
-    """The proxy that requests to *host* go by, without user and password."""
+    """The proxy that token requests to *host* go by, without user and password."""
     proxies = urllib.request.getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(host):
+    if not proxy or is_loopback(host) or urllib.request.proxy_bypass(host):
         return None
     return proxy.rpartition("@")[2].rpartition("//")[2]
 

@@ -14,8 +14,10 @@ from typing import Any, NoReturn, Self
 
 import pytest
 
-from auth_plugins import AuthError, ClientCredentials, TokenSource, TokenTransportError, _transport
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, TokenSource, TokenTransportError, _deadline
+from auth_plugins._deadline import Deadline, Sending
 from auth_plugins._transport import Transport, httpx_transport, requests_transport
+from auth_plugins._transport_httpx import TimeLeft, Trace
 
 from .drivers import ALL, Driver, each
 
@@ -158,6 +160,48 @@ def test_a_connection_that_i_had_cannot_hold_me_up(play: str, library: str) -> N
         assert endpoint.connections <= 3
 
 
+CUT_OFF = {
+    "in the status": b"HTTP/1.1 200",
+    "after the status": OK,
+    "in a header": OK + b"Content-Type: appl",
+    "after a header": OK + b"Content-Type: application/json\r\n",
+    "in hints": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n",
+}
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
+@pytest.mark.parametrize("where", CUT_OFF)
+def test_headers_that_are_cut_off(where: str, handed_in: bool, library: str) -> None:
+    """The connection ends before the headers do: that is no answer, and the token request is tried again."""
+    endings = iter([CUT_OFF[where], OK + b'Content-Length: 25\r\n\r\n{"access_token": "tok-1"}'])
+    with Endpoint(lambda connection, _: connection.sendall(next(endings))) as endpoint:
+        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
+        module = importlib.import_module(library)
+        with module.Session() if library == "requests" else module.Client() as mine:
+            used = mine if handed_in else None
+            source._transport = requests_transport(used) if library == "requests" else httpx_transport(library, used)
+            assert source.token().access_token == "tok-1"
+        assert endpoint.connections == 2
+
+
+@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
+def test_interim_answers_are_skipped(handed_in: bool, library: str) -> None:
+    """Answers of 100, 102 and 103 come before the one that counts: it is the one that is read."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    interim = hints + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + hints
+    answer = interim + OK + b'Content-Length: 25\r\n\r\n{"access_token": "tok-1"}'
+    with Endpoint(lambda connection, _: connection.sendall(answer)) as endpoint:
+        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
+        module = importlib.import_module(library)
+        with module.Session() if library == "requests" else module.Client() as mine:
+            used = mine if handed_in else None
+            source._transport = requests_transport(used) if library == "requests" else httpx_transport(library, used)
+            assert source.token().access_token == "tok-1"
+        assert endpoint.connections == 1
+
+
 @pytest.mark.parametrize("library", TRANSPORTS)
 def test_more_after_the_end_is_not_waited_for(library: str) -> None:
     """A packed answer has ended, and more of it drips: I have my token already."""
@@ -226,7 +270,8 @@ def test_no_thread_to_watch_with(library: str, monkeypatch: pytest.MonkeyPatch) 
         source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.2)
         source._transport = TRANSPORTS[library]()
         with monkeypatch.context() as patch:
-            patch.setattr(_transport, "threading", SimpleNamespace(Event=threading.Event, Thread=_no_thread))
+            parts = {"Event": threading.Event, "Lock": threading.Lock, "Thread": _no_thread}
+            patch.setattr(_deadline, "threading", SimpleNamespace(**parts))
             with pytest.raises(TokenTransportError):
                 source.token()
 
@@ -260,8 +305,9 @@ class SharedConnection:
 def test_a_connection_that_others_share_is_left_alone(protocol: str | None, watched: bool) -> None:
     """My own client speaks HTTP/2: a token request that takes too long doesn't end my other requests."""
     here, there = socket.socketpair()
-    with here, there, _transport._Watch(0.001) as watch:
-        watch.trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
+    with here, there, Deadline(0.001) as deadline:
+        trace = Trace("https://id.example.com/token", deadline, Sending(), TimeLeft(deadline, 1))
+        trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
         there.settimeout(10 if watched else 0.5)
         if watched:
             assert there.recv(1) == b"", "it was shut down"

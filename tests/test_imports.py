@@ -135,6 +135,8 @@ LAYERS = [
     {"_source"},
     {"_shared"},
     {"_transport", "_async", "_cache", "_answer"},
+    {"_transport_requests", "_transport_httpx", "_transport_body"},
+    {"_deadline", "_forks", "_lent"},
     {"_probe"},
     {"_advice"},
     {"_env"},
@@ -143,7 +145,7 @@ LAYERS = [
     {"providers"},
     {"_grants"},
     {"_grant", "_flight"},
-    {"_authlib"},
+    {"_authlib", "_reasons"},
     {"_checks", "_hosts", "_message", "_token"},
     {"_errors", "_hidden"},
 ]

@@ -1,0 +1,115 @@
+"""A token endpoint that keeps its connections open, by TLS if wanted, and says which of them carried what."""
+
+from __future__ import annotations
+
+import datetime as dt
+import http.server
+import ipaddress
+import itertools
+import json
+import socketserver
+import ssl
+import threading
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qs
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+
+class KeepAlive:
+    """Answers each request with a token that names its client, after :attr:`gate` is open."""
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        #: The client and the number of the connection of each request.
+        self.requests: list[tuple[str, int]] = []
+        #: Connections that ended.
+        self.ended: list[int] = []
+        #: Is shut while no answer shall come.
+        self.gate = threading.Event()
+        self.gate.set()
+        #: Is set when a request has come.
+        self.came = threading.Event()
+        server = self
+        numbers = itertools.count()
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def setup(self) -> None:
+                self.number = next(numbers)
+                super().setup()
+
+            def finish(self) -> None:
+                super().finish()
+                server.ended.append(self.number)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+                client = parse_qs(body).get("client_id", ["?"])[0]
+                server.requests.append((client, self.number))
+                server.came.set()
+                server.gate.wait(20)
+                answer = json.dumps({"access_token": f"token-of-{client}"}).encode()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            do_GET = do_POST
+
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = True
+            allow_reuse_address = True
+
+            def handle_error(self, *_: Any) -> None:
+                pass
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/token"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.gate.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def make_certificate(directory: Path, name: str = "127.0.0.1") -> Path:
+    """A file with a certificate for *name*, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = dt.datetime.now(dt.UTC)
+    address = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = directory / "certificate-and-key.pem"
+    path.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
