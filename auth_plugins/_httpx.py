@@ -210,9 +210,11 @@ class Flows(Adapter):
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         try:
             response = yield request
-        except GeneratorExit as closed:
-            self._look_back(closed, request, token)
-            raise
+        except GeneratorExit:
+            response = None
+        if response is None:
+            self._look_back(request, token)
+            return
         if response.status_code != _UNAUTHORIZED:
             if slot.probation_until:
                 self.source.end_probation(token)
@@ -220,20 +222,21 @@ class Flows(Adapter):
         if (refused := self._to_be_sent_again(response, token, position)) is None:
             return
         if token.issued_at:  # no constant key: the token request may need the connection
-            _read(response)
+            self._read(response)
         try:
             fresh = self.source.token()
         except AuthError as error:
             raise self._as_own(error, refused) from error.__cause__
         if not self._signed_again(refused, response, token, fresh):
             return
-        _read(response)
+        self._read(response)
         try:
-            response = yield refused
-        except GeneratorExit as closed:
-            self._look_back(closed, refused, fresh)
-            raise
-        if response.status_code != _UNAUTHORIZED:
+            answer = yield refused
+        except GeneratorExit:
+            answer = None
+        if answer is None:
+            self._look_back(refused, fresh, response)
+        elif answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -255,9 +258,11 @@ class Flows(Adapter):
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         try:
             response = yield request
-        except GeneratorExit as closed:
-            self._look_back(closed, request, token)
-            raise
+        except GeneratorExit:
+            response = None
+        if response is None:
+            self._look_back(request, token)
+            return
         if response.status_code != _UNAUTHORIZED:
             if slot.probation_until:
                 self.source.end_probation(token)
@@ -265,20 +270,21 @@ class Flows(Adapter):
         if (refused := self._to_be_sent_again(response, token, position)) is None:
             return
         if token.issued_at:  # no constant key: the token request may need the connection
-            await _aread(response)
+            await self._aread(response)
         try:
             fresh = await self.source.atoken()
         except AuthError as error:
             raise self._as_own(error, refused) from error.__cause__
         if not self._signed_again(refused, response, token, fresh):
             return
-        await _aread(response)
+        await self._aread(response)
         try:
-            response = yield refused
-        except GeneratorExit as closed:
-            self._look_back(closed, refused, fresh)
-            raise
-        if response.status_code != _UNAUTHORIZED:
+            answer = yield refused
+        except GeneratorExit:
+            answer = None
+        if answer is None:
+            self._look_back(refused, fresh, response)
+        elif answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
 
     def _takes(self, request: Request) -> bool:
@@ -332,16 +338,56 @@ class Flows(Adapter):
         log_refusal(refused, SENT_AGAIN)
         return True
 
-    def _look_back(self, closed: GeneratorExit, request: Request, token: Token) -> None:
-        """Note what an API said of *token*, where an event hook raised an error before the flow saw the response."""
-        for response in _responses(closed.__context__, request, self._response):
-            if self._refused_request(response, token) is None:
+    def _look_back(self, request: Request, token: Token, seen: Response | None = None) -> None:
+        """Note what an API said of *token*, where an event hook raised an error before the flow saw the response.
+
+        The flow is closed while that error is handled by the library: it is the caller's, here.
+        """
+        error = sys.exc_info()[1]
+        while isinstance(error, GeneratorExit):  # a flow of the user's, around this one, closes it
+            error = error.__context__
+        for response in _responses(error, request, self._response):
+            if response is seen or self._refused_request(response, token) is None:
                 continue
             if response.status_code == _UNAUTHORIZED:
                 self.source.give_up(token)
             else:
                 self.source.end_probation(token)
             return
+
+    def _read(self, refusal: Any) -> None:
+        """Read *refusal*, so that its connection is free; a body that breaks off is no loss, as nothing needs it."""
+        if hasattr(refusal, "_content"):  # an event hook read it
+            return
+        came: list[bytes] = []
+        try:
+            came.extend(refusal.iter_raw())
+        except Exception:  # noqa: BLE001 - a transport of the user's may raise anything
+            with contextlib.suppress(Exception):
+                refusal.close()
+        self._keep(refusal, came)
+
+    async def _aread(self, refusal: Any) -> None:
+        """The same as :meth:`_read`."""
+        if hasattr(refusal, "_content"):
+            return
+        came: list[bytes] = []
+        try:
+            async for part in refusal.aiter_raw():
+                came.append(part)  # noqa: PERF401 - what came is kept
+        except Exception:  # noqa: BLE001 - as above
+            with contextlib.suppress(Exception):
+                await refusal.aclose()
+        self._keep(refusal, came)
+
+    def _keep(self, refusal: Any, came: list[bytes]) -> None:
+        """Have *refusal* hold what came of its body, which the library reads once more."""
+        refusal.stream = self._byte_stream(b"".join(came))
+        refusal.is_closed = refusal.is_stream_consumed = False
+        try:
+            refusal.read()
+        except Exception:  # noqa: BLE001 - it is encoded otherwise than it says, or not whole
+            refusal._content = b""  # noqa: SLF001 - as the library sets it
 
     def _refused_request(self, response: Response, token: Token) -> Any:
         """The request that an API refused *token* on; ``None``: another host did, to which it never went.
@@ -359,8 +405,8 @@ def _responses(error: BaseException | None, request: Request, kind: type[Any]) -
     """The responses, of class *kind*, that an *error* which ended a flow tells of.
 
     First what it, or what it was raised from, says itself, as ``HTTPStatusError`` does; if that was to *request*, as
-    older errors may be among them. Then the ones that the library's own functions had at hand. Cancellation and Ctrl-C
-    tell nothing.
+    older errors may be among them. Then the ones that the library's own functions had at hand, the latest first.
+    Cancellation and Ctrl-C tell nothing.
     """
     link = error
     for _ in range(_MOST_LINKS if isinstance(error, Exception) else 0):
@@ -370,36 +416,12 @@ def _responses(error: BaseException | None, request: Request, kind: type[Any]) -
                 yield response
         link = link and (link.__cause__ or link.__context__)
     trace = error.__traceback__ if isinstance(error, Exception) else None
-    library = kind.__module__.partition(".")[0]
+    library, found = kind.__module__.partition(".")[0], list[Any]()
     while trace is not None:
         frame, trace = trace.tb_frame, trace.tb_next
         if str(frame.f_globals.get("__name__")).partition(".")[0] == library:
-            response = frame.f_locals.get("response")
-            if isinstance(response, kind):
-                yield response
-
-
-def _read(refusal: Any) -> None:
-    """Read the body of *refusal*, so that its connection is free; what breaks off is no loss, as nothing needs it."""
-    came: list[bytes] = []
-    try:
-        came.extend(refusal.iter_bytes())
-    except Exception:  # noqa: BLE001 - a transport of the user's may raise anything
-        with contextlib.suppress(Exception):
-            refusal.close()
-    refusal._content = b"".join(came)  # noqa: SLF001 - the library reads it once more, and would raise
-
-
-async def _aread(refusal: Any) -> None:
-    """The same as :func:`_read`."""
-    came: list[bytes] = []
-    try:
-        async for chunk in refusal.aiter_bytes():
-            came.append(chunk)  # noqa: PERF401 - what came is kept
-    except Exception:  # noqa: BLE001 - as above
-        with contextlib.suppress(Exception):
-            await refusal.aclose()
-    refusal._content = b"".join(came)  # noqa: SLF001 - as above
+            found.append(frame.f_locals.get("response"))
+    yield from (response for response in reversed(found) if isinstance(response, kind))
 
 
 def _add_cookies(request: Any, refusal: Any) -> None:
