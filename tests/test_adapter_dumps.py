@@ -20,7 +20,7 @@ from rich.console import Console
 import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, Token, TokenRequestError, TokenTransportError
 
-from .drivers import ALL, Call, Driver, each
+from .drivers import ALL, AsyncHttpx, Driver, each
 from .loopback import Loopback, as_json
 
 KEY = "k3y-of-mine"
@@ -87,6 +87,40 @@ def test_a_dump_of_a_used_auth_shows_no_token(library: str, header: str) -> None
         assert KEY not in text + console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
 
 
+class Refusing(requests.adapters.BaseAdapter):
+    """Answers 401 to everything."""
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        response.request, response.url, response.status_code = request, request.url or "", 401
+        response._content, response.connection = b"", self  # type: ignore[attr-defined]  # as HTTPAdapter sets it
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+def get_refused(driver: Driver, auth: Any) -> None:
+    """GET from an API with https:// that answers 401."""
+    url, library = "https://api.example.com/", importlib.import_module(driver.library)
+    if driver.library == "requests":
+        with requests.Session() as session:
+            session.mount(url, Refusing())
+            session.get(url, auth=auth)
+        return
+    transport = library.MockTransport(lambda _: library.Response(401))
+    if not isinstance(driver, AsyncHttpx):
+        with library.Client(transport=transport) as client:
+            client.get(url, auth=auth)
+        return
+
+    async def main() -> None:
+        async with library.AsyncClient(transport=transport) as client:
+            await client.get(url, auth=auth)
+
+    driver.run(main)
+
+
 @pytest.mark.parametrize("driver", each(ALL))
 @pytest.mark.parametrize("header", ["Authorization", "X-Token"])
 @pytest.mark.parametrize("trouble", ["refused", "unreachable"])
@@ -95,9 +129,14 @@ def test_frames_of_a_failed_renewal_show_no_secret(
 ) -> None:
     """The API answers 401, and the renewal fails: no variable of the package's frames shows token or secret."""
     server.token_play = lambda _: as_json({"access_token": "t0ken-of-mine", "expires_in": 3600})
-    server.api = lambda _: as_json({}, 401)
     auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t-of-mine"), header=header, timeout=1)
-    auth.source.token()
+    accepted = auth.source.token()
+    # A request before, so that what was found out for it is at hand.
+    if driver.library == "requests":
+        auth(requests.Request("GET", "https://api.example.com/").prepare())
+    else:
+        next(auth.sync_auth_flow(importlib.import_module(driver.library).Request("GET", "https://api.example.com/")))
+    assert auth.source.token() is accepted
     if trouble == "refused":
         server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     else:
@@ -107,7 +146,7 @@ def test_frames_of_a_failed_renewal_show_no_secret(
 
         monkeypatch.setattr(auth.source, "_transport", fail)
     with pytest.raises((TokenRequestError, TokenTransportError)) as caught:
-        driver.send(Call("POST", server.api_url, {"content": b"payload"}), auth)
+        get_refused(driver, auth)
     assert_frames_show_nothing(caught.value, "t0ken-of-mine", "s3cr3t-of-mine")
 
 
