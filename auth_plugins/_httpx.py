@@ -75,14 +75,14 @@ class BoundHeaders:
 
     def _plain(self) -> Any:
         """A copy in which each name is but itself."""
-        plain = type(self).__mro__[2](encoding=self._encoding)  # type: ignore[attr-defined,call-arg]  # the library's
-        plain._list = [(raw, bytes(name), value) for raw, name, value in self._list]  # type: ignore[attr-defined]
+        plain: Any = type(self).__mro__[2](encoding=self._encoding)  # type: ignore[attr-defined]  # the library's
+        plain._list = [(raw, bytes(name), value) for raw, name, value in self._list]  # noqa: SLF001 - own kind
         return plain
 
     def _take(self, plain: Any) -> None:
         """Hold what *plain* holds; a name that was bound stays so."""
         bound = {bytes(name): name for _, name, _ in self._list if type(name) is _Alias}
-        self._list = [(raw, bound.get(name, name), value) for raw, name, value in plain._list]
+        self._list = [(raw, bound.get(name, name), value) for raw, name, value in plain._list]  # noqa: SLF001 - own kind
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled_headers, (type(self), self._list, self._encoding)  # type: ignore[attr-defined]  # likewise
@@ -117,7 +117,7 @@ class BoundHeaders:
 
 def _unpickled_headers(kind: type[Any], entries: list[tuple[bytes, bytes, bytes]], encoding: str | None) -> Any:
     headers = object.__new__(kind)
-    headers._list, headers._encoding = entries, encoding  # noqa: SLF001 - as the library sets them
+    headers._list, headers._encoding = entries, encoding
     return headers
 
 
@@ -135,7 +135,7 @@ class _Alias(bytes):
         if type(other) is not bytes or other != self.other:
             return super().__eq__(other)
         # Who sets Authorization in a copy of the headers means that one, and not ours. Host is set by a redirect.
-        return other == b"host" or not _sets_a_header(sys._getframe(1))  # noqa: SLF001 - the only way to tell
+        return other == b"host" or not _sets_a_header(sys._getframe(1))
 
     __hash__ = bytes.__hash__
 
@@ -165,6 +165,12 @@ def _sets_a_header(frame: FrameType | None) -> bool:
     if frame is not None and frame.f_code.co_name == "<listcomp>":
         frame = frame.f_back
     return frame is not None and frame.f_code.co_name == "__setitem__"
+
+
+class _Closed:
+    """Stands for a response, where the flow is closed instead: an event hook raised, or there is no response."""
+
+    status_code = _UNAUTHORIZED
 
 
 class Flows(Adapter):
@@ -201,40 +207,27 @@ class Flows(Adapter):
             if not self._takes(request):
                 yield request
                 return
-            try:
-                token = self.source.token()
-            except AuthError as error:
-                raise self._as_own(error, request) from error.__cause__
+            token = self._token_for(request)
             self._sign(request, token)
         # Bytes have no position, and most requests no other body.
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         try:
             response = yield request
         except GeneratorExit:
-            response = None
-        if response is None:
-            self._look_back(request, token)
-            return
+            response = _Closed
         if response.status_code != _UNAUTHORIZED:
             if slot.probation_until:
                 self.source.end_probation(token)
             return
-        if (refused := self._to_be_sent_again(response, token, position)) is None:
+        refused = self._to_be_sent_again(request, response, token, position)
+        fresh = refused and self._renewed(refused, response, token)
+        if fresh is None:
             return
-        if token.issued_at:  # no constant key: the token request may need the connection
-            self._read(response)
-        try:
-            fresh = self.source.token()
-        except AuthError as error:
-            raise self._as_own(error, refused) from error.__cause__
-        if not self._signed_again(refused, response, token, fresh):
-            return
-        self._read(response)
         try:
             answer = yield refused
         except GeneratorExit:
-            answer = None
-        if answer is None:
+            answer = _Closed
+        if answer is _Closed:
             self._look_back(refused, fresh, response)
         elif answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
@@ -249,40 +242,27 @@ class Flows(Adapter):
             if not self._takes(request):
                 yield request
                 return
-            try:
-                token = await self.source.atoken()
-            except AuthError as error:
-                raise self._as_own(error, request) from error.__cause__
+            token = await self._atoken_for(request)
             self._sign(request, token)
         # Bytes have no position, and most requests no other body.
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
         try:
             response = yield request
         except GeneratorExit:
-            response = None
-        if response is None:
-            self._look_back(request, token)
-            return
+            response = _Closed
         if response.status_code != _UNAUTHORIZED:
             if slot.probation_until:
                 self.source.end_probation(token)
             return
-        if (refused := self._to_be_sent_again(response, token, position)) is None:
+        refused = self._to_be_sent_again(request, response, token, position)
+        fresh = refused and await self._arenewed(refused, response, token)
+        if fresh is None:
             return
-        if token.issued_at:  # no constant key: the token request may need the connection
-            await self._aread(response)
-        try:
-            fresh = await self.source.atoken()
-        except AuthError as error:
-            raise self._as_own(error, refused) from error.__cause__
-        if not self._signed_again(refused, response, token, fresh):
-            return
-        await self._aread(response)
         try:
             answer = yield refused
         except GeneratorExit:
-            answer = None
-        if answer is None:
+            answer = _Closed
+        if answer is _Closed:
             self._look_back(refused, fresh, response)
         elif answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
@@ -314,8 +294,43 @@ class Flows(Adapter):
             alias = "host" if upgradable else "authorization"
             request.headers = self._bound_headers(request.headers, header, value, alias)
 
-    def _to_be_sent_again(self, response: Response, token: Token, position: int | None) -> Any:
+    def _token_for(self, request: Request) -> Token:
+        try:
+            return self.source.token()
+        except AuthError as error:
+            raise self._as_own(error, request) from error.__cause__
+
+    async def _atoken_for(self, request: Request) -> Token:
+        try:
+            return await self.source.atoken()
+        except AuthError as error:
+            raise self._as_own(error, request) from error.__cause__
+
+    def _renewed(self, refused: Request, response: Response, token: Token) -> Token | None:
+        """Sign *refused* with a fresh token, and return that; ``None``: there is no other."""
+        if token.issued_at:  # no constant key: the token request may need the connection
+            _read(response, self._byte_stream)
+        fresh = self._token_for(refused)
+        if not self._signed_again(refused, response, token, fresh):
+            return None
+        _read(response, self._byte_stream)
+        return fresh
+
+    async def _arenewed(self, refused: Request, response: Response, token: Token) -> Token | None:
+        """The same as :meth:`_renewed`."""
+        if token.issued_at:
+            await _aread(response, self._byte_stream)
+        fresh = await self._atoken_for(refused)
+        if not self._signed_again(refused, response, token, fresh):
+            return None
+        await _aread(response, self._byte_stream)
+        return fresh
+
+    def _to_be_sent_again(self, request: Request, response: Any, token: Token, position: int | None) -> Any:
         """Give up *token*, which an API refused; return the request to be sent again; ``None``: it cannot be."""
+        if response is _Closed:
+            self._look_back(request, token)
+            return None
         refused = self._refused_request(response, token)
         if refused is None:
             return None
@@ -355,40 +370,6 @@ class Flows(Adapter):
                 self.source.end_probation(token)
             return
 
-    def _read(self, refusal: Any) -> None:
-        """Read *refusal*, so that its connection is free; a body that breaks off is no loss, as nothing needs it."""
-        if hasattr(refusal, "_content"):  # an event hook read it
-            return
-        came: list[bytes] = []
-        try:
-            came.extend(refusal.iter_raw())
-        except Exception:  # noqa: BLE001 - a transport of the user's may raise anything
-            with contextlib.suppress(Exception):
-                refusal.close()
-        self._keep(refusal, came)
-
-    async def _aread(self, refusal: Any) -> None:
-        """The same as :meth:`_read`."""
-        if hasattr(refusal, "_content"):
-            return
-        came: list[bytes] = []
-        try:
-            async for part in refusal.aiter_raw():
-                came.append(part)  # noqa: PERF401 - what came is kept
-        except Exception:  # noqa: BLE001 - as above
-            with contextlib.suppress(Exception):
-                await refusal.aclose()
-        self._keep(refusal, came)
-
-    def _keep(self, refusal: Any, came: list[bytes]) -> None:
-        """Have *refusal* hold what came of its body, which the library reads once more."""
-        refusal.stream = self._byte_stream(b"".join(came))
-        refusal.is_closed = refusal.is_stream_consumed = False
-        try:
-            refusal.read()
-        except Exception:  # noqa: BLE001 - it is encoded otherwise than it says, or not whole
-            refusal._content = b""  # noqa: SLF001 - as the library sets it
-
     def _refused_request(self, response: Response, token: Token) -> Any:
         """The request that an API refused *token* on; ``None``: another host did, to which it never went.
 
@@ -422,6 +403,43 @@ def _responses(error: BaseException | None, request: Request, kind: type[Any]) -
         if str(frame.f_globals.get("__name__")).partition(".")[0] == library:
             found.append(frame.f_locals.get("response"))
     yield from (response for response in reversed(found) if isinstance(response, kind))
+
+
+def _read(refusal: Any, byte_stream: type[Any]) -> None:
+    """Read *refusal*, so that its connection is free; a body that breaks off is no loss, as nothing needs it."""
+    if hasattr(refusal, "_content"):  # an event hook read it
+        return
+    came: list[bytes] = []
+    try:
+        came.extend(refusal.iter_raw())
+    except Exception:  # noqa: BLE001 - a transport of the user's may raise anything
+        with contextlib.suppress(Exception):
+            refusal.close()
+    _keep(refusal, byte_stream(b"".join(came)))
+
+
+async def _aread(refusal: Any, byte_stream: type[Any]) -> None:
+    """The same as :func:`_read`."""
+    if hasattr(refusal, "_content"):
+        return
+    came: list[bytes] = []
+    try:
+        async for part in refusal.aiter_raw():
+            came.append(part)  # noqa: PERF401 - what came is kept
+    except Exception:  # noqa: BLE001 - as above
+        with contextlib.suppress(Exception):
+            await refusal.aclose()
+    _keep(refusal, byte_stream(b"".join(came)))
+
+
+def _keep(refusal: Any, body: Any) -> None:
+    """Have *refusal* hold what came of its *body*, which the library reads once more."""
+    refusal.stream = body
+    refusal.is_closed = refusal.is_stream_consumed = False
+    try:
+        refusal.read()
+    except Exception:  # noqa: BLE001 - it is encoded otherwise than it says, or not whole
+        refusal._content = b""  # noqa: SLF001 - as the library sets it
 
 
 def _add_cookies(request: Any, refusal: Any) -> None:

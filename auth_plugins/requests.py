@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable
@@ -210,7 +211,7 @@ class _Signature:
         try:
             fresh = _Signature(source, self.header, self.scheme, _token_for(sent, source))
         except requests.RequestException:
-            refusal.close()
+            _close(refusal)
             raise
         if fresh.token == self.token:  # a constant key, read again; a probation would put off the next reading
             source.end_probation(fresh.token)
@@ -277,7 +278,7 @@ def _kept_within_origin(header: str, response: requests.Response, sent: requests
     return response
 
 
-class _RedirectedHeaders(CaseInsensitiveDict[str]):
+class _RedirectedHeaders(CaseInsensitiveDict[str | bytes]):
     """The headers of a request that is redirected, which requests copies for the next request."""
 
     def copy(self) -> _KeptHeaders:
@@ -293,8 +294,8 @@ class _KeptHeaders(_RedirectedHeaders):
     Where requests removed the token first, as it does for another host, the login is set.
     """
 
-    def __setitem__(self, key: str, value: str) -> None:
-        if not (key.lower() == "authorization" and key in self and value.startswith("Basic ")):
+    def __setitem__(self, key: str, value: str | bytes) -> None:
+        if not (key.lower() == "authorization" and key in self and str(value).startswith("Basic ")):
             super().__setitem__(key, value)
 
 
@@ -307,7 +308,12 @@ def _discard_body(refusal: requests.Response) -> None:
         except Exception:  # noqa: BLE001 - whatever an adapter of the user's raises
             refusal._content_consumed = True  # noqa: SLF001 - as above
         refusal._content = b"".join(came)  # noqa: SLF001 - as above
-    refusal.close()
+    _close(refusal)
+
+
+def _close(refusal: requests.Response) -> None:
+    with contextlib.suppress(Exception):  # what an adapter of the user's made need not be whole
+        refusal.close()
 
 
 def _rewind(request: requests.PreparedRequest) -> bool:

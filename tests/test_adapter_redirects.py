@@ -52,7 +52,7 @@ class Player(requests.adapters.BaseAdapter):
         #: As http.client hands over what stood on the wire.
         self._location = location.encode().decode("latin-1")
         #: The address and the headers of each request.
-        self.sent: list[tuple[str, dict[str, str]]] = []
+        self.sent: list[tuple[str, dict[str, str | bytes]]] = []
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
         response = requests.Response()
@@ -250,7 +250,7 @@ def test_two_keys_are_both_sent_and_stay_at_home(module: str, url: str, rebuilt:
     plugin = importlib.import_module(f"auth_plugins.{module}")
     seen: list[Any] = []
 
-    class Both(library.Auth):  # type: ignore[misc,name-defined]  # of either library
+    class Both(library.Auth):  # type: ignore[name-defined]  # of either library
         def auth_flow(self, request: Any) -> Any:
             for name in ("X-First", "X-Second"):
                 request = next(plugin.OAuth2Auth(ApiKey(f"k3y-in-{name}", header=name)).sync_auth_flow(request))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 import threading
@@ -70,7 +71,7 @@ def raise_odd(response: Any) -> None:
 def raise_group(response: Any) -> None:
     try:
         raise_for_status(response)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - likewise
         raise ExceptionGroup("several", [error]) from None
 
 
@@ -211,7 +212,7 @@ def test_an_api_that_refuses_everything_is_no_loop_with_a_hook_that_raises(
 def test_a_hook_may_raise_for_the_second_try(
     driver: Driver, server: Loopback, grant: ClientCredentials, status: int
 ) -> None:
-    """A hook raises for the answer to the second try: a 401 there costs no third token at once, and a 500 accepts it."""
+    """A hook raises for the second try: a 401 there costs no third token at once, and a 500 accepts the token."""
     auth = driver.auth(grant)
     first = True
 
@@ -240,7 +241,7 @@ def test_a_flow_within_another_sees_the_error_too(
     library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
     auth = plugin.OAuth2Auth(grant)
 
-    class Outer(library.Auth):  # type: ignore[misc,name-defined]  # of either library
+    class Outer(library.Auth):  # type: ignore[name-defined]  # of either library
         def sync_auth_flow(self, request: Any) -> Any:
             flow = auth.sync_auth_flow(request)
             if delegates:
@@ -282,7 +283,7 @@ def test_one_connection_is_enough_for_api_and_token(server: Loopback, grant: Cli
     auth = auth_plugins.requests.OAuth2Auth(grant, session=session)
     for stream in (False, True):
         server.revoke()
-        response = finishes(lambda stream=stream: session.get(server.api_url, auth=auth, stream=stream))
+        response = finishes(functools.partial(session.get, server.api_url, auth=auth, stream=stream))
         assert response.status_code == 200
         response.close()
     session.close()
@@ -329,7 +330,7 @@ def test_a_refusal_is_closed_before_the_token_request(
     """The connection of a 401 is free when the next token is asked for."""
     library, auth, events = importlib.import_module(driver.library), driver.auth(grant), list[str]()
 
-    class Body(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[misc,name-defined]  # of either library
+    class Body(library.SyncByteStream, library.AsyncByteStream):  # type: ignore[name-defined]  # of either library
         def __iter__(self) -> Any:
             yield b"refused"
 
@@ -459,8 +460,8 @@ def test_a_cookie_for_another_path_changes_nothing(driver: Driver, server: Loopb
     refusal = as_json({}, 401)
     refusal.set_cookie("elsewhere", "1", path="/other")
     for cookies, sent in (({"mine": "1"}, "mine=1"), ({}, None)):
-        plays = [refusal, as_json({})]
-        server.api = lambda _, plays=plays: plays.pop(0)
+        plays = iter([refusal, as_json({})])
+        server.api = lambda _, plays=plays: next(plays)  # type: ignore[misc]  # mypy knows no default of a lambda
         assert send(driver, server.api_url, driver.auth(grant), lambda _: None, cookies=cookies).status_code == 200
         assert [received.headers.get("cookie") for received in server.api_requests[-2:]] == [sent, sent]
 
