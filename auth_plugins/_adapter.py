@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
 from ._checks import check_header
 from ._errors import ConfigurationError
+from ._hidden import hidden
 from ._hosts import AllowedHosts, check_transport
 from ._source import Policy, TokenSource, source_for
 
@@ -16,7 +19,15 @@ if TYPE_CHECKING:
     from ._token import Token
     from ._transport import Transport
 
-__all__ = ["Adapter", "header_value"]
+__all__ = ["NOT_YET", "NO_BODY", "SAME_KEY", "SENT_AGAIN", "Adapter", "header_value", "log_refusal"]
+
+#: What comes of a 401, in the log.
+SENT_AGAIN = "a new token was obtained, and the request is sent again"
+NOT_YET = "fresh tokens are refused as well, so no other is requested for now"
+NO_BODY = "the token is given up; the body cannot be read a second time, so the request is not sent again"
+SAME_KEY = "the key is still the same, so the request is not sent again"
+
+_log = logging.getLogger("auth_plugins")
 
 
 class Adapter:
@@ -112,8 +123,17 @@ class Adapter:
 
 
 def header_value(scheme: str, token: Token) -> str:
-    """What the header holds for *token*."""
-    return f"{scheme} {token.access_token}" if scheme else token.access_token
+    """What the header holds for *token*; dumps do not show it."""
+    value: str = hidden(f"{scheme} {token.access_token}") if scheme else token.access_token
+    return value
+
+
+def log_refusal(request: Any, outcome: str) -> None:
+    """Log that an API answered 401 to *request*, and the *outcome*; of the URL only scheme, host, port and path."""
+    if _log.isEnabledFor(logging.DEBUG):
+        url = urlsplit(str(request.url))
+        host = url.netloc.rpartition("@")[2]
+        _log.debug("%s %s://%s%s was answered 401: %s", request.method, url.scheme, host, url.path, outcome)
 
 
 def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, arguments: Mapping[str, Any]) -> Adapter:

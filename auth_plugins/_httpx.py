@@ -6,20 +6,25 @@ Sync and async are the same lines: twice, as that is cheaper than a third abstra
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
-from ._adapter import Adapter, header_value
+from ._adapter import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
 from ._errors import AuthError, ConfigurationError, as_one_of
+from ._hidden import hidden
 from ._token import Token
 
 __all__ = ["BoundHeaders", "Flows"]
 
 _UNAUTHORIZED = 401
+#: How many errors are looked through that were raised one from the other; they may go round in a circle.
+_MOST_LINKS = 20
 
 
 if TYPE_CHECKING:
+    from types import FrameType
 
     class Url(Protocol):
         """What is needed of a URL."""
@@ -50,77 +55,122 @@ if TYPE_CHECKING:
 
 
 class BoundHeaders:
-    """Mixed into a library's ``Headers``: one of them is kept from other origins.
+    """Mixed into a library's ``Headers``: some of them are kept from other origins.
 
     On a redirect httpx copies each header to whatever host it leads to; only ``Authorization`` is taken out there, and
     an auth flow sees no more of it than the last answer. So our header's name passes for ``Authorization`` (or, where
-    httpx leaves that in place too, for ``Host``, which it replaces) in the copy, and for nothing but itself in here.
+    httpx leaves that in place too, for ``Host``, which it replaces) in the copy, and for nothing but itself in here:
+    what is looked up or set here, is so in a plain copy. Thus threads may read while the client copies.
     """
 
     _list: list[tuple[bytes, bytes, bytes]]
 
     def __init__(self, headers: Any, name: str, value: str, alias: str) -> None:
-        raw_name = name.encode("ascii")
-        self._alias, self._value = _Alias(raw_name.lower()), value
         super().__init__(headers)  # type: ignore[call-arg]  # of the library's class
-        self.pop(name, None)  # type: ignore[attr-defined]  # likewise
-        # Last, as the first of two that pass for Host stays.
-        self._list.append((raw_name, self._alias, value.encode("latin-1")))
-        self._alias.other = alias.encode("ascii")
+        raw_name = name.encode("ascii")
+        own = raw_name.lower()
+        # Last, as the first of two that pass for Host stays. The inequality of bytes knows no alias.
+        self._list = [entry for entry in self._list if entry[1] != own]
+        self._list.append((raw_name, _Alias(own, alias.encode("ascii")), _HiddenBytes(value.encode("latin-1"))))
 
-    def __repr__(self) -> str:
-        return super().__repr__().replace(self._value, "[secure]")
+    def _plain(self) -> Any:
+        """A copy in which each name is but itself."""
+        plain: Any = type(self).__mro__[2](encoding=self._encoding)  # type: ignore[attr-defined]  # the library's
+        plain._list = [(raw, bytes(name), value) for raw, name, value in self._list]  # noqa: SLF001 - own kind
+        return plain
+
+    def _take(self, plain: Any) -> None:
+        """Hold what *plain* holds; a name that was bound stays so."""
+        bound = {bytes(name): name for _, name, _ in self._list if type(name) is _Alias}
+        self._list = [(raw, bound.get(name, name), value) for raw, name, value in plain._list]  # noqa: SLF001 - own kind
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # As the library's own: a request that was pickled is sent no more.
-        return type(self).__mro__[2], (self.raw,)  # type: ignore[attr-defined]  # of the library's class
+        return _unpickled_headers, (type(self), self._list, self._encoding)  # type: ignore[attr-defined]  # likewise
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._plain() == (other._plain() if isinstance(other, BoundHeaders) else other))
+
+    __hash__ = None  # type: ignore[assignment]  # as the library's
 
     def __getitem__(self, key: str) -> str:
-        with self._alias.being_itself():
-            return super().__getitem__(key)  # type: ignore[misc,no-any-return]
+        value: str = self._plain()[key]
+        return value
 
     def __setitem__(self, key: str, value: str) -> None:
-        with self._alias.being_itself():
-            super().__setitem__(key, value)  # type: ignore[misc]
+        plain = self._plain()
+        plain[key] = value
+        self._take(plain)
 
     def __delitem__(self, key: str) -> None:
-        with self._alias.being_itself():
-            super().__delitem__(key)  # type: ignore[misc]
+        plain = self._plain()
+        del plain[key]
+        self._take(plain)
 
     def __contains__(self, key: object) -> bool:
-        with self._alias.being_itself():
-            return super().__contains__(key)  # type: ignore[misc,no-any-return]
+        return key in self._plain()
 
     def get_list(self, key: str, split_commas: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - httpx's
         """All values of one header."""
-        with self._alias.being_itself():
-            return super().get_list(key, split_commas)  # type: ignore[misc,no-any-return]
+        values: list[str] = self._plain().get_list(key, split_commas)
+        return values
+
+
+def _unpickled_headers(kind: type[Any], entries: list[tuple[bytes, bytes, bytes]], encoding: str | None) -> Any:
+    headers = object.__new__(kind)
+    headers._list, headers._encoding = entries, encoding
+    return headers
 
 
 class _Alias(bytes):
-    """A header's name that equals another one as well."""
+    """A header's name that equals another one as well, in each copy of the headers that the library makes."""
 
-    other: bytes | None = None
+    other: bytes
+
+    def __new__(cls, name: bytes, other: bytes) -> Self:
+        alias = super().__new__(cls, name)
+        alias.other = other
+        return alias
 
     def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) or other == self.other
+        if type(other) is not bytes or other != self.other:
+            return super().__eq__(other)
+        # Who sets Authorization in a copy of the headers means that one, and not ours. Host is set by a redirect.
+        return other == b"host" or not _sets_a_header(sys._getframe(1))
 
     __hash__ = bytes.__hash__
 
-    def lower(self) -> _Alias:
+    def lower(self) -> Self:
         return self
 
-    @contextlib.contextmanager
-    def being_itself(self) -> Iterator[None]:
-        """Equal to nothing else meanwhile."""
-        other, self.other = self.other, None
-        try:
-            yield
-        finally:
-            self.other = other
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Alias, (bytes(self), self.other)
 
-    def __reduce__(self) -> tuple[type[bytes], tuple[bytes]]:
-        return bytes, (bytes(self),)  # a request that was pickled is sent no more
+
+class _HiddenBytes(bytes):
+    """The value of a header, which dumps do not show."""
+
+    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+        value: str = hidden(super().decode(encoding, errors))
+        return value
+
+    def __repr__(self) -> str:
+        return "b'***'"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _HiddenBytes, (bytes(self),)
+
+
+def _sets_a_header(frame: FrameType | None) -> bool:
+    """Whether *frame* is that of ``Headers.__setitem__``, or of a comprehension in it (Python 3.11)."""
+    if frame is not None and frame.f_code.co_name == "<listcomp>":
+        frame = frame.f_back
+    return frame is not None and frame.f_code.co_name == "__setitem__"
+
+
+class _Closed:
+    """Stands for a response, where the flow is closed instead: an event hook raised, or there is no response."""
+
+    status_code = _UNAUTHORIZED
 
 
 class Flows(Adapter):
@@ -133,6 +183,8 @@ class Flows(Adapter):
     _bound_headers: ClassVar[type[Any]]
     #: The library's class of a body that is bytes.
     _byte_stream: ClassVar[type[Any]]
+    #: The library's class of a response.
+    _response: ClassVar[type[Any]]
 
     #: The token of the last request, until when it needs no other look (Unix seconds), and what the header held.
     _ready: tuple[Token, float, str] = (Token(access_token=""), 0.0, "")
@@ -155,32 +207,29 @@ class Flows(Adapter):
             if not self._takes(request):
                 yield request
                 return
-            try:
-                token = self.source.token()
-            except AuthError as error:
-                raise self._as_own(error, request) from error.__cause__
+            token = self._token_for(request)
             self._sign(request, token)
         # Bytes have no position, and most requests no other body.
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
-        response = yield request
+        try:
+            response = yield request
+        except GeneratorExit:
+            response = _Closed
         if response.status_code != _UNAUTHORIZED:
             if slot.probation_until:
                 self.source.end_probation(token)
             return
-        refused = self._refused_request(response, token)
-        # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        if refused is None or not self.source.give_up(token) or not _rewind(refused.stream, position):
+        refused = self._to_be_sent_again(request, response, token, position)
+        fresh = refused and self._renewed(refused, response, token)
+        if fresh is None:
             return
         try:
-            fresh = self.source.token()
-        except AuthError as error:
-            raise self._as_own(error, refused) from error.__cause__
-        if fresh == token:  # a constant key, read again; a probation would put off the next reading
-            self.source.end_probation(fresh)
-            return
-        self._sign(refused, fresh)
-        response = yield refused
-        if response.status_code != _UNAUTHORIZED:
+            answer = yield refused
+        except GeneratorExit:
+            answer = _Closed
+        if answer is _Closed:
+            self._look_back(refused, fresh, response)
+        elif answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -193,32 +242,29 @@ class Flows(Adapter):
             if not self._takes(request):
                 yield request
                 return
-            try:
-                token = await self.source.atoken()
-            except AuthError as error:
-                raise self._as_own(error, request) from error.__cause__
+            token = await self._atoken_for(request)
             self._sign(request, token)
         # Bytes have no position, and most requests no other body.
         position = None if type(request.stream) is self._byte_stream else _position(request.stream)
-        response = yield request
+        try:
+            response = yield request
+        except GeneratorExit:
+            response = _Closed
         if response.status_code != _UNAUTHORIZED:
             if slot.probation_until:
                 self.source.end_probation(token)
             return
-        refused = self._refused_request(response, token)
-        # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        if refused is None or not self.source.give_up(token) or not _rewind(refused.stream, position):
+        refused = self._to_be_sent_again(request, response, token, position)
+        fresh = refused and await self._arenewed(refused, response, token)
+        if fresh is None:
             return
         try:
-            fresh = await self.source.atoken()
-        except AuthError as error:
-            raise self._as_own(error, refused) from error.__cause__
-        if fresh == token:  # a constant key, read again; a probation would put off the next reading
-            self.source.end_probation(fresh)
-            return
-        self._sign(refused, fresh)
-        response = yield refused
-        if response.status_code != _UNAUTHORIZED:
+            answer = yield refused
+        except GeneratorExit:
+            answer = _Closed
+        if answer is _Closed:
+            self._look_back(refused, fresh, response)
+        elif answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
 
     def _takes(self, request: Request) -> bool:
@@ -248,6 +294,82 @@ class Flows(Adapter):
             alias = "host" if upgradable else "authorization"
             request.headers = self._bound_headers(request.headers, header, value, alias)
 
+    def _token_for(self, request: Request) -> Token:
+        try:
+            return self.source.token()
+        except AuthError as error:
+            raise self._as_own(error, request) from error.__cause__
+
+    async def _atoken_for(self, request: Request) -> Token:
+        try:
+            return await self.source.atoken()
+        except AuthError as error:
+            raise self._as_own(error, request) from error.__cause__
+
+    def _renewed(self, refused: Request, response: Response, token: Token) -> Token | None:
+        """Sign *refused* with a fresh token, and return that; ``None``: there is no other."""
+        if token.issued_at:  # no constant key: the token request may need the connection
+            _read(response, self._byte_stream)
+        fresh = self._token_for(refused)
+        if not self._signed_again(refused, response, token, fresh):
+            return None
+        _read(response, self._byte_stream)
+        return fresh
+
+    async def _arenewed(self, refused: Request, response: Response, token: Token) -> Token | None:
+        """The same as :meth:`_renewed`."""
+        if token.issued_at:
+            await _aread(response, self._byte_stream)
+        fresh = await self._atoken_for(refused)
+        if not self._signed_again(refused, response, token, fresh):
+            return None
+        await _aread(response, self._byte_stream)
+        return fresh
+
+    def _to_be_sent_again(self, request: Request, response: Any, token: Token, position: int | None) -> Any:
+        """Give up *token*, which an API refused; return the request to be sent again; ``None``: it cannot be."""
+        if response is _Closed:
+            self._look_back(request, token)
+            return None
+        refused = self._refused_request(response, token)
+        if refused is None:
+            return None
+        # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
+        obstacle = (
+            NOT_YET if not self.source.give_up(token) else NO_BODY if not _rewind(refused.stream, position) else ""
+        )
+        if obstacle:
+            log_refusal(refused, obstacle)
+        return None if obstacle else refused
+
+    def _signed_again(self, refused: Request, response: Response, token: Token, fresh: Token) -> bool:
+        """Put *fresh* on a refused request; whether that is another token."""
+        if fresh == token:  # a constant key, read again; a probation would put off the next reading
+            self.source.end_probation(fresh)
+            log_refusal(refused, SAME_KEY)
+            return False
+        self._sign(refused, fresh)
+        _add_cookies(refused, response)
+        log_refusal(refused, SENT_AGAIN)
+        return True
+
+    def _look_back(self, request: Request, token: Token, seen: Response | None = None) -> None:
+        """Note what an API said of *token*, where an event hook raised an error before the flow saw the response.
+
+        The flow is closed while that error is handled by the library: it is the caller's, here.
+        """
+        error = sys.exc_info()[1]
+        while isinstance(error, GeneratorExit):  # a flow of the user's, around this one, closes it
+            error = error.__context__
+        for response in _responses(error, request, self._response):
+            if response is seen or self._refused_request(response, token) is None:
+                continue
+            if response.status_code == _UNAUTHORIZED:
+                self.source.give_up(token)
+            else:
+                self.source.end_probation(token)
+            return
+
     def _refused_request(self, response: Response, token: Token) -> Any:
         """The request that an API refused *token* on; ``None``: another host did, to which it never went.
 
@@ -258,6 +380,80 @@ class Flows(Adapter):
 
     def _as_own(self, error: AuthError, request: Request) -> AuthError:
         return as_one_of(error, self._own_errors, _request=request)
+
+
+def _responses(error: BaseException | None, request: Request, kind: type[Any]) -> Iterator[Any]:
+    """The responses, of class *kind*, that an *error* which ended a flow tells of.
+
+    First what it, or what it was raised from, says itself, as ``HTTPStatusError`` does; if that was to *request*, as
+    older errors may be among them. Then the ones that the library's own functions had at hand, the latest first.
+    Cancellation and Ctrl-C tell nothing.
+    """
+    link = error
+    for _ in range(_MOST_LINKS if isinstance(error, Exception) else 0):
+        with contextlib.suppress(Exception):  # attributes of a class that others wrote
+            response: Any = getattr(link, "response", None)
+            if isinstance(response, kind) and response.request is request:
+                yield response
+        link = link and (link.__cause__ or link.__context__)
+    trace = error.__traceback__ if isinstance(error, Exception) else None
+    library, found = kind.__module__.partition(".")[0], list[Any]()
+    while trace is not None:
+        frame, trace = trace.tb_frame, trace.tb_next
+        if str(frame.f_globals.get("__name__")).partition(".")[0] == library:
+            found.append(frame.f_locals.get("response"))
+    yield from (response for response in reversed(found) if isinstance(response, kind))
+
+
+def _read(refusal: Any, byte_stream: type[Any]) -> None:
+    """Read *refusal*, so that its connection is free; a body that breaks off is no loss, as nothing needs it."""
+    if hasattr(refusal, "_content"):  # an event hook read it
+        return
+    came: list[bytes] = []
+    try:
+        came.extend(refusal.iter_raw())
+    except Exception:  # noqa: BLE001 - a transport of the user's may raise anything
+        with contextlib.suppress(Exception):
+            refusal.close()
+    _keep(refusal, byte_stream(b"".join(came)))
+
+
+async def _aread(refusal: Any, byte_stream: type[Any]) -> None:
+    """The same as :func:`_read`."""
+    if hasattr(refusal, "_content"):
+        return
+    came: list[bytes] = []
+    try:
+        async for part in refusal.aiter_raw():
+            came.append(part)  # noqa: PERF401 - what came is kept
+    except Exception:  # noqa: BLE001 - as above
+        with contextlib.suppress(Exception):
+            await refusal.aclose()
+    _keep(refusal, byte_stream(b"".join(came)))
+
+
+def _keep(refusal: Any, body: Any) -> None:
+    """Have *refusal* hold what came of its *body*, which the library reads once more."""
+    refusal.stream = body
+    refusal.is_closed = refusal.is_stream_consumed = False
+    try:
+        refusal.read()
+    except Exception:  # noqa: BLE001 - it is encoded otherwise than it says, or not whole
+        refusal._content = b""  # noqa: SLF001 - as the library sets it
+
+
+def _add_cookies(request: Any, refusal: Any) -> None:
+    """Have *request* send the cookies that *refusal* set, in place of older ones of the same names."""
+    cookies = refusal.cookies
+    if not cookies:
+        return
+    before = request.headers.pop("Cookie", "")
+    cookies.set_cookie_header(request)
+    after = request.headers.get("Cookie", "")
+    names = {pair.partition("=")[0].strip() for pair in after.split(";")}
+    kept = [pair.strip() for pair in before.split(";") if pair.partition("=")[0].strip() not in names]
+    if together := "; ".join([*filter(None, kept), *filter(None, [after])]):
+        request.headers["Cookie"] = together
 
 
 def _position(stream: Any) -> int | None:

@@ -74,6 +74,7 @@ class OAuth2Auth(Flows, httpx.Auth):
     _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
     _bound_headers = _BoundHeaders
     _byte_stream = httpx.ByteStream
+    _response = httpx.Response
 
     def __init__(
         self,

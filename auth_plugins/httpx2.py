@@ -74,6 +74,7 @@ class OAuth2Auth(Flows, httpx2.Auth):
     _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
     _bound_headers = _BoundHeaders
     _byte_stream = httpx2.ByteStream
+    _response = httpx2.Response
 
     def __init__(
         self,

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterable
 from typing import Any, Unpack
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin, urlparse, urlsplit
 
 try:
     import requests
 except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
+from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri, rewind_body
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from . import _errors
-from ._adapter import Adapter, header_value
+from ._adapter import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
 from ._cache import MemoryCache, TokenCache
 from ._grant import Grant
 from ._hosts import DEFAULT_PORTS, normal_host
@@ -53,6 +55,8 @@ class AuthError(_errors.AuthError, requests.RequestException):
 _transport = requests_transport()
 #: How a URL begins in which every parser finds the same scheme, host and port.
 _PLAIN_ORIGIN = r"https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d+)?/"
+#: Bytes of a refusal's body that are read at once.
+_CHUNK = 65536
 _OWN_ERRORS = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
 
 
@@ -181,6 +185,8 @@ class _Signature:
         # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
         if sent.headers.get(self.header) != self.value:
             return response
+        if type(sent.headers) is _KeptHeaders:  # requests is done with it, and the user may set what he likes
+            sent.headers = CaseInsensitiveDict(sent.headers)
         if response.status_code == requests.codes.unauthorized:
             response = self._answer_refusal(response, **kwargs)
         else:
@@ -196,19 +202,32 @@ class _Signature:
         # An adapter of the user's own need not say by which connection it answered.
         adapter = getattr(refusal, "connection", None)
         # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        if not source.give_up(self.token) or adapter is None or not _rewind(sent):
+        obstacle = NOT_YET if not source.give_up(self.token) else NO_BODY if adapter and not _rewind(sent) else ""
+        if obstacle or adapter is None:
+            log_refusal(sent, obstacle or "its adapter names no connection, so it is not sent again")
             return refusal
+        if self.token.issued_at:  # no constant key: the token request may need the connection
+            _discard_body(refusal)
         try:
             fresh = _Signature(source, self.header, self.scheme, _token_for(sent, source))
         except requests.RequestException:
-            refusal.close()
+            _close(refusal)
             raise
         if fresh.token == self.token:  # a constant key, read again; a probation would put off the next reading
             source.end_probation(fresh.token)
+            log_refusal(sent, SAME_KEY)
             return refusal
-        _ = refusal.content
-        refusal.close()
+        return self._send_again(refusal, fresh, adapter, **kwargs)
+
+    def _send_again(
+        self, refusal: requests.Response, fresh: _Signature, adapter: requests.adapters.BaseAdapter, **kwargs: Any
+    ) -> requests.Response:
+        """Send the refused request with the *fresh* token."""
+        sent = refusal.request
+        _discard_body(refusal)
+        log_refusal(sent, SENT_AGAIN)
         request = sent.copy()
+        request.headers.pop(self.header, None)  # see _KeptHeaders
         request.headers[self.header] = fresh.value
         jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
         requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
@@ -217,7 +236,7 @@ class _Signature:
         response.history.append(refusal)
         response.request = request
         if response.status_code != requests.codes.unauthorized:
-            source.end_probation(fresh.token)
+            self.source.end_probation(fresh.token)
         if response.is_redirect:
             # It is the request that was sent first which requests copies then, with the refused token on it.
             hooks = sent.hooks["response"]
@@ -250,10 +269,51 @@ class _Guard:
 
 
 def _kept_within_origin(header: str, response: requests.Response, sent: requests.PreparedRequest) -> requests.Response:
-    if response.is_redirect and not _strips_by_itself(header, response):
-        # requests copies the request that was sent first to wherever it is redirected.
-        sent.headers.pop(header, None)
+    # requests copies the request that was sent first to wherever it is redirected.
+    if response.is_redirect:
+        if not _strips_by_itself(header, response):
+            sent.headers.pop(header, None)
+        elif header.lower() == "authorization":
+            sent.headers = _RedirectedHeaders(sent.headers)
     return response
+
+
+class _RedirectedHeaders(CaseInsensitiveDict[str | bytes]):
+    """The headers of a request that is redirected, which requests copies for the next request."""
+
+    def copy(self) -> _KeptHeaders:
+        return _KeptHeaders(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CaseInsensitiveDict, (list(self.items()),)
+
+
+class _KeptHeaders(_RedirectedHeaders):
+    """Headers in which a login that requests finds in ``.netrc`` after a redirect does not replace the token.
+
+    Where requests removed the token first, as it does for another host, the login is set.
+    """
+
+    def __setitem__(self, key: str, value: str | bytes) -> None:
+        if not (key.lower() == "authorization" and key in self and str(value).startswith("Basic ")):
+            super().__setitem__(key, value)
+
+
+def _discard_body(refusal: requests.Response) -> None:
+    """Read the body of *refusal*, so that its connection is free; what breaks off is no loss, as nothing needs it."""
+    came: list[bytes] = []
+    if refusal._content is False:  # noqa: SLF001 - nothing read it, as requests says it itself
+        try:
+            came.extend(refusal.iter_content(_CHUNK))
+        except Exception:  # noqa: BLE001 - whatever an adapter of the user's raises
+            refusal._content_consumed = True  # noqa: SLF001 - as above
+        refusal._content = b"".join(came)  # noqa: SLF001 - as above
+    _close(refusal)
+
+
+def _close(refusal: requests.Response) -> None:
+    with contextlib.suppress(Exception):  # what an adapter of the user's made need not be whole
+        refusal.close()
 
 
 def _rewind(request: requests.PreparedRequest) -> bool:
@@ -272,15 +332,25 @@ def _rewind(request: requests.PreparedRequest) -> bool:
 def _strips_by_itself(header: str, redirect: requests.Response) -> bool:
     """Whether a redirect stays within its origin, or requests takes *header* out of it."""
     mixin = requests.sessions.SessionRedirectMixin()
-    url = redirect.url or ""
+    url, location = redirect.url or "", mixin.get_redirect_target(redirect) or ""
+    if not location.isprintable():  # parsers drop such characters, each in its own way
+        return False
     try:
-        # As requests makes the next URL, to the last quoted character: a backslash is where parsers differ.
-        target = urljoin(url, requote_uri(mixin.get_redirect_target(redirect) or ""))
+        target = _redirect_url(url, location)
         if _origin(url) == _origin(target):
             return True
         return header.lower() == "authorization" and mixin.should_strip_auth(url, target)
     except ValueError:
         return False
+
+
+def _redirect_url(url: str, location: str) -> str:
+    """The next URL, by the very steps of ``Session.resolve_redirects``: parsed, put together again, quoted last."""
+    if location.startswith("//"):
+        location = f"{urlparse(url).scheme}:{location}"
+    parsed = urlparse(location)
+    location = requote_uri(parsed.geturl())
+    return location if parsed.netloc else urljoin(url, location)
 
 
 def _is_clear(url: str) -> bool:
