@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
@@ -139,9 +140,17 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def clock_gettime(self, _: int) -> float:
+        return self.monotonic()
+
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.now += seconds
 
     def forward(self, seconds: float) -> None:
         self.now += seconds
+
+    def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be the time by which the package judges tokens and failures."""
+        for module in ("_source", "_cache", "_shared", "_clock"):
+            monkeypatch.setattr(f"auth_plugins.{module}.time", self)

@@ -27,7 +27,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _source,
+    _loading,
 )
 from auth_plugins._flight import Flight
 from auth_plugins._transport import requests_transport
@@ -391,24 +391,25 @@ def test_a_fork_does_not_wait_for_who_waits_for_it(server: Loopback) -> None:
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread takes for ever to load what a token request needs: my fork waits for a moment, and goes on."""
-    monkeypatch.setattr(_source, "_LOADS", 0.01)
-    loading, done = threading.Event(), threading.Event()
+    monkeypatch.setattr(_loading, "_PATIENCE", 0.01)
+    begun, done = threading.Event(), threading.Event()
 
     def load() -> None:
-        with _source._loading:
-            loading.set()
+        with _loading.loading("request"):
+            begun.set()
             done.wait(10)
 
     thread = threading.Thread(target=load)
     thread.start()
-    loading.wait(10)
+    begun.wait(10)
     child = os.fork()
     if child == 0:
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
-    assert not _source._loading.acquire(blocking=False), "it is still the other thread's"
+    assert _loading.loading._loaders.keys() == {thread.ident}, "it still loads"
     done.set()
     thread.join()
+    assert (_loading.loading._loaders, _loading.loading._forkers) == ({}, set())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")

@@ -134,6 +134,7 @@ LAYERS = [
     {"_adapter"},
     {"_source"},
     {"_shared"},
+    {"_seeding"},
     {"_transport", "_async", "_cache", "_answer"},
     {"_probe"},
     {"_advice"},
@@ -142,10 +143,12 @@ LAYERS = [
     {"_seal"},
     {"providers"},
     {"_grants"},
+    {"_revocation", "_report"},
     {"_grant", "_flight"},
     {"_authlib"},
     {"_checks", "_hosts", "_message", "_token"},
-    {"_errors", "_hidden"},
+    {"_frames", "_loading"},
+    {"_errors", "_hidden", "_clock"},
 ]
 FREE = {"__init__", "sandbox"}
 

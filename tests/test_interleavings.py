@@ -233,8 +233,7 @@ class Interleavings(RuleBasedStateMachine):
         self.disowned: set[str] = set()
         self.trouble_until = 0.0
         self.main = threading.get_ident()
-        for module in (_source, _cache, _shared):
-            self.patch.setattr(module, "time", self.clock)
+        self.clock.rule(self.patch)
         self.patch.setattr(self.clock, "sleep", self._sleep)
         self.patch.setattr(_flight, "wait", self._wait)
         self.patch.setattr(_source, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))

@@ -49,8 +49,7 @@ class WallClock(Clock):
 def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """My clock jumps by hours, there and back: every request is answered, at the cost of a token request or two."""
     clock = WallClock()
-    for module in ("_source", "_cache", "_shared"):
-        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
+    clock.rule(monkeypatch)
     auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
 
     assert driver.get(server.api_url, auth).status == 200
@@ -67,8 +66,7 @@ def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.
 def test_a_laptop_sleeps(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     """My laptop slept overnight, and the clock that only goes forward slept with it: the old token isn't used."""
     clock = WallClock()
-    for module in ("_source", "_cache", "_shared"):
-        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
+    clock.rule(monkeypatch)
     source = TokenSource(ClientCredentials(server.token_url, "client", "s3cr3t"))
     assert source.token().access_token == "token-1"
     clock.offset = 8 * 3600.0

@@ -388,16 +388,59 @@ def test_a_refresh_token_that_is_not_replaced_goes_on(endpoint: Endpoint, clock:
 
 
 def test_a_refresh_token_of_ones_own(endpoint: Endpoint, clock: Clock) -> None:
-    """I start from a refresh token: where the server rotates it, the newest is used, and mine when that is refused."""
+    """The grant's own refresh token is not sent again once the server replaced it; its newest successor is."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, RefreshToken(URL, "mine"))
     tokens.token()
     expire(clock)
     tokens.token()
+    for _ in range(2):
+        expire(clock)
+        endpoint.script = [refusal("invalid_grant", 400)]
+        with pytest.raises(TokenRequestError, match="invalid_grant"):
+            tokens.token()
+    assert sent(endpoint) == ["mine", "refresh-1", "refresh-2", "refresh-2"]
+
+
+def test_a_new_refresh_token_of_ones_own_is_used(endpoint: Endpoint, clock: Clock) -> None:
+    """The successor is refused, and the user has put in a new refresh token: the new one is sent."""
+    endpoint.refresh_tokens = True
+    own = ["mine"]
+    tokens = source(endpoint, RefreshToken(URL, lambda: own[0]))
+    tokens.token()
+    own[0] = "new"
     expire(clock)
     endpoint.script = [refusal("invalid_grant", 400)]
+    assert tokens.token().refresh_token == "refresh-2"
+    assert sent(endpoint) == ["mine", "refresh-1", "new"]
+
+
+def test_a_lost_answer_sends_a_refresh_token_again_and_no_older_one(endpoint: Endpoint, clock: Clock) -> None:
+    """The answer to a refresh is lost: the same refresh token is tried again, and never the one before it."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, RefreshToken(URL, "rt-0"))
     tokens.token()
-    assert [body.rpartition("=")[2] for body in endpoint.bodies] == ["mine", "refresh-1", "refresh-2", "mine"]
+    expire(clock)
+    endpoint.script = [TokenTransportError("lost"), refusal("invalid_grant", 400)]
+    with pytest.raises(TokenRequestError, match="invalid_grant"):
+        tokens.token()
+    assert sent(endpoint) == ["rt-0", "refresh-1", "refresh-1"]
+
+
+def test_a_refresh_token_that_was_revoked_is_not_sent(endpoint: Endpoint) -> None:
+    """After a revocation the grant's own refresh token, which has been replaced, is not sent; the error says why."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, RefreshToken(URL, "mine"))
+    tokens.token()
+    tokens.revoke()
+    with pytest.raises(TokenRequestError, match="obtain a new refresh token") as caught:
+        tokens.token()
+    assert (caught.value.error, sent(endpoint)) == ("invalid_grant", ["mine"])
+
+
+def sent(endpoint: Endpoint) -> list[str]:
+    """The refresh tokens that were sent."""
+    return [body.rpartition("=")[2] for body in endpoint.bodies]
 
 
 def test_ones_own_refresh_token_is_not_sent_twice(endpoint: Endpoint, clock: Clock) -> None:
