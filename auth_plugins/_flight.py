@@ -36,8 +36,6 @@ class Flight(Future["Token | None"]):
         self.fallback: Token | None = None
         #: How the token was obtained, for the log: endpoint, by what, seconds.
         self.obtained: tuple[str, str, float] | None = None
-        #: If the leader is overdue: when another may lead, on the clock of :func:`._clock.elapsed`.
-        self.retry_at: float | None = None
         #: What the tasks of each asyncio loop wait for.
         self.events: dict[Any, Any] = {}
 

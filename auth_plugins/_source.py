@@ -477,13 +477,12 @@ class TokenSource:
         if not flight.is_held_by_another():
             return
         slot = self._slot
-        if flight.retry_at is None:
-            flight.retry_at = elapsed() + min(_REST * 2 ** min(slot.stuck, _DOUBLINGS), _LONGEST_RETRY_AFTER)
-            slot.stuck += 1
-        if elapsed() < flight.retry_at:
+        rest = min(_REST * 2 ** min(slot.stuck, _DOUBLINGS), _LONGEST_RETRY_AFTER)
+        if time.monotonic() < flight.deadline + 2 * _GRACE + rest:
             from ._report import overdue  # noqa: PLC0415 - see above
 
             raise overdue(flight, self.grant)
+        slot.stuck += 1
 
     def _lead_in_background(self, flight: Flight) -> None:
         def lead() -> None:
@@ -541,9 +540,8 @@ class TokenSource:
                     self._put(outcome)
                 else:
                     self._put_off(flight, has_failed=outcome is not None)
-            elif slot.flight is not None:
-                # A leader that hung has come back, and nobody waits for it any more: another need not hang.
-                slot.stuck, slot.flight.retry_at = 0, 0.0
+            else:
+                slot.stuck = 0  # a leader that hung has come back: the next need not hang
         flight.complete(outcome)
 
     def _put(self, token: Token) -> None:

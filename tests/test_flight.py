@@ -457,7 +457,7 @@ def test_waiting_for_what_is_broken_off_ends(grant: ClientCredentials, monkeypat
     """Whoever asks is interrupted each time that I wait for him: I get an error in the end."""
     source, turns = TokenSource(grant), []
 
-    def join() -> tuple[Flight, bool]:
+    def join(**_: Any) -> tuple[Flight, bool]:
         turns.append(flight := Flight(0.0))
         flight.set_result(None)
         return flight, False
