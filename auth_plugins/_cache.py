@@ -228,7 +228,8 @@ class MemoryCache:
             self._kept.add(slot)
             if len(self._kept) > self._sweep_at:
                 # At twice of what was left the last time, so that looking for stale ones costs next to nothing. One by
-                # one, and from a copy: what a signal handler adds meanwhile stays.
+                # one, and from a copy: what a signal handler adds meanwhile stays, and it does not sweep as well.
+                self._sweep_at = 2 * len(self._kept)
                 for each in list(self._kept):
                     if each is not slot and each.is_stale(now):
                         self._kept.discard(each)
