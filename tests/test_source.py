@@ -736,7 +736,7 @@ def test_every_number_is_named() -> None:
     lease = _source._LEASE_SHARE
     assert f"{lease:g} times the ``timeout``, {lease * _source._TIMEOUT:g} seconds by default" in sharing
     assert f"{lease * _source._TIMEOUT + _source._GRACE:g} seconds ({lease:g} × ``timeout`` + {_source._GRACE:g})" in sharing
-    assert str(int(_source._LONGEST_REST)) in readme
+    assert f"remembered for {least} to {most} seconds" in readme
 
 
 def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
