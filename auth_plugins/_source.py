@@ -56,7 +56,7 @@ _TURNS = 5
 _GRACE = 1.0
 #: Seconds, as :class:`TokenSource` describes them.
 _LEEWAY, _TIMEOUT = 60.0, 10.0
-#: Seconds by which the issue of a token may lie in the future, as machines' clocks differ. Beyond that a clock was wrong.
+#: Seconds by which the issue of a token may lie in the future, as machines' clocks differ; more: a clock was wrong.
 _SKEW = 300.0
 #: Arguments of grants by which a server knows the client.
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
@@ -554,10 +554,10 @@ class TokenSource:
     def _put_off(self, flight: Flight, *, has_failed: bool) -> None:
         """Go on with the token that there is, and don't try to replace it for a while; under the lock."""
         slot, lying = self._slot, flight.fallback
-        if has_failed and lying is not None and (slot.token is None or not self._is_alive(slot.token)):
-            if self._is_alive(lying) and not slot.is_behind(lying):
-                slot.token = slot.lay = lying
-                self._cache.keep(slot)
+        has_none = slot.token is None or not self._is_alive(slot.token)
+        if has_failed and has_none and lying and self._is_alive(lying) and not slot.is_behind(lying):
+            slot.token = slot.lay = lying
+            self._cache.keep(slot)
         if slot.token is not None and slot.token.expires_at is not None:
             # One more try at a third of the way to its end, and so on.
             until = elapsed() + max(_SHORTEST_REST, (slot.token.expires_at - time.time()) / 3)
@@ -691,7 +691,7 @@ class TokenSource:
             old = refreshable.refresh_token if refreshable else None
             token = self.grant.renew(ask, old)
             if token is not None:
-                if old != token.refresh_token:
+                if old is not None and old != token.refresh_token:
                     slot.spend(old)
                 if slot.refreshable is refreshable:
                     # The old one is spent, whatever becomes of this flight.
@@ -831,8 +831,9 @@ def source_for(
 ) -> TokenSource:
     """The source behind an adapter, which sends its token requests by *transport*.
 
-    A grant without a secret is told apart by *session*, the library's own behind *transport*, whose certificate or
-    header may be all that the server knows the client by. A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library.
+    A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library. A grant
+    without a secret has one token for each *session*, the library's own behind *transport*: its certificate or headers
+    may be all that the server knows the client by.
 
     :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
     """

@@ -208,9 +208,8 @@ def roots_of(code: str) -> set[str]:
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             found.add("" if node.level else node.module or "")
-        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-            if ast.unparse(node.func).rpartition(".")[2] in ("import_module", "__import__"):
-                found.add(str(node.args[0].value))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant)}
     return {name.partition(".")[0] for name in found}
 
 

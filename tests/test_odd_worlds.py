@@ -154,7 +154,7 @@ def test_the_clock_that_counts_sleep_is_chosen(monkeypatch: pytest.MonkeyPatch) 
     known = SimpleNamespace(CLOCK_MONOTONIC=1, CLOCK_BOOTTIME=2, clock_gettime=asked.append, monotonic=lambda: 5.0)
     monkeypatch.setattr(_clock, "time", known)
     for platform, clock in (("linux", 2), ("darwin", 1)):
-        monkeypatch.setattr(_clock.sys, "platform", platform)
+        monkeypatch.setattr("sys.platform", platform)
         assert _clock._clock() == clock
     assert asked == [2, 1]
 
@@ -275,12 +275,12 @@ def test_ten_thousand_tenants(clock: Clock) -> None:
     sources = [
         TokenSource(ClientCredentials("https://id.example.com", f"{n}", "s3cr3t"), cache=cache) for n in range(10_000)
     ]
-    for source in sources:
-        source._transport = transport
-    tokens = {source.token().access_token for source in sources} | {source.token().access_token for source in sources}
+    for each_source in sources:
+        each_source._transport = transport
+    tokens = {one.token().access_token for one in sources} | {one.token().access_token for one in sources}
     assert len(tokens) == len(asked) == 10_000
     sources.clear()
-    del source
+    del each_source
     clock.forward(100_000)
     for number in range(1000):
         TokenSource(ClientCredentials("https://id.example.com", f"new {number}", "s3cr3t"), cache=cache)

@@ -729,13 +729,17 @@ def test_every_number_is_named() -> None:
     if not (root / "docs").exists():  # the package alone is tested
         return
     readme, security, sharing = (
-        " ".join((root / name).read_text("utf-8").split()) for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
+        " ".join((root / name).read_text("utf-8").split())
+        for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
     )
     assert f"one token request in {window} seconds" in security
     assert f"``leeway`` of {_source._LEEWAY:g} seconds" in sharing
     lease = _source._LEASE_SHARE
     assert f"{lease:g} times the ``timeout``, {lease * _source._TIMEOUT:g} seconds by default" in sharing
-    assert f"{lease * _source._TIMEOUT + _source._GRACE:g} seconds ({lease:g} × ``timeout`` + {_source._GRACE:g})" in sharing
+    assert (
+        f"{lease * _source._TIMEOUT + _source._GRACE:g} seconds ({lease:g} \N{MULTIPLICATION SIGN} ``timeout``"
+        in sharing
+    )
     assert f"remembered for {least} to {most} seconds" in readme
 
 
