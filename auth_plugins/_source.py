@@ -198,10 +198,13 @@ class TokenSource:
             return token
         return self._usable() or await self._await()
 
-    def fresh_until(self, token: Token) -> float:
-        """For adapters: until when *token*, while the slot has it, is used without another look; Unix seconds."""
-        seen, window, _, until = self._slot.seen
-        return until if seen is token and window == self._window_of and self._may_be_kept else -math.inf
+    def fresh_between(self, token: Token) -> tuple[float, float]:
+        """For adapters: from when until when *token*, while the slot has it, needs no other look; Unix seconds.
+
+        Before that the clock was set back: it was wrong when the token came, or is now.
+        """
+        seen, window, since, until = self._slot.seen
+        return (since, until) if seen is token and window == self._window_of and self._may_be_kept else (0.0, 0.0)
 
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""

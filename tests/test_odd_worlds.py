@@ -74,6 +74,49 @@ def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.
     assert len(server.token_requests) <= 4
 
 
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_clock_that_was_years_ahead(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """My clock is years ahead when the token comes, and is put right: the next request carries another token."""
+    clock = WallClock()
+    clock.rule(monkeypatch)
+    for module in ("_httpx", "requests"):
+        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
+    auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
+    clock.offset = 5 * 365 * 86400.0
+    for _ in range(3):
+        assert driver.get(server.api_url, auth).status == 200
+    clock.offset = 0.0
+    for _ in range(3):
+        assert driver.get(server.api_url, auth).status == 200
+    sent = [received.headers["authorization"] for received in server.api_requests]
+    assert sent == ["Bearer token-1"] * 3 + ["Bearer token-2"] * 3
+
+
+def test_a_kept_token_of_a_clock_that_was_ahead(clock: Clock) -> None:
+    """The same over https://, where httpx and requests keep what they found out for the last request."""
+    import httpx
+
+    import auth_plugins.httpx
+
+    endpoint = Endpoint(clock)
+    tokens = source(endpoint)
+    auths = [auth_plugins.requests.OAuth2Auth(tokens), auth_plugins.httpx.OAuth2Auth(tokens)]
+
+    def signed() -> list[str]:
+        prepared = requests.Request("GET", "https://api.example.com/").prepare()
+        request = httpx.Request("GET", "https://api.example.com/")
+        auths[0](prepared)
+        flow = auths[1].sync_auth_flow(request)
+        next(flow)
+        flow.close()
+        return [prepared.headers["Authorization"], request.headers["Authorization"]]
+
+    clock.forward(5 * 365 * 86400)
+    assert [signed() for _ in range(3)] == [["Bearer token-1"] * 2] * 3
+    clock.forward(-5 * 365 * 86400)
+    assert [signed() for _ in range(3)] == [["Bearer token-2"] * 2] * 3
+
+
 def test_a_laptop_sleeps(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     """My laptop slept overnight, and the clock that only goes forward slept with it: the old token isn't used."""
     clock = WallClock()

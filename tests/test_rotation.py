@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -137,15 +138,13 @@ def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpo
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -> None:
-    """A child that is forked in mid-request, while another thread holds the lock, has an equal token, and a free lock."""
+    """A child that is forked in mid-request, while a thread holds the lock, has an equal token, and a free lock."""
     cache = MemoryCache()
     tokens = source(endpoint, cache=cache)
     token = tokens.token()
     other = source(endpoint, RefreshToken(URL, "other"), cache=cache)
     other._join()
     other._slot.stuck = 3
-    import threading
-
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
