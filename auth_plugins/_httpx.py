@@ -134,7 +134,7 @@ class Flows(Adapter):
     #: The library's class of a body that is bytes.
     _byte_stream: ClassVar[type[Any]]
 
-    #: The token of the last request, from when until when it needs no other look (Unix seconds), and its header's value.
+    #: The token of the last request, from when until when it needs no other look (Unix seconds), and its header.
     _ready: tuple[Token, float, float, str] = (Token(access_token=""), 0.0, 0.0, "")
     #: The origin that was found to get the token last.
     _taken: tuple[str, bytes, int | None] | None = None
