@@ -440,6 +440,7 @@ class TokenSource:
         :param leader: the thread that leads a new one, if it is this one.
         """
         with loading("flight"):
+            from . import _report  # noqa: F401, PLC0415 - loaded here, and used further on
             from ._flight import Flight  # noqa: PLC0415 - see above
 
         slot = self._slot
@@ -500,10 +501,10 @@ class TokenSource:
             self._land(flight, TokenTransportError(f"no thread could be started for the token request: {error}"))
 
     def _lead(self, flight: Flight) -> None:
-        flight.leader, flight.thread = threading.get_ident(), threading.current_thread()
         outcome: Token | AuthError | None = None
         failure: Failure | None = None
         try:
+            flight.leader, flight.thread = threading.get_ident(), threading.current_thread()
             failure = self._resting()
             if failure is not None:
                 raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
@@ -704,7 +705,8 @@ class TokenSource:
             if origin is not None and (slot.is_spent(origin) or (shelf and old not in (None, origin))):
                 raise refusals[-1] if refusals else _spent(self.grant)
             how = type(self.grant).__name__
-            slot.refreshable = None
+            if slot.flight is flight or slot.refreshable is refreshable:  # else it is one that was seeded meanwhile
+                slot.refreshable = None
             if refreshable and shelf:
                 shelf.forget(refreshable)
             token = self.grant.trade(ask)
@@ -720,7 +722,7 @@ class TokenSource:
         if _read is None or self._transport is None:
             with loading("request"):
                 # Loaded here, and used by grants, and further on.
-                from . import _authlib, _report, _revocation, _seeding  # noqa: F401, PLC0415 - see above
+                from . import _authlib, _revocation, _seeding  # noqa: F401, PLC0415 - see above
                 from ._answer import read  # noqa: PLC0415 - see above
 
                 self._transport = self._transport or default_transport()

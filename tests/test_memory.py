@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -139,13 +140,14 @@ def test_causes_are_kept_without_their_frames() -> None:
         try:
             try:
                 try:
-                    {}["inner"]
+                    threading.local().__dict__["inner"]
                 except KeyError as inner:
                     raise cause from inner
             except Exception as outer:
                 raise TokenTransportError("down") from outer
         except TokenTransportError as error:
             return error
+        raise AssertionError
 
     kept = without_frames(caught(ValueError("outer")))
     assert (repr(kept), repr(kept.__cause__)) == ("TokenTransportError('down')", "ValueError('outer')")

@@ -100,16 +100,16 @@ def test_a_kept_token_of_a_clock_that_was_ahead(clock: Clock) -> None:
 
     endpoint = Endpoint(clock)
     tokens = source(endpoint)
-    auths = [auth_plugins.requests.OAuth2Auth(tokens), auth_plugins.httpx.OAuth2Auth(tokens)]
+    of_requests, of_httpx = auth_plugins.requests.OAuth2Auth(tokens), auth_plugins.httpx.OAuth2Auth(tokens)
 
     def signed() -> list[str]:
         prepared = requests.Request("GET", "https://api.example.com/").prepare()
         request = httpx.Request("GET", "https://api.example.com/")
-        auths[0](prepared)
-        flow = auths[1].sync_auth_flow(request)
+        of_requests(prepared)
+        flow = of_httpx.sync_auth_flow(request)
         next(flow)
         flow.close()
-        return [prepared.headers["Authorization"], request.headers["Authorization"]]
+        return [str(prepared.headers["Authorization"]), request.headers["Authorization"]]
 
     clock.forward(5 * 365 * 86400)
     assert [signed() for _ in range(3)] == [["Bearer token-1"] * 2] * 3

@@ -77,7 +77,7 @@ def test_a_script_that_ends_loses_no_refresh_token(rotating: Endpoint, clock: Cl
         tokens = source(rotating, GRANT, cache=cache)
         tokens.token()
         begun: list[Any] = []
-        tokens._lead_in_background = begun.append  # type: ignore[method-assign]
+        tokens._lead_in_background = begun.append  # type: ignore[assignment,method-assign]
         clock.forward(3600 - 100)
         tokens.token()
         assert (len(begun), len(sent(rotating))) == (int(renews), 1)
