@@ -64,6 +64,7 @@ class Adapter:
             allow_http=allow_http,
             cache=cache,
             policy=policy,
+            session=session,
         )
         # What a grant says of itself, as an ApiKey does, holds unless the adapter is told something else.
         own_header, own_scheme = self.source.grant.placement()

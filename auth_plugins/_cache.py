@@ -8,7 +8,10 @@ import os
 import threading
 import time
 import weakref
+from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from ._clock import elapsed
 
 if TYPE_CHECKING:
     from ._errors import AuthError
@@ -16,12 +19,14 @@ if TYPE_CHECKING:
     from ._grant import Grant
     from ._token import Token
 
-__all__ = ["Failure", "MemoryCache", "Slot", "TokenCache", "shared_cache"]
+__all__ = ["Failure", "GrantOfSession", "MemoryCache", "Slot", "TokenCache", "shared_cache"]
 
 #: Seconds after which what nobody looked for any more goes, a token that never ends or a refresh token included.
 _IDLE = 86400.0
 #: How many refused tokens are remembered.
 _REFUSED = 4
+#: How many spent refresh tokens are remembered.
+_SPENT = 4
 #: Slots below which nobody looks for stale ones.
 _FEW = 256
 
@@ -57,7 +62,7 @@ class TokenCache(Protocol):
 
 
 class Failure:
-    """A refusal that is remembered."""
+    """A refusal that is remembered; *error* has no traceback, which would keep its frames' variables."""
 
     __slots__ = ("error", "secrets", "times", "until")
 
@@ -65,13 +70,36 @@ class Failure:
         self.error = error
         #: What the secrets were, hashed by this process's own random seed: others are worth another try.
         self.secrets = secrets
-        #: On the clock of :func:`time.monotonic`, which nobody sets back.
+        #: On the clock of :func:`._clock.elapsed`, which nobody sets back.
         self.until = until
         #: How often in a row; the rest grows with it.
         self.times = times
 
 
-_NONE_SEEN = (None, None, 0.0)
+class GrantOfSession:
+    """A grant whose client is known by *session* alone, by its certificate for one: equal for that session only."""
+
+    __slots__ = ("_grant", "_hash", "_session")
+
+    def __init__(self, grant: Grant, session: object) -> None:
+        self._grant = grant
+        # A weak one, so that no closed session is kept. The id alone may come to be that of another session.
+        self._session = weakref.ref(session)
+        self._hash = hash((grant, id(session)))
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, GrantOfSession):
+            return NotImplemented
+        session = self._session()
+        return session is not None and session is other._session() and self._grant == other._grant
+
+    def __hash__(self) -> int:
+        return self._hash
+
+
+_NONE_SEEN = (None, None, 0.0, 0.0)
 
 
 class Slot:
@@ -89,16 +117,21 @@ class Slot:
         "refreshable",
         "refused",
         "renew_after",
+        "seeded_at",
         "seen",
+        "serves_until",
+        "spent",
+        "stuck",
         "token",
+        "warned_until",
     )
 
     def __init__(self) -> None:
         #: The newest token; ``None``: none was asked for yet, or it was refused.
         self.token: Token | None = None
-        #: The token last looked at, by which leeway and whether it is renewed ahead, and until when that is all there
-        #: is to know of it, in Unix seconds.
-        self.seen: tuple[Token | None, tuple[float, bool] | None, float] = _NONE_SEEN
+        #: The token last looked at, by which leeway and whether it is renewed ahead, and from when until when that is
+        #: all there is to know of it, in Unix seconds.
+        self.seen: tuple[Token | None, tuple[float, bool] | None, float, float] = _NONE_SEEN
         #: The newest token whose refresh token is this process's to use; it outlives the token.
         self.refreshable: Token | None = None
         #: The latest tokens that were refused, for a shared cache may still hold one.
@@ -110,13 +143,22 @@ class Slot:
         self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
         self.failure: Failure | None = None
-        #: When the latest tokens were given up, on the clock of :func:`time.monotonic`.
+        #: When the latest tokens were given up, on the clock of :func:`._clock.elapsed`, as are those that follow.
         self.given_up: tuple[float, ...] = ()
-        #: On the clock of :func:`time.monotonic`; until then a refusal of the token asks for no other.
+        #: Until then a refusal of the token asks for no other.
         self.probation_until = 0.0
-        #: On the same clock; until then no renewal begins in the background, as the last one failed.
+        #: Until then no renewal begins in the background, as the last one failed.
         self.renew_after = 0.0
-        #: Unix seconds.
+        #: Until then the token is used within its leeway as well, as the last attempt to replace it failed.
+        self.serves_until = 0.0
+        #: Until then nobody is told again that an API refuses fresh tokens too.
+        self.warned_until = 0.0
+        #: How many leaders in a row did not come back in time.
+        self.stuck = 0
+        #: Hashes of the latest refresh tokens that a successor replaced.
+        self.spent: tuple[int, ...] = ()
+        #: When a token was seeded that tells no time of its issue; Unix seconds, as the next.
+        self.seeded_at = 0.0
         self.looked_for = 0.0
 
     def refuse(self, token: Token) -> None:
@@ -125,6 +167,15 @@ class Slot:
             self.token = None
         if token not in self.refused:
             self.refused = (token, *self.refused[: _REFUSED - 1])
+
+    def spend(self, refresh_token: str) -> None:
+        """Never send *refresh_token* again where the grant itself is one: the server sent a successor."""
+        if not self.is_spent(refresh_token):
+            self.spent = (hash(refresh_token), *self.spent[: _SPENT - 1])
+
+    def is_spent(self, refresh_token: str) -> bool:
+        """Whether a successor of *refresh_token* was received."""
+        return hash(refresh_token) in self.spent
 
     def is_behind(self, lying: Token) -> bool:
         """Whether this process had what lies in the shared cache already, or saw it refused."""
@@ -136,7 +187,7 @@ class Slot:
             return False
         token = self.token
         ended = token is None or (token.expires_at is not None and token.expires_at <= now)
-        keeps = self.refreshable is not None or (self.failure is not None and time.monotonic() < self.failure.until)
+        keeps = self.refreshable is not None or (self.failure is not None and elapsed() < self.failure.until)
         return (ended and not keeps) or now - self.looked_for > _IDLE
 
 
@@ -148,10 +199,13 @@ class MemoryCache:
     """
 
     def __init__(self) -> None:
-        #: Guards the slots, and what is in them; never held over I/O.
-        self.lock = threading.Lock()
+        #: Guards the slots, and what is in them; never held over I/O. A signal handler, or a finalizer that the garbage
+        #: collector runs, may need a token while its own thread holds it: then it enters once more. What it finds is
+        #: whole, as each change below is one assignment: at worst it finds no flight, where its thread is about to
+        #: begin one, and makes a token request of its own.
+        self.lock = threading.RLock()
         # A source holds its slot, so that those who use a grant always meet in one, even after it went stale.
-        self._slots: weakref.WeakValueDictionary[Grant, Slot] = weakref.WeakValueDictionary()
+        self._slots: weakref.WeakValueDictionary[Hashable, Slot] = weakref.WeakValueDictionary()
         self._kept: set[Slot] = set()
         self._sweep_at = _FEW
         _caches.add(self)
@@ -159,8 +213,8 @@ class MemoryCache:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()  # what is in memory stays there
 
-    def slot(self, grant: Grant) -> Slot:
-        """The one slot of all grants that are equal to *grant*."""
+    def slot(self, grant: Hashable) -> Slot:
+        """The one slot of all grants, or :class:`GrantOfSession`, that are equal to *grant*."""
         now = time.time()
         slot = self._slots.get(grant)
         if slot is not None and slot in self._kept:  # nearly always; whoever sweeps at this moment drops no live token
@@ -173,8 +227,12 @@ class MemoryCache:
             slot.looked_for = now
             self._kept.add(slot)
             if len(self._kept) > self._sweep_at:
-                # At twice of what was left the last time, so that looking for stale ones costs next to nothing.
-                self._kept = {each for each in self._kept if each is slot or not each.is_stale(now)}
+                # At twice of what was left the last time, so that looking for stale ones costs next to nothing. One by
+                # one, and from a copy: what a signal handler adds meanwhile stays, and it does not sweep as well.
+                self._sweep_at = 2 * len(self._kept)
+                for each in list(self._kept):
+                    if each is not slot and each.is_stale(now):
+                        self._kept.discard(each)
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return slot
 
@@ -184,9 +242,9 @@ class MemoryCache:
 
     def _after_fork(self) -> None:
         # Threads that held the lock, or were asking for a token, don't exist in the child.
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         for slot in list(self._slots.values()):
-            slot.flight = None
+            slot.flight, slot.stuck = None, 0
             # An equal one, which is looked at anew: each process has its own moment to renew it.
             slot.token, slot.seen = copy.copy(slot.token), _NONE_SEEN
             # The parent has it too, and one that rotates must be used by one of them only.

@@ -41,6 +41,10 @@ class Grant(ABC):
     def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
         """Get a token by *refresh_token*, and *ask*; ``None``: it is good no more, or there is none."""
 
+    def origin(self) -> str | None:
+        """The refresh token that the grant itself is; ``None``: it is none, and can be traded again."""
+        return None
+
     @abstractmethod
     def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
         """The requests that give the tokens back (RFC 7009 §2.1); none where no endpoint for it is known."""

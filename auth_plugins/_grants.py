@@ -435,6 +435,9 @@ class RefreshToken(OAuthGrant):
     def _parameters(self) -> dict[str, str]:
         return {"grant_type": "refresh_token", "refresh_token": reveal("refresh_token", self.refresh_token)}
 
+    def origin(self) -> str:
+        return reveal("refresh_token", self.refresh_token)
+
     def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
         # The grant is a refresh token itself: the same one need not be sent twice.
         refused = super().refresh_refused(error, refresh_token)

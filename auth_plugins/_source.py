@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
-import logging  # noqa: F401 - before the hooks below: its own, which take its lock, then come later than they
+import logging  # before the hooks of _loading: its own, which take its lock, then come later than they
 import math
 import os
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeGuard
 from urllib.parse import urlsplit
 
-from ._cache import Failure, MemoryCache, TokenCache, shared_cache
+from ._cache import Failure, GrantOfSession, MemoryCache, TokenCache, shared_cache
+from ._clock import elapsed
 from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, not_an_auth, twin
 from ._grant import Grant
 from ._hosts import check_transport
+from ._loading import loading
 from ._token import Token
 from ._transport import Transport, default_transport
 
@@ -29,37 +30,24 @@ if TYPE_CHECKING:
 
 __all__ = ["Policy", "TokenSource", "source_for"]
 
+_log = logging.getLogger("auth_plugins")
+
 #: The share of its life in which a token is no longer handed out, whatever the leeway: else one of 30 seconds never is.
 _LEEWAY_SHARE = 0.1
 #: The share of its life, and the seconds, from which on a token is renewed in the background.
 _AHEAD_SHARE, _AHEAD = 0.2, 240.0
 #: Tells processes apart that have the same id, as containers do.
 _OWN = os.urandom(8)
-#: Held while modules are loaded: a child that is forked meanwhile would find their locks held for ever.
-_loading = threading.RLock()
-#: Seconds for which a fork waits for it at most: whoever loads may wait for a lock that whoever forks has already.
-_LOADS = 2.0
-_forking = threading.local()
-
-
-def _before_fork() -> None:
-    _forking.holds = _loading.acquire(timeout=_LOADS)
-
-
-def _after_fork() -> None:
-    if _forking.holds:
-        _loading.release()
-
-
-with contextlib.suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)
-
 #: Seconds in which at most one token is asked for while fresh ones are refused as well.
 _PROBATION = 30.0
 #: How many tokens are given up within those seconds, though an API took each: one may take what another refuses.
 _MOST_GIVEN_UP = 10
 #: Seconds for which a refusal is remembered: the first one, the longest, and the longest that a server may ask for.
 _REST, _LONGEST_REST, _LONGEST_RETRY_AFTER = 5.0, 60.0, 3600.0
+#: How often a rest doubles at most: by then it is the longest, and a larger power is too large for a float.
+_DOUBLINGS = 12
+#: Seconds for which the token is kept, at least, after an attempt to replace it failed.
+_SHORTEST_REST = 0.5
 #: Seconds to wait before the second and the third try of a token request, more or less.
 _PAUSES = (0.2, 0.8)
 #: How often those who wait start over, when whoever asks is broken off, by Ctrl-C for one.
@@ -68,6 +56,10 @@ _TURNS = 5
 _GRACE = 1.0
 #: Seconds, as :class:`TokenSource` describes them.
 _LEEWAY, _TIMEOUT = 60.0, 10.0
+#: Seconds by which the issue of a token may lie in the future, as machines' clocks differ; more: a clock was wrong.
+_SKEW = 300.0
+#: Arguments of grants by which a server knows the client.
+_SECRETS = ("client_secret", "password", "refresh_token", "value")
 #: How long another process may hold the lock of a shared cache, in shares of the timeout of its token request.
 _LEASE_SHARE = 1.25
 #: Seconds between two looks at a token that another process asks for: the least and the most, and the share of what was
@@ -154,7 +146,7 @@ class TokenSource:
         if isinstance(cache, MemoryCache):
             return cache
         if _is_token_cache(cache):
-            with _loading:
+            with loading("cache"):
                 from ._shared import shared_by  # noqa: PLC0415 - few share
 
             self._shared = shared_by(cache)
@@ -189,8 +181,9 @@ class TokenSource:
         :raises InsecureTransportError: it is ``http://``, and not on loopback.
         :raises ConfigurationError: a secret cannot be read.
         """
-        token = self._slot.token
-        if token is not None and time.time() < self.fresh_until(token):
+        slot = self._slot
+        token, (seen, window, since, until) = slot.token, slot.seen
+        if token is not None and seen is token and window == self._window_of and since <= time.time() < until:
             return token
         return self._usable() or self._wait()
 
@@ -199,15 +192,19 @@ class TokenSource:
 
         A task that is cancelled meanwhile takes the token from nobody else.
         """
-        token = self._slot.token
-        if token is not None and time.time() < self.fresh_until(token):
+        slot = self._slot
+        token, (seen, window, since, until) = slot.token, slot.seen
+        if token is not None and seen is token and window == self._window_of and since <= time.time() < until:
             return token
         return self._usable() or await self._await()
 
-    def fresh_until(self, token: Token) -> float:
-        """For adapters: until when *token*, while the slot has it, is used without another look; Unix seconds."""
-        seen, window, until = self._slot.seen
-        return until if seen is token and window == self._window_of and self._may_be_kept else -math.inf
+    def fresh_between(self, token: Token) -> tuple[float, float]:
+        """For adapters: from when until when *token*, while the slot has it, needs no other look; Unix seconds.
+
+        Before that the clock was set back: it was wrong when the token came, or is now.
+        """
+        seen, window, since, until = self._slot.seen
+        return (since, until) if seen is token and window == self._window_of and self._may_be_kept else (0.0, 0.0)
 
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
@@ -222,6 +219,8 @@ class TokenSource:
         :raises TokenTransportError: the server could not be reached; likewise.
         """
         read, slot, shelf = self._loaded(), self._slot, self._shelf()
+        from ._revocation import revoke_tokens  # noqa: PLC0415 - few revoke
+
         with contextlib.nullcontext() if shelf is None else self._waiting_for(shelf):
             lying = shelf.look() if shelf else None
             with self._cache.lock:
@@ -232,22 +231,63 @@ class TokenSource:
                 slot.token = slot.refreshable = slot.failure = slot.flight = None
             if shelf:
                 shelf.clear()
-        access = dict.fromkeys(each.access_token for each in (token, lying) if each)
-        refresh = dict.fromkeys(each.refresh_token for each in (refreshable, lying) if each)
-        deadline, errors = time.monotonic() + self._timeout, []
-        for request in [
-            request
-            for pair in itertools.zip_longest(access, refresh)
-            for request in self.grant.revocation_requests(*pair)
-        ]:
-            try:
-                response = self._send(request, deadline)
-                if not 200 <= response.status < 300:  # noqa: PLR2004 - RFC 7009 §2.2
-                    read(request, response, time.time())
-            except AuthError as error:
-                errors.append(error)
-        if errors:
-            raise errors[0]
+        deadline = time.monotonic() + self._timeout
+
+        def send(request: TokenRequest) -> None:
+            response = self._send(request, deadline)
+            if not 200 <= response.status < 300:  # noqa: PLR2004 - RFC 7009 §2.2
+                read(request, response, time.time())
+
+        revoke_tokens(
+            self.grant,
+            dict.fromkeys(each.access_token for each in (token, lying) if each),
+            dict.fromkeys(each.refresh_token for each in (refreshable, lying) if each),
+            send,
+        )
+
+    def seed(self, token: Token | Mapping[str, Any]) -> None:
+        """Use *token*, which was obtained elsewhere, as if it had just been fetched.
+
+        Whoever waits for a token request gets it, a remembered refusal ends, and a shared cache holds it. The refresh
+        token comes along.
+
+        :param token: a :class:`Token`, or the members of a token endpoint's answer (RFC 6749 §5.1).
+        :raises ConfigurationError: it is neither; the message names the member, and no value.
+        """
+        slot, now = self._slot, time.time()
+        seeded = token if isinstance(token, Token) else self._read_seed(token, now)
+        del token  # a traceback keeps this frame's variables
+        if isinstance(seeded, ConfigurationError):
+            raise seeded
+        with self._cache.lock:
+            flight, slot.flight = slot.flight, None
+            slot.refused = tuple(each for each in slot.refused if each.access_token != seeded.access_token)
+            slot.seeded_at, slot.refreshable = now, seeded if seeded.refresh_token else None
+            self._put(seeded)
+        if flight is not None:
+            flight.complete(None)  # those who wait look again
+        shelf = self._shelf()
+        if shelf is None:
+            return
+        # Other processes tell the newest by the time of its issue.
+        dated = seeded if seeded.issued_at else Token(**{**seeded.members(), "issued_at": now})
+        with self._waiting_for(shelf):
+            is_shared = shelf.put(dated, shelf.look())
+        with self._cache.lock:
+            if is_shared and slot.token is seeded:
+                slot.lay = dated
+                if self.grant.starts_afresh:
+                    slot.refreshable = None
+
+    def _read_seed(self, given: object, now: float) -> Token | ConfigurationError:
+        if not isinstance(given, Mapping):
+            return ConfigurationError(
+                f"seed() was given a {type(given).__name__}; give a Token, or the members of a token endpoint's answer"
+            )
+        self._loaded()
+        from ._seeding import token_of  # noqa: PLC0415 - few seed
+
+        return token_of(given, getattr(self.grant, "token_url", "seed()"), now)
 
     def give_up(self, token: Token) -> bool:
         """Give up *token*, which an API refused; return whether another may be had in its place.
@@ -256,17 +296,27 @@ class TokenSource:
         It may not while fresh tokens are refused as well: an API that answers 401 to every token is asked for one at
         most every 30 seconds (for ten, where others take them), and *token* stays in use, for something has to be sent.
         """
-        slot = self._slot
+        slot, now = self._slot, elapsed()
         with self._cache.lock:
-            if slot.token == token:
-                now = time.monotonic()
-                recent = tuple(moment for moment in slot.given_up if moment > now - _PROBATION)
-                if now < slot.probation_until or len(recent) >= _MOST_GIVEN_UP:
-                    return False
+            if slot.token != token:
+                slot.refuse(token)
+                return True
+            recent = tuple(moment for moment in slot.given_up if moment > now - _PROBATION)
+            if now >= slot.probation_until and len(recent) < _MOST_GIVEN_UP:
                 slot.failure = None
                 slot.probation_until, slot.given_up = now + _PROBATION, (*recent, now)
-            slot.refuse(token)
-        return True
+                slot.refuse(token)
+                return True
+            is_told = now < slot.warned_until
+            if not is_told:
+                slot.warned_until = now + _PROBATION
+        if not is_told:
+            name = getattr(self.grant, "token_url", type(self.grant).__name__)
+            _log.warning(
+                "an API refuses fresh tokens of %s too; check audience and scope, and that the API trusts this server",
+                name.partition("?")[0],
+            )
+        return False
 
     def end_probation(self, token: Token) -> None:
         """For adapters: note that an API took *token*, so that its next refusal is another matter."""
@@ -282,14 +332,33 @@ class TokenSource:
         if token is None:
             return None
         refresh_at, until = self._window(token)
-        if now >= until:
-            return None
+        if now >= until or now < token.issued_at - _SKEW:
+            # The token endpoint could not give another a moment ago: better this one than an error.
+            return token if elapsed() < slot.serves_until and self._is_alive(token) else None
         if now < refresh_at:
-            slot.seen = (token, self._window_of, refresh_at)
-        elif self._window_of[1] and time.monotonic() >= slot.renew_after:
+            slot.seen = (token, self._window_of, token.issued_at - _SKEW, refresh_at)
+        elif self._window_of[1] and elapsed() >= slot.renew_after:
+            self._renew_in_background(token)
+        return token
+
+    def _renew_in_background(self, token: Token) -> None:
+        # The token is good: what speaks against a renewal at this moment is told to those who cannot do without.
+        with contextlib.suppress(AuthError):
             flight, leads = self._join(renewing=token)
             if leads:
+                _log.debug("a token is renewed in the background")
                 self._lead_in_background(flight)
+
+    @staticmethod
+    def _is_alive(token: Token) -> bool:
+        return token.expires_at is None or time.time() < token.expires_at
+
+    def _spare(self) -> Token | None:
+        """The token that goes on being used when no other can be had: not refused, and not really expired."""
+        token = self._slot.token
+        if token is None or not self._is_alive(token):
+            return None
+        _log.debug("no other token can be had; this one is used until it expires")
         return token
 
     def _window(self, token: Token) -> tuple[float, float]:
@@ -297,7 +366,7 @@ class TokenSource:
         if token.expires_at is None:
             return math.inf, math.inf
         # One from another machine may have been issued in what is the future here.
-        lifetime = max(0.0, token.expires_at - token.issued_at)
+        lifetime = max(0.0, token.expires_at - (token.issued_at or self._slot.seeded_at))
         leeway, renews_ahead = self._window_of
         leeway = min(leeway, _LEEWAY_SHARE * lifetime)
         ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if renews_ahead else leeway
@@ -306,11 +375,19 @@ class TokenSource:
         return token.expires_at - ahead + spread * (ahead - leeway), token.expires_at - leeway
 
     def _wait(self) -> Token:
-        with _loading:
+        try:
+            return self._waited()
+        except AuthError:
+            if (token := self._spare()) is None:
+                raise
+            return token
+
+    def _waited(self) -> Token:
+        with loading("flight"):
             from ._flight import wait  # noqa: PLC0415 - see above
 
         for _ in range(_TURNS):
-            flight, leads = self._join()
+            flight, leads = self._join(leader=threading.get_ident())
             if leads:
                 self._lead(flight)
             else:
@@ -320,7 +397,15 @@ class TokenSource:
         raise _broken_off()
 
     async def _await(self) -> Token:
-        with _loading:
+        try:
+            return await self._awaited()
+        except AuthError:
+            if (token := self._spare()) is None:
+                raise
+            return token
+
+    async def _awaited(self) -> Token:
+        with loading("async"):
             from ._async import wait_for  # noqa: PLC0415 - asyncio is heavy, and threads don't need it
 
         for _ in range(_TURNS):
@@ -339,22 +424,23 @@ class TokenSource:
     def _outcome(self, flight: Flight) -> Token | None:
         """What a flight brought to one who waited for it; ``None``: it was broken off, and is to be tried again."""
         if not flight.done():
-            raise TokenTransportError(
-                "the token request of another thread takes longer than its timeout; "
-                "check that the token endpoint's name resolves, or try again later"
-            )
+            from ._report import overdue  # noqa: PLC0415 - few wait in vain
+
+            raise overdue(flight, self.grant)
         error = flight.exception()
         if error is None:
             return flight.result()
         assert isinstance(error, AuthError)  # noqa: S101 - nothing else is ever put there
         raise twin(error, type(error)) from error.__cause__
 
-    def _join(self, renewing: Token | None = None) -> tuple[Flight, bool]:
+    def _join(self, renewing: Token | None = None, leader: int | None = None) -> tuple[Flight, bool]:
         """The flight under way, or a new one, which the caller then leads.
 
         :param renewing: the token to be renewed although it can still be used.
+        :param leader: the thread that leads a new one, if it is this one.
         """
-        with _loading:
+        with loading("flight"):
+            from . import _report  # noqa: F401, PLC0415 - loaded here, and used further on
             from ._flight import Flight  # noqa: PLC0415 - see above
 
         slot = self._slot
@@ -365,18 +451,42 @@ class TokenSource:
                 if flight.leader == threading.get_ident():
                     raise ConfigurationError(
                         "the token request needs the very token that it asks for; "
-                        "let its session, or the callable that returns its secret, do without this auth"
+                        "let its session, the callable that returns its secret, or the signal handler that broke in, "
+                        "do without this auth"
                     )
                 return flight, False
+            if flight is not None:
+                self._hold_back(flight)
             patience = self._lease + _GRACE if self._shared else 0.0
-            flight = Flight(time.monotonic() + patience + self._timeout, renewing)
+            flight = Flight(time.monotonic() + patience + self._timeout, renewing, leader)
             # Look again: the last flight may have landed since we looked.
             token = slot.token
-            if token is not None and token is not renewing and time.time() < self._window(token)[1]:
+            if token is not None and token is not renewing and self._serves(token):
                 flight.set_result(token)
                 return flight, False
             slot.flight = flight
             return flight, True
+
+    def _serves(self, token: Token) -> bool:
+        """Whether *token* may be handed out."""
+        now = time.time()
+        in_time = token.issued_at - _SKEW <= now < self._window(token)[1]
+        return in_time or (elapsed() < self._slot.serves_until and self._is_alive(token))
+
+    def _hold_back(self, flight: Flight) -> None:
+        """Raise while the leader of an overdue *flight* hangs: each new one would cost one more stuck thread.
+
+        Another may lead after a while that doubles each time. Under the lock.
+        """
+        if not flight.is_held_by_another():
+            return
+        slot = self._slot
+        rest = min(_REST * 2 ** min(slot.stuck, _DOUBLINGS), _LONGEST_RETRY_AFTER)
+        if time.monotonic() < flight.deadline + 2 * _GRACE + rest:
+            from ._report import overdue  # noqa: PLC0415 - see above
+
+            raise overdue(flight, self.grant)
+        slot.stuck += 1
 
     def _lead_in_background(self, flight: Flight) -> None:
         def lead() -> None:
@@ -391,10 +501,10 @@ class TokenSource:
             self._land(flight, TokenTransportError(f"no thread could be started for the token request: {error}"))
 
     def _lead(self, flight: Flight) -> None:
-        flight.leader = threading.get_ident()
         outcome: Token | AuthError | None = None
         failure: Failure | None = None
         try:
+            flight.leader, flight.thread = threading.get_ident(), threading.current_thread()
             failure = self._resting()
             if failure is not None:
                 raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
@@ -414,33 +524,55 @@ class TokenSource:
         finally:
             # Broken off by anything else, Ctrl-C for one: those who wait look again, and one of them leads.
             self._land(flight, outcome)
+            del outcome  # an error whose traceback has this frame: they would keep each other
+        if flight.obtained is not None and (token := flight.result()) is not None:
+            from ._report import log_token  # noqa: PLC0415 - loaded when a token is obtained
+
+            # After the landing: a log handler may need this very token.
+            log_token(token, *flight.obtained)
 
     def _land(self, flight: Flight, outcome: Token | AuthError | None) -> None:
         """End a flight: first the slot, then those who wait, for what they see next has to be there."""
         slot = self._slot
         with self._cache.lock:
-            current = slot.flight is flight
-            if current:
-                slot.flight = None
-            # One that was given up has a token for those who wait for it, and for nobody else.
-            if current and isinstance(outcome, Token):
-                slot.token, slot.failure = outcome, None
-                # One that lies where others find it is theirs as well: it is looked up again under the lock.
-                theirs = flight.is_shared and self.grant.starts_afresh
-                slot.refreshable = outcome if outcome.refresh_token and not theirs else None
-                self._cache.keep(slot)
-            elif slot.token is not None and slot.token.expires_at is not None:
-                # The token is good for now: one more try at a third of the way to its end, and so on.
-                slot.renew_after = time.monotonic() + max(0.5, (slot.token.expires_at - time.time()) / 3)
-        if isinstance(outcome, AuthError):
-            flight.set_exception(outcome)
-        else:
-            flight.set_result(outcome)
+            if slot.flight is flight:
+                slot.flight, slot.stuck = None, 0
+                if isinstance(outcome, Token):
+                    # One that lies where others find it is theirs as well: it is looked up again under the lock.
+                    theirs = flight.is_shared and self.grant.starts_afresh
+                    slot.refreshable = outcome if outcome.refresh_token and not theirs else None
+                    self._put(outcome)
+                else:
+                    self._put_off(flight, has_failed=outcome is not None)
+            else:
+                slot.stuck = 0  # a leader that hung has come back: the next need not hang
+        flight.complete(outcome)
+
+    def _put(self, token: Token) -> None:
+        """Have *token* be the one that is handed out; under the lock."""
+        slot = self._slot
+        slot.token, slot.failure = token, None
+        slot.renew_after = slot.serves_until = 0.0
+        self._cache.keep(slot)
+
+    def _put_off(self, flight: Flight, *, has_failed: bool) -> None:
+        """Go on with the token that there is, and don't try to replace it for a while; under the lock."""
+        slot, lying = self._slot, flight.fallback
+        has_none = slot.token is None or not self._is_alive(slot.token)
+        if has_failed and has_none and lying and self._is_alive(lying) and not slot.is_behind(lying):
+            slot.token = slot.lay = lying
+            self._cache.keep(slot)
+        if slot.token is not None and slot.token.expires_at is not None:
+            # One more try at a third of the way to its end, and so on.
+            until = elapsed() + max(_SHORTEST_REST, (slot.token.expires_at - time.time()) / 3)
+            slot.renew_after = until
+            if has_failed:
+                slot.serves_until = until
 
     def _resting(self) -> Failure | None:
         """The refusal that is still remembered; none if a secret has changed since."""
         failure = self._slot.failure
-        if failure is None or time.monotonic() >= failure.until or failure.secrets != hash(self.grant.secrets()):
+        if failure is None or elapsed() >= failure.until or failure.secrets != hash(self.grant.secrets()):
             return None
         return failure
 
@@ -458,11 +590,15 @@ class TokenSource:
             secrets = hash(self.grant.secrets())
         except ConfigurationError:
             return
+        from ._frames import without_frames  # noqa: PLC0415 - see above
+
+        kept = without_frames(error)
         with self._cache.lock:
             times = self._slot.failure.times + 1 if self._slot.failure else 1
-            rest = min(_REST * 2 ** (times - 1), _LONGEST_REST)
+            rest = min(_REST * 2 ** min(times - 1, _DOUBLINGS), _LONGEST_REST)
             rest = max(rest, min(at_least, _LONGEST_RETRY_AFTER))
-            self._slot.failure = Failure(error=error, secrets=secrets, until=time.monotonic() + rest, times=times)
+            self._slot.failure = Failure(error=kept, secrets=secrets, until=elapsed() + rest, times=times)
+        _log.debug("a refusal is remembered for %.0f s", rest)
 
     def _shelf(self) -> Shelf | None:
         """Where the token lies in the shared cache, if there is one."""
@@ -489,7 +625,7 @@ class TokenSource:
             if flight.renewing is not None:
                 return None
         # Nobody can be agreed with, or whoever holds the lock is stuck: this process goes on by itself.
-        return self._obtain(self._slot.refreshable)
+        return self._obtain(flight, self._slot.refreshable)
 
     @contextlib.contextmanager
     def _waiting_for(self, shelf: Shelf) -> Iterator[None]:
@@ -503,19 +639,22 @@ class TokenSource:
 
     def _turns(self) -> Iterator[None]:
         """Turns to try the lock that another process holds, for as long as it is waited for."""
-        began = time.monotonic()
+        began, slept = time.monotonic(), 0.0
         yield
-        while (waited := time.monotonic() - began) <= self._lease + _GRACE:
-            time.sleep(_pause(waited))
+        # By what was slept as well: a test that freezes time stops the clock.
+        while (waited := max(time.monotonic() - began, slept)) <= self._lease + _GRACE:
+            pause = _pause(waited)
+            slept += pause
+            time.sleep(pause)
             yield
 
     def _stored(self, shelf: Shelf, lying: Token | None, flight: Flight) -> Token:
         """Ask for a token, and store it before anyone uses it: a refresh token that is lost is worth a password."""
         slot = self._slot
-        own = slot.refreshable
+        own, flight.fallback = slot.refreshable, lying
         if lying is not None and lying.refresh_token and (own is None or lying != slot.lay):
             own = lying  # another process stored it since
-        token = self._obtain(own, shelf)
+        token = self._obtain(flight, own, shelf)
         flight.is_shared = shelf.put(token, lying)
         slot.lay = token if flight.is_shared else lying
         if slot.flight is not flight:  # it was revoked, or given up, meanwhile, and is for those who wait alone
@@ -524,38 +663,71 @@ class TokenSource:
 
     def _taken(self, lying: Token | None, flight: Flight) -> Token | None:
         """What another process left in the shared cache, if it is what *flight* is after."""
-        if lying is None or self._slot.is_behind(lying) or time.time() >= self._window(lying)[1]:
+        flight.fallback = lying
+        if lying is None or self._slot.is_behind(lying):
+            return None
+        if not lying.issued_at - _SKEW <= time.time() < self._window(lying)[1]:
             return None
         flight.is_shared, self._slot.lay = True, lying
+        _log.debug("a token was found in the shared cache")
         return lying
 
-    def _obtain(self, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
+    def _obtain(self, flight: Flight, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
         read, deadline = self._loaded(), time.monotonic() + self._timeout
+        slot, how = self._slot, "refresh token"
+        refusals: list[TokenRequestError] = []
 
         def ask(request: TokenRequest) -> Token:
-            asked_at = time.time()
-            return read(request, self._send(request, deadline), asked_at)
+            asked_at, began = time.time(), time.monotonic()
+            flight.is_sent = True
+            try:
+                token = read(request, self._send(request, deadline), asked_at)
+            except TokenRequestError as error:
+                refusals.append(error)
+                raise
+            finally:
+                flight.is_sent = False
+            flight.obtained = request.endpoint, how, time.monotonic() - began
+            return token
 
-        token = self.grant.renew(ask, refreshable.refresh_token if refreshable else None)
-        if token is None:
-            self._slot.refreshable = None
+        try:
+            old = refreshable.refresh_token if refreshable else None
+            token = self.grant.renew(ask, old)
+            if token is not None:
+                if old is not None and old != token.refresh_token:
+                    slot.spend(old)
+                if slot.refreshable is refreshable:
+                    # The old one is spent, whatever becomes of this flight.
+                    slot.refreshable = token
+                return token
+            origin = self.grant.origin()
+            if origin is not None and (slot.is_spent(origin) or (shelf and old not in (None, origin))):
+                raise refusals[-1] if refusals else _spent(self.grant)
+            how = type(self.grant).__name__
+            if slot.flight is flight or slot.refreshable is refreshable:  # else it is one that was seeded meanwhile
+                slot.refreshable = None
             if refreshable and shelf:
                 shelf.forget(refreshable)
             token = self.grant.trade(ask)
-        elif self._slot.refreshable is refreshable:
-            # The old one is spent, whatever becomes of this flight.
-            self._slot.refreshable = token
-        return token
+            if origin is not None and token.refresh_token not in (None, origin):
+                slot.spend(origin)
+            return token
+        finally:
+            refusals.clear()  # an error's traceback has this frame: they would keep each other
 
     def _loaded(self) -> Callable[[TokenRequest, TokenResponse, float], Token]:
         """Load all that a token request needs, while nobody can fork; return what reads its answer."""
-        with _loading:
-            from . import _authlib  # noqa: F401, PLC0415 - loaded here, and used by grants
-            from ._answer import read  # noqa: PLC0415 - see above
+        global _read  # noqa: PLW0603 - loaded once
+        if _read is None or self._transport is None:
+            with loading("request"):
+                # Loaded here, and used by grants, and further on.
+                from . import _authlib, _revocation, _seeding  # noqa: F401, PLC0415 - see above
+                from ._answer import read  # noqa: PLC0415 - see above
 
-            self._transport = self._transport or default_transport()
-        return read
+                self._transport = self._transport or default_transport()
+                _read = read
+        return _read
 
     def _send(self, request: TokenRequest, deadline: float) -> TokenResponse:
         """Send a token request, and again where that may help, at most twice."""
@@ -575,7 +747,21 @@ class TokenSource:
                 delay = _delay(response, pause)
                 if delay is None or time.monotonic() + delay >= deadline:
                     return response
+            _log.debug("%s did not answer, or is in trouble; it is asked again in %.1f s", request.endpoint, delay)
             time.sleep(delay)
+
+
+#: What reads an answer; ``None``: it is not loaded yet.
+_read: Callable[[TokenRequest, TokenResponse, float], Token] | None = None
+
+
+def _spent(grant: Grant) -> TokenRequestError:
+    """The error for a grant whose own refresh token has a successor that is not known here."""
+    return TokenRequestError(
+        f"the refresh token of this {type(grant).__name__} was used, and its successor was revoked, or belongs to the "
+        "process that forked this one; obtain a new refresh token, or share the cache",
+        error="invalid_grant",
+    )
 
 
 def _delay(response: TokenResponse, pause: float | None) -> float | None:
@@ -646,10 +832,13 @@ def source_for(
     allow_http: bool,
     cache: MemoryCache | TokenCache | None,
     policy: Policy,
+    session: object = None,
 ) -> TokenSource:
     """The source behind an adapter, which sends its token requests by *transport*.
 
-    A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library.
+    A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library. A grant
+    without a secret has one token for each *session*, the library's own behind *transport*: its certificate or headers
+    may be all that the server knows the client by.
 
     :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
     """
@@ -683,4 +872,12 @@ def source_for(
     if transport is not None:
         source._transport = transport
     source._allow_http = allow_http
+    if session is not None and _has_no_secret(source.grant):
+        # Another process cannot know the session: nothing is shared with one.
+        source._shared = None
+        source._slot = source._cache.slot(GrantOfSession(source.grant, session))
     return source
+
+
+def _has_no_secret(grant: Grant) -> bool:
+    return hasattr(grant, "client_auth") and all(getattr(grant, name, None) is None for name in _SECRETS)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 import auth_plugins.requests
-from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _hidden, _httpx, _shared, _source
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _hidden, _httpx, _shared
 
 from .loopback import Clock, Loopback
 from .redis_server import RedisServer
@@ -99,7 +99,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 #: Secrets of tests that are words of our messages as well.
-WORDS = {"client", "password", "secret"}
+WORDS = {"client", "password", "refresh", "secret"}
 
 
 @pytest.fixture
@@ -144,7 +144,8 @@ def own_redis() -> Iterator[RedisServer]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time by which the package judges tokens and failures; everybody else has the real one."""
     clock = Clock()
-    for module in (_source, _cache, _shared, _httpx, auth_plugins.requests):
+    clock.rule(monkeypatch)
+    for module in (_httpx, auth_plugins.requests):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

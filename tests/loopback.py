@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
+
+if TYPE_CHECKING:
+    import pytest
 
 
 @dataclass
@@ -139,9 +142,17 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
+    def clock_gettime(self, _: int) -> float:
+        return self.monotonic()
+
     def sleep(self, seconds: float) -> None:
         self.sleeps.append(seconds)
         self.now += seconds
 
     def forward(self, seconds: float) -> None:
         self.now += seconds
+
+    def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Be the time by which the package judges tokens and failures."""
+        for module in ("_source", "_cache", "_shared", "_clock"):
+            monkeypatch.setattr(f"auth_plugins.{module}.time", self)

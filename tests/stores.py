@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import logging
 import sys
 import threading
 from collections import defaultdict
@@ -96,8 +97,12 @@ def name_of(tokens: TokenSource) -> str:
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged."""
-    return [record.getMessage() for record in caplog.records if record.name == "auth_plugins"]
+    """What was logged as a warning."""
+    return [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "auth_plugins" and record.levelno >= logging.WARNING
+    ]
 
 
 def shown(argument: object) -> str:

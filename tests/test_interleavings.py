@@ -41,9 +41,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _cache,
     _flight,
-    _shared,
     _source,
 )
 from auth_plugins._message import TokenRequest, TokenResponse
@@ -185,6 +183,12 @@ class Process:
     #: Until then, at the most.
     rests_until: float = 0.0
     probation_until: float = 0.0
+    #: When something went wrong last.
+    trouble_at: float = 0.0
+    #: Refresh tokens for which it received another one.
+    replaced: set[str] = field(default_factory=set)
+    #: The tokens that it has forgotten.
+    forgotten: set[str] = field(default_factory=set)
     #: Background renewals that no thread runs yet.
     background: list[Any] = field(default_factory=list)
 
@@ -233,8 +237,7 @@ class Interleavings(RuleBasedStateMachine):
         self.disowned: set[str] = set()
         self.trouble_until = 0.0
         self.main = threading.get_ident()
-        for module in (_source, _cache, _shared):
-            self.patch.setattr(module, "time", self.clock)
+        self.clock.rule(self.patch)
         self.patch.setattr(self.clock, "sleep", self._sleep)
         self.patch.setattr(_flight, "wait", self._wait)
         self.patch.setattr(_source, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
@@ -287,8 +290,9 @@ class Interleavings(RuleBasedStateMachine):
         assert refresh_token not in self.server.answered or isinstance(self.grant, RefreshToken), (
             f"{refresh_token} is sent again"
         )
+        assert refresh_token not in process.replaced, f"{refresh_token} was replaced"
         if call.thread is None:
-            return self._deliver(self.server.serve(request), refresh_token)
+            return self._deliver(process, self.server.serve(request), refresh_token)
         call.departed = self.clock.now
         early = self.server.serve(request) if call.served_early else None
         if not call.released.is_set():
@@ -297,9 +301,11 @@ class Interleavings(RuleBasedStateMachine):
         if self.clock.now > call.departed + timeout:
             self._note_trouble()
             raise TokenTransportError("timed out")
-        return self._deliver(early or self.server.serve(request), refresh_token)
+        return self._deliver(process, early or self.server.serve(request), refresh_token)
 
-    def _deliver(self, answer: TokenResponse | TokenTransportError, refresh_token: str) -> TokenResponse:
+    def _deliver(
+        self, process: Process, answer: TokenResponse | TokenTransportError, refresh_token: str
+    ) -> TokenResponse:
         if isinstance(answer, TokenTransportError):
             self._note_trouble()
             raise answer
@@ -308,6 +314,8 @@ class Interleavings(RuleBasedStateMachine):
             for call in self.calls:
                 call.arrived.add(members["access_token"])
             self.server.answered |= {refresh_token} - {""}
+            if "refresh_token" in members:
+                process.replaced |= {refresh_token} - {""}
         else:
             self._note_trouble()
             if members.get("error") == "invalid_grant":
@@ -317,6 +325,8 @@ class Interleavings(RuleBasedStateMachine):
     def _note_trouble(self) -> None:
         for call in self.calls:
             call.had_trouble = True
+        for process in self.processes:
+            process.trouble_at = self.clock.now
 
     def _check_alone(self, process: Process, call: Call) -> None:
         """Nobody asks for the same token while another one does, within his time."""
@@ -334,6 +344,11 @@ class Interleavings(RuleBasedStateMachine):
         left = float("inf") if ends is None else ends - self.clock.now
         leeway = 0.0 if ends is None else min(self.policy["leeway"], (ends - issued) / 10)
         return left > leeway + 1e-3 and token not in self.disowned and token not in process.refused
+
+    def _lives(self, token: str) -> bool:
+        """Whether a token has not ended."""
+        ends = self.server.issued[token][1]
+        return ends is None or self.clock.now < ends
 
     def _wait(self, flights: list[Any], timeout: float) -> Any:
         """In place of concurrent.futures.wait: whoever is waited for runs now, or isn't heard of in time."""
@@ -415,14 +430,22 @@ class Interleavings(RuleBasedStateMachine):
         """What holds for whoever asked for a token."""
         process, outcome, now = call.process, call.outcome, self.clock.now
         if isinstance(outcome, (TokenRequestError, TokenTransportError)):
-            assert call.may_rest or call.had_trouble, f"no token, and nothing was wrong: {outcome}"
+            is_over = self.kind == "refresh token" and process.forgotten
+            # Nobody else asks for a while, where a thread that asks is heard of no more.
+            hangs = self.air and self.air.process is process and self.clock.now >= self.air.began + TIMEOUT
+            assert is_over or hangs or call.may_rest or call.had_trouble, f"no token, and nothing was wrong: {outcome}"
+            for token in (each.access_token for each in process.given[-1:]):
+                useless = {*process.refused, *process.forgotten, *self.disowned}
+                assert token in useless or not self._lives(token), f"{token} would do: {outcome}"
             return
         if not isinstance(outcome, Token):
             pytest.fail(f"neither a token nor an error of ours: {outcome!r}")
         token = outcome.access_token
         issued, ends = self.server.issued[token]
         if ends is not None and token not in call.arrived:
-            leeway = min(self.policy["leeway"], (ends - issued) / 10)
+            # No other was to be had, and it is used to its very end.
+            is_spared = process.trouble_at >= issued
+            leeway = 0.0 if is_spared else min(self.policy["leeway"], (ends - issued) / 10)
             assert now < ends - leeway + 1e-3, f"{token} ended {now - ends} s ago"
         assert token not in process.refused, f"{token} was refused"
         assert token not in process.gone, f"{token} was revoked"
@@ -596,6 +619,7 @@ class Interleavings(RuleBasedStateMachine):
         if self.air is not None and self.air.process is process:
             self.air.is_disowned = True
         process.source.revoke()
+        process.forgotten |= {token.access_token for token in process.given} | {"one in the air"}
         process.background.clear()
         process.quiet_until = 0.0
         if self.clock.now >= self.trouble_until:

@@ -25,7 +25,7 @@ from typing import Any
 import requests
 
 import auth_plugins
-from auth_plugins import AuthError, _cache, _shared, _source
+from auth_plugins import AuthError, _cache, _clock, _shared, _source
 from auth_plugins.requests import OAuth2Auth
 
 #: A class of auth_plugins, and its arguments, as JSON has them.
@@ -49,6 +49,9 @@ class Clock:
 
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead
+
+    def clock_gettime(self, clock: int) -> float:
+        return time.clock_gettime(clock) + self.ahead
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
@@ -85,9 +88,9 @@ class Worker:
         self._stopping = threading.Event()
         self._calls: list[str] = []
         self._load: list[threading.Thread] = []
-        for module in (_source, _cache, _shared):
+        for module in (_source, _cache, _shared, _clock):
             setattr(module, "time", self._clock)  # noqa: B010 - a module, in whose place it stands
-        handler = logging.Handler()
+        handler = logging.Handler(logging.WARNING)
         setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
         logging.getLogger("auth_plugins").addHandler(handler)
 

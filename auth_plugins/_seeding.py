@@ -1,0 +1,54 @@
+"""Reading a token that was obtained elsewhere; no I/O."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ._answer import read
+from ._errors import ConfigurationError, TokenRequestError
+from ._message import Scrubber, TokenRequest, TokenResponse, one_line
+from ._token import Token
+
+__all__ = ["token_of"]
+
+#: Characters of a member's name that are told.
+_LONGEST_NAME = 40
+
+
+def token_of(given: Mapping[str, Any], url: str, now: float) -> Token | ConfigurationError:
+    """Read an RFC 6749 §5.1 mapping as the answer of a token endpoint is read that came at this moment.
+
+    If there is both an ``expires_in`` and a readable ``expires_at``, as in tokens that OAuth libraries store, the
+    latter counts: it does not depend on when the token was stored.
+
+    :param url: the token endpoint, for messages.
+    :return: the token; or the error to raise, which names the member, and no value: a traceback from here would keep
+        *given*.
+    """
+    members = {str(name): value for name, value in given.items()}
+    request = TokenRequest(method="POST", url=url, headers={}, body=b"", scrub=Scrubber(()))
+
+    def as_token(some: Mapping[str, Any]) -> Token | None:
+        try:
+            body = json.dumps(some).encode()
+            return read(request, TokenResponse(status=200, headers={}, body=body, received_at=now), now)
+        except (TokenRequestError, TypeError, ValueError, RecursionError):
+            return None
+
+    access = {"access_token": members.get("access_token")}
+    if "expires_at" in members and (dated := as_token({**access, "expires_at": members["expires_at"]})):
+        without = as_token(access)
+        if without and dated.expires_at not in (None, without.expires_at):
+            members.pop("expires_in", None)
+    token = as_token(members)
+    if token is None:
+        # Alone each good member makes a token together with the access token.
+        odd = (name for name in members if as_token({**access, name: members[name]}) is None)
+        name = next(odd, "access_token") if as_token(access) else "access_token"
+        return ConfigurationError(
+            f"seed(): {one_line(name)[:_LONGEST_NAME]} is missing, or not what a token endpoint may answer "
+            "(RFC 6749 §5.1); give a Token, or the members of such an answer"
+        )
+    return token

@@ -1,0 +1,133 @@
+"""Signal handlers and finalizers that need a token wherever their thread is."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+
+from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache
+
+from .loopback import Clock
+from .test_source import URL, Endpoint, source, wait_for
+
+
+@pytest.fixture
+def endpoint(clock: Clock) -> Endpoint:
+    return Endpoint(clock)
+
+
+def in_time(function: Any) -> Any:
+    """What *function* returns in a thread of its own; fails where it hangs."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
+    thread.start()
+    thread.join(30)
+    assert results, "it hangs, or failed"
+    return results[0]
+
+
+def test_a_token_is_had_inside_of_the_lock(endpoint: Endpoint) -> None:
+    """A handler that runs while its thread holds the cache's lock gets a token, and may give one up."""
+    cache = MemoryCache()
+    tokens = source(endpoint, cache=cache)
+
+    def inside() -> str:
+        with cache.lock:
+            first = tokens.token()
+            tokens.invalidate(first)
+            other = source(endpoint, ClientCredentials(URL, "other", "s"), cache=cache)
+            return f"{tokens.token().access_token} {other.token().access_token}"
+
+    assert in_time(inside) == "token-2 token-3"
+
+
+def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock) -> None:
+    """A finalizer needs a token of another tenant while stale slots are looked for: none that lives is lost."""
+    cache = MemoryCache()
+    newcomers = iter(range(1000, 2000))
+
+    class Nosy(set[Any]):
+        def discard(self, slot: Any) -> None:
+            super().discard(slot)
+            kept.append(source(endpoint, ClientCredentials(URL, f"client-{next(newcomers)}", "s"), cache=cache))
+            kept[-1].token()
+
+    kept: list[Any] = []
+    cache._kept = Nosy()
+    for number in range(300):
+        source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache)
+    assert kept
+    assert all(one._slot in cache._kept for one in kept)
+
+
+SIGNAL = """
+import os, signal, sys, threading
+from auth_plugins import ClientCredentials, MemoryCache, TokenSource
+from auth_plugins._message import TokenResponse
+
+cache = MemoryCache()
+source = TokenSource(ClientCredentials("https://id.example.com/token", "id", "s3cr3t"), cache=cache)
+source._transport = lambda *_: TokenResponse(
+    status=200, headers={}, body=b'{"access_token": "one", "expires_in": 3600}', received_at=0.0
+)
+signal.signal(signal.SIGUSR1, lambda *_: source.invalidate(source.token()))
+signal.alarm(50)
+with cache.lock:
+    os.kill(os.getpid(), signal.SIGUSR1)
+    print("inside")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGUSR1"), reason="Windows has no such signal")
+def test_a_signal_handler_needs_a_token() -> None:
+    """A signal arrives while the main thread holds the lock, and its handler needs a token: it gets it."""
+    done = subprocess.run([sys.executable, "-c", SIGNAL], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("inside\n", 0), done.stderr
+
+
+def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> None:
+    """A handler needs the token that its own thread is asking for: it cannot wait for itself, and is told so."""
+    tokens = source(endpoint)
+
+    def broken_into() -> Any:
+        with pytest.raises(ConfigurationError, match="signal handler"):
+            tokens.token()
+        return endpoint.issue
+
+    endpoint.script = [broken_into]
+    assert tokens.token().access_token == "token-1"
+
+
+def test_a_handler_between_the_beginning_and_the_request_is_told(endpoint: Endpoint) -> None:
+    """The same, before the request has begun: the thread leads from the moment at which the flight is there."""
+    tokens = source(endpoint)
+    flight, leads = tokens._join(leader=threading.get_ident())
+    assert leads
+    with pytest.raises(ConfigurationError, match="signal handler"):
+        tokens.token()
+    tokens._lead(flight)
+    assert tokens.token().access_token == "token-1"
+
+
+def test_a_callable_that_needs_the_token_is_given_one_that_serves(endpoint: Endpoint, clock: Clock) -> None:
+    """The callable that returns my secret calls the API with this very auth: a token that still serves will do."""
+    used: list[str] = []
+
+    def secret() -> str:
+        if tokens._slot.token is not None:
+            used.append(tokens.token().access_token)
+        return "s3cr3t"
+
+    tokens = source(endpoint, ClientCredentials(URL, "client", secret))
+    tokens.token()
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens.token().access_token == "token-2")
+    clock.forward(3545)
+    assert tokens.token().access_token == "token-3"
+    assert used == ["token-1", "token-2"]
