@@ -69,7 +69,7 @@ BAD: list[tuple[Any, str]] = [
     ({"access_token": "c4n4ry", "token_type": "mac"}, "token_type"),
     ({"access_token": "c4n4ry", "token_type": ["c4n4ry"]}, "token_type"),
     ({"access_token": "c4n4ry", "expires_at": {"c4n4ry"}}, "expires_at"),
-    ({"access_token": object()}, "access_token"),
+    ({"access_token": b"c4n4ry"}, "access_token"),
     ("c4n4ry", "given a str"),
     (None, "given a NoneType"),
 ]
