@@ -203,6 +203,12 @@ def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(name.isalnum() and "client" not in name for name in (plain, keyed))
 
 
+def test_names_are_those_of_older_versions() -> None:
+    """What version 0.1.0 stored is found by this version: its entries have the same names."""
+    assert Seal(None).names("text") == ("3e6dd3996edb9723ef417a8a26043d2e750d9dd89c520d2301b13daa2f37c2c6",)
+    assert Seal(KEY).names("text") == ("424791764934b7c92208bc6152ea9e5d7baa9bd1e9fe2631e09b9c751bd30ccc",)
+
+
 def test_a_name_costs_once(files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The slow hash is taken once per process and secret, and not for each token."""
     hashed: list[Any] = []

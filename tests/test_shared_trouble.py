@@ -7,6 +7,7 @@ import errno
 import hashlib
 import json
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -267,6 +268,28 @@ def test_a_redis_that_hangs_costs_a_second_or_two(
     expire(clock)
     tokens.token()
     assert "works again" in told(caplog)[-1]
+
+
+def test_nothing_is_sent_to_redis_twice() -> None:
+    """Redis closes each connection at once: a command fails at the first try, since a request waits for it."""
+    connections = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def close_each() -> None:
+            with contextlib.suppress(OSError):  # the server is closed
+                while True:
+                    connection, _ = server.accept()
+                    connections.append(connection.getpeername())
+                    connection.close()
+
+        thread = threading.Thread(target=close_each, daemon=True)
+        thread.start()
+        cache = RedisCache(f"redis://127.0.0.1:{server.getsockname()[1]}/0")
+        with pytest.raises(redis.ConnectionError):
+            cache.get("name")
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+    assert len(connections) == 1
 
 
 def test_what_the_user_of_redis_needs(own_redis: RedisServer, rotating: Endpoint, clock: Clock) -> None:
