@@ -356,7 +356,8 @@ class Flows(Adapter):
     def _look_back(self, request: Request, token: Token, seen: Response | None = None) -> None:
         """Note what an API said of *token*, where an event hook raised an error before the flow saw the response.
 
-        The flow is closed while that error is handled by the library: it is the caller's, here.
+        The flow is closed while that error is handled by the library: it is the caller's, here. An async flow of the
+        user's around this one hides it, as Python sets no context where an async generator is closed.
         """
         error = sys.exc_info()[1]
         while isinstance(error, GeneratorExit):  # a flow of the user's, around this one, closes it
