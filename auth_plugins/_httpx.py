@@ -160,11 +160,9 @@ class _HiddenBytes(bytes):
         return _HiddenBytes, (bytes(self),)
 
 
-def _sets_a_header(frame: FrameType | None) -> bool:
-    """Whether *frame* is that of ``Headers.__setitem__``, or of a comprehension in it (Python 3.11)."""
-    if frame is not None and frame.f_code.co_name == "<listcomp>":
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "__setitem__"
+def _sets_a_header(frame: FrameType) -> bool:
+    """Whether *frame* is that of ``Headers.__setitem__``, or in Python 3.11 of a comprehension in it."""
+    return any(each is not None and each.f_code.co_name == "__setitem__" for each in (frame, frame.f_back))
 
 
 class _Closed:
