@@ -160,11 +160,9 @@ class _HiddenBytes(bytes):
         return _HiddenBytes, (bytes(self),)
 
 
-def _sets_a_header(frame: FrameType | None) -> bool:
-    """Whether *frame* is that of ``Headers.__setitem__``, or of a comprehension in it (Python 3.11)."""
-    if frame is not None and frame.f_code.co_name == "<listcomp>":
-        frame = frame.f_back
-    return frame is not None and frame.f_code.co_name == "__setitem__"
+def _sets_a_header(frame: FrameType) -> bool:
+    """Whether *frame* is that of ``Headers.__setitem__``, or in Python 3.11 of a comprehension in it."""
+    return any(each is not None and each.f_code.co_name == "__setitem__" for each in (frame, frame.f_back))
 
 
 class _Closed:
@@ -356,7 +354,8 @@ class Flows(Adapter):
     def _look_back(self, request: Request, token: Token, seen: Response | None = None) -> None:
         """Note what an API said of *token*, where an event hook raised an error before the flow saw the response.
 
-        The flow is closed while that error is handled by the library: it is the caller's, here.
+        The flow is closed while that error is handled by the library: it is the caller's, here. An async flow of the
+        user's around this one hides it, as Python sets no context where an async generator is closed.
         """
         error = sys.exc_info()[1]
         while isinstance(error, GeneratorExit):  # a flow of the user's, around this one, closes it

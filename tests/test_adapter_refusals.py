@@ -501,6 +501,16 @@ def test_refusals_are_logged_without_secrets(
     assert lines() == [f"GET{began}the key is still the same, so the request is not sent again"]
 
 
+def test_nothing_is_logged_above_debug(
+    server: Loopback, grant: ClientCredentials, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A 401 is not logged where the log of the package is not at DEBUG."""
+    caplog.set_level(logging.INFO, "auth_plugins")
+    server.refuse_once()
+    assert requests.get(server.api_url, auth=auth_plugins.requests.OAuth2Auth(grant), timeout=5).status_code == 200
+    assert not [record for record in caplog.records if "answered 401" in record.msg]
+
+
 def test_a_refusal_is_closed_when_the_renewal_fails(server: Loopback) -> None:
     """The connection of a 401 is free after its renewal failed, although the body was to be streamed."""
     refusals: list[requests.Response] = []
