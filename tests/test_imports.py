@@ -135,7 +135,8 @@ LAYERS = [
     {"_source"},
     {"_shared"},
     {"_transport", "_async", "_cache", "_answer"},
-    {"_probe"},
+    {"_refusal"},
+    {"_probe", "_expiry"},
     {"_advice"},
     {"_env"},
     {"_cache_file", "_cache_redis"},
@@ -143,7 +144,7 @@ LAYERS = [
     {"providers"},
     {"_grants"},
     {"_grant", "_flight"},
-    {"_authlib"},
+    {"_authlib", "_hints"},
     {"_checks", "_hosts", "_message", "_token"},
     {"_errors", "_hidden"},
 ]
