@@ -9,7 +9,6 @@ import json
 import logging
 import math
 import re
-from typing import Any
 from urllib.parse import parse_qsl
 
 from ._errors import TokenRequestError

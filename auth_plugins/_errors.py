@@ -90,9 +90,9 @@ class TokenRequestError(AuthError):
 
     @property
     def extra(self) -> Mapping[str, Any]:
-        """The other members of the server's answer, such as Azure's ``correlation_id``: a part of them, without secrets.
+        """The other members of the server's answer, such as Azure's ``correlation_id``, without secrets and tokens.
 
-        Texts are cut, and ``"***"`` and ``"..."`` stand for what is secret or too much.
+        Long texts are cut; ``"***"`` stands for what is secret, and ``"..."`` for what is too much.
         """
         import json  # noqa: PLC0415 - see above
 

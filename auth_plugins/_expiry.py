@@ -69,7 +69,7 @@ def _lifetime(value: Any, now: float, unreadable: Callable[[str], None]) -> floa
     else:
         # Some servers send the moment. No lifetime is that long, and no token is issued for longer.
         for moment in (seconds, seconds / 1000):
-            if _LONGEST_LIFETIME < moment and now < moment <= now + _LONGEST_LIFETIME:
+            if moment > _LONGEST_LIFETIME and now < moment <= now + _LONGEST_LIFETIME:
                 seconds = moment - now
     return seconds if seconds > 0 else None
 

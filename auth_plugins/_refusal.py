@@ -166,24 +166,29 @@ def _extra(answer: Answer) -> dict[str, Any]:
 
 def _kept(request: TokenRequest, value: Any, depth: int, left: Iterator[int], *, hide: bool) -> Any:
     """*value* without secrets, and not more than *left* values of it, ``"..."`` in place of the others."""
-    is_nested = isinstance(value, (dict, list))
-    if next(left, None) is None or (is_nested and not depth):
+    if next(left, None) is None or (isinstance(value, (dict, list)) and not depth):
         return "..."
-    if isinstance(value, dict):
-        return {
-            quoted(request, name[:_LONGEST_TEXT], _LONGEST_NAME): _kept(
-                request, each, depth - 1, left, hide=hide or bool(re.search(_SECRET_NAMES, name))
-            )
-            for name, each in _first(value.items())
-        }
     if isinstance(value, list):
         return [_kept(request, each, depth - 1, left, hide=hide) for each in _first(value)]
+    if not isinstance(value, dict):
+        return _scalar(request, value, hide=hide)
+    return {
+        quoted(request, name[:_LONGEST_TEXT], _LONGEST_NAME): _kept(
+            request, each, depth - 1, left, hide=hide or bool(re.search(_SECRET_NAMES, name))
+        )
+        for name, each in _first(value.items())
+    }
+
+
+def _scalar(request: TokenRequest, value: Any, *, hide: bool) -> Any:
     if value is None or isinstance(value, bool):
         return value
+    if hide:
+        return "***"
     if isinstance(value, str):
-        return "***" if hide else "..." if len(value) > _LONGEST_TEXT else quoted(request, value, _LONGEST_PART)
+        return "..." if len(value) > _LONGEST_TEXT else quoted(request, value, _LONGEST_PART)
     text = json.dumps(value)
-    if hide or request.scrub(text) != text:
+    if request.scrub(text) != text:
         return "***"
     return value if len(text) <= _LONGEST_NAME and math.isfinite(value) else "..."
 

@@ -41,13 +41,6 @@ def requests_of(grant: OAuthGrant) -> list[TokenRequest]:
     return requests
 
 
-@pytest.fixture(autouse=True)
-def _no_warning_was_logged() -> None:
-    """Each warning is logged once for an endpoint: each test begins anew."""
-    _answer._warn_of_type.cache_clear()
-    _answer._warn_of_lifetime.cache_clear()
-
-
 def response(body: Any, status: int = 200, content_type: str = "application/json", **headers: str) -> TokenResponse:
     """*body* as bytes, as text, or as what JSON is made of."""
     text = body if isinstance(body, (bytes, str)) else json.dumps(body)
@@ -225,11 +218,24 @@ def test_a_token_type_that_is_no_string_is_refused(kind: Any) -> None:
 @pytest.mark.parametrize("kind", ["JWT", "access_token", "Bearer JWT", "x" * 100])
 def test_an_unknown_token_type_is_used_as_bearer(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """My server has its own word for Bearer: the token works, and one warning says what was made of it."""
-    token = taken({"access_token": "tok", "token_type": kind})
-    assert (token.token_type, token.header_value) == (kind[:40], "Bearer tok")
+    for _ in range(3):
+        token = taken({"access_token": "tok", "token_type": kind})
+        assert (token.token_type, token.header_value) == (kind[:40], "Bearer tok")
     [record] = caplog.records
     assert (record.levelno, record.name) == (logging.WARNING, "auth_plugins")
     assert record.message.startswith(f"{URL} answered the unknown token_type {kind[:40]!r}")
+
+
+def test_each_endpoint_and_type_gets_its_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A second server, or a second type, is another matter, and what is remembered of them is bounded."""
+    other = ClientCredentials("https://other.example.com/token", "id", "s3cr3t")
+    for asked in (request(), *requests_of(other), request(params={"a": "b"})):
+        for kind in ("JWT", "magic"):
+            read(asked, response({"access_token": "tok", "token_type": kind}), NOW)
+    assert len(caplog.records) == 4
+    for number in range(1000):
+        taken({"access_token": "tok", "token_type": f"kind {number}"})
+    assert _answer._warn_of_type.cache_info().currsize == 256
 
 
 @pytest.mark.parametrize("before", [0, 25, 36, 40])
@@ -376,7 +382,10 @@ UNTOLD: dict[str, tuple[dict[str, Any], float | None]] = {
     "in a JWT of a slow clock": ({"access_token": jwt({"iat": NOW - 400, "exp": NOW + 3200})}, NOW + 3200),
     "in expires_at": ({"access_token": "tok", "expires_at": NOW + 60, "expires_on": NOW + 1}, NOW + 60),
     "in expires_on": ({"access_token": "tok", "expires_at": " ", "expires_on": NOW + 60, "expires": 5}, NOW + 60),
-    "in expires_on, as expires_at has passed": ({"access_token": "tok", "expires_at": 5, "expires_on": NOW + 9}, NOW + 9),
+    "in expires_on, as expires_at has passed": (
+        {"access_token": "tok", "expires_at": 5, "expires_on": NOW + 9},
+        NOW + 9,
+    ),
     "in expires": ({"access_token": "tok", "expires": NOW + 60}, NOW + 60),
     "in expires, as a lifetime": ({"access_token": "tok", "expires": "60"}, NOW + 60),
     "in expires, as the longest lifetime": ({"access_token": "tok", "expires": DECADE}, NOW + DECADE),
@@ -548,7 +557,16 @@ REDIRECTS = {
     f"https://login.example.com/{JWT}": "a redirect to https://login.example.com/***; ",
     **dict.fromkeys(
         [
-            *("", " ", "https://[bad", "https://a\x85b.example.com/", "https://a b.example.com/", "/a\tb", "\x01/a", "/a\r\nb"),
+            *(
+                "",
+                " ",
+                "https://[bad",
+                "https://a\x85b.example.com/",
+                "https://a b.example.com/",
+                "/a\tb",
+                "\x01/a",
+                "/a\r\nb",
+            ),
             *("ftp://id.example.com/token", "javascript:alert(1)", "mailto:a@b.example.com", "data:,x"),
             *("https://id.example.com:99999/", "https://id.example.com:x/", "https://\u202eid.example.com/"),
         ],

@@ -38,7 +38,11 @@ SAID: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "errors by field": ({"message": "invalid", "errors": {"client_id": ["why", "how"]}}, None, "invalid, why, how"),
     "error as an object": ({"error": {"message": "why", "code": 401}}, "401", "why"),
     "error as an object with a text code": ({"error": {"code": "E7", "message": "why"}}, "E7", "why"),
-    "error as an object with a type": ({"error": {"type": "OAuthException", "message": "why"}}, "OAuthException", "why"),
+    "error as an object with a type": (
+        {"error": {"type": "OAuthException", "message": "why"}},
+        "OAuthException",
+        "why",
+    ),
     "error as an object of words": ({"error": {"client": "why"}}, None, "why"),
     "error as an object of nothing": ({"error": {"x": 7}}, None, None),
     "error as a list": ({"error": ["why"]}, None, "why"),
@@ -88,18 +92,30 @@ def test_names_hide_secrets() -> None:
 
 
 EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "Laravel": ({"error": "x", "hint": "Check the client", "message": "no"}, {"hint": "Check the client", "message": "no"}),
+    "Laravel": (
+        {"error": "x", "hint": "Check the client", "message": "no"},
+        {"hint": "Check the client", "message": "no"},
+    ),
     "Azure": (
         {"error": "x", "error_description": "d", "error_uri": "u", "error_codes": [7000215], "correlation_id": "a-b"},
         {"error_codes": [7000215], "correlation_id": "a-b"},
     ),
     "all kinds": ({"a": [None, True, 1.5, {"b": "c"}], "d": {}}, {"a": [None, True, 1.5, {"b": "c"}], "d": {}}),
     "none": ({"error": "x"}, {}),
-    "a secret": ({"a": SECRET, SECRET: 1, "b": [{"c": f"was {SECRET}"}]}, {"a": "***", "***": 1, "b": [{"c": "was ***"}]}),
+    "a secret": (
+        {"a": SECRET, SECRET: 1, "b": [{"c": f"was {SECRET}"}]},
+        {"a": "***", "***": 1, "b": [{"c": "was ***"}]},
+    ),
     "a token": ({"access_token": "tok", "id_token": "t", "refresh_token": "r", "x": f"a {JWT}"}, {"x": "a ***"}),
     "what may be one": (
         {"session_token": "tok", "api_key": 123, "token": {"value": ["tok"]}, "token_expired": True, "Password": None},
-        {"session_token": "***", "api_key": "***", "token": {"value": ["***"]}, "token_expired": True, "Password": None},
+        {
+            "session_token": "***",
+            "api_key": "***",
+            "token": {"value": ["***"]},
+            "token_expired": True,
+            "Password": None,
+        },
     ),
     "long": ({"a": "x" * 501, "b": "x" * 2001, "c" * 41: 1}, {"a": "x" * 500, "b": "...", "c" * 40: 1}),
     "many": ({f"m{n}": n for n in range(30)}, {f"m{n}": n for n in range(20)}),
@@ -153,7 +169,9 @@ COPIES = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "twin": lambda error: _errors.twin(error, type(error)),
-    "requests": lambda error: _errors.as_one_of(error, [auth_plugins.requests.TokenRequestError, auth_plugins.AuthError]),
+    "requests": lambda error: _errors.as_one_of(
+        error, [auth_plugins.requests.TokenRequestError, auth_plugins.AuthError]
+    ),
     "httpx": lambda error: _errors.as_one_of(error, auth_plugins.httpx.OAuth2Auth._own_errors),
 }
 
@@ -171,7 +189,16 @@ def test_a_copy_keeps_all(made: Any) -> None:
 
 def test_an_error_made_by_hand_has_extra_too() -> None:
     """A grant of my own raises the error with members; what JSON has not is a text."""
-    error = TokenRequestError("no; do", extra={"when": NOW, "what": {1, }, "x": [1]})
+    error = TokenRequestError(
+        "no; do",
+        extra={
+            "when": NOW,
+            "what": {
+                1,
+            },
+            "x": [1],
+        },
+    )
     assert error.extra == {"when": NOW, "what": "{1}", "x": [1]}
     assert TokenRequestError("no; do").extra == {}
 
@@ -282,7 +309,11 @@ def test_the_endpoint_that_refused_is_named() -> None:
     """A redirect from the refresh endpoint is a matter of refresh_url, and so on."""
     grant = Password(URL, "ann", "p4ss", refresh_url=URL + "/r", revocation_url=URL + "/x")
     [revocation] = grant.revocation_requests("tok", None)
-    for asked, option in ((sent_by(grant), "token_url"), (grant.refresh_request("r"), "refresh_url"), (revocation, "revocation_url")):
+    for asked, option in (
+        (sent_by(grant), "token_url"),
+        (grant.refresh_request("r"), "refresh_url"),
+        (revocation, "revocation_url"),
+    ):
         assert f"set {option} to the final address" in told_to(asked, "", 302)
         assert f"is {option} the token endpoint" in told_to(asked, "<html>", 200)
 
@@ -306,9 +337,18 @@ def test_each_hint_can_be_said_by_arguments_and_by_variables(kind: str) -> None:
 
 
 nested = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.sampled_from([SECRET, JWT, "tok"]),
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(st.text(max_size=9) | st.sampled_from([SECRET, "token", "message", "errors"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=9)
+    | st.sampled_from([SECRET, JWT, "tok"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.text(max_size=9) | st.sampled_from([SECRET, "token", "message", "errors"]), inner, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 
