@@ -60,7 +60,7 @@ HINTS = {
         "check the client id and secret, and have the server's owner allow this client its grant type, "
         "and tell whether it must use a certificate or a key instead of a secret"
     ),
-    "grant_type": "check that the server offers this grant type at {endpoint}, and reads {encoding} and {method} as set",
+    "grant_type": "check that the server offers this grant type at {endpoint}, and takes this {encoding} and {method}",
 }
 _BY_CODE = {
     "invalid_client": "client",
