@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import itertools
 import json
 import math
 import re
@@ -84,9 +85,10 @@ def refuse(answer: Answer) -> NoReturn:
 
 def no_token(answer: Answer) -> NoReturn:
     """Raise the error for an answer that has no access token: it names the members that it has."""
-    names = [quoted(answer.request, name, _LONGEST_NAME) for name in answer.members if name != "access_token"]
+    names = [name for name in answer.members if name != "access_token"]
     more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
-    listed = f", but {', '.join(names[:_MOST_NAMES])}{more}" if names else ""
+    shown = ", ".join(_name(answer.request, name) for name in names[:_MOST_NAMES])
+    listed = f", but {shown}{more}" if names else ""
     said = f" ({description})" if (description := _description(answer)) else ""
     fail(answer, f"answered no access_token{listed}{said}", "endpoint")
 
@@ -136,7 +138,7 @@ def _description(answer: Answer) -> str | None:
     places = [members.get("error_description")], [error] * isinstance(error, (dict, list)), map(members.get, _WORDS)
     for values in places:
         said: list[str] = []
-        for text in _texts(list(values), _DEEPEST):
+        for text in itertools.islice(_texts(list(values), _DEEPEST), _MOST):
             if not any(text in other for other in said):
                 said.append(text)
         if words := quoted(answer.request, ", ".join(said), _LONGEST_PART):
@@ -173,11 +175,13 @@ def _kept(request: TokenRequest, value: Any, depth: int, left: Iterator[int], *,
     if not isinstance(value, dict):
         return _scalar(request, value, hide=hide)
     return {
-        quoted(request, name[:_LONGEST_TEXT], _LONGEST_NAME): _kept(
-            request, each, depth - 1, left, hide=hide or bool(re.search(_SECRET_NAMES, name))
-        )
+        _name(request, name): _kept(request, each, depth - 1, left, hide=hide or bool(re.search(_SECRET_NAMES, name)))
         for name, each in _first(value.items())
     }
+
+
+def _name(request: TokenRequest, name: str) -> str:
+    return "..." if len(name) > _LONGEST_TEXT else quoted(request, name, _LONGEST_NAME)
 
 
 def _scalar(request: TokenRequest, value: Any, *, hide: bool) -> Any:
@@ -194,7 +198,7 @@ def _scalar(request: TokenRequest, value: Any, *, hide: bool) -> Any:
 
 
 def _first(values: Iterable[Any]) -> list[Any]:
-    return [value for value, _ in zip(values, range(_MOST), strict=False)]
+    return list(itertools.islice(values, _MOST))
 
 
 def _target(request: TokenRequest, response: TokenResponse) -> str:

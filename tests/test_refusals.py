@@ -91,6 +91,27 @@ def test_names_hide_secrets() -> None:
     assert JWT.split(".")[1] not in f"{error} {vars(error)}"
 
 
+BIG = 1 << 20
+HOSTILE: dict[str, Any] = {
+    "many names": {f"n{number}": 1 for number in range(BIG // 16)},
+    "long names": {chr(97 + number) * (BIG // 12): number for number in range(10)},
+    "many words": {"errors": [{"errors": [{"errors": ["x%41&amp;" * 10] * 20}] * 20} for _ in range(4)]},
+    "long words": dict.fromkeys(("message", "msg", "detail", "x", "y", "z"), "%41&amp;\\x41" * (BIG // 200)),
+    "many values": {f"m{m}": {f"n{n}": "%41&amp;\\x41" * 150 for n in range(20)} for m in range(15)},
+    "deep": {"error": json.loads('{"error":' * 400 + "1" + "}" * 400)},
+}
+
+
+@pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("status", [200, 400])
+@pytest.mark.timeout(60)
+def test_no_error_answer_takes_long(members: Any, status: int) -> None:
+    """A hostile server cannot keep a process busy by many, long or deep members, nor fill its memory."""
+    error = refused(members, status)
+    assert len(str(error)) < 2000
+    assert len(error._extra) < 60_000
+
+
 EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "Laravel": (
         {"error": "x", "hint": "Check the client", "message": "no"},
@@ -117,7 +138,10 @@ EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
             "Password": None,
         },
     ),
-    "long": ({"a": "x" * 501, "b": "x" * 2001, "c" * 41: 1}, {"a": "x" * 500, "b": "...", "c" * 40: 1}),
+    "long": (
+        {"a": "x" * 501, "b": "x" * 2001, "c" * 41: 1, "d" * 2001: 2},
+        {"a": "x" * 500, "b": "...", "c" * 40: 1, "...": 2},
+    ),
     "many": ({f"m{n}": n for n in range(30)}, {f"m{n}": n for n in range(20)}),
     "many in a list": ({"a": list(range(30))}, {"a": list(range(20))}),
     "deep": ({"a": [[[["b"]]]]}, {"a": [[["..."]]]}),
