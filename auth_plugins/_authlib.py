@@ -68,6 +68,8 @@ _ODD_WORD = r"(?=.{8})(?=.*\d)(?=.*[^\W\d])"
 _SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})
 #: Parameters, and a header, that prove who the client is.
 _PROOFS = frozenset({"client_secret", "client_assertion", "authorization"})
+#: The scope, and tokens to be renewed or revoked, which need none.
+_SCOPED = frozenset({"scope", "refresh_token", "token"})
 #: What people copy from elsewhere, and what such a copy brings along.
 _TYPED = ("client_id", "client_secret", "username", "password", "refresh_token", "scope")
 _ODD_ENDS = " \t\r\n\v\f\xa0\ufeff\"'`"
@@ -141,20 +143,21 @@ def build(
         own_headers = {known: old for known, old in own_headers.items() if known.lower() != name.lower()}
         own_headers[name] = value
     scrub = Scrubber(value.removeprefix("Basic ") for value in hidden)
-    sent = {name for name, _ in pairs} | {name.lower() for name in own_headers}
+    sent = {**{name.lower(): "" for name in own_headers}, **dict(pairs)}
     facts = _facts(endpoint, {**parameters, "client_id": client_id, "client_secret": client_secret}, client_auth, sent)
     return TokenRequest(method=method, url=url, headers=own_headers, body=content, scrub=scrub, facts=facts)
 
 
-def _facts(endpoint: str, values: Mapping[str, str | None], client_auth: str, sent: set[str]) -> RequestFacts:
-    """What is true of the values that are sent; *sent*: the names of parameters and headers."""
+def _facts(endpoint: str, values: Mapping[str, str | None], client_auth: str, sent: Mapping[str, Any]) -> RequestFacts:
+    """What is true of the *values* of the grant, and of the parameters and headers that are *sent*."""
     pair = [value for name in ("client_id", "client_secret") if (value := values[name])]
     return RequestFacts(
         endpoint=endpoint,
-        grant_type=values.get("grant_type") or "",
+        grant_type=str(sent.get("grant_type", "")),
+        is_refresh="refresh_token" in sent,
         has_client=bool(values["client_id"]),
-        has_secret=bool(sent & _PROOFS),
-        has_scope="scope" in sent,
+        has_secret=not _PROOFS.isdisjoint(sent),
+        has_scope=not _SCOPED.isdisjoint(sent),
         odd_ends=tuple(name for name in _TYPED if (value := values.get(name)) and value != value.strip(_ODD_ENDS)),
         has_spellings="basic" in client_auth and any(quote(each, safe="") != each for each in pair),
     )

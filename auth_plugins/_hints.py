@@ -47,6 +47,7 @@ HINTS = {
         "ask the server's owner whether this client must send a DPoP proof (RFC 9449) or a certificate: "
         "id and secret alone are no grant that can be invalid"
     ),
+    "grant": "check that what this grant consists of is valid, and has not expired",
     "dpop": "have the server's owner give this client Bearer tokens: it must send DPoP proofs (RFC 9449) now",
     "refresh_token": (
         "the refresh token is expired, revoked or already used: obtain a new one by signing in again, "
@@ -75,7 +76,7 @@ _BY_CODE = {
     **dict.fromkeys(TROUBLE, "trouble"),
 }
 #: By the grant that was refused by ``invalid_grant``.
-_INVALID_GRANT = {"password": "user", "refresh_token": "refresh_token"}
+_INVALID_GRANT = {"client_credentials": "proof", "password": "user", "refresh_token": "refresh_token"}
 #: Kinds that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "who", "unauthorized", "request"})
 _DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token", "old_refresh_token"}
@@ -97,7 +98,7 @@ def hints(code: str | None, status: int, body: str | None, facts: RequestFacts) 
     """
     main = _main(code, status, body, facts)
     is_bare = body == "empty" and status in (400, 403)
-    if not facts.has_scope and facts.grant_type and not facts.is_refresh and (is_bare or main == "scope"):
+    if not facts.has_scope and (is_bare or main == "scope"):
         yield "no_scope"
         if main == "scope":
             return
@@ -114,7 +115,7 @@ def hints(code: str | None, status: int, body: str | None, facts: RequestFacts) 
 
 def _main(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
     if code == "invalid_grant":
-        return _INVALID_GRANT.get(facts.grant_type, "proof")
+        return _INVALID_GRANT.get(facts.grant_type, "grant")
     if code in _BY_CODE:
         return _BY_CODE[code]
     if status == 429 or status >= 500:  # noqa: PLR2004 - Too Many Requests; server errors

@@ -18,9 +18,11 @@ class RequestFacts:
 
     #: The option that holds the URL: ``token_url``, ``refresh_url`` or ``revocation_url``.
     endpoint: str = "token_url"
-    #: As it was sent; ``""`` for a revocation.
+    #: As it was sent; ``""``: none was.
     grant_type: str = ""
-    #: Whether a client id, a proof of the client (a secret for one), and a scope were sent.
+    #: Whether a refresh token was sent, to be renewed.
+    is_refresh: bool = False
+    #: Whether a client id, a proof of the client (a secret for one), and a scope were sent, or no scope belongs there.
     has_client: bool = True
     has_secret: bool = True
     has_scope: bool = True
@@ -28,11 +30,6 @@ class RequestFacts:
     odd_ends: tuple[str, ...] = ()
     #: Whether ``client_secret_basic`` and ``client_secret_basic_raw`` send different things, and one of them was used.
     has_spellings: bool = False
-
-    @property
-    def is_refresh(self) -> bool:
-        """Whether it was a refresh token that was sent."""
-        return self.grant_type == "refresh_token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -360,6 +360,18 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
         "password begins or ends",
     ),
     "a quote, and trouble": (ClientCredentials(URL, "id", '"ab"'), "", 503, "not begins"),
+    "a grant of my own": (
+        ClientCredentials(URL, "id", "ab", params={"grant_type": "urn:x"}),
+        {"error": "invalid_grant"},
+        400,
+        "check that what this grant consists of is valid",
+    ),
+    "an empty 403 without grant type": (
+        ClientCredentials(URL, "i", "s", params={"grant_type": None}),
+        "",
+        403,
+        "no scope",
+    ),
     "a server that says to wait": (PLAIN, {"error": "slow_down"}, 400, "try again later"),
 }
 
@@ -388,7 +400,14 @@ def test_the_endpoint_that_refused_is_named() -> None:
 
 def test_a_refused_refresh_is_called_so() -> None:
     """The message says whether it was a refresh that was refused."""
-    for asked, said in ((STORED.refresh_request("r"), "(x) to a refresh; "), (sent_by(USER), "(x); ")):
+    bare = RefreshToken(URL, "r3fr3sh", params={"grant_type": None})
+    [revocation] = ClientCredentials(URL, "id", "ab", revocation_url=URL).revocation_requests("tok", None)
+    refreshes = [STORED.refresh_request("r"), sent_by(STORED), sent_by(bare)]
+    for asked, said in (
+        *((each, "(x) to a refresh; ") for each in refreshes),
+        (sent_by(USER), "(x); "),
+        (revocation, "(x); "),
+    ):
         with pytest.raises(TokenRequestError) as caught:
             read(asked, response({"error": "x"}, 400), NOW)
         assert said in str(caught.value)
