@@ -91,7 +91,7 @@ def _first_moment(members: Mapping[str, Any], now: float, unreadable: Callable[[
 
 
 def _in_seconds(number: float | None) -> float | None:
-    return number if number is None or number < _MILLISECONDS or number == math.inf else number / 1000
+    return number if number is None or number < _MILLISECONDS else number / 1000
 
 
 def _number(value: Any) -> float | None:
