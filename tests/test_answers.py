@@ -9,6 +9,7 @@ import html
 import json
 import logging
 import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -315,6 +316,17 @@ def test_a_moment_in_seconds_milliseconds_or_iso_8601(name: str, told: Any, seco
     """However my server writes the moment, the token ends then; one that has passed says nothing."""
     got = taken({"access_token": "tok", name: told}).expires_at
     assert got == (None if seconds is None else pytest.approx(NOW + seconds, abs=1e-6))
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs time.tzset")
+def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine in Tokyo and one in New York read the same moment."""
+    for zone in ("Asia/Tokyo", "America/New_York", "UTC-5"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert taken({"access_token": "tok", "expires_at": "2023-11-14T22:14:20"}).expires_at == NOW + 60
+    monkeypatch.delenv("TZ")
+    time.tzset()
 
 
 #: What stands in expires_in though it is a moment, and the seconds until then.
