@@ -69,7 +69,7 @@ def retry_after(response: TokenResponse, now: float) -> float | None:
 
 def refuse(answer: Answer) -> NoReturn:
     """Raise the error for an answer that says no (RFC 6749 §5.2)."""
-    request, response, facts = answer.request, answer.response, answer.request.facts
+    request, response = answer.request, answer.response
     code, description = _code(answer), _description(answer)
     if response.status in range(300, 400):
         fail(answer, "answered a redirect" + _target(request, response), "redirect")
@@ -79,8 +79,8 @@ def refuse(answer: Answer) -> NoReturn:
         said = quoted(request, answer.text, _EXCERPT) or "an empty body"
         if description and description not in said:
             said = description[:_EXCERPT]
-    kinds = hints(code, response.status, answer.body, facts)
-    fail(answer, f"answered {response.status} ({said}){' to a refresh' * facts.is_refresh}", *kinds)
+    kinds = hints(code, response.status, answer.body, request.facts)
+    fail(answer, f"answered {response.status} ({said})", *kinds)
 
 
 def no_token(answer: Answer) -> NoReturn:
@@ -99,6 +99,7 @@ def fail(answer: Answer, what: str, *kinds: str, remedy: str = "") -> NoReturn:
     :param kinds: names of hints; *remedy*: what to do, where no hint fits.
     """
     request, response, members = answer.request, answer.response, answer.members
+    what += ", to a refresh" * request.facts.is_refresh
     todo = remedy or ", and ".join(advice(kinds, named, request.facts.endpoint))
     uri = members.get("error_uri")
     error = TokenRequestError(
@@ -153,7 +154,7 @@ def _texts(value: Any, depth: int) -> Iterator[str]:
     if depth and isinstance(value, dict):
         value = [value[name] for name in _WORDS if name in value] or list(value.values())
     if depth and isinstance(value, list):
-        for each in value[:_MOST]:
+        for each in value:
             yield from _texts(each, depth - 1)
 
 

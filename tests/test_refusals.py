@@ -404,13 +404,16 @@ def test_a_refused_refresh_is_called_so() -> None:
     [revocation] = ClientCredentials(URL, "id", "ab", revocation_url=URL).revocation_requests("tok", None)
     refreshes = [STORED.refresh_request("r"), sent_by(STORED), sent_by(bare)]
     for asked, said in (
-        *((each, "(x) to a refresh; ") for each in refreshes),
+        *((each, "(x), to a refresh; ") for each in refreshes),
         (sent_by(USER), "(x); "),
         (revocation, "(x); "),
     ):
         with pytest.raises(TokenRequestError) as caught:
             read(asked, response({"error": "x"}, 400), NOW)
         assert said in str(caught.value)
+    for body, status in (("", 302), ({"a": 1}, 200), ("", 200), ({"access_token": "a\n"}, 200)):
+        with pytest.raises(TokenRequestError, match=", to a refresh; "):
+            read(STORED.refresh_request("r"), response(body, status), NOW)
 
 
 @pytest.mark.parametrize("kind", HINTS)
