@@ -596,6 +596,14 @@ def test_a_redirect_is_refused(status: int, location: str, named: str) -> None:
     assert "set token_url to the final address" in str(error)
 
 
+def test_a_redirects_host_shows_no_secret() -> None:
+    """A short secret in the name of a host, which is read in small letters, is not shown."""
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(params={"pin": "AbCdE"}), response("", 302, location="https://AbCdE.example.com/x"), NOW)
+    assert "abcde" not in str(caught.value).lower()
+    assert "https://***.example.com/x" in str(caught.value)
+
+
 SPELLINGS = {
     "raw": SECRET,
     "percent-encoded": quote(SECRET, safe=""),
