@@ -546,7 +546,8 @@ def test_a_refusals_parts_are_attributes() -> None:
         assert error.retry_after == 7.0
         assert "(invalid_grant: Account locked)" in str(error)
     for value in list[Any]((5, "", None, {})):
-        assert refused({"error": "x", "error_description": value, "error_uri": value}, 400).description is None
+        error = refused({"error": "x", "error_description": value, "error_uri": value}, 400)
+        assert (error.description, error.uri) == (None, None)
 
 
 @pytest.mark.parametrize("body", ["x" * 5000, {"message": "x" * 5000}, "a\x00\x1b[31m\x85\u2028" * 500], ids=type)
