@@ -274,6 +274,7 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "a 403 with words": (PLAIN, {"message": "no"}, 403, "not no scope"),
     "an empty 403 to a refresh": (STORED, "", 403, "not no scope"),
     "an invalid scope where none was sent": (PLAIN, {"error": "invalid_scope"}, 400, "no scope was sent"),
+    "an invalid scope where none was sent, once": (PLAIN, {"error": "invalid_scope"}, 400, "not ask for a scope"),
     "an invalid scope": (PUBLIC, {"error": "invalid_scope"}, 400, "ask for a scope (or the variable SCOPE) that"),
     "a dead refresh token": (
         STORED,
