@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from authlib.oauth2.client import OAuth2Client
 
-from ._message import Scrubber, TokenRequest
+from ._message import RequestFacts, Scrubber, TokenRequest
 
 __all__ = ["CLIENT_AUTH_METHODS", "build", "members_of"]
 
@@ -66,6 +66,13 @@ _SECRET_NAMES = r"(?i)secret|pass|pwd|pin\b|key|token|assert|code|otp|sign|auth|
 #: What no dictionary has: eight characters or more, letters and digits.
 _ODD_WORD = r"(?=.{8})(?=.*\d)(?=.*[^\W\d])"
 _SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})
+#: Parameters, and a header, that prove who the client is.
+_PROOFS = frozenset({"client_secret", "client_assertion", "authorization"})
+#: The scope, and tokens to be renewed or revoked, which need none.
+_SCOPED = frozenset({"scope", "refresh_token", "token"})
+#: What people copy from elsewhere, and what such a copy brings along.
+_TYPED = ("client_id", "client_secret", "username", "password", "refresh_token", "scope")
+_ODD_ENDS = " \t\r\n\v\f\xa0\ufeff\"'`"
 
 
 class _Client(OAuth2Client):  # type: ignore[misc]  # Authlib has no type hints (authlib#460)
@@ -91,10 +98,12 @@ def build(
     client_auth: str,
     encoding: str,
     method: str,
+    endpoint: str = "token_url",
 ) -> TokenRequest:
     """Build a token request, or a revocation request where *parameters* hold no ``grant_type``.
 
     :param resources: one ``resource`` parameter each (RFC 8707 §2); Authlib cannot repeat one.
+    :param endpoint: the option that holds *url*.
     :param params: the user's own parameters, applied last: they replace a standard one of the same name, and
         ``None`` takes it out.
     """
@@ -134,7 +143,24 @@ def build(
         own_headers = {known: old for known, old in own_headers.items() if known.lower() != name.lower()}
         own_headers[name] = value
     scrub = Scrubber(value.removeprefix("Basic ") for value in hidden)
-    return TokenRequest(method=method, url=url, headers=own_headers, body=content, scrub=scrub)
+    sent = {**{name.lower(): "" for name in own_headers}, **dict(pairs)}
+    facts = _facts(endpoint, {**parameters, "client_id": client_id, "client_secret": client_secret}, client_auth, sent)
+    return TokenRequest(method=method, url=url, headers=own_headers, body=content, scrub=scrub, facts=facts)
+
+
+def _facts(endpoint: str, values: Mapping[str, str | None], client_auth: str, sent: Mapping[str, Any]) -> RequestFacts:
+    """What is true of the *values* of the grant, and of the parameters and headers that are *sent*."""
+    pair = [value for name in ("client_id", "client_secret") if (value := values[name])]
+    return RequestFacts(
+        endpoint=endpoint,
+        grant_type=str(sent.get("grant_type", "")),
+        is_refresh="refresh_token" in sent,
+        has_client=bool(values["client_id"]),
+        has_secret=not _PROOFS.isdisjoint(sent),
+        has_scope=not _SCOPED.isdisjoint(sent),
+        odd_ends=tuple(name for name in _TYPED if (value := values.get(name)) and value != value.strip(_ODD_ENDS)),
+        has_spellings="basic" in client_auth and any(quote(each, safe="") != each for each in pair),
+    )
 
 
 def _secrets_in(name: str, value: Any) -> list[str]:

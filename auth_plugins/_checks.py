@@ -58,14 +58,14 @@ def reveal(name: str, secret: Secret) -> str:
     """
     if callable(secret):
         try:
-            secret = secret()
+            secret = hidden(secret())
         except ConfigurationError:
             raise
         except Exception as error:
             raise ConfigurationError(
                 f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
             ) from error
-    return checked_secret(name, secret)
+    return checked_secret(name, hidden(secret))
 
 
 def check_secret(name: str, secret: object) -> None:

@@ -15,7 +15,8 @@ What an adapter raises is, besides, its library's own base error (``requests.Req
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 __all__ = [
@@ -58,6 +59,12 @@ class TokenRequestError(AuthError):
     status_code: int | None
     #: Seconds that the server asked to wait, from ``Retry-After``; ``None``: it did not say.
     retry_after: float | None
+    #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
+    _body_kind: str | None = None
+    #: What the refusal may be about: names in ``_hints.HINTS``, with a space between.
+    _hints: str = ""
+    #: The members of :attr:`extra`, as JSON: immutable, so that copies can share it.
+    _extra: str = "{}"
 
     def __init__(
         self,
@@ -68,6 +75,7 @@ class TokenRequestError(AuthError):
         uri: str | None = None,
         status_code: int | None = None,
         retry_after: float | None = None,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.error = error
@@ -75,6 +83,20 @@ class TokenRequestError(AuthError):
         self.uri = uri
         self.status_code = status_code
         self.retry_after = retry_after
+        if extra:
+            import json  # noqa: PLC0415 - heavy, and few errors have members
+
+            self._extra = json.dumps(dict(extra), default=str)
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """The other members of the server's answer, such as Azure's ``correlation_id``, without secrets and tokens.
+
+        Long texts are cut; ``"***"`` stands for what is secret, and ``"..."`` for what is too much.
+        """
+        import json  # noqa: PLC0415 - see above
+
+        return MappingProxyType(json.loads(self._extra))
 
 
 class TokenTransportError(AuthError):

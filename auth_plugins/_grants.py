@@ -30,12 +30,31 @@ from ._checks import (
 from ._errors import ConfigurationError, TokenRequestError
 from ._grant import Grant
 from ._hidden import hidden
+from ._hints import REFUSED_REFRESH_TOKEN, TROUBLE
 from ._token import Token
 
 if TYPE_CHECKING:
     from ._message import TokenRequest
 
 __all__ = ["ApiKey", "ClientCredentials", "OAuthGrant", "Password", "RefreshToken", "SecretFile"]
+
+
+#: Hashes of grants with refresh tokens that were refused without a clear word, the latest ones: the password was sent.
+_doubted: dict[int, None] = {}
+_MOST_DOUBTED = 1000
+_ENDPOINTS = ("token_url", "refresh_url", "revocation_url")
+
+
+def _is_doubted_first(grant: Grant, refresh_token: str) -> bool:
+    """Whether it is the first time that *refresh_token* was refused without a clear word."""
+    # Without a lock, as a fork may interrupt: at worst a password is sent once more.
+    doubt = hash((grant, refresh_token))
+    if doubt in _doubted:
+        return False
+    _doubted[doubt] = None
+    for oldest in list(_doubted)[:-_MOST_DOUBTED]:
+        _doubted.pop(oldest, None)
+    return True
 
 
 @dataclass(frozen=True)
@@ -253,6 +272,7 @@ class OAuthGrant(_Fields):
             if not self.refresh_refused(error, refresh_token):
                 raise
             return None
+        _doubted.pop(hash((self, refresh_token)), None)
         # "The authorization server MAY issue a new refresh token" (RFC 6749 §6): else the old one goes on.
         return token if token.refresh_token else Token(**{**token.members(), "refresh_token": refresh_token})
 
@@ -269,7 +289,7 @@ class OAuthGrant(_Fields):
 
     def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:  # noqa: ARG002
         """Whether *error* says that *refresh_token* is good no more, so that the grant itself is to be traded."""
-        return error.error == "invalid_grant"
+        return error.error in REFUSED_REFRESH_TOKEN
 
     def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
         if self.revocation_url is None:
@@ -302,6 +322,7 @@ class OAuthGrant(_Fields):
             client_auth=str(self.client_auth),
             encoding=self.encoding,
             method="POST" if revoking else self.method,
+            endpoint=next((name for name in _ENDPOINTS if getattr(self, name, None) == url), "token_url"),
         )
 
 
@@ -344,12 +365,10 @@ class ClientCredentials(OAuthGrant):
     def _parameters(self) -> dict[str, str]:
         return {"grant_type": "client_credentials"}
 
-    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:  # noqa: ARG002
         # To ask afresh gives away nothing more than the refused request did, and a server's way of saying so may be
-        # any: some send no RFC 6749 error at all. That the client itself is unknown is no matter of the refresh token.
-        status = error.status_code or 0
-        refused = 400 <= status < 500 and status != 429 and error.error != "invalid_client"  # noqa: PLR2004 - HTTP status
-        return refused or super().refresh_refused(error, refresh_token)
+        # any: an error page, a redirect, a 500. That the client itself is unknown is no matter of the refresh token.
+        return error.error != "invalid_client"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -397,11 +416,14 @@ class Password(OAuthGrant):
     def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
         if error.error == "invalid_client":
             return False
-        # An endpoint that does nothing but refresh can mean nothing else; elsewhere only the code tells, since the
-        # password is not to be sent for every mishap.
-        return super().refresh_refused(error, refresh_token) or (
-            self.refresh_url is not None and error.status_code in (401, 403)
-        )
+        if super().refresh_refused(error, refresh_token):
+            return True
+        # Some servers say no more than 400. The password is sent for that too, but not for a firewall's page, nor for
+        # a server in trouble, and not again and again.
+        status, is_trouble = error.status_code or 0, error.retry_after is not None or error.error in TROUBLE
+        is_answer = 200 <= status < 300 or (400 <= status < 500 and status != 429)  # noqa: PLR2004 - HTTP's statuses
+        is_vague = is_answer and not is_trouble and error._body_kind in ("json", "form", "empty")  # noqa: SLF001
+        return is_vague and _is_doubted_first(self, refresh_token)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

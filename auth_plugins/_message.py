@@ -9,7 +9,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote
 
-__all__ = ["LONGEST_BODY", "Scrubber", "TokenRequest", "TokenResponse", "one_line", "quoted"]
+__all__ = ["LONGEST_BODY", "RequestFacts", "Scrubber", "TokenRequest", "TokenResponse", "one_line", "quoted"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFacts:
+    """What was sent, without any value of it: for the advice about a refusal."""
+
+    #: The option that holds the URL: ``token_url``, ``refresh_url`` or ``revocation_url``.
+    endpoint: str = "token_url"
+    #: As it was sent; ``""``: none was.
+    grant_type: str = ""
+    #: Whether a refresh token was sent, to be renewed.
+    is_refresh: bool = False
+    #: Whether a client id, a proof of the client (a secret for one), and a scope were sent, or no scope belongs there.
+    has_client: bool = True
+    has_secret: bool = True
+    has_scope: bool = True
+    #: The options whose value begins or ends with whitespace or a quote.
+    odd_ends: tuple[str, ...] = ()
+    #: Whether ``client_secret_basic`` and ``client_secret_basic_raw`` send different things, and one of them was used.
+    has_spellings: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,6 +42,7 @@ class TokenRequest:
     body: bytes = field(repr=False)
     #: Takes the secrets of this request out of an answer, or an exception's text, that quotes them.
     scrub: Scrubber = field(repr=False)
+    facts: RequestFacts = field(default=RequestFacts(), repr=False)
 
     @property
     def endpoint(self) -> str:

@@ -81,8 +81,9 @@ class Token:
 
     @property
     def header_value(self) -> str:
-        """What goes into ``Authorization``: ``"Bearer …"`` (RFC 6750 §2.1)."""
-        return f"Bearer {self.access_token}"
+        """What goes into ``Authorization``: ``"Bearer …"`` (RFC 6750 §2.1); a str whose repr does not show it."""
+        value: str = hidden(f"Bearer {self.access_token}")
+        return value
 
     @property
     def claims(self) -> Mapping[str, Any]:

@@ -12,7 +12,17 @@ import pytest
 from hypothesis import settings
 
 import auth_plugins.requests
-from auth_plugins import AuthError, ClientCredentials, MemoryCache, _cache, _hidden, _httpx, _shared
+from auth_plugins import (
+    AuthError,
+    ClientCredentials,
+    MemoryCache,
+    _answer,
+    _cache,
+    _grants,
+    _hidden,
+    _httpx,
+    _shared,
+)
 
 from .loopback import Clock, Loopback
 from .redis_server import RedisServer
@@ -30,6 +40,14 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever passes no cache gets the process's: each test has one that is empty."""
     monkeypatch.setattr(_cache, "_shared", MemoryCache())
     forget()
+
+
+@pytest.fixture(autouse=True)
+def _own_memory_of_answers() -> None:
+    """What this process remembers of refusals and warnings is a test's own."""
+    _grants._doubted.clear()
+    _answer._warn_of_type.cache_clear()
+    _answer._warn_of_lifetime.cache_clear()
 
 
 def forget() -> None:

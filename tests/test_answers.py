@@ -9,6 +9,7 @@ import html
 import json
 import logging
 import math
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import quote, quote_plus, urlencode
@@ -17,8 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenRequestError, providers
+from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenRequestError, _answer, providers
 from auth_plugins._answer import read, retry_after
+from auth_plugins._grants import OAuthGrant
 from auth_plugins._message import LONGEST_BODY, TokenRequest, TokenResponse
 
 NOW = 1_700_000_000.0
@@ -29,7 +31,15 @@ DECADE = 10 * 365 * 86400
 
 
 def request(**options: Any) -> TokenRequest:
-    return ClientCredentials(URL, "client-7", SECRET, **options).refresh_request("r3fr3sh")
+    """A token request of client credentials, with a scope."""
+    return requests_of(ClientCredentials(URL, "client-7", SECRET, **{"scope": "all", **options}))[0]
+
+
+def requests_of(grant: OAuthGrant) -> list[TokenRequest]:
+    """The token request of *grant*."""
+    requests: list[TokenRequest] = []
+    grant.trade(lambda each: requests.append(each) or Token(access_token="tok"))  # type: ignore[func-returns-value]
+    return requests
 
 
 def response(body: Any, status: int = 200, content_type: str = "application/json", **headers: str) -> TokenResponse:
@@ -102,6 +112,16 @@ GOOD: dict[str, tuple[bytes, str, str]] = {
     "with an error that is false": (b'{"access_token": "tok", "error": false}', "application/json", "tok"),
     "form-encoded": (b"access_token=tok&expires_in=60", FORM, "tok"),
     "form-encoded as text": (b"expires=60&access_token=t%20o+k\n", "text/plain", "t o k"),
+    "form-encoded, with raw spaces": (b"access_token=tok&note=read write&expires_in=60", FORM, "tok"),
+    "form-encoded, with raw spaces at first": (b"note=read write&access_token=tok", "text/plain", "tok"),
+    "with its scheme": (b'{"access_token": "Bearer tok"}', "application/json", "tok"),
+    "with its scheme in small letters": (b'{"access_token": "bearer  tok"}', "application/json", "tok"),
+    "with its scheme in capitals, in a form": (b"access_token=BEARER%20tok", FORM, "tok"),
+    "with its scheme twice": (b'{"access_token": "Bearer bearer tok"}', "application/json", "tok"),
+    "called bearer": (b'{"access_token": "bearer"}', "application/json", "bearer"),
+    "a bare JWT with its scheme": (b"Bearer " + JWT.encode(), "text/plain", JWT),
+    "a JSON string that is a JWT with its scheme": (json.dumps(f"bearer {JWT}").encode(), "application/json", JWT),
+    "with an error that is the text null": (b'{"access_token": "tok", "error": "null"}', "application/json", "tok"),
     "a bare JWT": (JWT.encode(), "text/plain", JWT),
     "a JSON string that is a JWT": (json.dumps(JWT).encode(), "application/json", JWT),
     "the documented sample": (json.dumps(SAMPLE).encode(), "application/json", SAMPLE),
@@ -141,12 +161,20 @@ NO_TOKEN: dict[str, list[Any]] = {
         ),
     ],
     "answered no access_token; is token_url": [
-        *({"message": "welcome"}, b"message=welcome", {"access_token": None}, {"access_token": ""}),
+        *({"access_token": each} for each in list[Any]((None, "", " ", "null", "None", "undefined"))),
+        b"access_token=null",
+    ],
+    "answered no access_token, but state, x; is token_url": [{"state": 5, "x": None}, b"state=5&x=1&access_token=null"],
+    "answered no access_token, but message (welcome); is token_url": [{"message": "welcome"}, b"message=welcome"],
+    "answered no access_token, but errcode, errmsg (invalid appid); ": [{"errcode": 40013, "errmsg": "invalid appid"}],
+    "answered no access_token, but data; is token_url": [{"data": {"access_token": "tok"}}],
+    "answered no access_token, but m0, m1, m2, m3, m4, m5, m6, m7, m8, m9 and 2 more; is": [
+        {f"m{number}": number for number in range(12)}
     ],
     "answered an access_token that cannot stand in a header; is token_url": [
         *(
             {"access_token": each}
-            for each in list[Any]((5, {}, True, "a\r\nX-Injected: 1", "tok\n", "tok ", " ", "a\x00b", "a\tb", "tök"))
+            for each in list[Any]((5, {}, True, "a\r\nX-Injected: 1", "tok\n", "tok ", "a\x00b", "a\tb", "tök"))
         ),
         b"access_token=%ff",
     ],
@@ -159,7 +187,7 @@ def test_what_is_no_token_is_an_error(body: Any, told: str) -> None:
     """A login page, or whatever else came with a 200, never becomes my token; I am told to check the URL."""
     error = refused(body)
     assert told in str(error)
-    assert (error.error, error.description, error.uri, error.retry_after) == (None, None, None, None)
+    assert (error.error, error.uri, error.retry_after) == (None, None, None)
 
 
 def test_a_body_of_1_mib_is_read() -> None:
@@ -191,11 +219,24 @@ def test_a_token_type_that_is_no_string_is_refused(kind: Any) -> None:
 @pytest.mark.parametrize("kind", ["JWT", "access_token", "Bearer JWT", "x" * 100])
 def test_an_unknown_token_type_is_used_as_bearer(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """My server has its own word for Bearer: the token works, and one warning says what was made of it."""
-    token = taken({"access_token": "tok", "token_type": kind})
-    assert (token.token_type, token.header_value) == (kind[:40], "Bearer tok")
+    for _ in range(3):
+        token = taken({"access_token": "tok", "token_type": kind})
+        assert (token.token_type, token.header_value) == (kind[:40], "Bearer tok")
     [record] = caplog.records
     assert (record.levelno, record.name) == (logging.WARNING, "auth_plugins")
     assert record.message.startswith(f"{URL} answered the unknown token_type {kind[:40]!r}")
+
+
+def test_each_endpoint_and_type_gets_its_warning(caplog: pytest.LogCaptureFixture) -> None:
+    """A second server, or a second type, is another matter, and what is remembered of them is bounded."""
+    other = ClientCredentials("https://other.example.com/token", "id", "s3cr3t")
+    for asked in (request(), *requests_of(other), request(params={"a": "b"})):
+        for kind in ("JWT", "magic"):
+            read(asked, response({"access_token": "tok", "token_type": kind}), NOW)
+    assert len(caplog.records) == 4
+    for number in range(1000):
+        taken({"access_token": "tok", "token_type": f"kind {number}"})
+    assert _answer._warn_of_type.cache_info().currsize == 256
 
 
 @pytest.mark.parametrize("before", [0, 25, 36, 40])
@@ -207,31 +248,132 @@ def test_a_token_type_shows_no_secret(before: int, caplog: pytest.LogCaptureFixt
 
 LIFETIMES: dict[Any, float] = {
     3600: 3600, 3600.5: 3600.5, "3600": 3600, "3600.5": 3600.5, "3600.": 3600, "3.6e3": 3600, " 3600\n": 3600,
-    "+3600": 3600, 0: 0, "0": 0, -10: -10, "-10": -10,
-    10**12: DECADE, "1e99": DECADE, "1e999": DECADE, 10**400: DECADE, DECADE: DECADE,
+    "+3600": 3600, 1e-9: 0, 10**12: DECADE, "1e99": DECADE, "1e999": DECADE, 10**400: DECADE, DECADE: DECADE,
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("told", "seconds"), LIFETIMES.items(), ids=[f"{told!r:.20}" for told in LIFETIMES])
 def test_the_lifetime_counts_from_the_request(told: Any, seconds: float) -> None:
-    """However my server writes expires_in, the token ends that long after I asked, whatever the JWT says."""
+    """However my server writes expires_in, the token ends that long after I asked, whatever the JWT's exp says."""
     assert taken({"access_token": JWT, "expires_in": told, "expires_at": 1}).expires_at == NOW + seconds
 
 
-@pytest.mark.parametrize("told", ["-1e999", -(10**400)], ids=["string", "int"])
-def test_what_was_over_long_ago_is_just_over(told: Any) -> None:
-    """A lifetime of minus infinity is as over as any; what is stored and compared stays a number."""
-    assert taken({"access_token": "tok", "expires_in": told}).expires_at == NOW - DECADE
+NOTHING: list[Any] = [0, "0", -0.0, -10, "-10", "-1e999", -(10**400), None, False, "", "  ", "null", "None"]
+
+
+@pytest.mark.parametrize("told", NOTHING, ids=[f"{told!r:.20}" for told in NOTHING])
+@pytest.mark.parametrize("name", ["expires_in", "expires_at", "expires_on", "expires"])
+def test_a_lifetime_of_0_says_nothing(name: str, told: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that says 0 or less for "I don't know" gives a token that is used until the JWT ends, or is refused."""
+    assert taken({"access_token": JWT, name: told}).expires_at == NOW + 600
+    assert taken({"access_token": "tok", name: told}).expires_at is None
+    assert taken({"access_token": "tok", "expires_on": NOW + 5, name: told}).expires_at == (
+        None if name == "expires_on" else NOW + 5
+    )
+    assert not caplog.records
 
 
 NO_NUMBERS = 'true [] [60] {} "soon" "1h" "1_000" "٣" "0x10" "NaN" "inf" NaN Infinity -Infinity'
+NO_DATES = (
+    "1 hour", "2030-13-01", "2030-02-30T00:00:00Z", "2030-01-01T00:00:00+25:00",
+    "01/02/2030", "2030-01-01T00:00:00 CET", "٢٠٣٠-01-01", "\ud800", "2030-01-01" + "0" * 1000,
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("told", NO_NUMBERS.split())
-def test_a_lifetime_that_is_no_number_is_refused(told: str) -> None:
-    """A lifetime that nobody understands is told at once: not taken for "never expires"."""
-    error = refused(f'{{"access_token": "tok", "expires_in": {told}}}')
-    assert "expires_in that is no number of seconds" in str(error)
+@pytest.mark.parametrize("told", [*NO_NUMBERS.split(), *map(json.dumps, NO_DATES)])
+@pytest.mark.parametrize("name", ["expires_in", "expires_at", "expires_on", "expires"])
+def test_a_lifetime_that_cannot_be_read_costs_the_lifetime(
+    name: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A token with a lifetime that nobody understands is used, by what else tells its end; one warning says so."""
+    for _ in range(3):
+        assert taken(f'{{"access_token": "tok", "{name}": {told}}}').expires_at is None
+    [record] = caplog.records
+    assert (record.levelno, record.name) == (logging.WARNING, "auth_plugins")
+    assert record.message.startswith(f"{URL} answered an {name} that is neither a number nor a date; ")
+    other = "expires_on" if name != "expires_on" else "expires"
+    assert taken(f'{{"access_token": "tok", "{name}": {told}, "{other}": {NOW + 5}}}').expires_at == NOW + 5
+    assert taken(f'{{"access_token": "{JWT}", "{name}": {told}}}').expires_at == NOW + 600
+
+
+#: What may be sent as a moment, and the seconds from now until then; ``None``: it tells nothing.
+MOMENTS: dict[Any, float | None] = {
+    NOW + 60: 60, f" {NOW + 60:.0f} ": 60, NOW + 0.5: 0.5, (NOW + 60) * 1000: 60, str((NOW + 60) * 1000): 60,
+    NOW + DECADE: DECADE, (NOW + DECADE) * 1000: DECADE, NOW + DECADE + 1: DECADE, "1e999": DECADE,
+    NOW: None, NOW - 1: None, NOW * 1000: None, 1e11: None, 1e11 - 1: DECADE,
+    "2023-11-14T22:14:20Z": 60, "2023-11-14T22:14:20": 60, "2023-11-14T22:14:20.5z": 60.5, "20231114T221420Z": 60,
+    "2023-11-14 22:14:20": 60, "2023-11-14t23:14:20+01:00": 60, "2023-11-15T03:44:20+0530": 60,
+    "2023-11-13T22:15:20-23:59": 60, "2023-11-14T22:14:20.1234567Z": 60.123456, "2023-11-14T22:14:20 UTC": 60,
+    "2023-11-14T22:14:20GMT": 60, "2023-11-14T23:14:20+01:00[Europe/Paris]": 60, "2023-11-14T22:14:20Z[UTC]": 60,
+    "2023-11-15": 6400, "2023-W46-3": 6400, "2023-11-14T22:13:20Z": None, "2020-01-01": None,
+    "0001-01-01T00:00:00+23:59": None, "9999-12-31T23:59:59-23:59": DECADE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["expires_at", "expires_on", "expires"])
+@pytest.mark.parametrize(("told", "seconds"), MOMENTS.items(), ids=map(repr, MOMENTS))
+def test_a_moment_in_seconds_milliseconds_or_iso_8601(name: str, told: Any, seconds: float | None) -> None:
+    """However my server writes the moment, the token ends then; one that has passed says nothing."""
+    got = taken({"access_token": "tok", name: told}).expires_at
+    assert got == (None if seconds is None else pytest.approx(NOW + seconds, abs=1e-6))
+
+
+@pytest.mark.skipif(not hasattr(time, "tzset"), reason="needs time.tzset")
+def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine in Tokyo and one in New York read the same moment."""
+    for zone in ("Asia/Tokyo", "America/New_York", "UTC-5"):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert taken({"access_token": "tok", "expires_at": "2023-11-14T22:14:20"}).expires_at == NOW + 60
+    monkeypatch.delenv("TZ")
+    time.tzset()
+
+
+#: What stands in expires_in though it is a moment, and the seconds until then.
+MOMENTS_AS_LIFETIMES: dict[Any, float | None] = {
+    NOW + 60: 60, f"{NOW + 60:.0f}": 60, (NOW + 60) * 1000: 60, f"{NOW + 60:.0f}000": 60, NOW + 0.5: 0.5,
+    NOW + DECADE: DECADE, (NOW + DECADE) * 1000: DECADE, "2023-11-14T22:14:20Z": 60, "2023-11-14T22:13:20Z": None,
+    # Neither of them can be a moment within the next ten years.
+    NOW: DECADE, NOW - 60: DECADE, NOW + DECADE + 1: DECADE, NOW * 1000: DECADE, DECADE: DECADE, DECADE - 1: DECADE - 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "seconds"), MOMENTS_AS_LIFETIMES.items(), ids=map(repr, MOMENTS_AS_LIFETIMES))
+def test_an_expires_in_that_can_only_be_a_moment(told: Any, seconds: float | None) -> None:
+    """My server puts the moment into expires_in: the token ends then, and not in 54 years."""
+    got = taken({"access_token": "tok", "expires_in": told}).expires_at
+    assert got == (None if seconds is None else NOW + seconds)
+
+
+def test_a_lifetime_is_no_moment_where_the_clock_was_not_set() -> None:
+    """A machine that starts in 1970 reads 3600 as an hour."""
+    answer = response({"access_token": "tok", "expires_in": 3600})
+    assert read(request(), answer, 500.0).expires_at == 4100
+
+
+#: iat and exp of the JWT, expires_in, and the seconds that the token is used.
+SHORTER: list[tuple[dict[str, Any], Any, float]] = [
+    ({"iat": NOW, "exp": NOW + 300}, 3600, 300),
+    ({"iat": NOW - 9000, "exp": NOW - 8700}, 3600, 300),  # of another clock
+    ({"iat": NOW, "exp": NOW + 3599}, 3600, 3599),
+    ({"iat": NOW, "exp": NOW + 3600}, 3600, 3600),
+    ({"iat": NOW, "exp": NOW + 3601}, 3600, 3600),
+    ({"iat": NOW - 3000, "exp": NOW + 600}, 600, 600),  # handed out again: what is left of it
+    ({"iat": NOW, "exp": NOW + 300}, NOW + 3600, 300),
+    ({"iat": NOW * 1000, "exp": (NOW + 300) * 1000}, 3600, 300),
+    ({"iat": str(NOW), "exp": str(NOW + 300)}, "3600", 300),
+    ({"exp": NOW + 300}, 3600, 3600),
+    ({"iat": NOW + 300, "exp": NOW}, 3600, 3600),
+    ({"iat": NOW, "exp": NOW}, 3600, 3600),
+    ({"iat": NOW, "exp": "soon"}, 3600, 3600),
+    ({"iat": True, "exp": NOW + 300}, 3600, 3600),
+]
+
+
+@pytest.mark.parametrize(("claims", "told", "seconds"), SHORTER)
+def test_the_shorter_life_counts(claims: dict[str, Any], told: Any, seconds: float) -> None:
+    """My server says an hour, and the JWT lives for five minutes: it is used for five minutes."""
+    assert taken({"access_token": jwt(claims), "expires_in": told}).expires_at == NOW + seconds
 
 
 UNTOLD: dict[str, tuple[dict[str, Any], float | None]] = {
@@ -251,9 +393,17 @@ UNTOLD: dict[str, tuple[dict[str, Any], float | None]] = {
     "in a JWT, its beginning": ({"access_token": jwt({"iat": NOW})}, None),
     "in a JWT of a slow clock": ({"access_token": jwt({"iat": NOW - 400, "exp": NOW + 3200})}, NOW + 3200),
     "in expires_at": ({"access_token": "tok", "expires_at": NOW + 60, "expires_on": NOW + 1}, NOW + 60),
-    "in expires_on, as a string": ({"access_token": "tok", "expires_at": " ", "expires_on": f" {NOW:.0f} "}, NOW),
-    "in expires_at, as a date": ({"access_token": "tok", "expires_at": "2030-01-01T00:00:00Z"}, None),
-    "in expires_at, in milliseconds": ({"access_token": "tok", "expires_at": NOW * 1000}, NOW + DECADE),
+    "in expires_on": ({"access_token": "tok", "expires_at": " ", "expires_on": NOW + 60, "expires": 5}, NOW + 60),
+    "in expires_on, as expires_at has passed": (
+        {"access_token": "tok", "expires_at": 5, "expires_on": NOW + 9},
+        NOW + 9,
+    ),
+    "in expires": ({"access_token": "tok", "expires": NOW + 60}, NOW + 60),
+    "in expires, as a lifetime": ({"access_token": "tok", "expires": "60"}, NOW + 60),
+    "in expires, as the longest lifetime": ({"access_token": "tok", "expires": DECADE}, NOW + DECADE),
+    "in expires, as a date of long ago": ({"access_token": "tok", "expires": "1975-01-01"}, None),
+    "in expires, as milliseconds of long ago": ({"access_token": "tok", "expires": 2e11}, None),
+    "in expires, as a long time ago": ({"access_token": "tok", "expires": DECADE + 1}, None),
 }
 
 
@@ -262,11 +412,11 @@ UNTOLD: dict[str, tuple[dict[str, Any], float | None]] = {
 def test_without_expires_in_the_end_is_looked_for(
     members: dict[str, Any], expires_at: float | None, empty: dict[str, Any]
 ) -> None:
-    """My server gives no lifetime: the JWT's exp counts, then expires_at and expires_on; else nobody knows."""
+    """My server gives no lifetime: the JWT's exp counts, then expires_at, expires_on and expires; else nobody knows."""
     assert taken({**members, **empty}).expires_at == expires_at
 
 
-FORMS = {"expires=60": 60, "expires_in=60&expires=5": 60, "expires_in=0": 0, "expires_in=": None, "x=1": None}
+FORMS = {"expires=60": 60, "expires_in=60&expires=5": 60, "expires_in=0": None, "expires_in=": None, "x=1": None}
 
 
 @pytest.mark.parametrize(("body", "seconds"), FORMS.items())
@@ -276,7 +426,13 @@ def test_a_form_tells_its_lifetime(body: str, seconds: float | None) -> None:
     assert expires_at == (None if seconds is None else NOW + seconds)
 
 
-@pytest.mark.parametrize(("told", "taken_as"), [("again", "again"), ("", None), (None, None), (5, None), (["a"], None)])
+@pytest.mark.parametrize(
+    ("told", "taken_as"),
+    [
+        ("again", "again"), ("nullable", "nullable"), (5, None), (["a"], None),
+        *((absent, None) for absent in ("", None, " ", "null", "NULL", " null ", "None", "nil", "undefined")),
+    ],
+)  # fmt: skip
 def test_a_refresh_token_is_a_string(told: Any, taken_as: str | None) -> None:
     """The refresh token comes along, where it is one."""
     assert taken({"access_token": "tok", "refresh_token": told}).refresh_token == taken_as
@@ -335,7 +491,7 @@ ADVICE: dict[str, list[tuple[int, Any]]] = {
     "check the client id and secret": [
         *((status, {"error": "invalid_client"}) for status in (200, 400, 401, 500)),
         *((401, {"error": "E42"}), (401, {"message": "nope"}), (401, b"<html>Log in"), (401, b"")),
-        *((403, {"error": {"code": 7}}), (403, b"<html>"), (403, b" ")),
+        *((403, {"error": {"x": 7}}), (403, b"<html>"), (403, b" ")),
     ],
     "is token_url the token endpoint, and method": [
         *((400, b"<html>Bad Request</html>"), (404, b"<html>"), (404, {"message": "nope"}), (404, b""), (405, b"x")),
@@ -345,13 +501,16 @@ ADVICE: dict[str, list[tuple[int, Any]]] = {
     ],
     "check what the server's documentation wants sent": [
         *((400, {"error": "invalid_request"}), (400, {"message": "nope"}), (400, b""), (400, b"Bad"), (402, b"x")),
-        *((200, {"error": "x", "access_token": "tok"}), (200, {"error": {"code": 7}})),
+        *((200, {"error": "x", "access_token": "tok"}), (200, {"error": {"x": 7}})),
     ],
-    "check the user name and password, or the refresh token": [(400, {"error": "invalid_grant"})],
-    "ask for a scope that this client was given": [(400, {"error": "invalid_scope"})],
+    "ask the server's owner whether this client must send a DPoP proof": [(400, {"error": "invalid_grant"})],
+    "have the server's owner give this client Bearer tokens": [
+        *((400, {"error": each}) for each in ("invalid_dpop_proof", "use_dpop_nonce")),
+    ],
+    "ask for a scope (or the variable SCOPE) that this client was given": [(400, {"error": "invalid_scope"})],
     "check audience and resource": [(400, {"error": "invalid_target"})],
-    "have the server's owner allow": [(400, {"error": "unauthorized_client"})],
-    "check the grant, and that encoding": [(400, {"error": "unsupported_grant_type"})],
+    "check the client id and secret, and have the server's owner allow": [(400, {"error": "unauthorized_client"})],
+    "check that the server offers this grant type": [(400, {"error": "unsupported_grant_type"})],
 }
 
 
@@ -387,7 +546,8 @@ def test_a_refusals_parts_are_attributes() -> None:
         assert error.retry_after == 7.0
         assert "(invalid_grant: Account locked)" in str(error)
     for value in list[Any]((5, "", None, {})):
-        assert refused({"error": "x", "error_description": value, "error_uri": value}, 400).description is None
+        error = refused({"error": "x", "error_description": value, "error_uri": value}, 400)
+        assert (error.description, error.uri) == (None, None)
 
 
 @pytest.mark.parametrize("body", ["x" * 5000, {"message": "x" * 5000}, "a\x00\x1b[31m\x85\u2028" * 500], ids=type)
@@ -397,9 +557,34 @@ def test_a_body_is_quoted_in_part(body: Any) -> None:
 
 
 REDIRECTS = {
-    "https://login.example.com/?next=/token": "a redirect to login.example.com; ",
-    **dict.fromkeys(["/login", ""], "a redirect; "),
-    **dict.fromkeys(["https://[bad", "https://a\x85b.example.com/"], "a redirect"),
+    "https://login.example.com/?next=/token": "a redirect to https://login.example.com/; ",
+    "https://ann:pw@login.example.com:8443/a/b?c#d": "a redirect to https://login.example.com:8443/a/b; ",
+    "http://LOGIN.example.com": "a redirect to http://login.example.com; ",
+    "https://[2001:DB8::1]:8443/token": "a redirect to https://[2001:db8::1]:8443/token; ",
+    "/v2/token?x=1": "a redirect to https://id.example.com/v2/token; ",
+    "v2/token": "a redirect to https://id.example.com/v2/token; ",
+    "../v2/token": "a redirect to https://id.example.com/v2/token; ",
+    "//other.example.com/token": "a redirect to https://other.example.com/token; ",
+    "?next=1": "a redirect to https://id.example.com/token; ",
+    f"https://login.example.com/{quote(SECRET, safe='')}/x": "a redirect to https://login.example.com/***/x; ",
+    f"https://login.example.com/{JWT}": "a redirect to https://login.example.com/***; ",
+    **dict.fromkeys(
+        [
+            *(
+                "",
+                " ",
+                "https://[bad",
+                "https://a\x85b.example.com/",
+                "https://a b.example.com/",
+                "/a\tb",
+                "\x01/a",
+                "/a\r\nb",
+            ),
+            *("ftp://id.example.com/token", "javascript:alert(1)", "mailto:a@b.example.com", "data:,x"),
+            *("https://id.example.com:99999/", "https://id.example.com:x/", "https://\u202eid.example.com/"),
+        ],
+        "a redirect; ",
+    ),
 }
 
 
@@ -410,6 +595,14 @@ def test_a_redirect_is_refused(status: int, location: str, named: str) -> None:
     error = refused(b"", status, location=location)
     assert f"answered {named}" in str(error)
     assert "set token_url to the final address" in str(error)
+
+
+def test_a_redirects_host_shows_no_secret() -> None:
+    """A short secret in the name of a host, which is read in small letters, is not shown."""
+    with pytest.raises(TokenRequestError) as caught:
+        read(request(params={"pin": "AbCdE"}), response("", 302, location="https://AbCdE.example.com/x"), NOW)
+    assert "abcde" not in str(caught.value).lower()
+    assert "https://***.example.com/x" in str(caught.value)
 
 
 SPELLINGS = {

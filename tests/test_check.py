@@ -761,7 +761,7 @@ def test_a_token_for_later_is_told(run: Run, server: Loopback) -> None:
 
 def test_a_token_that_has_ended_fails(run: Run, server: Loopback) -> None:
     """A server that hands out what is over is told."""
-    server.token_play = issuing("opaque", expires_in=0)
+    server.token_play = issuing("opaque", expires_in=1e-9)
     outcome = run("ACME", **client(server))
     mark, _, advice = outcome.step("token")
     assert (outcome.status, mark) == (1, "FAILED")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import itertools
 import os
 import pickle
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +22,8 @@ from auth_plugins import (
     SecretFile,
     Token,
     TokenRequestError,
+    TokenTransportError,
+    _grants,
     providers,
 )
 from auth_plugins._grants import OAuthGrant
@@ -369,32 +373,87 @@ def test_callables_are_called_anew() -> None:
 PASSWORD = Password(URL, "u", SECRET)
 SEPARATE = Password(URL, "u", SECRET, refresh_url=URL + "/refresh")
 STORED = RefreshToken(URL, "first")
-#: What the grant is; what its refresh token got, as status and code; whether the grant itself is to be traded.
-REFUSALS: list[tuple[OAuthGrant, int, str | None, bool]] = [
-    *((client(), status, "invalid_grant", True) for status in (200, 400, 401, 500)),
-    *((client(), status, None, True) for status in (400, 401, 403, 404)),
-    *((client(), status, None, False) for status in (302, 399, 429, 500, 503)),
-    *((grant, 401, "invalid_client", False) for grant in (client(), PASSWORD, SEPARATE, STORED)),
-    *((grant, status, "invalid_grant", True) for grant in (PASSWORD, SEPARATE, STORED) for status in (200, 400, 401)),
-    *((grant, status, None, False) for grant in (PASSWORD, STORED) for status in (400, 401, 403, 500)),
-    *((SEPARATE, status, None, status in (401, 403)) for status in (400, 401, 402, 403, 404, 500)),
+ANY = (200, 201, 302, 399, 400, 401, 403, 404, 429, 500, 503)
+#: What an answer that refuses may be: status, error code, kind of the body, and Retry-After.
+Refusal = tuple[int, str | None, str | None, float | None]
+#: What the grant is; what its refresh token got; whether the grant itself is to be traded.
+REFUSALS: list[tuple[OAuthGrant, Refusal, bool]] = [
+    *((client(), (status, None, kind, None), True) for status in ANY for kind in ("json", "page", None)),
+    *((client(), (status, "server_error", "json", 9.0), True) for status in ANY),
+    *((grant, (401, "invalid_client", "json", None), False) for grant in (client(), PASSWORD, SEPARATE, STORED)),
+    *(
+        (grant, (status, code, "json", None), True)
+        for grant in (client(), PASSWORD, SEPARATE, STORED)
+        for status in (200, 400, 401, 500)
+        for code in ("invalid_grant", "bad_refresh_token")
+    ),
+    *(
+        (grant, (status, code, kind, None), 200 <= status < 300 or status in (400, 401, 403, 404))
+        for grant in (PASSWORD, SEPARATE)
+        for status in ANY
+        for code, kind in (("invalid_request", "json"), (None, "json"), (None, "form"), (None, "empty"))
+    ),
+    *((PASSWORD, (status, None, kind, None), False) for status in ANY for kind in ("page", "text", None)),
+    *((PASSWORD, (400, None, "json", wait), False) for wait in (0.0, 9.0)),
+    *(
+        (PASSWORD, (400, code, "json", None), False)
+        for code in ("slow_down", "temporarily_unavailable", "server_error", "invalid_client")
+    ),
+    *((STORED, (status, None, "json", None), False) for status in ANY),
 ]
+_numbers = itertools.count()
 
 
-@pytest.mark.parametrize(("grant", "status", "code", "again"), REFUSALS)
-def test_a_refused_refresh_token(grant: OAuthGrant, status: int, code: str | None, again: bool) -> None:
-    """My password goes out again only when the refresh token is good no more; any other mishap is told."""
-    error = TokenRequestError("no", error=code, status_code=status)
+def renewed(grant: OAuthGrant, refusal: Refusal, refresh_token: str) -> bool:
+    """Whether the grant itself is to be traded after *refusal*; else it is raised."""
+    status, code, kind, wait = refusal
+    error = TokenRequestError("no", error=code, status_code=status, retry_after=wait)
+    error._body_kind = kind
 
     def ask(_: Any) -> Token:
         raise error
 
-    if again:
-        assert grant.renew(ask, "second") is None
-    else:
-        with pytest.raises(TokenRequestError) as caught:
+    with contextlib.suppress(TokenRequestError):
+        return grant.renew(ask, refresh_token) is None
+    return False
+
+
+@pytest.mark.parametrize(("grant", "refusal", "again"), REFUSALS)
+def test_a_refused_refresh_token(grant: OAuthGrant, refusal: Refusal, again: bool) -> None:
+    """The password is sent only when the refresh token is dead, or seems so; client credentials risk nothing."""
+    assert renewed(grant, refusal, f"refresh-{next(_numbers)}") is again
+
+
+def test_a_vague_refusal_costs_one_password() -> None:
+    """A refresh token that is refused without a clear word costs one password, however often it comes back."""
+    vague, clear = (400, None, "empty", None), (400, "invalid_grant", "json", None)
+    assert [renewed(PASSWORD, vague, "again") for _ in range(3)] == [True, False, False]
+    assert renewed(PASSWORD, vague, "another")
+    assert renewed(SEPARATE, vague, "again"), "another grant's is another"
+    assert renewed(PASSWORD, clear, "again"), "a clear word counts each time"
+    PASSWORD.renew(lambda _: Token(access_token="a"), "again")
+    assert renewed(PASSWORD, vague, "again"), "it worked since"
+
+
+def test_few_vague_refusals_are_remembered() -> None:
+    """A process that runs for months remembers the latest 1000 refresh tokens only, and none of them as it is."""
+    vague = (400, None, "json", None)
+    assert all(renewed(PASSWORD, vague, f"one of many {number}") for number in range(1100))
+    assert len(_grants._doubted) == 1000
+    assert [renewed(PASSWORD, vague, f"one of many {number}") for number in (0, 1099)] == [True, False]
+    assert "one of many" not in repr(_grants._doubted)
+
+
+@pytest.mark.parametrize("raised", [TokenTransportError("no"), ConfigurationError("no"), LookupError("no")])
+def test_what_is_no_answer_refuses_nothing(raised: Exception) -> None:
+    """A connection that fails leaves the refresh token as it is."""
+
+    def ask(_: Any) -> Token:
+        raise raised
+
+    for grant in (client(), PASSWORD, STORED):
+        with pytest.raises(type(raised)):
             grant.renew(ask, "second")
-        assert caught.value is error
 
 
 def test_a_stored_refresh_token_is_not_sent_twice() -> None:

@@ -128,10 +128,23 @@ def test_a_token_without_an_end_is_used_until_it_is_refused(endpoint: Endpoint, 
     assert tokens.token().access_token == "token-2"
 
 
-@pytest.mark.parametrize("lifetime", [0, -5])
-def test_a_token_that_is_over_serves_who_asked_for_it(endpoint: Endpoint, lifetime: float) -> None:
-    """A server says expires_in: 0; I get the token, and the next time another."""
+@pytest.mark.parametrize("lifetime", [0, -5, "0"])
+def test_a_lifetime_of_0_is_no_reason_to_ask_again(endpoint: Endpoint, clock: Clock, lifetime: Any) -> None:
+    """A server says expires_in: 0; the token is used until it is refused, and not for one request."""
     endpoint.lifetime = lifetime
+    tokens = source(endpoint)
+    used = []
+    for _ in range(3):
+        used.append(tokens.token())
+        expire(clock)
+    assert [token.access_token for token in used] == ["token-1"] * 3
+    tokens.invalidate(used[0])
+    assert tokens.token().access_token == "token-2"
+
+
+def test_a_token_that_is_over_serves_who_asked_for_it(endpoint: Endpoint) -> None:
+    """A token has ended when it comes; I get it, and the next time another."""
+    endpoint.lifetime = 1e-9
     tokens = source(endpoint)
     assert [tokens.token().access_token for _ in range(2)] == ["token-1", "token-2"]
 
@@ -328,7 +341,14 @@ PASSWORD = Password(URL, "me", "pw", client_id="app")
         (PASSWORD, refusal("invalid_grant", 400)),
         (PASSWORD, refusal("invalid_grant", 401)),
         (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({"message": "gone"}, 401)),
-        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({}, 403)),
+        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({}, 404)),
+        (PASSWORD, ({"message": "who are you?"}, 401)),
+        (PASSWORD, ({}, 400)),
+        (PASSWORD, refusal("invalid_request", 400)),
+        (PASSWORD, ({"error": "bad_refresh_token"}, 200)),
+        (ClientCredentials(URL, "client", "s3cr3t"), ({"error": "bad_refresh_token"}, 200)),
+        (ClientCredentials(URL, "client", "s3cr3t"), ({}, 302)),
+        (ClientCredentials(URL, "client", "s3cr3t"), refusal("slow_down", 429)),
         (ClientCredentials(URL, "client", "s3cr3t"), refusal("invalid_grant", 400)),
         (ClientCredentials(URL, "client", "s3cr3t"), ({"message": "gone"}, 400)),
         (ClientCredentials(URL, "client", "s3cr3t"), refusal("unsupported_grant_type", 400)),
@@ -354,12 +374,12 @@ def test_a_refused_refresh_token_gives_way_to_the_grant_once(
     ("grant", "answer"),
     [
         (PASSWORD, refusal("invalid_client", 401)),
-        (PASSWORD, ({"message": "who are you?"}, 401)),
-        (PASSWORD, ({}, 400)),
+        (PASSWORD, ({}, 302)),
+        (PASSWORD, refusal("slow_down", 429)),
+        (PASSWORD, refusal("slow_down", 400)),
         (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), refusal("invalid_client", 401)),
-        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({}, 404)),
+        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({}, 403, {"retry-after": "1"})),
         (ClientCredentials(URL, "client", "s3cr3t"), refusal("invalid_client", 401)),
-        (ClientCredentials(URL, "client", "s3cr3t"), refusal("slow_down", 429)),
     ],
 )
 def test_any_other_failure_sends_no_password(endpoint: Endpoint, clock: Clock, grant: Any, answer: Any) -> None:
