@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError
@@ -18,9 +19,12 @@ __all__ = [
     "Secret",
     "check_header",
     "check_secret",
+    "checked_id",
     "checked_resources",
+    "checked_secret",
     "checked_text",
     "checked_url",
+    "discreet",
     "frozen_headers",
     "frozen_params",
     "joined_scope",
@@ -36,6 +40,9 @@ Parameter = str | int | float | bool | Sequence[str] | None
 CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
 ENCODINGS = ("form", "json", "query")
 METHODS = ("POST", "GET")
+#: Control characters, and the two that break a line in Unicode.
+_CONTROLS = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _URL(Hidden):
@@ -51,6 +58,27 @@ class _URL(Hidden):
         return _URL, (str(self),)
 
 
+def discreet(function: _F) -> _F:
+    """*function*, but its ConfigurationErrors and TypeErrors have no frame whose variables hold its arguments.
+
+    Error reporters store the variables of each frame, and secrets are among the arguments.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except (ConfigurationError, TypeError) as error:
+            problem = error.with_traceback(None)
+        del args, kwargs
+        try:
+            raise problem
+        finally:
+            del problem  # it would hold this frame, which holds it
+
+    return cast("_F", call)
+
+
 def reveal(name: str, secret: Secret) -> str:
     """What a secret is at this moment.
 
@@ -58,14 +86,14 @@ def reveal(name: str, secret: Secret) -> str:
     """
     if callable(secret):
         try:
-            secret = secret()
+            secret = hidden(secret())
         except ConfigurationError:
             raise
         except Exception as error:
             raise ConfigurationError(
                 f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
             ) from error
-    return checked_secret(name, secret)
+    return checked_secret(name, hidden(secret))
 
 
 def check_secret(name: str, secret: object) -> None:
@@ -83,7 +111,7 @@ def check_secret(name: str, secret: object) -> None:
 
 
 def checked_secret(name: str, secret: object) -> str:
-    """A secret: a string that isn't empty."""
+    """A secret: a string that isn't empty, and has no control characters."""
     if not isinstance(secret, str):
         raise ConfigurationError(
             f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
@@ -91,13 +119,28 @@ def checked_secret(name: str, secret: object) -> str:
     if not secret:
         raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
     _check_encodable(name, secret)
+    _check_no_controls(name, secret)
     return secret
+
+
+def _check_no_controls(name: str, text: str) -> None:
+    # A server's owner hands out none; a line break is left over from a file or the clipboard.
+    if re.search(_CONTROLS, text):
+        raise ConfigurationError(f"{name} contains a control character, such as a line break; remove it")
 
 
 def _check_encodable(name: str, text: str) -> None:
     # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
     if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
         raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
+
+
+def checked_id(name: str, text: object) -> str | None:
+    """A string that isn't empty and has no control characters, or ``None``."""
+    checked = checked_text(name, text)
+    if checked is not None:
+        _check_no_controls(name, checked)
+    return checked
 
 
 def checked_text(name: str, text: object) -> str | None:
@@ -154,7 +197,7 @@ def _strings(name: str, values: object) -> tuple[str, ...]:
 
 def joined_scope(scope: object) -> str | None:
     """A scope as it is sent: values with a space between."""
-    return None if scope is None else " ".join(_strings("scope", scope)) or None
+    return None if scope is None else checked_id("scope", " ".join(_strings("scope", scope)) or None)
 
 
 def checked_resources(resource: object) -> tuple[str, ...] | None:

@@ -15,8 +15,18 @@ class Hidden(str):
     def __repr__(self) -> str:
         return "'***'"
 
+    def __getitem__(self, key: Any) -> str:
+        # rich cuts a long string before it asks for its repr.
+        return _Part(str.__getitem__(self, key))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return hidden, (str(self),)
+
+
+class _Part(Hidden):
+    """A part of a secret."""
+
+    __slots__ = ()
 
 
 def hidden(secret: Any) -> Any:

@@ -432,7 +432,7 @@ def test_a_misspelt_prefix_is_named(prefix: str, meant: str | None) -> None:
         {"TOKEN_URL": URL, "REFRESH_TOKEN_FILE": "/r"},
         JWT_API,
         {"API_KEY": "k"},
-        {"API_KEY_FILE": "/k", "API_KEY_HEADER": "X-Key", "LEEWAY": "1"},
+        {"API_KEY_FILE": "/k", "API_KEY_HEADER": "X-Key"},
         {**CLIENT, "SCOPES": "misspelt"},
     ],
 )

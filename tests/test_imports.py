@@ -138,6 +138,7 @@ LAYERS = [
     {"_probe"},
     {"_advice"},
     {"_env"},
+    {"_variables"},
     {"_cache_file", "_cache_redis"},
     {"_seal"},
     {"providers"},
