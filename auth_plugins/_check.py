@@ -111,7 +111,7 @@ class _Run:
         #: The status of each answer of the token endpoint to this grant.
         self._statuses: list[int] = []
         # A secret that cannot be read is found before anybody is asked.
-        self._scrubbers = [Scrubber([*self._grant.secrets(), *setup.cache_secrets])]
+        self._scrubbers = [Scrubber(self._grant.secrets())]
         #: Whether the grant was asked for as requests do it, with what the cache holds.
         self._by_cache = False
         #: What the token says of itself.
@@ -157,7 +157,7 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - a file system's, or Redis' own
             variable = self._setup.variable("cache")
             advice = f"requests go on without it, and each process asks for its own token: check {variable}"
-            said = self._scrubbed(str(error))
+            said = Scrubber(self._setup.cache_secrets)(str(error))  # a server that knows no AUTH quotes the password
             return Step.failed("cache", f"{cache!r}: {type(error).__name__}: {said}", advice)
         return Step.good("cache", repr(cache))
 

@@ -95,7 +95,7 @@ def cache_secrets(prefix: str, environ: Mapping[str, str] | None = None) -> list
     """What of a cache's URL may be a secret, in the spellings in which an error of Redis may quote it."""
     _, where = _variables(prefix, environ).take("CACHE") or (None, ())
     parts = [urlsplit(url) for url in where]
-    found = [text for each in parts for text in (each.username, each.password, *dict(parse_qsl(each.query)).values())]
+    found = [text for each in parts for text in (each.password or each.username, *dict(parse_qsl(each.query)).values())]
     return [spelling for text in found if text for spelling in (text, unquote(text))]
 
 

@@ -62,7 +62,7 @@ _KNOWN = (
 )
 #: What Kubernetes sets for each service: one that is named as our prefix is, or begins so, is no mistake.
 _INJECTED = re.compile(
-    r"([A-Z0-9_]+_)?(?P<tail>SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+    r"([A-Z0-9_]+?_)??(?P<tail>SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 #: Of these at least one set is found in what configures anything.
 _SIGNS = (
