@@ -21,7 +21,6 @@ __all__ = [
     "check_secret",
     "checked_id",
     "checked_resources",
-    "checked_secret",
     "checked_text",
     "checked_url",
     "discreet",
@@ -93,13 +92,18 @@ def reveal(name: str, secret: Secret) -> str:
             raise ConfigurationError(
                 f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
             ) from error
-    return checked_secret(name, hidden(secret))
+    secret = hidden(secret)
+    if problem := _secret_problem(secret):
+        del secret  # bytes, for one, would be shown with this frame
+        raise ConfigurationError(f"{name} {problem}")
+    return cast("str", secret)
 
 
 def check_secret(name: str, secret: object) -> None:
     """Refuse what can be no secret; a callable is asked later, when the secret is needed."""
     if not callable(secret):
-        checked_secret(name, secret)
+        if problem := _secret_problem(secret):
+            raise ConfigurationError(f"{name} {problem}")
         return
     try:
         hash(secret)
@@ -110,36 +114,37 @@ def check_secret(name: str, secret: object) -> None:
     raise ConfigurationError(f"{name} is a callable that cannot be hashed, by which grants are told apart; freeze it")
 
 
-def checked_secret(name: str, secret: object) -> str:
-    """A secret: a string that isn't empty, and has no control characters."""
+def _secret_problem(secret: object) -> str | None:
+    """Why *secret* is none: it is a string that isn't empty, and has no control characters."""
     if not isinstance(secret, str):
-        raise ConfigurationError(
-            f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
-        )
+        return f"is of type {type(secret).__name__}; give a str, or a callable that returns it"
     if not secret:
-        raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
-    _check_encodable(name, secret)
-    _check_no_controls(name, secret)
-    return secret
+        return "is empty; give the one that the server's owner gave you"
+    return _encoding_problem(secret) or _control_problem(secret)
 
 
-def _check_no_controls(name: str, text: str) -> None:
+def _encoding_problem(text: str) -> str | None:
+    # Nothing is raised from the UnicodeEncodeError, which holds the text.
+    if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+        return None
+    return "has lone surrogates, which UTF-8 cannot encode; read it as UTF-8"
+
+
+def _control_problem(text: str) -> str | None:
     # A server's owner hands out none; a line break is left over from a file or the clipboard.
-    if re.search(_CONTROLS, text):
-        raise ConfigurationError(f"{name} contains a control character, such as a line break; remove it")
+    return "contains a control character, such as a line break; remove it" if re.search(_CONTROLS, text) else None
 
 
 def _check_encodable(name: str, text: str) -> None:
-    # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
+    if problem := _encoding_problem(text):
+        raise ConfigurationError(f"{name} {problem}")
 
 
 def checked_id(name: str, text: object) -> str | None:
     """A string that isn't empty and has no control characters, or ``None``."""
     checked = checked_text(name, text)
-    if checked is not None:
-        _check_no_controls(name, checked)
+    if checked is not None and (problem := _control_problem(checked)):
+        raise ConfigurationError(f"{name} {problem}")
     return checked
 
 

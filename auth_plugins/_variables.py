@@ -11,7 +11,7 @@ from typing import Any
 from . import providers
 from ._cache_file import FileCache
 from ._cache_redis import RedisCache
-from ._checks import CLIENT_AUTH, ENCODINGS, METHODS, check_header, checked_secret
+from ._checks import CLIENT_AUTH, ENCODINGS, METHODS, check_header, reveal
 from ._errors import ConfigurationError
 from ._grant import Grant
 from ._grants import ApiKey, ClientCredentials, Password, RefreshToken, SecretFile
@@ -104,7 +104,7 @@ class _FileOfVariable(SecretFile):
         return f"{type(self).__name__}({self.variable!r})"
 
     def __call__(self) -> str:
-        return checked_secret(f"the file of {self.variable}", hidden(self.text()))
+        return reveal(f"the file of {self.variable}", self.text())
 
     def text(self) -> str:
         """What the file holds, whatever that is."""
