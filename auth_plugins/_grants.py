@@ -127,7 +127,7 @@ class _Fields(Grant):
 
 def _discreet(kind: type[_G]) -> type[_G]:
     """The class *kind*, but the frames of an error that it raises when it is made do not hold its arguments."""
-    kind.__init__ = discreet(kind.__init__)  # type: ignore[misc]  # the one that dataclass made
+    kind.__init__ = discreet(kind.__init__)  # type: ignore[method-assign]  # the one that dataclass made
     return kind
 
 

@@ -19,6 +19,10 @@ class Hidden(str):
         # rich cuts a long string before it asks for its repr.
         return _Part(str.__getitem__(self, key))
 
+    def splitlines(self, keepends: bool = False) -> list[str]:  # type: ignore[override]  # noqa: FBT001, FBT002 - as str's
+        # devtools wraps a long string before it asks for the repr of each line.
+        return list(map(_Part, str.splitlines(self, keepends)))
+
     def __reduce__(self) -> tuple[Any, ...]:
         return hidden, (str(self),)
 

@@ -185,13 +185,14 @@ class Variables:
 
         :raises ConfigurationError: it says what it cannot.
         """
+        value: str | None
         if f"{name}_FILE" in self._left:
             file = _FileOfVariable(self._left.pop(f"{name}_FILE").strip(), self.full(f"{name}_FILE"))
             if name not in _READ_ONCE:
                 return file
             value = file.text()
         else:
-            value = self._left.pop(name, None)
+            value = self._left.pop(name) if name in self._left else None
         if value is None:
             return None
         if name in _VERBATIM:

@@ -217,9 +217,10 @@ def test_no_frame_of_an_error_holds_an_argument(call: tuple[Any, ...]) -> None:
 
 def test_no_frame_of_a_wrong_call_holds_an_argument() -> None:
     """I give one argument too many, or one that there is not: the error is Python's, and no frame holds my secret."""
-    for make in (ClientCredentials, Password, RefreshToken, ApiKey, providers.jwt_api):
+    makers: list[Any] = [ClientCredentials, Password, RefreshToken, ApiKey, providers.jwt_api]
+    for make in makers:
         with pytest.raises(TypeError, match=r"__init__|jwt_api") as caught:
-            make(URL, SECRET, SECRET, SECRET, SECRET, SECRET, SECRET, tenant=SECRET)  # type: ignore[operator]
+            make(URL, SECRET, SECRET, SECRET, SECRET, SECRET, SECRET, tenant=SECRET)
         assert SECRET not in variables_of(caught.value) + str(caught.value)
 
 
