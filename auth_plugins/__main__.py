@@ -269,7 +269,7 @@ def _cache_of(prefix: str) -> FileCache | RedisCache:
         return FileCache()
     if found is None:
         raise ConfigurationError(
-            f"{prefix}_CACHE is memory, which ends with its process; set it to file or redis://..."
+            f"{prefix.removesuffix('_')}_CACHE is memory, which ends with its process; set it to file or redis://..."
         )
     return found
 

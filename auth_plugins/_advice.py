@@ -129,11 +129,18 @@ def refusal_advice(error: TokenRequestError, answer: TokenResponse, grant: Any, 
             yield f"set {variable('scope')}: some servers answer so, and no more, where the scope is missing"
         if status in (401, 403) or code == "invalid_client":
             yield f"check {setup.credentials()}"
+            yield from _without_secret(grant, setup)
         else:
             yield _other_encoding(grant, setup)
             yield f"check what else its documentation wants: {variable('client_auth')}, {variable('scope')}"
     if _doubts_client(error, answer):
         yield from _about_basic(grant, setup)
+
+
+def _without_secret(grant: Any, setup: Setup) -> Iterator[str]:
+    if grant.client_secret is None and not setup.provider:
+        missing = [setup.variable(name) for name in ("client_id", "client_secret") if getattr(grant, name) is None]
+        yield f"no client secret was sent: if this client has one, set {' and '.join(missing)}"
 
 
 def _invalid_grant(grant: Any, setup: Setup) -> Iterator[str]:
@@ -193,8 +200,8 @@ def _about_basic(grant: Any, setup: Setup) -> Iterator[str]:
         return
     other = "client_secret_basic_raw" if grant.client_auth == "client_secret_basic" else "client_secret_basic"
     yield (
-        "id or secret has characters such as + / = % that client_secret_basic encodes and client_secret_basic_raw does "
-        f"not: set {setup.variable('client_auth')}={other} if the server wants the other"
+        "id or secret has characters (such as + / = %) that client_secret_basic encodes and client_secret_basic_raw "
+        f"does not: set {setup.variable('client_auth')}={other} if the server wants the other"
     )
 
 

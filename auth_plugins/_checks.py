@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
 from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -67,8 +68,10 @@ def discreet(function: _F) -> _F:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
-        except (ConfigurationError, TypeError) as error:
-            problem = error.with_traceback(None)
+        except ConfigurationError as error:
+            problem: Exception = error.with_traceback(None)  # its text says all that there is to say
+        except TypeError as error:
+            problem = error.with_traceback(_not_ours(error.__traceback__))
         del args, kwargs
         try:
             raise problem
@@ -76,6 +79,13 @@ def discreet(function: _F) -> _F:
             del problem  # it would hold this frame, which holds it
 
     return cast("_F", call)
+
+
+def _not_ours(traceback: TracebackType | None) -> TracebackType | None:
+    """*traceback* from the first frame on that is not of this package: a subclass of the user's may be to blame."""
+    while traceback and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        traceback = traceback.tb_next
+    return traceback
 
 
 def reveal(name: str, secret: Secret) -> str:

@@ -55,6 +55,7 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
     return grant
 
 
+@discreet
 def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any]]:
     """The grant, and the arguments of an adapter, that the variables of *prefix* describe."""
     return _configured(_variables(prefix, environ))

@@ -19,7 +19,7 @@ class Hidden(str):
         # rich cuts a long string before it asks for its repr.
         return _Part(str.__getitem__(self, key))
 
-    def splitlines(self, keepends: bool = False) -> list[str]:  # type: ignore[override]  # noqa: FBT001, FBT002 - as str's
+    def splitlines(self, keepends: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - as str's
         # devtools wraps a long string before it asks for the repr of each line.
         return list(map(_Part, str.splitlines(self, keepends)))
 

@@ -393,8 +393,35 @@ def test_a_public_client_has_nothing_to_try(run: Run, server: Loopback) -> None:
     outcome = run(
         "ACME", "--try-others", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none"
     )
-    assert outcome.step("token request")[2] == "        → check ACME_CLIENT_ID"
+    assert outcome.step("token request")[2] == (
+        "        → check ACME_CLIENT_ID\n"
+        "        → no client secret was sent: if this client has one, set ACME_CLIENT_SECRET"
+    )
     assert len(server.token_requests) == 1
+
+
+def test_a_public_client_is_given_no_secret_for_a_right(run: Run, server: Loopback) -> None:
+    """My client has no secret and lacks a right: I am told of the right, and not of a certificate."""
+    server.token_play = lambda _: as_json({"error": "unauthorized_client"}, 400)
+    outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none")
+    said = "        → have the server's owner allow this client the grant ClientCredentials"
+    assert outcome.step("token request")[2] == said
+
+
+def test_a_client_that_was_forgotten_is_named(run: Run, server: Loopback) -> None:
+    """The server wants a client, and I configured a user alone: I am told which variables make one."""
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_USERNAME="ann", ACME_PASSWORD=SECRET)
+    said = "no client secret was sent: if this client has one, set ACME_CLIENT_ID and ACME_CLIENT_SECRET"
+    assert outcome.step("token request")[2].endswith(said)
+
+
+def test_a_provider_without_a_client_is_asked_for_none(run: Run, server: Loopback) -> None:
+    """The system has users and no clients: nothing is said of a client's secret."""
+    server.api = lambda _: as_json({"error": "invalid_client"}, 401)
+    variables = {"PROVIDER": "auth-api", "BASE_URL": server.url, "USERNAME": "ann", "PASSWORD": SECRET}
+    outcome = run("ACME", **{f"ACME_{name}": value for name, value in variables.items()})
+    assert outcome.step("token request")[2] == "        → check ACME_PASSWORD and ACME_USERNAME"
 
 
 # A token endpoint that refuses

@@ -837,6 +837,16 @@ def test_no_frame_of_an_error_holds_the_environment(door: Any, variables: dict[s
         assert "c4n4ry" not in variables_of(error.value)
 
 
+@pytest.mark.parametrize("door", [TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
+def test_no_frame_of_a_wrong_override_holds_the_environment(door: Any) -> None:
+    """I misspell an argument: the error is Python's or ours, and no frame holds the environment."""
+    environ = {**acme({**CLIENT, "CLIENT_SECRET": "c4n4ry"}), **OTHERS}
+    with pytest.raises((TypeError, ConfigurationError)) as error:
+        door("ACME", environ, leewy=5)
+    assert "leewy" in str(error.value)
+    assert "c4n4ry" not in variables_of(error.value)
+
+
 @pytest.mark.parametrize("driver", each(ALL))
 def test_allowed_hosts_and_allow_http_are_obeyed(driver: Driver, server: Loopback) -> None:
     """A host that I didn't list gets no token; http:// to another machine is refused, until I allow it."""

@@ -9,6 +9,7 @@ import io
 import os
 import pickle
 import pprint
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -224,6 +225,21 @@ def test_no_frame_of_a_wrong_call_holds_an_argument() -> None:
         assert SECRET not in variables_of(caught.value) + str(caught.value)
 
 
+class Mistaken(ClientCredentials):
+    """A grant of a user's, with a mistake in it."""
+
+    def __post_init__(self) -> None:
+        len(self.params)  # type: ignore[arg-type]
+
+
+def test_a_mistake_of_a_subclass_can_be_found() -> None:
+    """My own grant has a mistake: the traceback leads to its line."""
+    with pytest.raises(TypeError, match="NoneType") as caught:
+        Mistaken(URL, "id", SECRET)
+    assert "len(self.params)" in "".join(traceback.format_exception(caught.value))
+    assert SECRET not in variables_of(caught.value)
+
+
 @pytest.mark.parametrize("secret", [lambda: f"{SECRET}\n", SECRET.encode, lambda: f"{SECRET}\udc80"])
 def test_no_frame_of_a_failed_callable_holds_its_secret(secret: Callable[[], Any]) -> None:
     """What a callable returned is no secret: what it is stands in no frame of the package."""
@@ -282,7 +298,7 @@ def test_a_key_is_a_token_that_never_ends() -> None:
     """With an API key nobody is asked; it travels where I say."""
     key = ApiKey(SECRET, "X-Key", "Key")
     assert key.trade(lambda _: pytest.fail("asked")) == Token(access_token=SECRET, token_type="Key")
-    key.renew(lambda _: pytest.fail("asked"), "r")
+    assert key.renew(lambda _: pytest.fail("asked"), "r") is None  # type: ignore[func-returns-value]
     assert (key.placement(), key.secrets(), key.revocation_requests("a", "b")) == (("X-Key", "Key"), (SECRET,), ())
     assert (ApiKey(SECRET).placement(), client().placement()) == (("X-API-Key", ""), ("Authorization", "Bearer"))
 
