@@ -1318,7 +1318,6 @@ def test_a_server_that_quotes_all_it_got_gives_nothing_away(
 ) -> None:
     """Whatever the server, the token or the API repeat of my secrets, none of it is printed; in JSON neither."""
     variables = {"TOKEN_URL": server.token_url, "CLIENT_AUTH": auth, "ENCODING": encoding, **GRANTS[grant]}
-    variables["CACHE"] = f"file:{tmp_path}"
     named = {f"ACME_{name}": value for name, value in variables.items()}
     answers: list[Callable[[Received], Response]] = [
         lambda received: as_json({"error": "invalid_client", "error_description": echo(received)}, 401),
@@ -1340,9 +1339,13 @@ def test_a_server_that_quotes_all_it_got_gives_nothing_away(
         WWW_Authenticate=f'Bearer error_description="{quote(SECRET)} {received.headers["authorization"]}"',
     )
     for words in ([], ["--json"]):
-        for answer in answers:
+        for number, answer in enumerate(answers):
             server.token_play = answer
-            run("ACME", "--try-others", "--url", server.api_url, *words, **named)
+            named["ACME_CACHE"] = f"file:{tmp_path}/{words}{number}"
+            forget()  # as another process, which remembers no refusal
+            before = len(server.token_requests)
+            assert run("ACME", "--try-others", "--url", server.api_url, *words, **named).status == 1
+            assert len(server.token_requests) > before, "it was asked, and quoted what it got"
 
 
 def test_an_output_that_knows_no_arrow(server: Loopback) -> None:
