@@ -1079,11 +1079,13 @@ REFRESH_ANSWERS: dict[str, Response] = {
 def test_the_check_agrees_with_requests(run: Run, server: Loopback, tmp_path: Path, kind: str, case: str) -> None:
     """The check uses the refresh token of the cache as requests do, and is green where they get a token."""
     variables = {"client": client, "user": user}[kind](server, CACHE=f"file:{tmp_path}")
+    number = itertools.count(1)
 
     def play(received: Received) -> Response:
         if b"grant_type=refresh_token" in received.body:
             return REFRESH_ANSWERS[case]
-        return as_json({"access_token": "first", "expires_in": 3600, "refresh_token": "rotated-1"})
+        # Another one for each process: a password is sent once only for one that was refused without a clear word.
+        return as_json({"access_token": "first", "expires_in": 3600, "refresh_token": f"refresh-{next(number)}"})
 
     server.token_play = play
     outcomes = []
