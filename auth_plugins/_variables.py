@@ -121,12 +121,12 @@ class Variables:
     def __init__(self, prefix: str, environ: Mapping[str, str]) -> None:
         if not isinstance(prefix, str) or not prefix.strip("_"):
             raise ConfigurationError(f"prefix is {prefix!r}; give one such as 'ACME', for ACME_TOKEN_URL and so on")
-        if not isinstance(environ, Mapping):
+        if not hasattr(environ, "items"):
             raise ConfigurationError(f"environ is of type {type(environ).__name__}; give a mapping, such as os.environ")
-        self._prefix = prefix.removesuffix("_") + "_"
-        self._names = [name for name in environ if isinstance(name, str)]
+        given = {name: value for name, value in environ.items() if isinstance(name, str)}
+        self._prefix, self._names = prefix.removesuffix("_") + "_", given.keys()
         found = {
-            name.removeprefix(self._prefix): environ[name] for name in self._names if name.startswith(self._prefix)
+            name.removeprefix(self._prefix): value for name, value in given.items() if name.startswith(self._prefix)
         }
         # Beside the prefix ACME there may be one that is ACME_V2.
         others = tuple(f"{other}_" for other in _prefixes(found))

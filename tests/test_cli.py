@@ -246,6 +246,19 @@ def test_the_password_of_redis_is_never_printed(
         assert words[0] == "cache" or f"check {named}" in text
 
 
+def test_no_log_of_a_command_has_the_password_of_redis(
+    run: Run, server: Loopback, odd_redis: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A command that goes on without the cache logs a warning, without what the Redis quoted."""
+    variables = client(server, ACME_CACHE=f"redis://:pa55w%2Frd@127.0.0.1:{odd_redis}/0")
+    for words in (("token", "ACME"), ("get", server.api_url, "ACME")):
+        outcome = run(*words, **variables)
+        assert outcome.status == 0
+        assert "pa55w" not in outcome.out.decode() + outcome.err
+    assert "RedisCache is out of order" in caplog.text
+    assert "pa55w" not in caplog.text
+
+
 def test_variables_of_the_policy_do_not_disturb_the_cache(run: Run, server: Loopback, tmp_path: Path) -> None:
     """All variables are set, those that a grant cannot carry as well: the token is found, and forgotten."""
     variables = client(
