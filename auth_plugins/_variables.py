@@ -119,7 +119,7 @@ class Variables:
     """The variables of one prefix, of which each is taken once; what is left over is an error."""
 
     def __init__(self, prefix: str, environ: Mapping[str, str]) -> None:
-        if not isinstance(prefix, str) or not prefix.strip("_"):
+        if not isinstance(prefix, str) or not prefix.strip("_") or not prefix.isprintable():
             raise ConfigurationError(f"prefix is {prefix!r}; give one such as 'ACME', for ACME_TOKEN_URL and so on")
         if not hasattr(environ, "items"):
             raise ConfigurationError(f"environ is of type {type(environ).__name__}; give a mapping, such as os.environ")

@@ -449,11 +449,12 @@ def test_a_shared_cache_is_used(driver: Driver, server: Loopback, tmp_path: Path
     assert len(server.token_requests) == 1
 
 
-@pytest.mark.parametrize("prefix", ["", "_", None, 7])
+@pytest.mark.parametrize("prefix", ["", "_", None, 7, "AC\nME", "ACME\x1b"])
 def test_a_prefix_is_needed(prefix: Any) -> None:
     """Without a prefix every variable of the machine would be meant."""
-    with pytest.raises(ConfigurationError, match="give one such as 'ACME'"):
+    with pytest.raises(ConfigurationError, match="give one such as 'ACME'") as error:
         from_env(prefix, {})
+    assert str(error.value).isprintable(), "one line"
 
 
 @pytest.mark.parametrize(
