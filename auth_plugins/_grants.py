@@ -58,7 +58,10 @@ class SecretFile:
             raise ConfigurationError(
                 f"path is empty, or of type {type(self.path).__name__}; give the path of the secret's file"
             )
-        path = os.path.abspath(os.path.expanduser(os.fspath(self.path)))  # noqa: PTH100, PTH111 - stays a str
+        try:
+            path = os.path.abspath(os.path.expanduser(os.fspath(self.path)))  # noqa: PTH100, PTH111 - stays a str
+        except OSError:  # of a process whose directory was deleted
+            raise ConfigurationError("path is relative, and the current directory is gone; give a whole path") from None
         object.__setattr__(self, "path", path)
 
     def __call__(self) -> str:

@@ -461,6 +461,15 @@ def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.Mo
     assert again != SecretFile("secret")
 
 
+def test_a_relative_path_needs_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory that my process runs in was deleted: a relative path is an error of ours, a whole one is none."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert refused(SecretFile, "secret").startswith("path is relative, and the current directory is gone; ")
+    assert SecretFile("/run/secret").path == "/run/secret"
+
+
 class Tenant(ClientCredentials):
     """A grant with an attribute of its own, which is no field."""
 
