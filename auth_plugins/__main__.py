@@ -32,8 +32,10 @@ from . import _check
 from ._advice import shown
 from ._cache_file import FileCache
 from ._cache_redis import RedisCache
-from ._env import cache_of, from_env
+from ._env import cache_of, cache_secrets, configuration
 from ._errors import AuthError, ConfigurationError
+from ._message import Scrubber, one_line
+from ._rotation import loses_successor
 from ._shared import KEY_CHECK, Entry, shared_by
 from .sandbox import Sandbox
 
@@ -61,7 +63,7 @@ def main() -> None:
 
 
 def _fail(problem: object, status: int) -> NoReturn:
-    click.echo(f"error: {problem}", err=True)
+    click.echo(f"error: {one_line(str(problem))}", err=True)
     sys.exit(status)
 
 
@@ -103,8 +105,8 @@ def cli() -> None:
 @_prefix
 def token(prefix: str) -> None:
     """Print an access token, and nothing else."""
-    _, auth = _first_installed()
-    click.echo(auth.from_env(prefix).source.token().access_token)
+    _, auth = _configured(prefix)
+    click.echo(auth.source.token().access_token)
 
 
 @cli.command()
@@ -112,8 +114,7 @@ def token(prefix: str) -> None:
 @_prefix
 def get(url: str, prefix: str) -> None:
     """Get URL with a token; print the body of the answer."""
-    library, auth = _first_installed()
-    auth = auth.from_env(prefix)
+    library, auth = _configured(prefix)
     # requests follows redirects without being told.
     options = {} if library.__name__ == "requests" else {"follow_redirects": True}
     try:
@@ -211,7 +212,7 @@ def cache() -> None:
 @_prefix
 def list_cache(prefix: str) -> None:
     """Print all that lies in the cache that PREFIX_CACHE names: for whom, and until when; never a token."""
-    with _cache_errors():
+    with _cache_errors(prefix):
         found = _cache_of(prefix)
         entries = shared_by(found).entries()
     for entry in entries:
@@ -228,12 +229,12 @@ def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click
 
     Without PREFIX: all that lie in the user's own directory, or where AUTH_PLUGINS_CACHE says.
     """
-    with _cache_errors():
+    with _cache_errors(prefix or "AUTH_PLUGINS"):
         found = _cache_of(prefix or "AUTH_PLUGINS")
         if prefix is None or everything:
             names: Sequence[str] = found.names()
         else:
-            shared, grant = shared_by(found), from_env(prefix)
+            shared, grant = shared_by(found), configuration(prefix, None)[0]
             shelf = shared.shelf(grant, shared.memory.slot(grant))
             names = [name for name in shelf.names if found.get(name) is not None] if shelf else ()
         for name in names:
@@ -252,14 +253,16 @@ def key() -> None:
 
 
 @contextlib.contextmanager
-def _cache_errors() -> Iterator[None]:
-    """Everything that a cache raises, of which a request never hears, becomes one line."""
+def _cache_errors(prefix: str) -> Iterator[None]:
+    """Everything that the cache of *prefix* raises, of which a request never hears, becomes one line."""
     try:
         yield
     except AuthError:
         raise
     except Exception as error:  # noqa: BLE001 - a file system's, or Redis' own
-        _fail(f"the cache cannot be used ({type(error).__name__}: {' '.join(str(error).split())})", 1)
+        # A server that knows no AUTH quotes the password.
+        said = Scrubber(cache_secrets(prefix))(str(error))
+        _fail(f"the cache cannot be used ({type(error).__name__}: {said})", 1)
 
 
 def _cache_of(prefix: str) -> FileCache | RedisCache:
@@ -268,7 +271,7 @@ def _cache_of(prefix: str) -> FileCache | RedisCache:
         return FileCache()
     if found is None:
         raise ConfigurationError(
-            f"{prefix}_CACHE is memory, which ends with its process; set it to file or redis://..."
+            f"{prefix.removesuffix('_')}_CACHE is memory, which ends with its process; set it to file or redis://..."
         )
     return found
 
@@ -340,6 +343,19 @@ def _print_exports(title: str, variables: Mapping[str, str], url: str, prefix: s
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
     click.echo(f"# auth-plugins get {url} {prefix}\n")
+
+
+def _configured(prefix: str) -> tuple[Any, Any]:
+    """The first installed of the libraries, and its ``OAuth2Auth`` of the variables of *prefix*.
+
+    :raises ConfigurationError: it cannot work, or would spend a refresh token whose successor is lost.
+    """
+    library, adapter = _first_installed()
+    grant, arguments = configuration(prefix, None)
+    variable = f"{prefix.removesuffix('_')}_CACHE"
+    if loss := loses_successor(grant, arguments.get("cache"), variable):
+        raise ConfigurationError("; ".join(loss))
+    return library, adapter(grant, **arguments)
 
 
 def _first_installed() -> tuple[Any, Any]:

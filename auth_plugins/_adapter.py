@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from urllib.parse import urlsplit
 
-from ._checks import check_header
+from ._checks import check_header, discreet
 from ._errors import ConfigurationError
 from ._hidden import hidden
 from ._hosts import AllowedHosts, check_transport
@@ -79,6 +79,7 @@ class Adapter:
         self._made_of = (grant_or_source, session, cache, header, scheme, policy)
 
     @classmethod
+    @discreet
     def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 

@@ -24,7 +24,9 @@ from ._hosts import AllowedHosts
 from ._message import Scrubber, TokenRequest, TokenResponse
 from ._probe import bounded, origin, reach, refused_in_clear
 from ._reasons import certificate_advice
+from ._rotation import loses_successor, stored_token
 from ._shared import shared_by
+from ._slips import slips
 from ._source import source_for
 from ._token import Token, jwt_claims
 from ._transport import default_transport
@@ -107,8 +109,12 @@ class _Run:
         self._transport = default_transport()
         #: What the token endpoint answered last.
         self._answer = _NO_ANSWER
+        #: The status of each answer of the token endpoint to this grant.
+        self._statuses: list[int] = []
         # A secret that cannot be read is found before anybody is asked.
         self._scrubbers = [Scrubber(self._grant.secrets())]
+        #: Whether the grant was asked for as requests do it, with what the cache holds.
+        self._by_cache = False
         #: What the token says of itself.
         self.facts: Mapping[str, Any] | None = None
 
@@ -131,6 +137,9 @@ class _Run:
                 yield Step.told("variable", f"{each.name} is empty, as if it were not set{secret}")
             else:
                 yield Step.good("variable", f"{each.name} is set in the environment{file}{secret}")
+        for argument, oddity in slips(grant):
+            variable = setup.variable("api_key" if argument == "value" else argument)
+            yield Step.told("variable", f"{variable} {oddity}", "if that does not belong to it, remove it")
         made = type(grant).__name__ + (f" of the provider {setup.provider}" if setup.provider else "")
         if isinstance(grant, OAuthGrant):
             made += f" at {shown(grant.token_url, grant.token_url)}"
@@ -149,7 +158,8 @@ class _Run:
         except Exception as error:  # noqa: BLE001 - a file system's, or Redis' own
             variable = self._setup.variable("cache")
             advice = f"requests go on without it, and each process asks for its own token: check {variable}"
-            return Step.failed("cache", f"{cache!r}: {type(error).__name__}: {error}", advice)
+            said = Scrubber(self._setup.cache_secrets)(str(error))  # a server that knows no AUTH quotes the password
+            return Step.failed("cache", f"{cache!r}: {type(error).__name__}: {said}", advice)
         return Step.good("cache", repr(cache))
 
     def _obtained(self) -> _Steps[Token | None]:
@@ -163,9 +173,8 @@ class _Run:
         if last is not None and last.ok is False:
             yield Step.told("token request", "not tried, as the token endpoint cannot be reached")
             return None
-        if not grant.starts_afresh and setup.cache is None:
-            why = "not tried: the server may take a refresh token once only, and its successor would be lost in memory"
-            yield Step.told("token request", why, f"set {setup.variable('cache')}=file")
+        if loss := loses_successor(grant, setup.cache, setup.variable("cache")):
+            yield Step.told("token request", f"not tried: {loss[0]}", loss[1])
             return None
         outcome = self._try(grant)
         yield self._requested(outcome, grant)
@@ -178,12 +187,15 @@ class _Run:
             return Step.failed("token request", *self._explained(outcome, grant))
         if not self._answer.status:
             return Step.good("token request", "none: the cache has a token")
-        how = "afresh, whatever memory and cache hold" if grant.starts_afresh else "by way of the cache"
-        return Step.good("token request", f"answered {self._answer.status} to {self._library.__name__}, asked {how}")
+        how = "by way of the cache" if self._by_cache else "afresh, whatever memory and cache hold"
+        answered = ", then ".join(map(str, self._statuses))
+        return Step.good("token request", f"answered {answered} to {self._library.__name__}, asked {how}")
 
     def _obtained_otherwise(self, error: Exception, grant: OAuthGrant) -> _Steps[Token | None]:
         """Have the client prove itself in another way, where that may be what is wrong."""
-        ways, variable = others(error, grant), self._setup.variable("client_auth")
+        ways, variable = others(error, self._answer, grant), self._setup.variable("client_auth")
+        if not grant.starts_afresh and stored_token(grant, self._setup.cache):
+            ways = []  # the refresh token that is configured was used: another client_auth would not find its successor
         if ways and not self._may_try(ways):
             advice = f"have them tried by --try-others, or set {variable} to one of them"
             yield Step.told("other client_auth", f"not tried: {', '.join(ways)}", advice)
@@ -201,14 +213,19 @@ class _Run:
         return None
 
     def _try(self, grant: OAuthGrant) -> _Outcome:
-        setup = self._setup
+        setup, self._statuses = self._setup, []
         try:
-            if grant.starts_afresh:
+            stored = stored_token(grant, setup.cache) if grant.starts_afresh else None
+            self._by_cache = not grant.starts_afresh or bool(stored and stored.refresh_token)
+            if not self._by_cache:
                 # By no TokenSource: a request that fails is sent once, as there may be a password in it.
                 return grant.trade(self._ask)
-            # What comes of a refresh token belongs where the next process finds it.
+            # What comes of a refresh token belongs where the next process finds it. One that the cache holds is used as
+            # requests use it: they would fail where asking afresh works.
             policy: Any = {"timeout": setup.timeout}
             source = source_for(grant, self._send, allow_http=setup.allow_http, cache=setup.cache, policy=policy)
+            if stored:
+                source.invalidate(stored)
             return source.token()
         except (TokenRequestError, TokenTransportError) as error:
             return error
@@ -221,13 +238,14 @@ class _Run:
         self._scrubbers.append(request.scrub)
         self._answer = _NO_ANSWER
         self._answer = self._transport(request, timeout)
+        self._statuses.append(self._answer.status)
         return self._answer
 
     def _explained(self, error: Exception, grant: OAuthGrant) -> list[str]:
         """What happened, and what to do."""
         setup, what = self._setup, str(error).rpartition("; ")[0]
         if isinstance(error, TokenRequestError):
-            return [what, *refusal_advice(error, self._answer.body, grant, setup)]
+            return [what, *refusal_advice(error, self._answer, grant, setup)]
         if isinstance(error, TokenTransportError) and error._kind == "certificate":  # noqa: SLF001 - of this package
             variable = setup.variable("token_url")
             return [what, certificate_advice(error._verify_code, self._library.__name__, variable)]  # noqa: SLF001

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from types import TracebackType
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError
@@ -18,9 +20,11 @@ __all__ = [
     "Secret",
     "check_header",
     "check_secret",
+    "checked_id",
     "checked_resources",
     "checked_text",
     "checked_url",
+    "discreet",
     "frozen_headers",
     "frozen_params",
     "joined_scope",
@@ -36,6 +40,9 @@ Parameter = str | int | float | bool | Sequence[str] | None
 CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
 ENCODINGS = ("form", "json", "query")
 METHODS = ("POST", "GET")
+#: Control characters, and the two that break a line in Unicode.
+_CONTROLS = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _URL(Hidden):
@@ -49,6 +56,36 @@ class _URL(Hidden):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _URL, (str(self),)
+
+
+def discreet(function: _F) -> _F:
+    """*function*, but its ConfigurationErrors and TypeErrors have no frame whose variables hold its arguments.
+
+    Error reporters store the variables of each frame, and secrets are among the arguments.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except ConfigurationError as error:
+            problem: Exception = error.with_traceback(None)  # its text says all that there is to say
+        except TypeError as error:
+            problem = error.with_traceback(_not_ours(error.__traceback__))
+        del args, kwargs
+        try:
+            raise problem
+        finally:
+            del problem  # it would hold this frame, which holds it
+
+    return cast("_F", call)
+
+
+def _not_ours(traceback: TracebackType | None) -> TracebackType | None:
+    """*traceback* from the first frame on that is not of this package: a subclass of the user's may be to blame."""
+    while traceback and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        traceback = traceback.tb_next
+    return traceback
 
 
 def reveal(name: str, secret: Secret) -> str:
@@ -65,13 +102,18 @@ def reveal(name: str, secret: Secret) -> str:
             raise ConfigurationError(
                 f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
             ) from error
-    return checked_secret(name, hidden(secret))
+    secret = hidden(secret)
+    if problem := _secret_problem(secret):
+        del secret  # bytes, for one, would be shown with this frame
+        raise ConfigurationError(f"{name} {problem}")
+    return cast("str", secret)
 
 
 def check_secret(name: str, secret: object) -> None:
     """Refuse what can be no secret; a callable is asked later, when the secret is needed."""
     if not callable(secret):
-        checked_secret(name, secret)
+        if problem := _secret_problem(secret):
+            raise ConfigurationError(f"{name} {problem}")
         return
     try:
         hash(secret)
@@ -82,22 +124,38 @@ def check_secret(name: str, secret: object) -> None:
     raise ConfigurationError(f"{name} is a callable that cannot be hashed, by which grants are told apart; freeze it")
 
 
-def checked_secret(name: str, secret: object) -> str:
-    """A secret: a string that isn't empty."""
+def _secret_problem(secret: object) -> str | None:
+    """Why *secret* is none: it is a string that isn't empty, and has no control characters."""
     if not isinstance(secret, str):
-        raise ConfigurationError(
-            f"{name} is of type {type(secret).__name__}; give a str, or a callable that returns it"
-        )
+        return f"is of type {type(secret).__name__}; give a str, or a callable that returns it"
     if not secret:
-        raise ConfigurationError(f"{name} is empty; give the one that the server's owner gave you")
-    _check_encodable(name, secret)
-    return secret
+        return "is empty; give the one that the server's owner gave you"
+    return _encoding_problem(secret) or _control_problem(secret)
+
+
+def _encoding_problem(text: str) -> str | None:
+    # Nothing is raised from the UnicodeEncodeError, which holds the text.
+    if text.isascii() or not any("\ud800" <= char <= "\udfff" for char in text):
+        return None
+    return "has lone surrogates, which UTF-8 cannot encode; read it as UTF-8"
+
+
+def _control_problem(text: str) -> str | None:
+    # A server's owner hands out none; a line break is left over from a file or the clipboard.
+    return "contains a control character, such as a line break; remove it" if re.search(_CONTROLS, text) else None
 
 
 def _check_encodable(name: str, text: str) -> None:
-    # Not `from`, and outside of `except`: a UnicodeEncodeError holds the text.
-    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
-        raise ConfigurationError(f"{name} has lone surrogates, which UTF-8 cannot encode; read it as UTF-8")
+    if problem := _encoding_problem(text):
+        raise ConfigurationError(f"{name} {problem}")
+
+
+def checked_id(name: str, text: object) -> str | None:
+    """A string that isn't empty and has no control characters, or ``None``."""
+    checked = checked_text(name, text)
+    if checked is not None and (problem := _control_problem(checked)):
+        raise ConfigurationError(f"{name} {problem}")
+    return checked
 
 
 def checked_text(name: str, text: object) -> str | None:
@@ -154,7 +212,7 @@ def _strings(name: str, values: object) -> tuple[str, ...]:
 
 def joined_scope(scope: object) -> str | None:
     """A scope as it is sent: values with a space between."""
-    return None if scope is None else " ".join(_strings("scope", scope)) or None
+    return None if scope is None else checked_id("scope", " ".join(_strings("scope", scope)) or None)
 
 
 def checked_resources(resource: object) -> tuple[str, ...] | None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
 from ._checks import (
     CLIENT_AUTH,
@@ -18,9 +19,11 @@ from ._checks import (
     Secret,
     check_header,
     check_secret,
+    checked_id,
     checked_resources,
     checked_text,
     checked_url,
+    discreet,
     frozen_headers,
     frozen_params,
     joined_scope,
@@ -63,7 +66,8 @@ class SecretFile:
 
     One trailing newline is dropped, and a byte order mark. Two of the same path are equal, and so share a token.
 
-    :param path: where it lies; ``~`` is the home directory.
+    :param path: where it lies; ``~`` is the home directory. A relative path is one from where the process is now,
+        and not from where it is when the file is read, or where this is unpickled.
     """
 
     path: str | os.PathLike[str]
@@ -73,7 +77,11 @@ class SecretFile:
             raise ConfigurationError(
                 f"path is empty, or of type {type(self.path).__name__}; give the path of the secret's file"
             )
-        object.__setattr__(self, "path", os.path.expanduser(os.fspath(self.path)))  # noqa: PTH111 - stays a str
+        try:
+            path = os.path.abspath(os.path.expanduser(os.fspath(self.path)))  # noqa: PTH100, PTH111 - stays a str
+        except OSError:  # of a process whose directory was deleted
+            raise ConfigurationError("path is relative, and the current directory is gone; give a whole path") from None
+        object.__setattr__(self, "path", path)
 
     def __call__(self) -> str:
         """Read the secret.
@@ -90,6 +98,9 @@ class SecretFile:
         raise ConfigurationError(f"the secret file {self.path!r} cannot be read ({reason}); check path and permissions")
 
 
+_G = TypeVar("_G")
+
+
 class _Fields(Grant):
     """Grants are equal if their fields are; the hash is kept, as an auth that is made for each request needs it."""
 
@@ -102,13 +113,15 @@ class _Fields(Grant):
         if type(self) is not type(other):
             return NotImplemented
         # At once, where there is nothing but fields.
-        return (_is_plain(type(self)) and vars(self) == vars(other)) or self._values() == other._values()
+        return (_is_plain(type(self)) and vars(self) == vars(other)) or (
+            self._values() == other._values() and self._own() == other._own()
+        )
 
     def __hash__(self) -> int:
         try:
             return self._hash
         except AttributeError:
-            object.__setattr__(self, "_hash", hash((type(self), *self._values())))
+            object.__setattr__(self, "_hash", hash((type(self), *self._values(), *self._hashes_of_own())))
             return self._hash
 
     def __getstate__(self) -> dict[str, Any]:
@@ -124,6 +137,21 @@ class _Fields(Grant):
             return [*members.values()]  # in the order of the fields, and at once
         return [getattr(self, each.name) for each in fields(self) if each.compare]
 
+    def _own(self) -> dict[str, Any]:
+        """What a subclass has besides fields: it may tell one tenant from another."""
+        return {name: value for name, value in vars(self).items() if name not in self.__dataclass_fields__}
+
+    def _hashes_of_own(self) -> Iterator[int]:
+        for item in sorted(self._own().items(), key=lambda item: item[0]):
+            with contextlib.suppress(TypeError):  # a list has none, and counts in == alone
+                yield hash(item)
+
+
+def _discreet(kind: type[_G]) -> type[_G]:
+    """The class *kind*, but the frames of an error that it raises when it is made do not hold its arguments."""
+    kind.__init__ = discreet(kind.__init__)  # type: ignore[method-assign]  # the one that dataclass made
+    return kind
+
 
 @functools.cache
 def _is_plain(kind: type[_Fields]) -> bool:
@@ -132,6 +160,7 @@ def _is_plain(kind: type[_Fields]) -> bool:
     return all(each.compare for each in fields(kind)) and not any("__slots__" in vars(base) for base in own)
 
 
+@_discreet
 @dataclass(frozen=True, eq=False, repr=False)
 class ApiKey(_Fields):
     """A constant key, for APIs, or older versions of them, that know no OAuth.
@@ -221,7 +250,7 @@ class OAuthGrant(_Fields):
             raise ConfigurationError('method="GET" has no body for encoding="json"; use POST, or encoding="query"')
 
     def _check_client(self, client_id: str | None, client_secret: Secret | None) -> None:
-        checked_text("client_id", client_id)
+        checked_id("client_id", client_id)
         if client_secret is None:
             if self.client_auth != "none":
                 raise ConfigurationError(f"client_auth={self.client_auth!r} needs a client_secret; none was given")
@@ -326,6 +355,7 @@ class OAuthGrant(_Fields):
         )
 
 
+@_discreet
 @dataclass(frozen=True, eq=False, repr=False)
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4).
@@ -371,6 +401,7 @@ class ClientCredentials(OAuthGrant):
         return error.error != "invalid_client"
 
 
+@_discreet
 @dataclass(frozen=True, eq=False, repr=False)
 class Password(OAuthGrant):
     """Trade a user's name and password for a token (RFC 6749 §4.3), once; it is renewed by its refresh tokens.
@@ -393,7 +424,7 @@ class Password(OAuthGrant):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if checked_text("username", self.username) is None:
+        if checked_id("username", self.username) is None:
             raise ConfigurationError("username is None; give the name that the server's owner gave you")
         check_secret("password", self.password)
 
@@ -426,6 +457,7 @@ class Password(OAuthGrant):
         return is_vague and _is_doubted_first(self, refresh_token)
 
 
+@_discreet
 @dataclass(frozen=True, eq=False, repr=False)
 class RefreshToken(OAuthGrant):
     """Go on from a refresh token that was obtained elsewhere (RFC 6749 §6), by a login in a browser for one.

@@ -374,7 +374,8 @@ def _described(what: str, error: Exception) -> str:
     # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system and Redis.
     if type(error).__module__ == "builtins" and isinstance(error, OSError):
         return f"{kind}: {error.strerror}: {error.filename}" if error.filename else f"{kind}: {error.strerror}"
-    if type(error).__module__.startswith("redis.") and what != "set":
+    # Redis names what it refuses by a class, but for an error that quotes what it was sent, an AUTH as well.
+    if type(error).__module__.startswith("redis.") and what != "set" and type(error).__name__ != "ResponseError":
         return f"{kind}: {' '.join(str(error).split())[:200]}"
     return kind
 

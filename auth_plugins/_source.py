@@ -10,10 +10,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypedDict, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeGuard
 from urllib.parse import urlsplit
 
 from ._cache import Failure, GrantOfSession, MemoryCache, TokenCache, shared_cache
+from ._checks import discreet
 from ._clock import elapsed
 from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, not_an_auth, twin
 from ._grant import Grant
@@ -140,6 +141,23 @@ class TokenSource:
             renews_ahead = refresh_ahead and (grant.starts_afresh or self._shared is None)
             self._window_of = (_seconds("leeway", leeway, at_least=0.0), renews_ahead)
         self._slot = self._cache.slot(grant)
+
+    @classmethod
+    @discreet
+    def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+        """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
+
+        :param environ: where the variables are looked up; ``None``: in ``os.environ``.
+        :param overrides: arguments of this class, which win over variables.
+        :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another; or there are
+            allowed hosts, which are a matter of an adapter.
+        """
+        from ._env import source_configuration  # noqa: PLC0415 - few read variables
+
+        grant, policy, allow_http = source_configuration(prefix, environ)
+        source = cls(grant, **{**policy, **overrides})
+        source._allow_http = allow_http
+        return source
 
     def _memory_before(self, cache: MemoryCache | TokenCache) -> MemoryCache:
         self._given_cache = cache
@@ -871,7 +889,7 @@ def source_for(
         vars(source).update(vars(grant_or_source))
     if transport is not None:
         source._transport = transport
-    source._allow_http = allow_http
+    source._allow_http = allow_http or source._allow_http  # a source of variables may allow it by itself
     if session is not None and _has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ._checks import Secret, checked_url
+from ._checks import Secret, checked_url, discreet
 from ._errors import ConfigurationError
 from ._grant import Grant
 from ._grants import ClientCredentials, Password
@@ -18,6 +18,7 @@ from ._grants import ClientCredentials, Password
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 
 
+@discreet
 def upload_api(
     identity_url: str, client_id: str, client_secret: Secret, scope: str = "platform_upload_api", **options: Any
 ) -> ClientCredentials:
@@ -34,6 +35,7 @@ def upload_api(
     )
 
 
+@discreet
 def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any) -> ClientCredentials:
     """Client credentials by Basic as they are; a client id with ``":"`` cannot travel so, and is refused.
 
@@ -43,6 +45,7 @@ def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any
     return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **arguments)
 
 
+@discreet
 def auth_api(base_url: str, username: str, password: Secret, staging: bool = False, **options: Any) -> Password:  # noqa: FBT001, FBT002 - the fixed interface
     """User name and password, sent once; then rotating refresh tokens, by an endpoint of their own. No client.
 
@@ -60,6 +63,7 @@ def auth_api(base_url: str, username: str, password: Secret, staging: bool = Fal
     return Password(_join("base_url", base_url, "/auth/password"), username, password, **arguments)
 
 
+@discreet
 def organization_api(
     server_address: str, client_id: str, client_secret: Secret, credentials: str = "header", **options: Any
 ) -> ClientCredentials:
@@ -84,6 +88,7 @@ def organization_api(
     return ClientCredentials(_join("server_address", url, "/oauth2/token"), client_id, client_secret, **arguments)
 
 
+@discreet
 def json_api(
     base_url: str, client_id: str, client_secret: Secret, method: str = "POST", **options: Any
 ) -> ClientCredentials:

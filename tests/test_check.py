@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote
 
 import pytest
 from cryptography import x509
@@ -31,10 +31,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.wrappers import Response
 
 import auth_plugins
-from auth_plugins import FileCache, _transport
+from auth_plugins import AuthError, FileCache, TokenSource, _transport
 from auth_plugins.__main__ import main
 from auth_plugins.sandbox import Sandbox
 
+from .conftest import forget
 from .loopback import Loopback, Received, as_json
 
 SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
@@ -392,14 +393,42 @@ def test_a_public_client_has_nothing_to_try(run: Run, server: Loopback) -> None:
     outcome = run(
         "ACME", "--try-others", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none"
     )
-    assert outcome.step("token request")[2] == "        → check ACME_CLIENT_ID"
+    assert outcome.step("token request")[2] == (
+        "        → check ACME_CLIENT_ID\n"
+        "        → no client secret was sent: if this client has one, set ACME_CLIENT_SECRET"
+    )
     assert len(server.token_requests) == 1
+
+
+def test_a_public_client_is_given_no_secret_for_a_right(run: Run, server: Loopback) -> None:
+    """My client has no secret and lacks a right: I am told of the right, and not of a certificate."""
+    server.token_play = lambda _: as_json({"error": "unauthorized_client"}, 400)
+    outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none")
+    said = "        → have the server's owner allow this client the grant ClientCredentials"
+    assert outcome.step("token request")[2] == said
+
+
+def test_a_client_that_was_forgotten_is_named(run: Run, server: Loopback) -> None:
+    """The server wants a client, and I configured a user alone: I am told which variables make one."""
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_USERNAME="ann", ACME_PASSWORD=SECRET)
+    said = "no client secret was sent: if this client has one, set ACME_CLIENT_ID and ACME_CLIENT_SECRET"
+    assert outcome.step("token request")[2].endswith(said)
+
+
+def test_a_provider_without_a_client_is_asked_for_none(run: Run, server: Loopback) -> None:
+    """The system has users and no clients: nothing is said of a client's secret."""
+    server.api = lambda _: as_json({"error": "invalid_client"}, 401)
+    variables = {"PROVIDER": "auth-api", "BASE_URL": server.url, "USERNAME": "ann", "PASSWORD": SECRET}
+    outcome = run("ACME", **{f"ACME_{name}": value for name, value in variables.items()})
+    assert outcome.step("token request")[2] == "        → check ACME_PASSWORD and ACME_USERNAME"
 
 
 # A token endpoint that refuses
 
 
 HTML = Response("<html>welcome</html>", content_type="text/html")
+FORBIDDEN = Response("Forbidden by policy 7", 403, content_type="text/plain")
 REFUSALS: dict[str, tuple[Response, dict[str, str], str]] = {
     # what the server answers, further variables, what the advice says
     "JSON wanted": (as_json({}, 415), {}, "ACME_ENCODING=json"),
@@ -423,6 +452,36 @@ REFUSALS: dict[str, tuple[Response, dict[str, str], str]] = {
     "POST wanted": (as_json({}, 405), {"METHOD": "GET"}, "set ACME_METHOD=POST"),
     "in trouble": (as_json({}, 503, Retry_After="7"), {}, "try again in 7 s"),
     "too many": (as_json({}, 429), {}, "wants a rest: try again later"),
+    "no scope, told by an empty 400": (Response("", 400), {}, "set ACME_SCOPE: some servers answer so, and no more"),
+    "no scope, told by an empty 403": (Response(" ", 403), {}, "set ACME_SCOPE: some servers answer so, and no more"),
+    "an empty 403 for a wrong secret": (Response("", 403), {}, "check ACME_CLIENT_ID and ACME_CLIENT_SECRET"),
+    "a client that has to send DPoP": (
+        as_json({"error": "invalid_grant"}, 400),
+        {},
+        "ask the server's owner whether this client has to send DPoP, a certificate or a key",
+    ),
+    "no proof": (as_json({"error": "invalid_dpop_proof"}, 400), {}, "allow this client Bearer tokens"),
+    "a nonce": (as_json({"error": "use_dpop_nonce"}, 400), {}, "the server wants DPoP, which is not supported"),
+    "a client with a certificate": (
+        as_json({"error": "unauthorized_client"}, 400),
+        {},
+        "have it registered with a secret, if it has to prove itself by a certificate or a key",
+    ),
+    "a grant that is not offered": (
+        as_json({"error": "unsupported_grant_type"}, 400),
+        {},
+        "check ACME_GRANT_TYPE: the server does not offer the grant ClientCredentials at this endpoint",
+    ),
+    "a secret that is encoded": (
+        as_json({"error": "invalid_client"}, 401),
+        {},
+        "encodes and client_secret_basic_raw does not: set ACME_CLIENT_AUTH=client_secret_basic_raw if the server",
+    ),
+    "a secret that is not encoded": (
+        as_json({"error": "invalid_request"}, 400),
+        {"CLIENT_AUTH": "client_secret_basic_raw"},
+        "set ACME_CLIENT_AUTH=client_secret_basic if the server wants the other",
+    ),
 }
 
 
@@ -438,6 +497,84 @@ def test_a_refusal_is_explained(run: Run, server: Loopback, case: str) -> None:
     assert said in advice
     assert outcome.step("API")[:2] == ("-", f"{server.api_url} not tried, as there is no token")
     assert not server.api_requests
+
+
+def test_a_scope_that_is_set_is_not_missing(run: Run, server: Loopback) -> None:
+    """I set a scope, and the server answers an empty 403: nothing says that the scope is missing."""
+    server.token_play = lambda _: Response("", 403)
+    assert "ACME_SCOPE" not in run("ACME", **client(server, SCOPE="read")).step("token request")[2]
+
+
+def test_a_provider_offers_one_grant(run: Run, sandbox: Sandbox, server: Loopback) -> None:
+    """A provider has no GRANT_TYPE: the variable to check is PROVIDER."""
+    server.token_play = lambda _: as_json({"error": "unsupported_grant_type"}, 400)
+    base_url = server.token_url.removesuffix("/token")
+    variables = {**sandbox["json-api"].variables("ACME"), "ACME_BASE_URL": base_url}
+    server.api = lambda _: as_json({"error": "unsupported_grant_type"}, 400)
+    assert "check ACME_PROVIDER: the server does not offer" in run("ACME", **variables).step("token request")[2]
+
+
+@pytest.mark.parametrize("code", ["invalid_grant", "bad_refresh_token"])
+def test_a_dead_refresh_token_is_named(run: Run, server: Loopback, tmp_path: Path, code: str) -> None:
+    """My refresh token is dead: I am told which variable it is, and that I have to obtain a new one."""
+    server.token_play = lambda _: as_json({"error": code}, 400)
+    variables = {"ACME_TOKEN_URL": server.token_url, "ACME_CACHE": f"file:{tmp_path}/cache"}
+    (tmp_path / "token").write_text(f"{CANARY}-first\n")
+    for name, given in (("REFRESH_TOKEN", f"{CANARY}-first"), ("REFRESH_TOKEN_FILE", f"{tmp_path}/token")):
+        advice = run("ACME", "--try-others", **variables, **{f"ACME_{name}": given}).step("token request")[2]
+        assert advice == (
+            f"        → ACME_{name} is not valid any more: it expired, was revoked, or was used before; "
+            "obtain a new one, as you obtained this one, and set it"
+        )
+        forget()
+
+
+#: Answers that say nothing of how the client proves itself.
+NOT_OF_CLIENT: dict[str, Response] = {
+    "another error": as_json({"error": "invalid_grant"}, 400),
+    "a dead refresh token": as_json({"error": "bad_refresh_token"}, 400),
+    "a proof that is missing": as_json({"error": "use_dpop_nonce"}, 400),
+    "a server in trouble": as_json({"error": "temporarily_unavailable"}, 400),
+    "a server that wants a rest": as_json({}, 403, Retry_After="5"),
+    "a web page": Response("<html>sign in</html>", 401, content_type="text/html"),
+    "a web page without its type": Response(" <p>no</p>", 403, content_type="application/octet-stream"),
+    "a web page that is empty": Response("", 403, content_type="text/html"),
+    "a firewall": FORBIDDEN,
+    "a gateway": Response("Bad Request", 400, content_type="text/plain"),
+    "not there": as_json({}, 404),
+    "too many": as_json({"error": "invalid_client"}, 429),
+    "an error of the server": as_json({"error": "invalid_client"}, 500),
+    "a redirect": as_json({}, 307, Location="/elsewhere"),
+    "a good answer without a token": as_json({"message": "hello"}),
+}
+
+
+@pytest.mark.parametrize("case", NOT_OF_CLIENT)
+def test_a_secret_is_not_sent_again_for_what_is_no_matter_of_the_client(run: Run, server: Loopback, case: str) -> None:
+    """--try-others sends my secret again only where the refusal can be about how the client proves itself."""
+    server.token_play = lambda _: NOT_OF_CLIENT[case]
+    for words in (["--try-others"], ["--try-others", "--json"]):
+        assert run("ACME", *words, **client(server)).status == 1
+    assert len(server.token_requests) == 2
+    assert "other client_auth" not in run("ACME", **client(server)).names()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        as_json({"error": "invalid_client"}, 400),
+        as_json({"message": "who are you?"}, 403),
+        Response("", 401),
+        Response("Unauthorized", 401, content_type="text/plain"),
+        Response("error=invalid_client", 400, content_type="application/x-www-form-urlencoded"),
+    ],
+    ids=lambda answer: f"{answer.status_code} {answer.get_data().decode()}",
+)
+def test_a_secret_is_sent_again_where_the_client_may_be_meant(run: Run, server: Loopback, answer: Response) -> None:
+    """The server refuses the client, in whichever form: the other ways are tried."""
+    server.token_play = lambda _: answer
+    run("ACME", "--try-others", **client(server))
+    assert len(server.token_requests) == 3
 
 
 def test_a_provider_has_a_base_url(run: Run, sandbox: Sandbox) -> None:
@@ -902,7 +1039,178 @@ def test_a_refresh_token_is_not_wasted(run: Run, server: Loopback, tmp_path: Pat
     assert len(server.token_requests) == 1
 
 
+def test_a_used_refresh_token_is_not_tried_in_other_ways(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """The client is refused after my refresh token was used: another way would send the used one, and is not tried."""
+    server.token_play = issuing("opaque", refresh_token=f"{CANARY}-next", expires_in=1)
+    variables = client(server, REFRESH_TOKEN=f"{CANARY}-first", CACHE=f"file:{tmp_path}")
+    assert run("ACME", **variables).status == 0
+    age(tmp_path)
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    assert run("ACME", "--try-others", **variables).status == 1
+    assert [f"{CANARY}-first".encode() in each.body for each in server.token_requests] == [True, False]
+
+
+def age(directory: Path) -> None:
+    """Have all that lies in a cache of files expire, as after a while, and forget what this process knows of it."""
+    forget()
+    for path in directory.glob("*.token"):
+        entry = json.loads(path.read_text())
+        if "token" in entry:
+            entry["token"]["expires_at"] = 1.0
+            path.write_text(json.dumps(entry))
+
+
+#: What the server answers to a refresh token.
+REFRESH_ANSWERS: dict[str, Response] = {
+    "it is good": as_json({"access_token": "renewed", "expires_in": 3600, "refresh_token": "rotated-2"}),
+    "it is dead": as_json({"error": "invalid_grant"}, 400),
+    "it is dead, told by an empty 400": Response("", 400),
+    "it is dead, told otherwise": as_json({"error": "invalid_request"}, 400),
+    "the client is refused": as_json({"error": "invalid_client"}, 401),
+    "a firewall": FORBIDDEN,
+    "a web page": Response("<html>no</html>", 403, content_type="text/html"),
+    "a redirect": as_json({}, 302, Location="/elsewhere"),
+    "another answer": as_json({"message": "hello"}),
+}
+
+
+@pytest.mark.parametrize("case", REFRESH_ANSWERS)
+@pytest.mark.parametrize("kind", ["client", "user"])
+def test_the_check_agrees_with_requests(run: Run, server: Loopback, tmp_path: Path, kind: str, case: str) -> None:
+    """The check uses the refresh token of the cache as requests do, and is green where they get a token."""
+    variables = {"client": client, "user": user}[kind](server, CACHE=f"file:{tmp_path}")
+    number = itertools.count(1)
+
+    def play(received: Received) -> Response:
+        if b"grant_type=refresh_token" in received.body:
+            return REFRESH_ANSWERS[case]
+        # Another one for each process: a password is sent once only for one that was refused without a clear word.
+        return as_json({"access_token": "first", "expires_in": 3600, "refresh_token": f"refresh-{next(number)}"})
+
+    server.token_play = play
+    outcomes = []
+    for ask in ("check", "request"):
+        for path in tmp_path.glob("*.token"):
+            path.unlink()
+        forget()
+        source(variables).token()
+        age(tmp_path)
+        server.token_requests.clear()
+        if ask == "check":
+            outcome = run("ACME", **variables)
+            outcomes.append((outcome.status == 0, sent(server)))
+            assert outcome.status == 1 or "asked by way of the cache" in outcome.step("token request")[1]
+        else:
+            try:
+                source(variables).token()
+            except AuthError:
+                outcomes.append((False, sent(server)))
+            else:
+                outcomes.append((True, sent(server)))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0][1][0] == "refresh_token"
+
+
+def source(variables: dict[str, str]) -> TokenSource:
+    """What requests with these variables ask for a token."""
+    forget()
+    return TokenSource.from_env("ACME", variables)
+
+
+def sent(server: Loopback) -> list[str]:
+    """The grant types of the token requests."""
+    return [dict(parse_qsl(each.body.decode()))["grant_type"] for each in server.token_requests]
+
+
+def test_a_refresh_token_of_the_cache_is_replaced_there(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """The check used the refresh token of the cache, though the token was good: its successor is stored there."""
+    number = itertools.count(1)
+    server.token_play = lambda _: as_json(
+        {
+            "access_token": f"t-{next(number)}",
+            "expires_in": 3600,
+            "refresh_token": f"rotated-{len(server.token_requests)}",
+        }
+    )
+    variables = client(server, CACHE=f"file:{tmp_path}")
+    source(variables).token()
+    outcome = run("ACME", **variables)
+    assert outcome.status == 0
+    assert outcome.step("token request")[1] == "answered 200 to requests, asked by way of the cache"
+    assert source(variables).token().access_token == "t-2"
+    age(tmp_path)
+    source(variables).token()
+    assert sent(server) == ["client_credentials", "refresh_token", "refresh_token"]
+    assert b"refresh_token=rotated-2" in server.token_requests[-1].body
+
+
+def test_a_refused_refresh_token_is_told(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """The refresh token of the cache was refused, and the secret taken, as requests do it: I see both answers."""
+    server.token_play = issuing("opaque", refresh_token=f"{CANARY}-next")
+    variables = client(server, CACHE=f"file:{tmp_path}")
+    source(variables).token()
+    good = server.token_play
+    server.token_play = lambda received: (
+        as_json({"error": "invalid_grant"}, 400) if b"grant_type=refresh_token" in received.body else good(received)
+    )
+    outcome = run("ACME", **variables)
+    assert outcome.step("token request")[1] == "answered 400, then 200 to requests, asked by way of the cache"
+
+
 # Configuration
+
+
+SLIPS: list[tuple[dict[str, str], str, str]] = [
+    ({"CLIENT_ID": f" {CLIENT}"}, "ACME_CLIENT_ID", "begins with a space or an invisible character"),
+    ({"CLIENT_ID": f"{CLIENT}\u200b"}, "ACME_CLIENT_ID", "ends with a space or an invisible character"),
+    ({"CLIENT_SECRET": f"'{SECRET}'"}, "ACME_CLIENT_SECRET", "begins with a quotation mark"),
+    ({"CLIENT_SECRET": f"{SECRET}\u00a0"}, "ACME_CLIENT_SECRET", "ends with a space or an invisible character"),
+    ({"SCOPE": '"read write"'}, "ACME_SCOPE", "begins with a quotation mark"),
+    ({"USERNAME": "ann ", "PASSWORD": SECRET}, "ACME_USERNAME", "ends with a space or an invisible character"),
+    ({"USERNAME": "ann", "PASSWORD": f"\ufeff{SECRET}"}, "ACME_PASSWORD", "begins with a space or an invisible"),
+    ({"USERNAME": "ann", "PASSWORD": f"{SECRET}\u201d"}, "ACME_PASSWORD", "ends with a quotation mark"),
+]
+
+
+@pytest.mark.parametrize(("variables", "name", "said"), SLIPS)
+def test_what_may_have_been_pasted_along_is_told(
+    run: Run, server: Loopback, variables: dict[str, str], name: str, said: str
+) -> None:
+    """A space, a quotation mark or an invisible character around a value may belong to it: it is told, and sent."""
+    outcome = run("ACME", **client(server, **variables))
+    assert outcome.status == 0
+    lines = outcome.out.splitlines()
+    [told] = [number for number, line in enumerate(lines) if line.startswith(f"-       variable: {name} {said}")]
+    assert lines[told + 1] == "        → if that does not belong to it, remove it"
+
+
+def test_what_was_pasted_into_a_file_is_told_too(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """The secret in the file has a space at its end: the variable of the file is named."""
+    (tmp_path / "secret").write_text(f"{SECRET} \n")
+    variables = client(server, CLIENT_SECRET_FILE=f"{tmp_path}/secret")
+    del variables["ACME_CLIENT_SECRET"]
+    outcome = run("ACME", **variables)
+    assert "-       variable: ACME_CLIENT_SECRET_FILE ends with a space" in outcome.out
+    key = run("KEY", KEY_API_KEY=f"{CANARY}'")
+    assert "-       variable: KEY_API_KEY ends with a quotation mark" in key.out
+
+
+def test_values_without_slips_are_not_told(run: Run, server: Loopback) -> None:
+    """Spaces and quotation marks inside of a value are nobody's slip."""
+    outcome = run("ACME", **client(server, CLIENT_SECRET=f"a {SECRET}' b", SCOPE="read write"))
+    assert "if that does not belong to it" not in outcome.out
+
+
+def test_a_line_break_in_a_secret_is_refused(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """The file of my secret has an empty line at its end: that is configuration, and nothing is sent."""
+    (tmp_path / "secret").write_text(f"{SECRET}\n\n")
+    variables = client(server, CLIENT_SECRET_FILE=f"{tmp_path}/secret")
+    del variables["ACME_CLIENT_SECRET"]
+    outcome = run("ACME", **variables)
+    assert (outcome.status, server.token_requests) == (2, [])
+    assert outcome.err == (
+        "error: the file of ACME_CLIENT_SECRET_FILE contains a control character, such as a line break; remove it\n"
+    )
 
 
 def test_a_mistake_in_the_variables_is_status_2(run: Run, server: Loopback) -> None:
@@ -1012,7 +1320,6 @@ def test_a_server_that_quotes_all_it_got_gives_nothing_away(
 ) -> None:
     """Whatever the server, the token or the API repeat of my secrets, none of it is printed; in JSON neither."""
     variables = {"TOKEN_URL": server.token_url, "CLIENT_AUTH": auth, "ENCODING": encoding, **GRANTS[grant]}
-    variables["CACHE"] = f"file:{tmp_path}"
     named = {f"ACME_{name}": value for name, value in variables.items()}
     answers: list[Callable[[Received], Response]] = [
         lambda received: as_json({"error": "invalid_client", "error_description": echo(received)}, 401),
@@ -1034,9 +1341,13 @@ def test_a_server_that_quotes_all_it_got_gives_nothing_away(
         WWW_Authenticate=f'Bearer error_description="{quote(SECRET)} {received.headers["authorization"]}"',
     )
     for words in ([], ["--json"]):
-        for answer in answers:
+        for number, answer in enumerate(answers):
             server.token_play = answer
-            run("ACME", "--try-others", "--url", server.api_url, *words, **named)
+            named["ACME_CACHE"] = f"file:{tmp_path}/{words}{number}"
+            forget()  # as another process, which remembers no refusal
+            before = len(server.token_requests)
+            assert run("ACME", "--try-others", "--url", server.api_url, *words, **named).status == 1
+            assert len(server.token_requests) > before, "it was asked, and quoted what it got"
 
 
 def test_an_output_that_knows_no_arrow(server: Loopback) -> None:

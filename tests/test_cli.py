@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import json
 import os
 import re
 import runpy
 import signal
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -24,11 +27,13 @@ from auth_plugins.__main__ import main
 from auth_plugins._shared import Entry
 from auth_plugins.sandbox import Sandbox
 
+from .conftest import forget
 from .loopback import Loopback, as_json
 
 PACKAGE = Path(auth_plugins.__file__).parent
 SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
 SECRET = "s3cr3t canary"
+UNREACHABLE = "http://127.0.0.1:1"
 
 
 @dataclass
@@ -134,6 +139,143 @@ def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest
     assert "pip install 'auth-plugins[requests]'" in outcome.err
 
 
+@pytest.mark.parametrize("words", [("token",), ("get", UNREACHABLE)])
+def test_a_refresh_token_is_not_spent_where_its_successor_is_lost(
+    run: Run, server: Loopback, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    """A refresh token may be good for once: without a cache for its successor nothing is sent, as `check` says too."""
+    variables = {"ACME_TOKEN_URL": server.token_url, "ACME_REFRESH_TOKEN": SECRET}
+    (tmp_path / "file").touch()
+    why = "the server may take a refresh token once only, and its successor would be lost"
+    for cache, said, advice in (
+        (None, f"{why} in memory", "set ACME_CACHE=file"),
+        ("memory", f"{why} in memory", "set ACME_CACHE=file"),
+        (f"file:{tmp_path}/file", f"{why}, as the cache cannot be used (", "check ACME_CACHE"),
+    ):
+        for prefix in ("ACME", "ACME_"):
+            outcome = run(*words, prefix, **variables, **({} if cache is None else {"ACME_CACHE": cache}))
+            assert (outcome.status, outcome.out) == (2, b"")
+            assert outcome.err.startswith(f"error: {said}")
+            assert outcome.err.endswith(f"; {advice}\n")
+        checked = run("check", "ACME").out.decode()
+        assert f"-       token request: not tried: {said}" in checked
+        assert checked.endswith(f"        → {advice}\n")
+    assert server.token_requests == []
+
+
+def test_a_refresh_token_is_spent_once_where_its_successor_is_kept(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """With a cache for its successor the refresh token is sent, once; the next command uses what is stored."""
+    server.lifetime = 0.001
+    sent: list[str] = []
+
+    def rotate(received: Any) -> Any:
+        sent.append(received.body.decode().rpartition("=")[2])
+        return as_json({"access_token": f"t-{len(sent)}", "expires_in": 1, "refresh_token": f"rotated-{len(sent)}"})
+
+    server.token_play = rotate
+    variables = {"ACME_TOKEN_URL": server.token_url, "ACME_REFRESH_TOKEN": "first-one"}
+    variables["ACME_CACHE"] = f"file:{tmp_path}"
+    for number in (1, 2):
+        outcome = run("token", "ACME", **variables)
+        assert (outcome.status, outcome.out.decode()) == (0, f"t-{number}\n")
+        FileCache(tmp_path)  # as another process, which reads the entry
+        forget()
+        for path in tmp_path.glob("*.token"):
+            entry = json.loads(path.read_text())
+            if "token" in entry:
+                entry["token"]["expires_at"] = 1.0
+                path.write_text(json.dumps(entry))
+    assert sent == ["first-one", "rotated-1"]
+
+
+def test_a_message_is_one_line_whatever_was_typed(run: Run) -> None:
+    """A line break in what I typed does not break the line that says what is wrong."""
+    for words in (("token", "AC\nME"), ("get", UNREACHABLE, "AC\x1b\nME"), ("cache", "list", "AC\nME")):
+        outcome = run(*words)
+        assert (outcome.status, outcome.err.count("\n")) == (2, 1)
+        assert outcome.err[:-1].isprintable()
+
+
+class OddRedis(socketserver.BaseRequestHandler):
+    """A Redis, or a proxy of one, that knows no command and quotes it."""
+
+    def handle(self) -> None:
+        while received := self.request.recv(65536):
+            words = [word for word in received.decode().split("\r\n") if word and word[0] not in "*$"]
+            self.request.sendall(f"-ERR unknown command, with args beginning with: {words}\r\n".encode())
+
+
+@pytest.fixture
+def odd_redis() -> Iterator[int]:
+    """The port of such a Redis."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OddRedis) as odd:
+        thread = threading.Thread(target=odd.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield odd.server_address[1]
+        odd.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:pa55w%2Frd@127.0.0.1:{}/0",
+        "redis://me:pa55w%2Frd@127.0.0.1:{}",
+        "redis://pa55w%2Frd@127.0.0.1:{}",
+        "redis://127.0.0.1:{}/0?password=pa55w%2Frd",
+    ],
+)
+@pytest.mark.parametrize("from_file", [False, True])
+def test_the_password_of_redis_is_never_printed(
+    run: Run, server: Loopback, odd_redis: int, tmp_path: Path, url: str, from_file: bool
+) -> None:
+    """A Redis that knows no AUTH quotes my password in its error; no command prints it."""
+    where = url.format(odd_redis)
+    (tmp_path / "cache").write_text(where)
+    variables = client(server, **({"ACME_CACHE_FILE": f"{tmp_path}/cache"} if from_file else {"ACME_CACHE": where}))
+    named = "ACME_CACHE_FILE" if from_file else "ACME_CACHE"
+    for words in (
+        *(("cache", "list", "ACME"), ("cache", "clear", "ACME"), ("cache", "clear", "ACME", "--all")),
+        *(("check", "ACME"), ("check", "ACME", "--json"), ("check", "ACME_", "--url", server.api_url)),
+    ):
+        outcome = run(*words, **variables)
+        assert outcome.status == 1
+        text = outcome.out.decode() + outcome.err
+        assert "unknown command" in text
+        assert "pa55w" not in text
+        assert words[0] == "cache" or f"check {named}" in text
+
+
+def test_no_log_of_a_command_has_the_password_of_redis(
+    run: Run, server: Loopback, odd_redis: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A command that goes on without the cache logs a warning, without what the Redis quoted."""
+    variables = client(server, ACME_CACHE=f"redis://:pa55w%2Frd@127.0.0.1:{odd_redis}/0")
+    for words in (("token", "ACME"), ("get", server.api_url, "ACME")):
+        outcome = run(*words, **variables)
+        assert outcome.status == 0
+        assert "pa55w" not in outcome.out.decode() + outcome.err
+    assert "RedisCache is out of order" in caplog.text
+    assert "pa55w" not in caplog.text
+
+
+def test_variables_of_the_policy_do_not_disturb_the_cache(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """All variables are set, those that a grant cannot carry as well: the token is found, and forgotten."""
+    variables = client(
+        server,
+        ACME_CACHE=f"file:{tmp_path}",
+        ACME_LEEWAY="10",
+        ACME_TIMEOUT="5",
+        ACME_REFRESH_AHEAD="false",
+        ACME_ALLOWED_HOSTS="127.0.0.1",
+        ACME_ALLOW_HTTP="true",
+        ACME_REVOCATION_URL=f"{server.url}/revoke",
+    )
+    assert run("token", "ACME", **variables).status == 0
+    assert run("check", "ACME").status == 0
+    assert run("cache", "clear", "ACME").out.startswith(b"forgot 1 of ")
+
+
 def test_a_bad_answer_is_printed_and_fails(run: Run, sandbox: Sandbox) -> None:
     """The API says 403: I see what it says, a line about it, and my script's `set -e` sees it too."""
     system = sandbox["json-api"]
@@ -142,7 +284,6 @@ def test_a_bad_answer_is_printed_and_fails(run: Run, sandbox: Sandbox) -> None:
     assert outcome.err == f"\nerror: {system.url}/forbidden?... answered 403\n", "on a line of its own"
 
 
-UNREACHABLE = "http://127.0.0.1:1"
 FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str | None], int, str]] = {
     # what is typed, variables beside or in place of the good ones, exit status, what the line says
     "no configuration": (("token", "NOTHING"), {}, 2, "NOTHING_TOKEN_URL"),
@@ -278,9 +419,10 @@ def test_an_api_key_lies_in_no_cache(run: Run, tmp_path: Path) -> None:
 
 def test_the_trouble_of_a_cache_is_told(run: Run, server: Loopback) -> None:
     """The command line says what a request would only log."""
-    memory = run("cache", "list", "ACME", **client(server))
-    assert (memory.status, memory.out) == (2, b"")
-    assert memory.err.startswith("error: ACME_CACHE is memory, which ends with its process; set it to ")
+    for prefix in ("ACME", "ACME_"):
+        memory = run("cache", "list", prefix, **client(server))
+        assert (memory.status, memory.out) == (2, b"")
+        assert memory.err.startswith("error: ACME_CACHE is memory, which ends with its process; set it to ")
     gone = run("cache", "list", "ACME", ACME_CACHE="redis://:s3cr3t@127.0.0.1:1/0")
     assert (gone.status, gone.out) == (1, b"")
     assert gone.err.startswith("error: the cache cannot be used (ConnectionError: ")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
+import requests
 
+import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
     ClientCredentials,
@@ -18,11 +22,14 @@ from auth_plugins import (
     FileCache,
     Grant,
     InsecureTransportError,
+    MemoryCache,
     Password,
     RedisCache,
     RefreshToken,
     SecretFile,
     TokenRequestError,
+    TokenSource,
+    TokenTransportError,
     from_env,
     providers,
 )
@@ -31,6 +38,7 @@ from auth_plugins.sandbox import Sandbox
 
 from .conftest import forget
 from .drivers import ALL, SYNC, Driver, each
+from .frames import variables_of
 from .loopback import Loopback, Received, as_json
 
 URL = "https://id.example.com/token"
@@ -66,6 +74,22 @@ def without(variables: dict[str, str], *names: str) -> dict[str, str]:
 GOOD: dict[str, tuple[dict[str, str], Grant]] = {
     "client credentials": (CLIENT, ClientCredentials(URL, "me", "s3cr3t")),
     "named": ({**CLIENT, "GRANT_TYPE": "client_credentials"}, ClientCredentials(URL, "me", "s3cr3t")),
+    "with a revocation endpoint": (
+        {**CLIENT, "REVOCATION_URL": f"{BASE}/revoke"},
+        ClientCredentials(URL, "me", "s3cr3t", revocation_url=f"{BASE}/revoke"),
+    ),
+    "a password with a revocation endpoint": (
+        {**USER, "REVOCATION_URL": f"{BASE}/revoke"},
+        Password(URL, "ann", "pa55", revocation_url=f"{BASE}/revoke"),
+    ),
+    "a refresh token with a revocation endpoint": (
+        {**REFRESH, "REVOCATION_URL": f"{BASE}/revoke"},
+        RefreshToken(URL, "r3fr3sh", revocation_url=f"{BASE}/revoke"),
+    ),
+    "jwt-api, with a revocation endpoint": (
+        {**JWT_API, "REVOCATION_URL": f"{BASE}/revoke"},
+        providers.jwt_api(BASE, "me", "s3cr3t", revocation_url=f"{BASE}/revoke"),
+    ),
     "a public client": (
         {**without(CLIENT, "CLIENT_SECRET"), "CLIENT_AUTH": "none"},
         ClientCredentials(URL, "me"),
@@ -264,6 +288,24 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
         {**JWT_API, "PROVIDER": "organization-api", "BASE_URL": "https://me@x", "CREDENTIALS": "query"},
         ["ACME_BASE_URL has a user", "give credentials as ACME_CLIENT_ID and ACME_CLIENT_SECRET"],
     ),
+    "a cache in a variable and a file": (
+        {**CLIENT, "CACHE": "file", "CACHE_FILE": "/x"},
+        ["ACME_CACHE and ACME_CACHE_FILE are both set"],
+    ),
+    "a revocation endpoint for a key": (
+        {"API_KEY": "k", "REVOCATION_URL": URL},
+        ["ACME_REVOCATION_URL contradicts ACME_API_KEY"],
+    ),
+    "a line break in an id": ({**CLIENT, "CLIENT_ID": "m\ne"}, ["ACME_CLIENT_ID contains a control character"]),
+    "a line break in a secret": (
+        {**CLIENT, "CLIENT_SECRET": "\ns3cr3t"},
+        ["ACME_CLIENT_SECRET contains a control character", "remove it"],
+    ),
+    "a control character in a user's name": ({**USER, "USERNAME": "an\x00n"}, ["ACME_USERNAME contains a control"]),
+    "a control character in a password": ({**USER, "PASSWORD": "pa55\x7f"}, ["ACME_PASSWORD contains a control"]),
+    "a line break in a refresh token": ({**REFRESH, "REFRESH_TOKEN": "a\u2028b"}, ["ACME_REFRESH_TOKEN contains"]),
+    "a line break in a scope": ({**CLIENT, "SCOPE": "read\nwrite"}, ["ACME_SCOPE contains a control character"]),
+    "a line break in a key": ({"API_KEY": "k\ney"}, ["ACME_API_KEY contains a control character"]),
     "a cache key for memory": ({**CLIENT, "CACHE_KEY": "k"}, ["ACME_CACHE_KEY", "memory", "unset it"]),
 }
 
@@ -300,6 +342,8 @@ WRONG = {
     "CACHE_KEY": CLIENT,
     "ALLOWED_HOSTS": CLIENT,
     "ALLOW_HTTP": CLIENT,
+    "REFRESH_AHEAD": CLIENT,
+    "REVOCATION_URL": CLIENT,
     "LEEWAY": CLIENT,
     "TIMEOUT": CLIENT,
 }
@@ -405,11 +449,12 @@ def test_a_shared_cache_is_used(driver: Driver, server: Loopback, tmp_path: Path
     assert len(server.token_requests) == 1
 
 
-@pytest.mark.parametrize("prefix", ["", "_", None, 7])
+@pytest.mark.parametrize("prefix", ["", "_", None, 7, "AC\nME", "ACME\x1b"])
 def test_a_prefix_is_needed(prefix: Any) -> None:
     """Without a prefix every variable of the machine would be meant."""
-    with pytest.raises(ConfigurationError, match="give one such as 'ACME'"):
+    with pytest.raises(ConfigurationError, match="give one such as 'ACME'") as error:
         from_env(prefix, {})
+    assert str(error.value).isprintable(), "one line"
 
 
 @pytest.mark.parametrize(
@@ -432,7 +477,7 @@ def test_a_misspelt_prefix_is_named(prefix: str, meant: str | None) -> None:
         {"TOKEN_URL": URL, "REFRESH_TOKEN_FILE": "/r"},
         JWT_API,
         {"API_KEY": "k"},
-        {"API_KEY_FILE": "/k", "API_KEY_HEADER": "X-Key", "LEEWAY": "1"},
+        {"API_KEY_FILE": "/k", "API_KEY_HEADER": "X-Key"},
         {**CLIENT, "SCOPES": "misspelt"},
     ],
 )
@@ -539,14 +584,21 @@ def test_a_file_that_cannot_be_read_is_named_by_its_variable(driver: Driver, ser
     assert server.token_requests == []
 
 
-POLICY = {"LEEWAY": "30", "TIMEOUT": ".5", "ALLOWED_HOSTS": "api.example.com, *.example.org", "ALLOW_HTTP": "on"}
+POLICY = {
+    "LEEWAY": "30",
+    "TIMEOUT": ".5",
+    "REFRESH_AHEAD": "no",
+    "ALLOWED_HOSTS": "api.example.com, *.example.org",
+    "ALLOW_HTTP": "on",
+}
 
 
 def test_policy_is_an_adapters_arguments() -> None:
-    """What is no matter of the grant reaches the adapter; from_env() checks it, and has no use for it."""
+    """What is no matter of the grant reaches the adapter."""
     expected = {
         "leeway": 30.0,
         "timeout": 0.5,
+        "refresh_ahead": False,
         "allowed_hosts": ["api.example.com", "*.example.org"],
         "allow_http": True,
     }
@@ -556,6 +608,244 @@ def test_policy_is_an_adapters_arguments() -> None:
         "leeway": 0.0,
     }
     assert configuration("ACME", acme(CLIENT))[1] == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "doors"),
+    [
+        ("CACHE", "file", "OAuth2Auth.from_env or TokenSource.from_env"),
+        ("CACHE", "redis://:c4n4ry@cache.example.com", "OAuth2Auth.from_env or TokenSource.from_env"),
+        ("LEEWAY", "60", "OAuth2Auth.from_env or TokenSource.from_env"),
+        ("TIMEOUT", "10", "OAuth2Auth.from_env or TokenSource.from_env"),
+        ("REFRESH_AHEAD", "true", "OAuth2Auth.from_env or TokenSource.from_env"),
+        ("ALLOW_HTTP", "false", "OAuth2Auth.from_env or TokenSource.from_env"),
+        ("ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env,"),
+    ],
+)
+def test_a_grant_refuses_what_it_cannot_carry(name: str, value: str, doors: str) -> None:
+    """from_env() returns a grant: a variable about the cache or the policy is an error, and not without effect."""
+    message = refused({**CLIENT, name: value})
+    assert message.startswith(f"a grant cannot carry ACME_{name}; use {doors}")
+    assert "c4n4ry" not in message
+
+
+def test_a_grant_refuses_a_key_of_a_cache_and_a_cache_from_a_file(tmp_path: Path) -> None:
+    """The variable that is set is the one that is named; memory needs no carrying."""
+    (tmp_path / "cache").write_text("file\n")
+    assert "a grant cannot carry ACME_CACHE_FILE;" in refused({**CLIENT, "CACHE_FILE": str(tmp_path / "cache")})
+    assert made({**CLIENT, "CACHE": "memory"}) == made(CLIENT)
+
+
+def test_a_source_has_what_the_variables_say(tmp_path: Path) -> None:
+    """TokenSource.from_env has the grant, the cache and the policy of the variables."""
+    variables = {**CLIENT, **without(POLICY, "ALLOWED_HOSTS"), "CACHE": f"file:{tmp_path}", "CACHE_KEY": KEY}
+    source = TokenSource.from_env("ACME", acme(variables))
+    assert source.grant == made(CLIENT)
+    by_code = TokenSource(made(CLIENT), cache=FileCache(tmp_path, key=KEY), leeway=30, timeout=0.5, refresh_ahead=False)
+    assert source.__reduce__()[1][1:] == (*by_code.__reduce__()[1][1:4], True)
+    assert isinstance(TokenSource.from_env("ACME", acme(CLIENT)), TokenSource)
+
+
+def test_arguments_of_a_source_win_over_variables() -> None:
+    """An argument of TokenSource in code replaces its variable, and the other variables stay."""
+    cache = MemoryCache()
+    variables = acme({**CLIENT, "CACHE": "file", "LEEWAY": "7", "TIMEOUT": "3"})
+    source = TokenSource.from_env("ACME", variables, cache=cache, leeway=5.0)
+    _, (_, _, given_cache, policy, _) = source.__reduce__()
+    assert given_cache is cache
+    assert policy == {"leeway": 5.0, "timeout": 3.0, "refresh_ahead": True}
+
+
+def test_a_source_reads_os_environ_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without arguments the variables are those of the process, and the prefix is AUTH_PLUGINS."""
+    for name, value in CLIENT.items():
+        monkeypatch.setenv(f"AUTH_PLUGINS_{name}", value)
+    assert TokenSource.from_env().grant == ClientCredentials(URL, "me", "s3cr3t")
+
+
+def test_a_source_refuses_allowed_hosts() -> None:
+    """A TokenSource sends no API requests: ALLOWED_HOSTS is an error that says what to use."""
+    with pytest.raises(ConfigurationError) as error:
+        TokenSource.from_env("ACME", acme({**CLIENT, "ALLOWED_HOSTS": "api.example.com"}))
+    assert "cannot carry ACME_ALLOWED_HOSTS; use OAuth2Auth.from_env" in str(error.value)
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_source_allows_http_where_its_variable_does(driver: Driver) -> None:
+    """ALLOW_HTTP of a source holds for its token requests, by whichever adapter and session they travel."""
+    variables = acme({**CLIENT, "TOKEN_URL": "http://id.invalid/token", "TIMEOUT": "0.2"})
+    refusing = TokenSource.from_env("ACME", variables)
+    allowing = TokenSource.from_env("ACME", {**variables, "ACME_ALLOW_HTTP": "true"})
+    for sources in ([refusing, allowing], [driver.auth(source).source for source in (refusing, allowing)]):
+        with pytest.raises(InsecureTransportError):
+            sources[0].token()
+        with pytest.raises(TokenTransportError):
+            sources[1].token()
+
+
+def test_a_session_leaves_the_allowance_of_a_source() -> None:
+    """A session of the adapter's sends the token requests of a source that may use http://."""
+    variables = acme({**CLIENT, "TOKEN_URL": "http://id.invalid/token", "TIMEOUT": "0.2", "ALLOW_HTTP": "yes"})
+    with requests.Session() as session:
+        auth = auth_plugins.requests.OAuth2Auth(TokenSource.from_env("ACME", variables), session=session)
+        with pytest.raises(TokenTransportError):
+            auth.source.token()
+
+
+INJECTED = {
+    "PORT": "tcp://10.0.0.11:80",
+    "SERVICE_HOST": "10.0.0.11",
+    "SERVICE_PORT": "80",
+    "SERVICE_PORT_HTTP": "80",
+    "SERVICE_PORT_HTTP_METRICS": "81",
+    "PORT_80_TCP": "tcp://10.0.0.11:80",
+    "PORT_80_TCP_ADDR": "10.0.0.11",
+    "PORT_80_TCP_PORT": "80",
+    "PORT_80_TCP_PROTO": "tcp",
+    "PORT_53_UDP": "udp://10.0.0.11:53",
+    "PORT_53_UDP_PROTO": "udp",
+}
+
+
+@pytest.mark.parametrize("service", ["", "API_", "V2_"])
+@pytest.mark.parametrize("prefix", ["ACME", "AUTH_PLUGINS"])
+def test_variables_of_a_kubernetes_service_are_ignored(prefix: str, service: str) -> None:
+    """Kubernetes sets variables for each service, and one that is named like the prefix disturbs nothing."""
+    environ = {f"{prefix}_{name}": value for name, value in CLIENT.items()}
+    environ |= {f"{prefix}_{service}{name}": value for name, value in INJECTED.items()}
+    assert from_env(prefix, environ) == made(CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "8080"),
+        ("PORTS", "tcp://10.0.0.11:80"),
+        ("SERVICE_HOSTS", "10.0.0.11"),
+        ("PORT_80_HTTP", "80"),
+        ("PORT_80_TCP_URL", "80"),
+        ("SERVICE_NAME", "acme"),
+        ("service_host", "10.0.0.11"),
+    ],
+)
+def test_what_kubernetes_does_not_set_is_a_mistake(name: str, value: str) -> None:
+    """A name or a value that Kubernetes does not write is an unknown variable, as any other."""
+    assert refused({**CLIENT, name: value}).startswith(f"ACME_{name} is no known variable")
+
+
+def test_kubernetes_alone_configures_nothing() -> None:
+    """A service of that name, and no variable of ours: the error says what is missing."""
+    assert "nothing that begins with ACME_ says how to get a token" in refused(INJECTED)
+
+
+def test_a_cache_comes_from_a_file(tmp_path: Path) -> None:
+    """The URL of Redis has a password, and is mounted as a file: CACHE_FILE names it, and it is read once."""
+    file = tmp_path / "cache"
+    variables = acme({**CLIENT, "CACHE_FILE": f" {file}\n"})
+    with pytest.raises(ConfigurationError, match="the file of ACME_CACHE_FILE cannot be read"):
+        configuration("ACME", variables)
+    file.write_text("redis://:c4n4ry@cache.example.com:6380/1\n")
+    policy = configuration("ACME", variables)[1]
+    assert policy == {"cache": RedisCache("redis://:c4n4ry@cache.example.com:6380/1")}
+    for wrong, said in (
+        ("c4n4ry", "ACME_CACHE_FILE has a value that cannot be; give memory, file,"),
+        ("", "ACME_CACHE_FILE has a value that cannot be; give memory, file,"),
+        ("redis://:c4n4ry@/", "ACME_CACHE_FILE: this is no URL of Redis"),
+    ):
+        file.write_text(wrong)
+        with pytest.raises(ConfigurationError) as error:
+            configuration("ACME", variables)
+        assert str(error.value).startswith(said)
+        assert "c4n4ry" not in str(error.value)
+    assert configuration("ACME", acme({**CLIENT, "CACHE_FILE": ""}))[1] == {}, "as an empty CACHE is"
+
+
+def test_a_secret_in_a_file_has_no_control_characters(tmp_path: Path) -> None:
+    """A file with a second line end, or none of the secret, is told when it is read, by its variable."""
+    file = tmp_path / "secret"
+    grant = made({**without(CLIENT, "CLIENT_SECRET"), "CLIENT_SECRET_FILE": str(file)})
+    for content, said in (("c4n4ry\n\n", "contains a control character"), ("\n", "is empty")):
+        file.write_text(content)
+        with pytest.raises(ConfigurationError) as error:
+            grant.secrets()
+        assert str(error.value).startswith(f"the file of ACME_CLIENT_SECRET_FILE {said}")
+        assert "c4n4ry" not in str(error.value) + variables_of(error.value)
+
+
+class Upper(Mapping[str, str]):
+    """Variables that are no dict, and whose names have no case, as on Windows."""
+
+    def __init__(self, variables: dict[str, str]) -> None:
+        self._variables = {name.upper(): value for name, value in variables.items()}
+
+    def __getitem__(self, name: str) -> str:
+        return self._variables[name.upper()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._variables)
+
+    def __len__(self) -> int:
+        return len(self._variables)
+
+
+def test_any_mapping_is_an_environment() -> None:
+    """Variables come from a dict, from os.environ, or from a mapping of another kind."""
+    assert from_env("ACME", Upper(acme(CLIENT))) == made(CLIENT)
+    assert from_env("ACME", MappingProxyType(acme(CLIENT))) == made(CLIENT)
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        (list(acme(CLIENT).items()), "environ is of type list; give a mapping, such as os.environ"),
+        ({**acme(CLIENT), "ACME_TIMEOUT": 5}, "ACME_TIMEOUT is of type int; give a str"),
+        ({**acme(CLIENT), "ACME_CLIENT_SECRET": None}, "ACME_CLIENT_SECRET is of type NoneType; give a str"),
+        ({b"ACME_TOKEN_URL": b"x"}, "nothing that begins with ACME_ says"),
+    ],
+)
+def test_what_is_no_environment_is_told(environ: Any, said: str) -> None:
+    """Values that are no strings, and what is no mapping, are told by name."""
+    with pytest.raises(ConfigurationError) as error:
+        from_env("ACME", environ)
+    assert str(error.value).startswith(said)
+
+
+#: Variables that are refused, each with the canary in all values that may be secret.
+FRAMES: list[dict[str, str]] = [
+    *({**variables, name: CANARY} for name, variables in WRONG.items()),
+    *(variables for variables, _ in BAD.values()),
+    *({**variables, name: f"c4n4ry\n{name}"} for name, variables in (("CLIENT_SECRET", CLIENT), ("PASSWORD", USER))),
+    {**CLIENT, "CLIENT_SECRET": "c4n4ry", "ALLOWED_HOSTS": "api.example.com"},
+    {**CLIENT, "CACHE": "redis://:c4n4ry@host:port"},
+    {**JWT_API, "PROVIDER": "organization-api", "BASE_URL": "https://c4n4ry@x"},
+    {"API_KEY": "c4n4ry", "API_KEY_FILE": "c4n4ry"},
+]
+OTHERS = {"DATABASE_URL": "postgres://app:c4n4ry@db/app", "V2_CLIENT_SECRET": "c4n4ry", "ACMF_API_KEY": "c4n4ry"}
+
+
+@pytest.mark.parametrize("door", [from_env, TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
+@pytest.mark.parametrize("variables", FRAMES, ids=str)
+def test_no_frame_of_an_error_holds_the_environment(door: Any, variables: dict[str, str]) -> None:
+    """My error reporter stores the variables of each frame: none of mine holds the environment, or a value of it."""
+    values = {name: value if "c4n4ry" in value else f"{value}-c4n4ry" for name, value in variables.items()}
+    for environ in (acme(variables), acme(values)):
+        with contextlib.suppress(ConfigurationError):
+            door("ACME", {**environ, **OTHERS})
+            continue  # what one door refuses, another one takes
+        with pytest.raises(ConfigurationError) as error:
+            door("ACME", {**environ, **OTHERS})
+        assert error.value.__traceback__
+        assert "c4n4ry" not in variables_of(error.value)
+
+
+@pytest.mark.parametrize("door", [TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
+def test_no_frame_of_a_wrong_override_holds_the_environment(door: Any) -> None:
+    """I misspell an argument: the error is Python's or ours, and no frame holds the environment."""
+    environ = {**acme({**CLIENT, "CLIENT_SECRET": "c4n4ry"}), **OTHERS}
+    with pytest.raises((TypeError, ConfigurationError)) as error:
+        door("ACME", environ, leewy=5)
+    assert "leewy" in str(error.value)
+    assert "c4n4ry" not in variables_of(error.value)
 
 
 @pytest.mark.parametrize("driver", each(ALL))

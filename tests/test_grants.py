@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import dataclasses
+import inspect
+import io
 import itertools
 import os
 import pickle
+import pprint
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rich
+import rich.console
+import rich.pretty
 
 from auth_plugins import (
     ApiKey,
     ClientCredentials,
     ConfigurationError,
+    MemoryCache,
     Password,
     RefreshToken,
     SecretFile,
@@ -24,9 +33,20 @@ from auth_plugins import (
     TokenRequestError,
     TokenTransportError,
     _grants,
+    from_env,
     providers,
 )
 from auth_plugins._grants import OAuthGrant
+
+from .frames import variables_of
+
+
+def inspected(given: Any) -> str:
+    """What rich's inspect prints."""
+    console = rich.console.Console(file=io.StringIO(), width=200)
+    rich.inspect(given, console=console, all=True, private=True, dunder=True)
+    return str(console.file.getvalue())  # type: ignore[attr-defined]
+
 
 URL = "https://id.example.com/token"
 SECRET = "7rg6Gt-s3cr3t"
@@ -143,6 +163,25 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
     " is no name of a header": [(ApiKey, SECRET, each) for each in ("X API Key", "", None, "X-Käy", b"X-Key")],
     "in the header X-Key has characters that cannot": [(ApiKey, SECRET, "X-Key", each) for each in ("a\nb", None)],
     "path": [(SecretFile, None), (SecretFile, 7)],
+    "client_id contains a control character, such as a line break; remove it": [
+        *((ClientCredentials, URL, each, SECRET) for each in ("id\n", "\tid", "i\x85d", "i\u2028d")),
+        (Password, URL, "u", SECRET, "id\r"),
+        (RefreshToken, URL, SECRET, "id\x00"),
+    ],
+    "client_secret contains a control character": [
+        *((ClientCredentials, URL, "id", f"{SECRET}{each}") for each in ("\n", "\r\n", "\x00", "\x7f", "\x9f")),
+        (Password, URL, "u", SECRET, "id", f"\n{SECRET}"),
+        (RefreshToken, URL, SECRET, "id", f"\x1b[31m{SECRET}"),
+        (providers.jwt_api, "https://a.example", "id", f"{SECRET}\n"),
+    ],
+    "password contains a control character": [(Password, URL, "u", f"{SECRET}\n"), (Password, URL, "u", f"\t{SECRET}")],
+    "username contains a control character": [(Password, URL, "u\n", SECRET)],
+    "refresh_token contains a control character": [(RefreshToken, URL, f"{SECRET}\n")],
+    "value contains a control character": [(ApiKey, f"{SECRET}\n")],
+    "scope contains a control character": [
+        (lambda: client(scope="a\nb"),),
+        (lambda: client(scope=["a", "b\t"]),),
+    ],
     "base_url is ": [
         *((providers.auth_api, each, "u", SECRET) for each in (None, "")),
         *((providers.auth_api, each, "u", SECRET, True) for each in (None, b"https://a.b.example")),
@@ -164,6 +203,57 @@ BAD: dict[str, list[tuple[Any, ...]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("secret", [" s3 cr3t ", "'s3cr3t'", "\u00a0s3cr3t", "s3cr3t\u200b", "\ufeffs3cr3t", "s\u00ad"])
+def test_a_secret_may_be_anything_that_is_printed(secret: str) -> None:
+    """Spaces, quotes and invisible characters may belong to a secret: it is sent as it is."""
+    for given in (secret, lambda: secret):
+        grant = Password(URL, secret, given, secret, given, client_auth="client_secret_post", scope=secret)
+        assert grant.secrets() == (secret, secret)
+
+
+@pytest.mark.parametrize("call", [*(call for calls in BAD.values() for call in calls)])
+def test_no_frame_of_an_error_holds_an_argument(call: tuple[Any, ...]) -> None:
+    """My error reporter stores the variables of each frame: none of the package's frames holds my secret."""
+    make, *arguments = call
+    with pytest.raises(ConfigurationError) as caught:
+        make(*arguments)
+    assert SECRET not in variables_of(caught.value)
+
+
+def test_no_frame_of_a_wrong_call_holds_an_argument() -> None:
+    """I give one argument too many, or one that there is not: the error is Python's, and no frame holds my secret."""
+    makers: list[Any] = [ClientCredentials, Password, RefreshToken, ApiKey, providers.jwt_api]
+    for make in makers:
+        with pytest.raises(TypeError, match=r"__init__|jwt_api") as caught:
+            make(URL, SECRET, SECRET, SECRET, SECRET, SECRET, SECRET, tenant=SECRET)
+        assert SECRET not in variables_of(caught.value) + str(caught.value)
+
+
+class Mistaken(ClientCredentials):
+    """A grant of a user's, with a mistake in it."""
+
+    def __post_init__(self) -> None:
+        len(self.params)  # type: ignore[arg-type]
+
+
+def test_a_mistake_of_a_subclass_can_be_found() -> None:
+    """My own grant has a mistake: the traceback leads to its line."""
+    with pytest.raises(TypeError, match="NoneType") as caught:
+        Mistaken(URL, "id", SECRET)
+    assert "len(self.params)" in "".join(traceback.format_exception(caught.value))
+    assert SECRET not in variables_of(caught.value)
+
+
+@pytest.mark.parametrize("secret", [lambda: f"{SECRET}\n", SECRET.encode, lambda: f"{SECRET}\udc80"])
+def test_no_frame_of_a_failed_callable_holds_its_secret(secret: Callable[[], Any]) -> None:
+    """What a callable returned is no secret: what it is stands in no frame of the package."""
+    grants = [ClientCredentials(URL, "id", secret), Password(URL, "u", secret), RefreshToken(URL, secret)]
+    for grant in [*grants, ApiKey(secret)]:
+        with pytest.raises(ConfigurationError) as caught:
+            grant.secrets()
+        assert SECRET not in variables_of(caught.value)
+
+
 @pytest.mark.parametrize(("call", "told"), rows(BAD))
 def test_an_argument_that_cannot_work_is_told_at_once(call: tuple[Any, ...], told: str) -> None:
     """I forget an argument, or mix two up: I am told which, where I wrote it, and my secret isn't shown."""
@@ -178,6 +268,7 @@ BAD_CALLABLES: dict[str, list[Any]] = {
     "client_secret: the callable that returns it raised LookupError": [raising],
     "client_secret is of type ": [lambda: None, SECRET.encode, lambda: raising],
     "client_secret is empty": [lambda: ""],
+    "client_secret contains a control character": [lambda: f"{SECRET}\n", lambda: f"\x00{SECRET}"],
     "client_secret has lone surrogates": [lambda: SECRET + "\udc80"],
     "'/nowhere/at/all' cannot be read (No such file": [SecretFile("/nowhere/at/all")],
 }
@@ -211,7 +302,7 @@ def test_a_key_is_a_token_that_never_ends() -> None:
     """With an API key nobody is asked; it travels where I say."""
     key = ApiKey(SECRET, "X-Key", "Key")
     assert key.trade(lambda _: pytest.fail("asked")) == Token(access_token=SECRET, token_type="Key")
-    key.renew(lambda _: pytest.fail("asked"), "r")
+    assert key.renew(lambda _: pytest.fail("asked"), "r") is None  # type: ignore[func-returns-value]
     assert (key.placement(), key.secrets(), key.revocation_requests("a", "b")) == (("X-Key", "Key"), (SECRET,), ())
     assert (ApiKey(SECRET).placement(), client().placement()) == (("X-API-Key", ""), ("Authorization", "Bearer"))
 
@@ -359,6 +450,58 @@ def test_a_secret_file_that_cannot_be_read(tmp_path: Path, content: bytes | None
     assert caught.value.__cause__ is caught.value.__context__ is None
 
 
+def test_a_relative_path_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A relative path is the one from where the process was: a worker that starts elsewhere reads the same file."""
+    (tmp_path / "secret").write_text("s3cr3t")
+    monkeypatch.chdir(tmp_path)
+    file = SecretFile("secret")
+    by_variable = from_env("ACME", {"ACME_API_KEY_FILE": "secret"})
+    pickled = pickle.dumps((file, by_variable))
+    monkeypatch.chdir("/")
+    assert file == SecretFile(tmp_path / "secret")
+    again, by_variable_again = pickle.loads(pickled)
+    assert (file(), again(), by_variable_again.secrets()) == ("s3cr3t", "s3cr3t", ("s3cr3t",))
+    assert by_variable_again == by_variable == ApiKey(SecretFile(tmp_path / "secret"))
+    assert again != SecretFile("secret")
+
+
+def test_a_relative_path_needs_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory that my process runs in was deleted: a relative path is an error of ours, a whole one is none."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert refused(SecretFile, "secret").startswith("path is relative, and the current directory is gone; ")
+    assert SecretFile("/run/secret").path == "/run/secret"
+
+
+class Tenant(ClientCredentials):
+    """A grant with an attribute of its own, which is no field."""
+
+    def __init__(self, tenant: Any) -> None:
+        super().__init__(URL, "id", SECRET)
+        object.__setattr__(self, "tenant", tenant)
+
+
+@pytest.mark.parametrize(("one", "other"), [("a", "b"), ("a", 1), (["a"], ["b"]), ("a", ["a"]), (("a", []), ("a", {}))])
+def test_an_attribute_of_a_subclass_counts(one: Any, other: Any) -> None:
+    """A subclass of mine knows its tenant by an attribute: two tenants never share a token."""
+    assert Tenant(one) != Tenant(other)
+    assert len({Tenant(one), Tenant(other), Tenant(one)}) == 2
+    assert Tenant(one).identity() != Tenant(other).identity()
+    cache = MemoryCache()
+    assert cache.slot(Tenant(one)) is not cache.slot(Tenant(other))
+
+
+def test_an_attribute_that_only_some_have_counts() -> None:
+    """A grant without the attribute is not one that has it."""
+    bare = Tenant("a")
+    object.__delattr__(bare, "tenant")
+    assert bare != Tenant("a")
+    assert bare == copy.copy(bare)
+    assert Tenant("a") == copy.copy(Tenant("a"))
+    assert hash(Tenant("a")) == hash(Tenant("a"))
+
+
 def test_callables_are_called_anew() -> None:
     """My vault is asked once for each token request, and by nothing that only looks at the grant."""
     secrets = iter(["secret-1", "secret-2"])
@@ -474,6 +617,40 @@ def test_the_secrets_of_a_grant_are_all_of_them() -> None:
     assert ClientCredentials(URL, "id").secrets() == ()
     assert Password(URL, "u", "p", "id", "s").secrets() == ("s", "p")
     assert RefreshToken(URL, lambda: "r", "id", "s").secrets() == ("s", "r")
+
+
+def test_a_part_of_a_secret_is_not_shown() -> None:
+    """A dump cuts long strings before it asks for their repr, as rich does: the beginning is a secret as well."""
+    grant = Password(URL, "me", SECRET * 9, params={"pin": SECRET * 9}, headers={"X": SECRET * 9})
+    shown = rich.pretty.pretty_repr(vars(grant), max_string=20)
+    shown += rich.pretty.pretty_repr(vars(Password(f"{URL}?key={SECRET * 9}", "me", SECRET)), max_string=60)
+    assert SECRET[:6] not in shown
+    assert (grant.password[:7], grant.password[-1]) == (SECRET[:7], SECRET[-1])  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    "dump",
+    [
+        lambda grant: pprint.pformat(vars(grant)),
+        lambda grant: repr(inspect.getmembers(grant)),
+        lambda grant: repr(dataclasses.asdict(grant)) + repr(dataclasses.astuple(grant)),
+        lambda grant: repr(copy.deepcopy(grant)) + repr(vars(copy.deepcopy(grant))),
+        lambda grant: repr(grant.__reduce_ex__(4)),
+        lambda grant: repr(grant.secrets()),
+        rich.pretty.pretty_repr,
+        inspected,
+    ],
+)
+def test_no_dump_of_a_grant_shows_a_secret(dump: Callable[[Any], str]) -> None:
+    """vars, pprint, inspect.getmembers, copies and rich's inspect of a grant show none of its secrets."""
+    options: dict[str, Any] = {"params": {"pin": SECRET, "pins": [SECRET]}, "headers": {"X-Proof": SECRET}}
+    for grant in (
+        client(**options),
+        Password(f"{URL}?key={SECRET}", "u", SECRET, "id", SECRET, **options),
+        RefreshToken(URL, SECRET, "id", lambda: SECRET, revocation_url=f"{URL}?key={SECRET}"),
+        ApiKey(SECRET),
+    ):
+        assert SECRET not in dump(grant)
 
 
 def test_a_dump_of_its_attributes_shows_no_secret() -> None:

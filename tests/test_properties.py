@@ -44,8 +44,8 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _env,
     _source,
+    _variables,
 )
 from auth_plugins._answer import read
 from auth_plugins._env import configuration
@@ -506,6 +506,7 @@ PLAUSIBLE = {
     "LEEWAY": ["0", "60."],
     "TIMEOUT": ["10", ".5"],
     "API_KEY_HEADER": ["X-Key"],
+    "REFRESH_AHEAD": ["yes"],
     "SCOPE": ["a b"],
     "RESOURCE": ["urn:a, urn:b"],
 }
@@ -518,7 +519,7 @@ URLS += [
     "https://[::1",
     "http://",
 ]
-KNOWN = sorted(_env._KNOWN)
+KNOWN = sorted(_variables._KNOWN)
 typos = st.sampled_from(KNOWN).flatmap(
     lambda name: st.sampled_from(
         [f"{name}S", name[:-1], name.lower(), f"X_{name}", f"{name}_FILE", name[1:], f"_{name}"]
@@ -570,7 +571,7 @@ def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None
         assert CANARY not in told(refusal)
         return
     assert isinstance(grant, Grant)
-    assert arguments.keys() <= {"cache", "allowed_hosts", "allow_http", "leeway", "timeout"}
+    assert arguments.keys() <= {"cache", "allowed_hosts", "allow_http", "leeway", "timeout", "refresh_ahead"}
     assert isinstance(auth_plugins.requests.OAuth2Auth(grant, **arguments).source, TokenSource)
 
 

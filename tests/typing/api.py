@@ -42,6 +42,7 @@ grants: list[Grant] = [
 ]
 
 source: TokenSource = TokenSource(grants[0], cache=MemoryCache(), leeway=30, timeout=5.0, refresh_ahead=False)
+of_variables: TokenSource = TokenSource.from_env("ACME", {"ACME_API_KEY": "key"}, cache=MemoryCache(), leeway=30)
 token: Token = source.token()
 expires_at: float | None = token.expires_at
 value: str = token.header_value + str(token.claims.get("sub"))
