@@ -66,6 +66,8 @@ _SECRET_NAMES = r"(?i)secret|pass|pwd|pin\b|key|token|assert|code|otp|sign|auth|
 #: What no dictionary has: eight characters or more, letters and digits.
 _ODD_WORD = r"(?=.{8})(?=.*\d)(?=.*[^\W\d])"
 _SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})
+#: No HTTP cache on the way may store secrets and tokens (RFC 9111 §5.2.1.5).
+_HEADERS = {"Accept": "application/json", "Cache-Control": "no-store"}
 
 
 class _Client(OAuth2Client):  # type: ignore[misc]  # Authlib has no type hints (authlib#460)
@@ -105,7 +107,7 @@ def build(
     client.register_client_auth_method((client_auth, CLIENT_AUTH_METHODS[client_auth]))
     ask = client.fetch_token if "grant_type" in parameters else client.revoke_token
     auth = client.client_auth(client_auth)
-    url, own_headers, body = ask(url, auth=auth, headers={"Accept": "application/json"}, **parameters)
+    url, own_headers, body = ask(url, auth=auth, headers=dict(_HEADERS), **parameters)
     pairs: list[_Pair] = [*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)]
     for name, value in params:
         pairs = [pair for pair in pairs if pair[0] != name]

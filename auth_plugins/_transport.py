@@ -52,7 +52,7 @@ def requests_transport(session: Any = None) -> Transport:
                         request.method,
                         request.url,
                         headers={**_NOT_PACKED, **request.headers},
-                        data=request.body,
+                        data=request.body.decode("ascii"),  # text is what mocks and recorders can read
                         # Ours, since without one requests takes the session's (this very auth perhaps) or .netrc's.
                         auth=_unchanged,
                         timeout=(timeout * _CONNECT_SHARE, timeout),
@@ -250,7 +250,8 @@ def _watched_adapter() -> Any:
                     self._watch.add(connection.sock)
                     self._watch.check()
 
-                connection.connect = connect_watched
+                # Past what vcrpy has there: it sets each attribute of its stub on the real connection as well.
+                object.__setattr__(connection, "connect", connect_watched)
                 return connection
 
             pool._new_conn = make_watched  # noqa: SLF001 - likewise
