@@ -262,7 +262,7 @@ def test_a_session_of_ones_own_may_fail_in_its_own_way(server: Loopback, grant: 
 
     class Broken(requests.adapters.BaseAdapter):
         def send(self, request: Any, *_: Any, **__: Any) -> Any:
-            raise UnicodeDecodeError("utf-8", request.body, 0, 1, "s3cr3t")
+            raise UnicodeDecodeError("utf-8", request.body.encode(), 0, 1, "s3cr3t")
 
         def close(self) -> None:
             pass
