@@ -89,12 +89,13 @@ def test_one_host_is_a_list_of_one() -> None:
 
 
 BAD: dict[str, Any] = {
+    "port 0": "a.example:0",
     "none at all": [], "no host": "", "space": "  ", "a dot": ".", "a URL": "https://api.example.com",
     "a path": "api.example.com/v1", "a query": "api.example.com?", "a fragment": "api.example.com#a",
     "a user": "me@api.example.com", "an empty user": "@api.example.com", "a star": "*", "a star and a dot": "*.",
     "two stars": "*.*.example.com", "a star within": "api.*.example.com", "a star at the end": "api.*",
     "a leading dot": ".example.com", "a list in a string": "a.example, b.example", "a port that is none": "a.example:x",
-    "a port too high": "a.example:65536", "port 0": "a.example:0", "half an IPv6 address": "[::1", "None": [None], "bytes": [b"a.example"],
+    "a port too high": "a.example:65536", "half an IPv6 address": "[::1", "None": [None], "bytes": [b"a.example"],
     "bytes alone": b"a.example", "a number": 7, "more than an IPv6 address": "[::1]evil.example",
 }  # fmt: skip
 
