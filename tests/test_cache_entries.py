@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import errno
 import hashlib
@@ -33,6 +34,7 @@ from auth_plugins import (
     SecretFile,
     TokenRequestError,
     TokenSource,
+    _seal,
     _shared,
 )
 from auth_plugins._seal import Seal
@@ -200,6 +202,17 @@ def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
             quick = {hashlib.new(kind, text.encode()).hexdigest() for kind in ("md5", "sha1", "sha256", "blake2s")}
             assert not quick & {plain, keyed, other}
     assert all(name.isalnum() and "client" not in name for name in (plain, keyed))
+
+
+def test_a_name_stays_the_same_from_version_to_version() -> None:
+    """A name is scrypt (n 16384, r 8, p 1) of the identity, or its HMAC-SHA256 by each key: other versions find it."""
+    version = _seal._VERSION
+    scrypt = hashlib.scrypt(b"identity", salt=version, n=16384, r=8, p=1, dklen=32)
+    assert Seal(None).names("identity") == (scrypt.hex(),)
+    keyed = [
+        hmac.digest(base64.urlsafe_b64decode(key), version + b"identity", "sha256").hex() for key in (KEY, OTHER_KEY)
+    ]
+    assert Seal([KEY, OTHER_KEY]).names("identity") == tuple(keyed)
 
 
 def test_a_name_costs_once(files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
