@@ -513,6 +513,19 @@ def test_a_key_may_be_written_in_several_ways(kind: Any, tmp_path: Path) -> None
     assert FileCache(tmp_path, key=kind(KEY)) == FileCache(tmp_path, key=KEY) != FileCache(tmp_path)
 
 
+@pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
+def test_several_keys_may_be_one_text(between: str, tmp_path: Path) -> None:
+    """Keys in one text, between commas or whitespace, are as many keys, in that order."""
+    two = FileCache(tmp_path, key=f"{KEY}{between}{OTHER_KEY}\n")
+    assert two == FileCache(tmp_path, key=[KEY, OTHER_KEY]) != FileCache(tmp_path, key=[OTHER_KEY, KEY])
+
+
+def test_an_identity_that_is_no_utf8_has_a_name() -> None:
+    """A secret that an environment variable holds in another encoding names an entry of its own."""
+    [one], [other] = Seal(KEY).names("\udcff"), Seal(KEY).names("\udcfe")
+    assert one != other
+
+
 @pytest.mark.parametrize(
     "key",
     [
