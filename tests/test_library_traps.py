@@ -580,6 +580,31 @@ def test_a_warm_request_asks_nobody(
     assert driver.get(server.api_url, auth).status == 200
 
 
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2", "httpx async", "httpx2 async"])
+def test_a_warm_request_over_https_asks_nobody(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no hosts are listed, a warm request to any https:// host is signed without another look."""
+    name, _, mode = library.partition(" ")
+    module = importlib.import_module(name)
+    auth = importlib.import_module(f"auth_plugins.{name}").OAuth2Auth(ApiKey("k3y", header="Authorization"))
+
+    def sent(url: str) -> Any:
+        request = module.Request("GET", url)
+        if name == "requests":
+            return auth(request.prepare()).headers["Authorization"]
+        if mode:
+            return asyncio.run(anext(auth.async_auth_flow(request))).headers["Authorization"]
+        return next(auth.sync_auth_flow(request)).headers["Authorization"]
+
+    assert [sent("https://api.example.com/") for _ in range(2)] == ["k3y"] * 2
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError
+
+    for owner, method in ((type(auth), "_may_carry"), (TokenSource, "token"), (TokenSource, "atoken")):
+        monkeypatch.setattr(owner, method, refuse)
+    assert sent("https://other.example/") == "k3y"
+
+
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 def test_a_warm_request_to_another_host_is_judged(library: str, grant: ClientCredentials) -> None:
     """One auth serves two hosts in turn, of which one may have the token: it goes to that one only, each time."""
