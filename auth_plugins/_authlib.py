@@ -73,6 +73,8 @@ _SCOPED = frozenset({"scope", "refresh_token", "token"})
 #: What people copy from elsewhere, and what such a copy brings along.
 _TYPED = ("client_id", "client_secret", "username", "password", "refresh_token", "scope")
 _ODD_ENDS = " \t\r\n\v\f\xa0\ufeff\"'`"
+#: No HTTP cache on the way may store secrets and tokens (RFC 9111 §5.2.1.5).
+_HEADERS = {"Accept": "application/json", "Cache-Control": "no-store"}
 
 
 class _Client(OAuth2Client):  # type: ignore[misc]  # Authlib has no type hints (authlib#460)
@@ -114,7 +116,7 @@ def build(
     client.register_client_auth_method((client_auth, CLIENT_AUTH_METHODS[client_auth]))
     ask = client.fetch_token if "grant_type" in parameters else client.revoke_token
     auth = client.client_auth(client_auth)
-    url, own_headers, body = ask(url, auth=auth, headers={"Accept": "application/json"}, **parameters)
+    url, own_headers, body = ask(url, auth=auth, headers=dict(_HEADERS), **parameters)
     pairs: list[_Pair] = [*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)]
     for name, value in params:
         pairs = [pair for pair in pairs if pair[0] != name]

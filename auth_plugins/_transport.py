@@ -75,7 +75,7 @@ def _send_by_requests(request: TokenRequest, session: Any, route: _Route) -> Tok
                 request.method,
                 request.url,
                 headers={**_NOT_PACKED, **request.headers},
-                data=request.body,
+                data=request.body.decode("ascii"),  # text is what mocks and recorders can read
                 # Ours, since without one requests takes the session's (this very auth perhaps) or .netrc's.
                 auth=requests_exact(request),
                 timeout=(deadline.seconds * _CONNECT_SHARE, deadline.seconds),

@@ -98,7 +98,8 @@ class OAuth2Auth(Adapter, AuthBase):
         session: requests.Session | None = None,
         **policy: Unpack[Policy],
     ) -> None:
-        if not (session is None or isinstance(session, requests.Session)):
+        # By its base: requests-cache puts a class of its own in the place of Session.
+        if not (session is None or isinstance(session, requests.sessions.SessionRedirectMixin)):
             raise _errors.ConfigurationError(
                 f"session is of type {type(session).__name__}; give a requests.Session, or leave it out"
             )
@@ -233,6 +234,8 @@ class _Signature:
         jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
         requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
         request.prepare_cookies(jar)
+        # No adapter knows it; requests-cache hands it to hooks, and requests itself does not.
+        kwargs.pop("allow_redirects", None)
         response: requests.Response = adapter.send(request, **kwargs)
         response.history.append(refusal)
         response.request = request

@@ -72,9 +72,10 @@ class _Heard(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A URL with its query is shown by the libraries' own logs, whatever we do, and the README says so. Authlib's
-        # and oauthlib's are those of the authorization servers that the tests run.
-        if record.name.partition(".")[0] not in ("urllib3", "httpx", "httpx2", "authlib", "oauthlib"):
+        # A URL with its query is shown by the libraries' own logs, whatever we do, and the README says so. That of
+        # requests-cache shows it too, and that of vcrpy shows whole answers. Authlib's and oauthlib's logs are those of
+        # the authorization servers that the tests run.
+        if record.name.partition(".")[0] not in OTHERS:
             self.lines.append(self.format(record))
 
 
@@ -116,6 +117,8 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         assert not [secret for secret in secrets if secret in text], text
 
 
+#: Loggers of libraries that show what we cannot hide from them.
+OTHERS = {"urllib3", "httpx", "httpx2", "authlib", "oauthlib", "requests_cache", "vcr"}
 #: Secrets of tests that are words of our messages as well.
 WORDS = {"client", "password", "refresh", "secret"}
 

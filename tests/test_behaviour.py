@@ -356,3 +356,14 @@ def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCreden
         driver.auth("https://id.example.com/token")
     with pytest.raises(ConfigurationError, match="its own cache and policy"):
         driver.auth(TokenSource(grant), leeway=5)
+
+
+def test_a_token_that_an_api_took_is_replaced(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """A token replaced a refused one, whose request could not be sent again; once an API took it, a refusal counts."""
+    auth = driver.auth(grant)
+    server.refuse_once()
+    assert driver.send(Call("POST", server.api_url, driver.chunks([b"a", b"b"])), auth).status == 401
+    assert driver.get(server.api_url, auth).status == 200
+    server.revoke()
+    assert driver.get(server.api_url, auth).history == [401]
+    assert len(server.token_requests) == 3

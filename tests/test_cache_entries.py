@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import errno
 import hashlib
@@ -33,6 +34,7 @@ from auth_plugins import (
     SecretFile,
     TokenRequestError,
     TokenSource,
+    _seal,
     _shared,
 )
 from auth_plugins._seal import Seal
@@ -505,6 +507,19 @@ def test_a_wrong_key_counts_as_no_token(
 def test_a_key_may_be_written_in_several_ways(kind: Any, tmp_path: Path) -> None:
     """Text or bytes, one or several, with a line's end from its file: it is the same key, and an equal cache."""
     assert FileCache(tmp_path, key=kind(KEY)) == FileCache(tmp_path, key=KEY) != FileCache(tmp_path)
+
+
+@pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
+def test_several_keys_may_be_one_text(between: str, tmp_path: Path) -> None:
+    """Keys in one text, between commas or whitespace, are as many keys, in that order."""
+    two = FileCache(tmp_path, key=f"{KEY}{between}{OTHER_KEY}\n")
+    assert two == FileCache(tmp_path, key=[KEY, OTHER_KEY]) != FileCache(tmp_path, key=[OTHER_KEY, KEY])
+
+
+def test_an_identity_that_is_no_utf8_has_a_name() -> None:
+    """A secret that an environment variable holds in another encoding names an entry of its own."""
+    [one], [other] = Seal(KEY).names("\udcff"), Seal(KEY).names("\udcfe")
+    assert one != other
 
 
 @pytest.mark.parametrize(

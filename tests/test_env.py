@@ -212,6 +212,8 @@ def test_os_environ_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in CLIENT.items():
         monkeypatch.setenv(f"AUTH_PLUGINS_{name}", value)
     assert from_env() == ClientCredentials(URL, "me", "s3cr3t")
+    for driver in SYNC:
+        assert kind_of(driver).from_env().source.grant == from_env()
 
 
 BAD: dict[str, tuple[dict[str, str], list[str]]] = {

@@ -44,6 +44,9 @@ PATTERNS: dict[str, tuple[str, str]] = {
     "127.0.0.1:8080": ("http://127.0.0.1:8080", "http://127.0.0.1 http://127.0.0.1:80 http://127.0.0.2:8080"),
     "[::1]": ("https://[::1] http://[::1]:8080", "https://[::2] http://127.0.0.1"),
     "::1": ("https://[::1] http://[::1]:8080", "https://[::2]"),
+    "[0:0:0:0:0:0:0:1]": ("https://[::1] https://[0::1]", "https://[::2]"),
+    "[2001:db8::0:1]:65535": ("https://[2001:db8:0:0::1]:65535", "https://[2001:db8::1]:65534"),
+    "a.example:1": ("https://a.example:1", "https://a.example"),
     "[2001:DB8::1]:8443": ("https://[2001:db8::1]:8443", "https://[2001:db8::1]"),
     "bücher.example": (
         "https://bücher.example https://xn--bcher-kva.example https://BÜCHER.example.",
@@ -86,12 +89,13 @@ def test_one_host_is_a_list_of_one() -> None:
 
 
 BAD: dict[str, Any] = {
+    "port 0": "a.example:0",
     "none at all": [], "no host": "", "space": "  ", "a dot": ".", "a URL": "https://api.example.com",
     "a path": "api.example.com/v1", "a query": "api.example.com?", "a fragment": "api.example.com#a",
     "a user": "me@api.example.com", "an empty user": "@api.example.com", "a star": "*", "a star and a dot": "*.",
     "two stars": "*.*.example.com", "a star within": "api.*.example.com", "a star at the end": "api.*",
     "a leading dot": ".example.com", "a list in a string": "a.example, b.example", "a port that is none": "a.example:x",
-    "a port too high": "a.example:99999", "half an IPv6 address": "[::1", "None": [None], "bytes": [b"a.example"],
+    "a port too high": "a.example:65536", "half an IPv6 address": "[::1", "None": [None], "bytes": [b"a.example"],
     "bytes alone": b"a.example", "a number": 7, "more than an IPv6 address": "[::1]evil.example",
 }  # fmt: skip
 
@@ -109,6 +113,13 @@ def test_what_idna_makes_of_a_host() -> None:
     """A host in full-width letters is the one that is asked; one that no DNS can know raises nothing by itself."""
     assert normal_host("\uff21PI\u3002example") == "api.example"
     assert normal_host("ä..Example") == "ä..example"
+
+
+def test_what_is_no_ip_address_raises_nothing() -> None:
+    """A host in brackets that is no IP address is compared as it is, and is another machine."""
+    assert normal_host("[1:2]") == "1:2"
+    with pytest.raises(InsecureTransportError):
+        check_transport("http", "[1:2]", allow_http=False)
 
 
 LOOPBACK = ["localhost", "LOCALHOST", "localhost.", "127.0.0.1", "127.8.9.10", "::1", "[::1]"]

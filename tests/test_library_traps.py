@@ -36,7 +36,7 @@ from auth_plugins import (
 from auth_plugins._transport_body import as_they_come
 
 from .drivers import ALL, SYNC, Call, Driver, each
-from .loopback import Loopback, Received, as_json
+from .loopback import Clock, Loopback, Received, as_json
 
 OAuth2Auth = auth_plugins.requests.OAuth2Auth
 
@@ -262,7 +262,7 @@ def test_a_session_of_ones_own_may_fail_in_its_own_way(server: Loopback, grant: 
 
     class Broken(requests.adapters.BaseAdapter):
         def send(self, request: Any, *_: Any, **__: Any) -> Any:
-            raise UnicodeDecodeError("utf-8", request.body, 0, 1, "s3cr3t")
+            raise UnicodeDecodeError("utf-8", request.body.encode(), 0, 1, "s3cr3t")
 
         def close(self) -> None:
             pass
@@ -578,6 +578,55 @@ def test_a_warm_request_asks_nobody(
     for owner, name in ((type(auth), "_may_carry"), (TokenSource, "_usable"), (MemoryCache, "slot")):
         monkeypatch.setattr(owner, name, refuse)
     assert driver.get(server.api_url, auth).status == 200
+
+
+MODES = ["requests", "httpx", "httpx2", "httpx async", "httpx2 async"]
+
+
+def signed(mode: str, auth: Any, url: str) -> Any:
+    """What *auth* puts on a request to *url*; nothing is sent."""
+    request = importlib.import_module(mode.split(" ", 1)[0]).Request("GET", url)
+    if mode == "requests":
+        return auth(request.prepare()).headers["Authorization"]
+    if mode.endswith("async"):
+        return asyncio.run(anext(auth.async_auth_flow(request))).headers["Authorization"]
+    return next(auth.sync_auth_flow(request)).headers["Authorization"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_warm_request_over_https_asks_nobody(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no hosts are listed, a warm request to any https:// host is signed without another look."""
+    plugin = importlib.import_module(f"auth_plugins.{mode.partition(' ')[0]}")
+    auth = plugin.OAuth2Auth(ApiKey("k3y", header="Authorization"))
+    assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["k3y"] * 2
+
+    def refuse(*_: Any, **__: Any) -> NoReturn:
+        raise AssertionError
+
+    for owner, method in ((type(auth), "_may_carry"), (TokenSource, "token"), (TokenSource, "atoken")):
+        monkeypatch.setattr(owner, method, refuse)
+    assert signed(mode, auth, "https://other.example/") == "k3y"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm token is used to the last moment before its leeway, and not at that moment."""
+    plugin = importlib.import_module(f"auth_plugins.{mode.partition(' ')[0]}")
+    auth = plugin.OAuth2Auth(ClientCredentials("https://id.example.com/token", "id"), refresh_ahead=False)
+    first, second = Token(access_token="first", expires_at=clock.now + 100), Token(access_token="second")
+
+    async def ask(_: Any) -> Token:
+        return second
+
+    monkeypatch.setattr(TokenSource, "_wait", lambda _: second)
+    monkeypatch.setattr(TokenSource, "_await", ask)
+    auth.source._slot.token = first
+    assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
+    end = auth.source.fresh_until(first)
+    clock.now = end - 0.01
+    assert signed(mode, auth, "https://api.example.com/") == "Bearer first"
+    clock.now = end
+    assert signed(mode, auth, "https://api.example.com/") == "Bearer second"
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
