@@ -63,6 +63,9 @@ def reason_of(
     if distrust := next((each for each in errors if isinstance(each, ssl.SSLCertVerificationError)), None):
         text = f"TLS certificate of {host} not trusted: {distrust.verify_message}"
         return Reason("certificate", text, certificate_advice(distrust.verify_code, library), distrust.verify_code)
+    if _named(errors, "CertificateError"):  # that of urllib3, where it compares names itself
+        code, text = _CERTIFICATE_NAME[0], f"TLS certificate of {host} not trusted: it is another host's"
+        return Reason("certificate", text, certificate_advice(code, library), code)
     if _is_any(errors, socket.gaierror):
         name = peer.rpartition(":")[0] if is_proxied and proxy else host
         advice = advice if is_proxied else "check the host in token_url, and that this machine's DNS knows it"

@@ -27,6 +27,7 @@ def as_they_come(response: Any) -> tuple[Iterable[bytes], bool]:
     if not isinstance(raw, HTTPResponse):  # such an adapter again
         return response.iter_content(1), False
     if not hasattr(raw, "read1"):  # urllib3 1.26
+        raw.enforce_content_length = True  # as later ones do: else a body that was cut off passes for a whole one
         return raw.stream(1, decode_content=False), True
     return iter(lambda: raw.read1(8192, decode_content=False), b""), True
 

@@ -132,8 +132,9 @@ class Trace:
     def _answered(self, info: dict[str, Any]) -> None:
         if self._is_tunnel:
             return
-        error, parts = info.get("exception"), info.get("return_value")
+        error: BaseException | None = info.get("exception")
         if error is None:
+            parts = info["return_value"]
             # HTTP/1.1: version, status, reason, headers; HTTP/2: status, headers.
             self._sending.answer = next(part for part in parts if isinstance(part, int)), parts[-1]
         elif type(error).__name__ == "ConnectionNotAvailable":  # HTTP/2: the server says that it has not read this one

@@ -78,7 +78,7 @@ def _pool(pool: Any, deadline: Deadline, sending: Sending) -> Any:
 
     def take_watched(timeout: float | None = None) -> Any:
         connection = take(timeout=max(deadline.left(), 0.001) if timeout is None else timeout)
-        deadline.proxy = pool.proxy and (pool.proxy.host, pool.proxy.port)
+        deadline.proxy = pool.proxy and (pool.proxy.host or "", pool.proxy.port or 0)
         deadline.watch(connection)
         connection.response_class = functools.partial(_response, deadline)
         return connection

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import errno
 import hashlib
@@ -34,7 +33,6 @@ from auth_plugins import (
     SecretFile,
     TokenRequestError,
     TokenSource,
-    _seal,
     _shared,
 )
 from auth_plugins._seal import Seal

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -68,6 +69,7 @@ class Child:
         self._read, write = os.pipe()
         self._pid = os.fork()
         if self._pid == 0:
+            faulthandler.dump_traceback_later(20, exit=True)
             try:
                 os.write(write, json.dumps(work()).encode())
             except BaseException:  # noqa: BLE001 - of a forked child, which must not go on as a test run

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import http.client
 import importlib
+import io
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -16,6 +17,7 @@ import httpx_retries
 import pytest
 import requests
 import requests_mock as mocks
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from werkzeug.wrappers import Response
@@ -28,8 +30,10 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._deadline import Deadline, EndedError, Sending
 from auth_plugins._grants import OAuthGrant
 from auth_plugins._transport import httpx_transport, requests_transport
+from auth_plugins._transport_httpx import TimeLeft, Trace
 
 from .loopback import Loopback, as_json
 from .test_bounds import PLAYS, TRANSPORTS, Endpoint
@@ -418,3 +422,40 @@ def test_a_connection_is_given_back_as_it_was(make: Callable[..., Any], server: 
     [connection] = [each for each in pool.pool.queue if each is not None]
     assert connection.response_class is http.client.HTTPResponse
     assert session.get(server.api_url).status_code == 200
+
+
+def test_a_pool_of_ones_own(server: Loopback) -> None:
+    """An adapter's connections are of another kind than those of urllib3: they are used as they are."""
+
+    class Pool:
+        """Answers by itself."""
+
+        def urlopen(self, **_: Any) -> Any:
+            return urllib3.HTTPResponse(io.BytesIO(b'{"access_token": "tok-1"}'), status=200, preload_content=False)
+
+    class Mine(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+            return Pool()
+
+    with requests.Session() as session:
+        session.mount("http://", Mine())
+        assert by("requests", session, ClientCredentials(server.token_url, "id")).token().access_token == "tok-1"
+    assert server.token_requests == []
+
+
+def test_no_step_is_taken_after_the_deadline() -> None:
+    """A transport of the user's repeats connections until the deadline is over: the next one is not made."""
+    deadline = Deadline(-1)
+    trace = Trace("http://127.0.0.1/token", deadline, Sending(), TimeLeft(deadline, 1))
+    with pytest.raises(EndedError):
+        trace("connection.connect_tcp.started", {"host": "127.0.0.1", "port": 80})
+    trace("unknown", {})
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2])
+def test_a_mock_has_no_connection_to_watch(module: Any) -> None:
+    """A client whose transport is a mock sends token requests by it."""
+    transport = module.MockTransport(lambda _: module.Response(200, json={"access_token": "mocked"}))
+    with module.Client(transport=transport) as client:
+        grant = ClientCredentials("https://id.example.com/token", "id", "s3cr3t")
+        assert by(module.__name__, client, grant).token().access_token == "mocked"

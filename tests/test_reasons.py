@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import pytest
 import requests
 import urllib3
+from urllib3.util.ssl_match_hostname import CertificateError
 
 from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError, _transport
 from auth_plugins._reasons import certificate_advice, chain, reason_of
@@ -287,6 +288,14 @@ def test_a_proxy_that_is_not_known_by_address() -> None:
     refused = urllib3.exceptions.ProxyError("no", ConnectionRefusedError())
     reason = reason_of(chain(refused), "https://a.test/token", seconds=1, proxy=None, library="requests")
     assert reason.text == "connection to the proxy refused"
+
+
+def test_names_that_urllib3_compares() -> None:
+    """Some versions of urllib3 compare the names in a certificate themselves: the reason is the same."""
+    error = urllib3.exceptions.SSLError(CertificateError("hostname '127.0.0.1' doesn't match 'a.test'"))
+    reason = reason_of(chain(error), "https://127.0.0.1/token", seconds=1, proxy=None, library="requests")
+    assert (reason.kind, reason.advice) == ("certificate", "check the host in token_url")
+    assert reason.text == "TLS certificate of 127.0.0.1 not trusted: it is another host's"
 
 
 def test_a_tls_error_without_a_reason() -> None:
