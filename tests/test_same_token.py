@@ -1,4 +1,4 @@
-"""A token endpoint that hands out the same token until it ends: it is asked seldom, and the token is used to its end."""
+"""A token endpoint that hands out one token until it ends: it is asked seldom, and the token is used to its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ import pytest
 from auth_plugins import TokenSource
 
 from .loopback import Clock
-from .test_source import Endpoint, endpoint, source  # noqa: F401 - a fixture
+from .test_source import Endpoint, source
+
+
+@pytest.fixture
+def endpoint(clock: Clock) -> Endpoint:
+    return Endpoint(clock)
 
 
 class SameToken:
@@ -29,13 +34,9 @@ class SameToken:
 @pytest.mark.parametrize("leeway", [0, 5, 60])
 @pytest.mark.parametrize("lifetime", [5, 40, 3600])
 def test_a_server_that_returns_the_same_token_is_asked_seldom(
-    endpoint: Endpoint,
-    clock: Clock,
-    lifetime: float,
-    leeway: float,
-    refresh_ahead: bool,  # noqa: F811, FBT001
+    endpoint: Endpoint, clock: Clock, lifetime: float, leeway: float, *, refresh_ahead: bool
 ) -> None:
-    """A server that returns the same token until it ends gets a few token requests, and the token is used to its end."""
+    """A server that returns one token until it ends gets a few token requests, and the token is used to its end."""
     endpoint.script = [SameToken(clock, lifetime)] * 1000
     tokens: TokenSource = source(endpoint, leeway=leeway, refresh_ahead=refresh_ahead)
     tokens._lead_in_background = tokens._lead  # type: ignore[method-assign]  # at once, so that no test waits
@@ -49,7 +50,7 @@ def test_a_server_that_returns_the_same_token_is_asked_seldom(
     assert tokens.token().access_token == "token-2"
 
 
-def test_the_same_token_without_an_end_keeps_its_end(endpoint: Endpoint, clock: Clock) -> None:  # noqa: F811
+def test_the_same_token_without_an_end_keeps_its_end(endpoint: Endpoint, clock: Clock) -> None:
     """A server that says 0 for the last second of a token does not make a token of it that never ends."""
     endpoint.script = [({"access_token": "a", "expires_in": each}, 200) for each in (10, 0)]
     tokens = source(endpoint, refresh_ahead=False)
