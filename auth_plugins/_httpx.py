@@ -134,8 +134,8 @@ class Flows(Adapter):
     #: The library's class of a body that is bytes.
     _byte_stream: ClassVar[type[Any]]
 
-    #: The token of the last request, until when it needs no other look (Unix seconds), and what the header held.
-    _ready: tuple[Token, float, str] = (Token(access_token=""), 0.0, "")
+    #: The token of the last request, from when until when it needs no other look (Unix seconds), and its header.
+    _ready: tuple[Token, float, float, str] = (Token(access_token=""), 0.0, 0.0, "")
     #: The origin that was found to get the token last.
     _taken: tuple[str, bytes, int | None] | None = None
 
@@ -147,9 +147,9 @@ class Flows(Adapter):
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign *request*; ``Client`` calls this."""
-        slot, (token, until, value) = self._slot, self._ready
+        slot, (token, since, until, value) = self._slot, self._ready
         # What was found out for the last request holds for most others: nothing but this is done for them.
-        if token is slot.token and request.url.scheme == "https" and time.time() < until:
+        if token is slot.token and request.url.scheme == "https" and since <= time.time() < until:
             request.headers[self.header] = value
         else:
             if not self._takes(request):
@@ -185,9 +185,9 @@ class Flows(Adapter):
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign *request*; ``AsyncClient`` calls this."""
-        slot, (token, until, value) = self._slot, self._ready
+        slot, (token, since, until, value) = self._slot, self._ready
         # What was found out for the last request holds for most others: nothing but this is done for them.
-        if token is slot.token and request.url.scheme == "https" and time.time() < until:
+        if token is slot.token and request.url.scheme == "https" and since <= time.time() < until:
             request.headers[self.header] = value
         else:
             if not self._takes(request):
@@ -243,7 +243,7 @@ class Flows(Adapter):
         if header.lower() == "authorization" and not upgradable:
             request.headers[header] = value
             if self._hosts is None:
-                self._ready = (token, self.source.fresh_until(token), value)
+                self._ready = (token, *self.source.fresh_between(token), value)
         else:
             alias = "host" if upgradable else "authorization"
             request.headers = self._bound_headers(request.headers, header, value, alias)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ def _expiry(token: Token) -> str:
     if token.expires_at is None:
         return "tells no expiry"
     try:
-        moment = datetime.datetime.fromtimestamp(token.expires_at, datetime.UTC)
+        moment = dt.datetime.fromtimestamp(token.expires_at, dt.UTC)
     except (ValueError, OverflowError, OSError):
         return "expires some day"
     return f"expires at {moment:%Y-%m-%d %H:%M:%S} UTC"

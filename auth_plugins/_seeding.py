@@ -45,10 +45,10 @@ def token_of(given: Mapping[str, Any], url: str, now: float) -> Token | Configur
     token = as_token(members)
     if token is None:
         # Alone each good member makes a token together with the access token.
-        odd = next((name for name in members if as_token({**access, name: members[name]}) is None), "access_token")
-        name = odd if as_token(access) else "access_token"
+        odd = (name for name in members if as_token({**access, name: members[name]}) is None)
+        name = next(odd, "access_token") if as_token(access) else "access_token"
         return ConfigurationError(
-            f"seed(): {one_line(name)[:_LONGEST_NAME]} is missing, or is not what a token endpoint may answer (RFC 6749 §5.1); "
-            "give a Token, or the members of its answer"
+            f"seed(): {one_line(name)[:_LONGEST_NAME]} is missing, or not what a token endpoint may answer "
+            "(RFC 6749 §5.1); give a Token, or the members of such an answer"
         )
     return token

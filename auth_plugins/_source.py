@@ -56,7 +56,7 @@ _TURNS = 5
 _GRACE = 1.0
 #: Seconds, as :class:`TokenSource` describes them.
 _LEEWAY, _TIMEOUT = 60.0, 10.0
-#: Seconds by which the issue of a token may lie in the future, as machines' clocks differ. Beyond that a clock was wrong.
+#: Seconds by which the issue of a token may lie in the future, as machines' clocks differ; more: a clock was wrong.
 _SKEW = 300.0
 #: Arguments of grants by which a server knows the client.
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
@@ -198,10 +198,13 @@ class TokenSource:
             return token
         return self._usable() or await self._await()
 
-    def fresh_until(self, token: Token) -> float:
-        """For adapters: until when *token*, while the slot has it, is used without another look; Unix seconds."""
-        seen, window, _, until = self._slot.seen
-        return until if seen is token and window == self._window_of and self._may_be_kept else -math.inf
+    def fresh_between(self, token: Token) -> tuple[float, float]:
+        """For adapters: from when until when *token*, while the slot has it, needs no other look; Unix seconds.
+
+        Before that the clock was set back: it was wrong when the token came, or is now.
+        """
+        seen, window, since, until = self._slot.seen
+        return (since, until) if seen is token and window == self._window_of and self._may_be_kept else (0.0, 0.0)
 
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
@@ -558,10 +561,10 @@ class TokenSource:
     def _put_off(self, flight: Flight, *, has_failed: bool) -> None:
         """Go on with the token that there is, and don't try to replace it for a while; under the lock."""
         slot, lying = self._slot, flight.fallback
-        if has_failed and lying is not None and (slot.token is None or not self._is_alive(slot.token)):
-            if self._is_alive(lying) and not slot.is_behind(lying):
-                slot.token = slot.lay = lying
-                self._cache.keep(slot)
+        has_none = slot.token is None or not self._is_alive(slot.token)
+        if has_failed and has_none and lying and self._is_alive(lying) and not slot.is_behind(lying):
+            slot.token = slot.lay = lying
+            self._cache.keep(slot)
         self._wait_to_replace(has_failed=has_failed)
 
     def _wait_to_replace(self, *, has_failed: bool) -> None:
@@ -700,7 +703,7 @@ class TokenSource:
             old = refreshable.refresh_token if refreshable else None
             token = self.grant.renew(ask, old)
             if token is not None:
-                if old != token.refresh_token:
+                if old is not None and old != token.refresh_token:
                     slot.spend(old)
                 if slot.refreshable is refreshable:
                     # The old one is spent, whatever becomes of this flight.
@@ -840,8 +843,9 @@ def source_for(
 ) -> TokenSource:
     """The source behind an adapter, which sends its token requests by *transport*.
 
-    A grant without a secret is told apart by *session*, the library's own behind *transport*, whose certificate or
-    header may be all that the server knows the client by. A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library.
+    A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library. A grant
+    without a secret has one token for each *session*, the library's own behind *transport*: its certificate or headers
+    may be all that the server knows the client by.
 
     :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
     """

@@ -65,6 +65,8 @@ class OAuth2Auth(Flows, httpx.Auth):
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param client: the ``httpx.Client`` that sends the token requests: for a proxy, a private CA or a client
         certificate. Not an ``AsyncClient``: it belongs to one event loop, a token to all. ``None``: a new one for each.
+        Equal grants share a token whatever their clients, which must therefore not identify different clients of the
+        server; a grant without any secret has one for each client.
     :param policy: ``leeway``, ``timeout`` and ``refresh_ahead``, as of :class:`auth_plugins.TokenSource`.
     :raises ConfigurationError: an argument cannot work.
 

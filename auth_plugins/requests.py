@@ -72,7 +72,8 @@ class OAuth2Auth(Adapter, AuthBase):
     :param scheme: what stands before it; ``""``: nothing.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param session: the ``requests.Session`` that sends the token requests: for a proxy, a private CA or a client
-        certificate. ``None``: a new one for each, with a timeout.
+        certificate. ``None``: a new one for each, with a timeout. Equal grants share a token whatever their sessions,
+        which must therefore not identify different clients; a grant without any secret has one for each session.
     :param policy: ``leeway``, ``timeout`` and ``refresh_ahead``, as of :class:`auth_plugins.TokenSource`.
     :raises ConfigurationError: an argument cannot work.
 
@@ -118,7 +119,7 @@ class OAuth2Auth(Adapter, AuthBase):
             if (
                 ready.token is self._slot.token
                 and request.url.startswith(ready.origin)  # type: ignore[union-attr]  # see below
-                and time.time() < ready.until
+                and ready.since <= time.time() < ready.until
             ):
                 request.headers[ready.header] = ready.value
                 request.hooks["response"].append(ready)
@@ -140,7 +141,7 @@ class OAuth2Auth(Adapter, AuthBase):
         request.headers[self.header] = signature.value
         request.hooks.setdefault("response", []).append(signature)
         if origin:
-            signature.origin, signature.until = origin, self.source.fresh_until(token)
+            signature.origin, (signature.since, signature.until) = origin, self.source.fresh_between(token)
             self._ready = signature
         return request
 
@@ -168,13 +169,13 @@ class _Signature:
     The hook replaces a refused token, and keeps the token from other origins. Any number of requests share one.
     """
 
-    __slots__ = ("header", "origin", "scheme", "source", "token", "until", "value")
+    __slots__ = ("header", "origin", "scheme", "since", "source", "token", "until", "value")
 
     def __init__(self, source: TokenSource, header: str, scheme: str, token: Token) -> None:
         self.source, self.header, self.scheme, self.token = source, header, scheme, token
         self.value = header_value(scheme, token)
-        #: What else may carry it: URLs that begin so, until then (Unix seconds), while the slot has the token.
-        self.origin, self.until = "", 0.0
+        #: What else may carry it: URLs that begin so, between these (Unix seconds), while the slot has the token.
+        self.origin, self.since, self.until = "", 0.0, 0.0
 
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         sent = response.request

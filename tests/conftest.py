@@ -99,7 +99,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 #: Secrets of tests that are words of our messages as well.
-WORDS = {"client", "password", "secret"}
+WORDS = {"client", "password", "refresh", "secret"}
 
 
 @pytest.fixture

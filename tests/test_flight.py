@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,12 @@ from auth_plugins import (
     _loading,
 )
 from auth_plugins._flight import Flight
+from auth_plugins._message import TokenResponse
 from auth_plugins._transport import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Clock, Loopback, Received, as_json
+from .test_source import wait_for
 
 
 def credentials(server: Loopback) -> ClientCredentials:
@@ -325,11 +328,13 @@ def status_of(code: str, server: Loopback) -> int:
     return subprocess.run(command, env=environment, timeout=60, check=False).returncode
 
 
-FORK = """
-import importlib.abc, os, sys, threading
+#: A thread loads what the first token request needs, and takes so many seconds.
+LOADING = """
+import importlib.abc, os, signal, sys, threading
 import requests
+import auth_plugins._loading
 import auth_plugins.requests
-from auth_plugins import ClientCredentials
+from auth_plugins import ClientCredentials, TokenTransportError
 
 loading, go_on = threading.Event(), threading.Event()
 
@@ -337,7 +342,7 @@ class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == "authlib.oauth2.client":
             loading.set()
-            go_on.wait(1)
+            go_on.wait(seconds)
         return None
 
 sys.meta_path.insert(0, Slow())
@@ -345,11 +350,36 @@ source = auth_plugins.requests.OAuth2Auth(ClientCredentials(sys.argv[1], "id", "
 thread = threading.Thread(target=source.token)
 thread.start()
 assert loading.wait(10)
+"""
+
+FORK = f"""
+seconds = 1
+{LOADING}
 child = os.fork()
 if child == 0:
     os._exit(0 if source.token() else 1)
 thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+STUCK = f"""
+seconds = 50
+{LOADING}
+auth_plugins._loading._PATIENCE = 0.05
+child = os.fork()
+if child == 0:
+    signal.alarm(40)
+    told = 0
+    for _ in range(3):
+        try:
+            source.token()
+        except TokenTransportError as error:
+            told += "before you fork" in str(error)
+    os._exit(0 if told == 3 else 1)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+go_on.set()
+thread.join()
+sys.exit(status)
 """
 
 
@@ -358,6 +388,13 @@ def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     """My process forks while the first token request loads what it needs: the child isn't stuck for it."""
     assert status_of(FORK, server) == 0
     assert len(server.token_requests) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+def test_a_fork_in_a_load_that_lasts_is_told(server: Loopback) -> None:
+    """A thread loads for longer than a fork waits for it: each call in the child is told what to do, and none hangs."""
+    assert status_of(STUCK, server) == 0
+    assert len(server.token_requests) == 1
 
 
 LOGGING = """
@@ -519,3 +556,198 @@ def test_tasks_wait_each_by_its_own_time(grant: ClientCredentials) -> None:
     first, *others = asyncio.run(main())
     assert isinstance(first, TokenTransportError)
     assert [each.access_token for each in others if isinstance(each, Token)] == ["token-1"] * 2
+
+
+class Hanging:
+    """A callable that returns a secret, and hangs for as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        assert self.release.wait(30)
+        return "s3cr3t"
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    secret = Hanging()
+    yield secret
+    secret.release.set()
+
+
+def overdue(hanging: Hanging, cache: MemoryCache, clock: Clock) -> TokenSource:
+    """A source whose leader hangs in its callable, beyond all its time."""
+    source = TokenSource(ClientCredentials("https://id.example.com/token", "client", hanging), cache=cache)
+    source._transport = lambda *_: TokenResponse(
+        status=200, headers={}, body=b'{"access_token": "token-1"}', received_at=clock.now
+    )
+    flight, _ = source._join()
+    source._lead_in_background(flight)
+    assert wait_for(lambda: hanging.calls == 1)
+    clock.forward(12.5)
+    return source
+
+
+def test_a_callable_that_hangs_costs_few_threads(hanging: Hanging, clock: Clock) -> None:
+    """A secret's callable hangs: each call is told so at once, by its name.
+
+    It is called again 5 seconds after its time (12 s) was over, then 10, then 20, and so on.
+    """
+    source, moments, errors = overdue(hanging, MemoryCache(), clock), [], set()
+    began = clock.now - 12.5
+    for _ in range(180):
+        try:
+            flight, _ = source._join()
+        except TokenTransportError as error:
+            errors.add(str(error).partition(";")[0])
+        else:
+            source._lead_in_background(flight)
+            moments.append(round(clock.now - began))
+            assert wait_for(lambda: hanging.calls == 1 + len(moments))
+            clock.forward(12)
+        clock.forward(0.5)
+    named = "the callable of client_secret (Hanging) has not returned in another thread within the timeout"
+    assert errors == {named}
+    assert moments == [17, 39, 71, 123]
+
+
+def test_a_renewal_is_not_begun_while_a_callable_hangs(hanging: Hanging, clock: Clock) -> None:
+    """The token is near its end, and a renewal hangs: the token is handed out, and no further thread is begun."""
+    source = overdue(hanging, MemoryCache(), clock)
+    token = Token(access_token="good", issued_at=clock.now - 3400, expires_at=clock.now + 200)
+    source._slot.token = token
+    for _ in range(10):
+        assert source.token() is token
+    assert hanging.calls == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_callers_are_told_of_a_callable_that_hangs(hanging: Hanging, clock: Clock, is_async: bool) -> None:
+    """A thread and a task that need the token are told at once, and the token comes when the callable returns."""
+    source = overdue(hanging, MemoryCache(), clock)
+
+    def get() -> Token:
+        return asyncio.run(source.atoken()) if is_async else source.token()
+
+    for _ in range(3):
+        with pytest.raises(TokenTransportError, match="a timeout of its own"):
+            get()
+    hanging.release.set()
+    assert wait_for(lambda: source._slot.token is not None)
+    assert (get().access_token, hanging.calls) == ("token-1", 1)
+
+
+def test_a_leader_that_comes_back_late_is_forgiven(hanging: Hanging, clock: Clock) -> None:
+    """A hanging callable returns after another call was made in its place: the next one may be made soon again."""
+    source = overdue(hanging, MemoryCache(), clock)
+    clock.forward(5)
+    flight, leads = source._join()
+    assert (leads, source._slot.stuck) == (True, 1)
+    hanging.release.set()
+    assert wait_for(lambda: source._slot.stuck == 0)
+    assert source._slot.flight is flight
+
+
+LOOP = """
+import asyncio, importlib.abc, sys, threading
+import httpx
+import auth_plugins.httpx
+from auth_plugins import ClientCredentials
+
+loads, goes_on = threading.Event(), threading.Event()
+ran = []
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == BLOCKED:
+            assert threading.current_thread() is not threading.main_thread(), "it is loaded in the loop's thread"
+            loads.set()
+            ran.append(goes_on.wait(30))
+        return None
+
+sys.meta_path.insert(0, Slow())
+source = auth_plugins.httpx.OAuth2Auth(ClientCredentials(sys.argv[1], "id", "s3cr3t")).source
+
+async def main():
+    tasks = [asyncio.ensure_future(source.atoken()) for _ in range(8)]
+    while not loads.is_set():
+        await asyncio.sleep(0.001)
+    # Each of them had its turn, and waits, while the leader's thread is in the middle of its import.
+    tasks += [asyncio.ensure_future(source.atoken()) for _ in range(8)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    goes_on.set()
+    return {(await task).access_token for task in tasks}
+
+assert asyncio.run(main()) == {"token-1"}
+sys.exit(0 if ran == [True] else 1)
+"""
+
+
+@pytest.mark.parametrize("module", ["authlib.oauth2.client", "auth_plugins._answer"])
+def test_the_loop_goes_on_while_a_thread_loads(server: Loopback, module: str) -> None:
+    """Tasks start cold in a fresh process: the loop runs its callbacks while the leader's thread is held in an import.
+
+    Nothing is loaded in the loop's thread but what waits: were it held up, the import would never be let go on.
+    """
+    assert status_of(f"BLOCKED = {module!r}{LOOP}", server) == 0
+    assert len(server.token_requests) == 1
+
+
+def test_an_import_in_the_loop_waits_for_no_other() -> None:
+    """While one thread loads, another one loads at the same time; a fork waits for both, and they for the fork."""
+    loading = _loading.Loading()
+    loads, goes_on = threading.Event(), threading.Event()
+
+    def load() -> None:
+        with loading("request"):
+            loads.set()
+            assert goes_on.wait(30)
+
+    loader = threading.Thread(target=load)
+    loader.start()
+    assert loads.wait(10)
+    with loading("flight"), loading("async"):
+        pass
+    forks, forked = threading.Event(), threading.Event()
+
+    def fork() -> None:
+        loading.before_fork()
+        forks.set()
+        assert forked.wait(30)
+        loading.after_in_parent()
+
+    forker = threading.Thread(target=fork)
+    forker.start()
+    goes_on.set()
+    assert forks.wait(10)
+    assert not loading._loaders
+    late: list[str] = []
+
+    def load_late() -> None:
+        with loading("flight"):
+            late.append("loaded")
+
+    other = threading.Thread(target=load_late)
+    other.start()
+    assert late == []
+    forked.set()
+    for thread in (loader, forker, other):
+        thread.join(10)
+    assert (late, loading._forkers) == (["loaded"], set())
+
+
+def test_a_fork_within_an_import_goes_on() -> None:
+    """A module that is being loaded forks: its own thread goes on loading, in the parent and in the child."""
+    loading = _loading.Loading()
+    with loading("request"):
+        loading.before_fork()
+        with loading("flight"):
+            loading.after_in_parent()
+        loading.before_fork()
+        loading.after_in_child()
+        assert loading.lost == frozenset()
+    assert loading._loaders == {}

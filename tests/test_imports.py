@@ -179,8 +179,38 @@ def test_arrows_run_downward_only() -> None:
 
 def test_authlib_is_imported_by_one_file() -> None:
     """Authlib can be replaced, or repaired, in one place."""
-    users = {path.stem for path in PACKAGE.glob("*.py") if "authlib.oauth2" in path.read_text("utf-8")}
+    users = {path.stem for path in PACKAGE.glob("*.py") if "authlib" in roots_of(path.read_text("utf-8"))}
     assert users == {"_authlib"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "import authlib",
+        "import authlib.oauth2.client as client",
+        "from authlib import oauth2",
+        "def f():\n    from authlib.oauth2.rfc6749 import util",
+        "importlib.import_module('authlib.oauth2')",
+        "__import__('authlib')",
+    ],
+)
+def test_an_import_is_found_however_it_is_spelt(line: str) -> None:
+    """The test above finds each spelling of an import, those within functions and by name included."""
+    assert roots_of(line) == {"authlib"}
+    assert roots_of(line.replace("authlib", "_authlib")) == {"_authlib"}
+
+
+def roots_of(code: str) -> set[str]:
+    """The packages that *code* imports, by a statement or by name; its own as ``""``."""
+    found = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add("" if node.level else node.module or "")
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("import_module", "__import__")):
+            found |= {str(each.value) for each in node.args[:1] if isinstance(each, ast.Constant)}
+    return {name.partition(".")[0] for name in found}
 
 
 def test_the_adapters_know_no_grant_by_name() -> None:

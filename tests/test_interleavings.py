@@ -41,9 +41,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _cache,
     _flight,
-    _shared,
     _source,
 )
 from auth_plugins._message import TokenRequest, TokenResponse

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import gc
-import importlib
-import sys
-import threading
 import weakref
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any
@@ -124,14 +120,14 @@ def test_those_who_waited_keep_no_frame_of_the_leader(endpoint: Endpoint) -> Non
     assert frames_of([], error) == []
 
 
-class Stubborn(Exception):
+class StubbornError(Exception):
     """An error that cannot be made again."""
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__("together")
 
 
-class Odd(Exception):
+class OddError(Exception):
     def __copy__(self) -> Any:
         return self
 
@@ -143,7 +139,7 @@ def test_causes_are_kept_without_their_frames() -> None:
         try:
             try:
                 try:
-                    raise KeyError("inner")
+                    {}["inner"]
                 except KeyError as inner:
                     raise cause from inner
             except Exception as outer:
@@ -156,7 +152,7 @@ def test_causes_are_kept_without_their_frames() -> None:
     assert kept.__cause__ is not None
     assert repr(kept.__cause__.__cause__) == "KeyError('inner')"
     assert frames_of([], kept) == []
-    assert [without_frames(caught(each)).__cause__ for each in (Stubborn("a", "b"), Odd())] == [None, None]
+    assert [without_frames(caught(each)).__cause__ for each in (StubbornError("a", "b"), OddError())] == [None, None]
     plain = TokenTransportError("down")
     plain.__cause__ = ConfigurationError("never raised")
     assert without_frames(plain).__cause__ is plain.__cause__

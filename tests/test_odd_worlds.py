@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +15,19 @@ import requests
 
 import auth_plugins
 import auth_plugins.requests
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource
+from auth_plugins import (
+    ClientCredentials,
+    MemoryCache,
+    TokenRequestError,
+    TokenSource,
+    TokenTransportError,
+    _clock,
+)
 
 from .drivers import ALL, Driver, each
 from .loopback import Clock, Loopback
+from .stores import LockingCache
+from .test_source import Endpoint, refusal, source, wait_for
 
 PACKAGE = Path(auth_plugins.__file__).parent
 
@@ -63,6 +74,49 @@ def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.
     assert len(server.token_requests) <= 4
 
 
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_clock_that_was_years_ahead(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """My clock is years ahead when the token comes, and is put right: the next request carries another token."""
+    clock = WallClock()
+    clock.rule(monkeypatch)
+    for module in ("_httpx", "requests"):
+        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
+    auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
+    clock.offset = 5 * 365 * 86400.0
+    for _ in range(3):
+        assert driver.get(server.api_url, auth).status == 200
+    clock.offset = 0.0
+    for _ in range(3):
+        assert driver.get(server.api_url, auth).status == 200
+    sent = [received.headers["authorization"] for received in server.api_requests]
+    assert sent == ["Bearer token-1"] * 3 + ["Bearer token-2"] * 3
+
+
+def test_a_kept_token_of_a_clock_that_was_ahead(clock: Clock) -> None:
+    """The same over https://, where httpx and requests keep what they found out for the last request."""
+    import httpx
+
+    import auth_plugins.httpx
+
+    endpoint = Endpoint(clock)
+    tokens = source(endpoint)
+    auths = [auth_plugins.requests.OAuth2Auth(tokens), auth_plugins.httpx.OAuth2Auth(tokens)]
+
+    def signed() -> list[str]:
+        prepared = requests.Request("GET", "https://api.example.com/").prepare()
+        request = httpx.Request("GET", "https://api.example.com/")
+        auths[0](prepared)
+        flow = auths[1].sync_auth_flow(request)
+        next(flow)
+        flow.close()
+        return [prepared.headers["Authorization"], request.headers["Authorization"]]
+
+    clock.forward(5 * 365 * 86400)
+    assert [signed() for _ in range(3)] == [["Bearer token-1"] * 2] * 3
+    clock.forward(-5 * 365 * 86400)
+    assert [signed() for _ in range(3)] == [["Bearer token-2"] * 2] * 3
+
+
 def test_a_laptop_sleeps(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     """My laptop slept overnight, and the clock that only goes forward slept with it: the old token isn't used."""
     clock = WallClock()
@@ -71,6 +125,116 @@ def test_a_laptop_sleeps(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> N
     assert source.token().access_token == "token-1"
     clock.offset = 8 * 3600.0
     assert source.token().access_token == "token-2"
+
+
+class Asleep(Clock):
+    """A machine that may sleep: one clock stands still meanwhile, another one goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept = 0.0
+
+    def monotonic(self) -> float:
+        return self.now - self.slept
+
+    def clock_gettime(self, _: int) -> float:
+        return self.now
+
+    def suspend(self, seconds: float) -> None:
+        self.forward(seconds)
+        self.slept += seconds
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
+    clock = Asleep()
+    clock.rule(monkeypatch)
+    monkeypatch.setattr(_clock, "_CLOCK", 7)
+    return clock
+
+
+def test_a_rest_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
+    """A server asked for an hour of rest, and the machine slept for that hour: it is asked as soon as it wakes."""
+    endpoint = Endpoint(asleep)
+    tokens = source(endpoint)
+    endpoint.script = [refusal("slow_down", 429, retry_after="3600")]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    asleep.suspend(3599)
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    asleep.suspend(1)
+    assert tokens.token().access_token == "token-1"
+
+
+def test_a_probation_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
+    """An API refused fresh tokens, and the machine slept for half a minute: another token may be asked for."""
+    endpoint = Endpoint(asleep)
+    tokens = source(endpoint)
+    assert tokens.give_up(tokens.token())
+    assert not tokens.give_up(tokens.token())
+    asleep.suspend(30)
+    assert tokens.give_up(tokens.token())
+
+
+def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
+    """A renewal failed, and the machine slept: the next renewal begins as it wakes."""
+    endpoint = Endpoint(asleep)
+    tokens = source(endpoint, timeout=1)
+    first = tokens.token()
+    asleep.forward(3600 - 180)
+    endpoint.script = [TokenTransportError("down")] * 3
+    tokens.token()
+    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    asleep.suspend(61)
+    tokens.token()
+    assert wait_for(lambda: tokens.token() is not first)
+
+
+def test_the_clock_that_counts_sleep_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each system has a clock that counts the machine's sleep; where there is none, the usual one is used."""
+    asked: list[int] = []
+    known = SimpleNamespace(CLOCK_MONOTONIC=1, CLOCK_BOOTTIME=2, clock_gettime=asked.append, monotonic=lambda: 5.0)
+    monkeypatch.setattr(_clock, "time", known)
+    for platform, clock in (("linux", 2), ("darwin", 1)):
+        monkeypatch.setattr("sys.platform", platform)
+        assert _clock._clock() == clock
+    assert asked == [2, 1]
+
+    def forbidden(_: int) -> float:
+        raise OSError
+
+    monkeypatch.setattr(known, "clock_gettime", forbidden)
+    assert _clock._clock() is None
+    monkeypatch.setattr(_clock, "time", SimpleNamespace(monotonic=lambda: 5.0))
+    assert _clock._clock() is None
+    monkeypatch.setattr(_clock, "_CLOCK", None)
+    assert _clock.elapsed() == 5.0
+
+
+class Frozen(Clock):
+    """Time as a test library freezes it: a sleep takes none."""
+
+    def sleep(self, seconds: float) -> None:
+        self.sleeps.append(seconds)
+
+
+def test_a_clock_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time is frozen, and another process holds the shared cache's lock: it is waited for as long as ever, by sleep."""
+    clock = Frozen()
+    clock.rule(monkeypatch)
+    monkeypatch.setattr(hashlib, "scrypt", lambda *_, **__: b"0" * 64)
+    cache = LockingCache()
+    endpoint = Endpoint(clock)
+    for act in (TokenSource.token, TokenSource.revoke, lambda tokens: tokens.seed({"access_token": "seeded"})):
+        tokens = source(endpoint, cache=cache)
+        shelf = tokens._shelf()
+        assert shelf is not None
+        clock.sleeps.clear()
+        with shelf.held(1.0):
+            act(tokens)
+        assert 13.5 <= sum(clock.sleeps) < 14.1
+    assert tokens.token().access_token == "seeded"
 
 
 def test_the_interpreter_ends_in_mid_fetch(server: Loopback) -> None:
@@ -154,12 +318,12 @@ def test_ten_thousand_tenants(clock: Clock) -> None:
     sources = [
         TokenSource(ClientCredentials("https://id.example.com", f"{n}", "s3cr3t"), cache=cache) for n in range(10_000)
     ]
-    for source in sources:
-        source._transport = transport
-    tokens = {source.token().access_token for source in sources} | {source.token().access_token for source in sources}
+    for each_source in sources:
+        each_source._transport = transport
+    tokens = {one.token().access_token for one in sources} | {one.token().access_token for one in sources}
     assert len(tokens) == len(asked) == 10_000
     sources.clear()
-    del source
+    del each_source
     clock.forward(100_000)
     for number in range(1000):
         TokenSource(ClientCredentials("https://id.example.com", f"new {number}", "s3cr3t"), cache=cache)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -502,6 +504,49 @@ def test_revoke_without_an_endpoint_forgets(endpoint: Endpoint) -> None:
     key.revoke()
 
 
+REVOKING = Password(URL, "me", "pw", revocation_url="https://id.example.com/revoke")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refusal("unsupported_token_type", 400), refusal("invalid_token", 401), ({"message": "gone"}, 404)],
+    ids=["unsupported", "invalid", "no code"],
+)
+def test_a_dead_access_token_is_no_error_once_the_refresh_token_is_revoked(endpoint: Endpoint, answer: Any) -> None:
+    """The refresh token was revoked, and the server refuses to revoke its access token: that is a success."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, REVOKING)
+    tokens.token()
+    endpoint.script = [({}, 200), answer]
+    tokens.revoke()
+    assert len(endpoint.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "raised"),
+    [
+        ([({}, 200), refusal("invalid_client", 401)], TokenRequestError),
+        ([({}, 200), refusal("slow_down", 429)], TokenRequestError),
+        ([({}, 200), ({}, 500), ({}, 500), ({}, 500)], TokenRequestError),
+        ([({}, 200), *[TokenTransportError("down")] * 3], TokenTransportError),
+        ([refusal("unsupported_token_type", 400), ({}, 200)], TokenRequestError),
+        ([refusal("unsupported_token_type", 400), refusal("invalid_token", 400)], TokenRequestError),
+    ],
+    ids=["who", "later", "trouble", "unreachable", "refresh token", "both"],
+)
+def test_any_other_failure_of_a_revocation_is_raised(
+    endpoint: Endpoint, answers: list[Any], raised: type[Exception]
+) -> None:
+    """What says nothing of a dead access token is raised, and both tokens are tried all the same."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, REVOKING)
+    tokens.token()
+    endpoint.script = answers
+    with pytest.raises(raised):
+        tokens.revoke()
+    assert endpoint.script == []
+
+
 def test_a_refused_revocation_is_told(endpoint: Endpoint) -> None:
     """The server refuses to revoke: I get its reason, and the token is forgotten all the same."""
     tokens = source(endpoint, ClientCredentials(URL, "c", "s", revocation_url="https://id.example.com/revoke"))
@@ -530,11 +575,11 @@ def test_a_source_says_what_it_is_for_and_no_secret(endpoint: Endpoint) -> None:
 
 
 def test_an_unknown_token_type_is_told_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
-    """A server calls its tokens something of its own: they are used as Bearer, and the log says so."""
+    """A server calls its tokens something of its own: they are used as Bearer, and the log says so once."""
     endpoint.script = [({"access_token": "a", "token_type": "magic", "expires_in": 3600}, 200)]
-    with caplog.at_level(logging.WARNING):
-        assert source(endpoint).token().header_value == "Bearer a"
-    assert "magic" in caplog.text
+    tokens = source(endpoint)
+    assert [tokens.token().header_value for _ in range(3)] == ["Bearer a"] * 3
+    assert ["magic" in text for text in told(caplog)] == [True]
 
 
 def test_without_a_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -558,13 +603,14 @@ def test_a_hand_made_source_takes_what_is_installed(
 
 
 def test_atoken_outside_of_a_loop_says_so(endpoint: Endpoint) -> None:
-    """A usable token needs no loop; to wait for one does."""
+    """A usable token needs no loop; to wait for one does, and the error says so."""
     tokens = source(endpoint)
-    tokens.token()
-    coroutine = tokens.atoken()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        tokens.atoken().send(None)
+    token = tokens.token()
     with pytest.raises(StopIteration) as stopped:
-        coroutine.send(None)
-    assert stopped.value.value is tokens.token()
+        tokens.atoken().send(None)
+    assert stopped.value.value is token
 
 
 def test_atoken_renews_ahead_too(endpoint: Endpoint, clock: Clock) -> None:
@@ -671,5 +717,227 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 
 def test_every_number_is_named() -> None:
-    """What is documented of times is what the code has."""
-    assert (_source._PROBATION, _source._REST, _source._LONGEST_REST) == (30, 5, 60)
+    """What the documentation says of times is what the code has: one that changes here has to change there."""
+    seconds = (_source._REST, _source._LONGEST_REST, _source._PROBATION)
+    least, most, window = (f"{each:g}" for each in seconds)
+    assert f"for {least} to {most} seconds" in (TokenSource.token.__doc__ or "")
+    assert f"most every {window} seconds" in (TokenSource.give_up.__doc__ or "")
+    parameters = inspect.signature(TokenSource).parameters
+    defaults = {name: parameters[name].default for name in ("leeway", "timeout", "refresh_ahead")}
+    assert defaults == {"leeway": _source._LEEWAY, "timeout": _source._TIMEOUT, "refresh_ahead": True}
+    root = Path(__file__).parents[1]
+    if not (root / "docs").exists():  # the package alone is tested
+        return
+    readme, security, sharing = (
+        " ".join((root / name).read_text("utf-8").split())
+        for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
+    )
+    assert f"one token request in {window} seconds" in security
+    assert f"``leeway`` of {_source._LEEWAY:g} seconds" in sharing
+    lease = _source._LEASE_SHARE
+    assert f"{lease:g} times the ``timeout``, {lease * _source._TIMEOUT:g} seconds by default" in sharing
+    assert (
+        f"{lease * _source._TIMEOUT + _source._GRACE:g} seconds ({lease:g} \N{MULTIPLICATION SIGN} ``timeout``"
+        in sharing
+    )
+    assert f"remembered for {least} to {most} seconds" in readme
+
+
+def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    """What the package logged, at *level* or above."""
+    return [each.getMessage() for each in caplog.records if each.name == "auth_plugins" and each.levelno >= level]
+
+
+# Caps and pauses.
+
+
+def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) -> None:
+    """A server asks for a day of rest: it gets an hour, and is asked again."""
+    tokens = source(endpoint)
+    endpoint.script = [refusal("slow_down", 429, retry_after="86400")]
+    for pause in (3599.0, 2.0):
+        with pytest.raises(TokenRequestError):
+            tokens.token()
+        clock.forward(pause)
+    assert len(endpoint.requests) == 1
+    assert tokens.token().access_token == "token-1"
+
+
+def test_a_failed_renewal_is_put_off_by_a_third_of_what_is_left(endpoint: Endpoint, clock: Clock) -> None:
+    """A renewal ahead failed: the next one begins after a third of the time that the token has left, not before."""
+    tokens = source(endpoint, timeout=1)
+    tokens.token()
+    endpoint.script = [TokenTransportError("down")] * 3
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    left = (tokens.token().expires_at or 0.0) - clock.now
+    assert tokens._slot.renew_after == pytest.approx(clock.now + left / 3, abs=0.01)
+
+
+def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoint, clock: Clock) -> None:
+    """A token with a second left is not asked for in a loop."""
+    endpoint.lifetime = 10
+    tokens = source(endpoint, leeway=0, timeout=0.01)
+    tokens.token()
+    endpoint.script = [TokenTransportError("down")] * 3
+    clock.forward(9.2)
+    tokens.token()
+    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    assert tokens._slot.renew_after == pytest.approx(clock.now + 0.5, abs=0.001)
+
+
+def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> None:
+    """A renewal failed, and the token was replaced after that: the new one is renewed in its own time."""
+    tokens = source(endpoint, timeout=1)
+    endpoint.script = [endpoint.issue, *[TokenTransportError("down")] * 3]
+    tokens.token()
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    tokens.invalidate(tokens.token())
+    tokens.token()
+    assert (tokens._slot.renew_after, tokens._slot.serves_until) == (0.0, 0.0)
+
+
+def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
+    """A renewal was refused, and then an API refuses the token: another is asked for at once."""
+    tokens = source(endpoint)
+    token = tokens.token()
+    endpoint.script = [refusal()]
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens._slot.failure is not None and tokens._slot.flight is None)
+    assert tokens.give_up(token)
+    assert tokens.token().access_token == "token-2"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_who_waits_has_the_time_of_the_flight(endpoint: Endpoint, is_async: bool) -> None:
+    """A source of less patience waits for a flight that has more time: as long as that, and a second."""
+    cache = MemoryCache()
+    hasty, patient = source(endpoint, timeout=0.1, cache=cache), source(endpoint, timeout=30.0, cache=cache)
+    flight, _ = patient._join()
+    assert hasty._patience(flight) == pytest.approx(31.0, abs=0.5)
+    assert patient._patience(hasty._join()[0]) == pytest.approx(31.0, abs=0.5)
+    late, _ = source(endpoint, ClientCredentials(URL, "late", "s"), timeout=0.1)._join()
+    assert patient._patience(late) == pytest.approx(31.0, abs=0.5)
+
+
+# A clock that was wrong.
+
+
+def test_a_token_of_a_clock_that_was_ahead_is_replaced(endpoint: Endpoint, clock: Clock) -> None:
+    """The clock was years ahead as the token came, and was put right: the token is not used for years."""
+    tokens = source(endpoint)
+    clock.forward(10 * 365 * 86400)
+    assert [tokens.token().access_token for _ in range(3)] == ["token-1"] * 3
+    clock.forward(-10 * 365 * 86400)
+    assert [tokens.token().access_token for _ in range(3)] == ["token-2"] * 3
+    assert asyncio.run(tokens.atoken()).access_token == "token-2"
+
+
+def test_clocks_may_differ_by_minutes(endpoint: Endpoint, clock: Clock) -> None:
+    """The clock is set back by five minutes, or another machine's is ahead by as much: the token stays in use."""
+    tokens = source(endpoint)
+    first = tokens.token()
+    clock.forward(-300)
+    assert tokens.token() is first
+    clock.forward(-1)
+    assert tokens.token() is not first
+
+
+# The log.
+
+
+def test_each_token_is_logged(endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """INFO tells of each token where it came from, by what, how long that took, and when it expires; not the query."""
+    caplog.set_level(logging.INFO, "auth_plugins")
+    endpoint.refresh_tokens = True
+    clock.now = 1_800_000_000.0
+    tokens = source(endpoint, Password(f"{URL}?key=k3y", "me", "pw"))
+
+    def slowly() -> Any:
+        clock.forward(0.5)
+        return endpoint.issue
+
+    endpoint.script = [slowly]
+    tokens.token()
+    expire(clock)
+    endpoint.lifetime = None
+    tokens.token()
+    assert told(caplog, logging.INFO) == [
+        f"{URL} issued a token (Password) in 0.50 s; it expires at 2027-01-15 09:00:00 UTC",
+        f"{URL} issued a token (refresh token) in 0.00 s; it tells no expiry",
+    ]
+
+
+def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that ends after the year 9999 is logged like any."""
+    from auth_plugins._report import log_token
+
+    caplog.set_level(logging.INFO, "auth_plugins")
+    log_token(Token(access_token="a", expires_at=1e15), URL, "Password", 0.1)
+    assert told(caplog, logging.INFO) == [f"{URL} issued a token (Password) in 0.10 s; it expires some day"]
+
+
+def test_what_happens_in_between_is_logged_at_debug(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DEBUG tells of a further try, a remembered refusal and a renewal in the background; a warm request of nothing."""
+    caplog.set_level(logging.DEBUG, "auth_plugins")
+    tokens = source(endpoint)
+    endpoint.script = [({}, 503), refusal()]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    clock.forward(10)
+    tokens.token()
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens.token().access_token == "token-2" and len(told(caplog, logging.DEBUG)) == 5)
+    retry, refused, first, renewal, second = told(caplog, logging.DEBUG)
+    assert retry.startswith(f"{URL} did not answer, or is in trouble; it is asked again in ")
+    assert refused == "a refusal is remembered for 5 s"
+    assert (first[: len(URL)], second[: len(URL)]) == (URL, URL)
+    assert renewal == "a token is renewed in the background"
+    caplog.clear()
+    for _ in range(3):
+        tokens.token()
+    assert caplog.records == []
+
+
+def test_an_api_that_refuses_fresh_tokens_is_told_of_once(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An API refuses fresh tokens too: one warning in 30 seconds, however many requests are refused."""
+    tokens, other = source(endpoint), source(endpoint)
+    assert tokens.give_up(tokens.token())
+    for _ in range(20):
+        assert not tokens.give_up(tokens.token())
+        assert not other.give_up(other.token())
+        clock.forward(1)
+    assert told(caplog) == [
+        f"an API refuses fresh tokens of {URL} too; check audience and scope, and that the API trusts this server"
+    ]
+    clock.forward(11)
+    assert tokens.give_up(tokens.token())
+    assert not tokens.give_up(tokens.token())
+    assert len(told(caplog)) == 2
+
+
+def test_a_log_handler_may_need_the_token(endpoint: Endpoint) -> None:
+    """A handler sends the log by an API that wants this very token: it gets the one that is logged."""
+    tokens = source(endpoint)
+    shipped = []
+
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shipped.append(tokens.token().access_token)
+
+    handler = Shipping(logging.INFO)
+    logging.getLogger("auth_plugins").addHandler(handler)
+    try:
+        tokens.token()
+    finally:
+        logging.getLogger("auth_plugins").removeHandler(handler)
+    assert shipped == ["token-1"]
