@@ -568,10 +568,14 @@ class TokenSource:
 
     def _put(self, token: Token) -> None:
         """Have *token* be the one that is handed out; under the lock."""
-        slot = self._slot
+        slot, old = self._slot, self._slot.token
         slot.token, slot.failure = token, None
         slot.renew_after = slot.serves_until = 0.0
         self._cache.keep(slot)
+        if old is not None and old.access_token == token.access_token and old.expires_at is not None:
+            # A server that hands out one token until it ends, and rounds what is left of it, down to 0 at last.
+            slot.token = Token(**{**token.members(), "expires_at": max(old.expires_at, token.expires_at or 0.0)})
+            self._wait_to_replace(has_failed=True)
 
     def _put_off(self, flight: Flight, *, has_failed: bool) -> None:
         """Go on with the token that there is, and don't try to replace it for a while; under the lock."""
@@ -580,6 +584,11 @@ class TokenSource:
         if has_failed and has_none and lying and self._is_alive(lying) and not slot.is_behind(lying):
             slot.token = slot.lay = lying
             self._cache.keep(slot)
+        self._wait_to_replace(has_failed=has_failed)
+
+    def _wait_to_replace(self, *, has_failed: bool) -> None:
+        """Don't try to replace the token for a while; after a failure it is used meanwhile; under the lock."""
+        slot = self._slot
         if slot.token is not None and slot.token.expires_at is not None:
             # One more try at a third of the way to its end, and so on.
             until = elapsed() + max(_SHORTEST_REST, (slot.token.expires_at - time.time()) / 3)

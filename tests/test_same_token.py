@@ -1,0 +1,62 @@
+"""A token endpoint that hands out one token until it ends: it is asked seldom, and the token is used to its end."""
+
+from __future__ import annotations
+
+import pytest
+
+from auth_plugins import TokenSource
+
+from .loopback import Clock
+from .test_source import Endpoint, source
+
+
+@pytest.fixture
+def endpoint(clock: Clock) -> Endpoint:
+    return Endpoint(clock)
+
+
+class SameToken:
+    """Hands out one token until it ends, and says in whole seconds how long that is."""
+
+    def __init__(self, clock: Clock, lifetime: float) -> None:
+        self.lifetime = lifetime
+        self._clock = clock
+        self._ends, self._number = 0.0, 0
+
+    def __call__(self) -> tuple[dict[str, object], int]:
+        if self._clock.now >= self._ends:
+            self._number, self._ends = self._number + 1, self._clock.now + self.lifetime
+        left = int(self._ends - self._clock.now)
+        return {"access_token": f"token-{self._number}", "expires_in": left, "refresh_token": "r"}, 200
+
+
+@pytest.mark.parametrize("refresh_ahead", [True, False])
+@pytest.mark.parametrize("leeway", [0, 5, 60])
+@pytest.mark.parametrize("lifetime", [5, 40, 3600])
+def test_a_server_that_returns_the_same_token_is_asked_seldom(
+    endpoint: Endpoint, clock: Clock, lifetime: float, leeway: float, *, refresh_ahead: bool
+) -> None:
+    """A server that returns one token until it ends gets a few token requests, and the token is used to its end."""
+    endpoint.script = [SameToken(clock, lifetime)] * 1000
+    tokens: TokenSource = source(endpoint, leeway=leeway, refresh_ahead=refresh_ahead)
+    tokens._lead_in_background = tokens._lead  # type: ignore[method-assign]  # at once, so that no test waits
+    used = []
+    for _ in range(200):
+        used.append(tokens.token().access_token)
+        clock.forward(lifetime / 200)
+    assert set(used) == {"token-1"}
+    assert len(endpoint.requests) <= 8
+    clock.forward(1)
+    assert tokens.token().access_token == "token-2"
+
+
+def test_the_same_token_without_an_end_keeps_its_end(endpoint: Endpoint, clock: Clock) -> None:
+    """A server that says 0 for the last second of a token does not make a token of it that never ends."""
+    endpoint.script = [({"access_token": "a", "expires_in": each}, 200) for each in (10, 0)]
+    tokens = source(endpoint, refresh_ahead=False)
+    end = tokens.token().expires_at
+    clock.forward(9.5)
+    assert tokens.token().access_token == "a"
+    assert (len(endpoint.requests), tokens.token().expires_at) == (2, end)
+    clock.forward(0.6)
+    assert tokens.token().access_token == "token-1"
