@@ -330,7 +330,7 @@ def status_of(code: str, server: Loopback) -> int:
 
 #: A thread loads what the first token request needs, and takes so many seconds.
 LOADING = """
-import importlib.abc, os, signal, sys, threading
+import importlib.abc, importlib.machinery, os, signal, sys, threading
 import requests
 import auth_plugins._loading
 import auth_plugins.requests
@@ -340,10 +340,18 @@ loading, go_on = threading.Event(), threading.Event()
 
 class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == "authlib.oauth2.client":
+        if name != "authlib.oauth2.client":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
             loading.set()
             go_on.wait(seconds)
-        return None
+            run(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 sys.meta_path.insert(0, Slow())
 source = auth_plugins.requests.OAuth2Auth(ClientCredentials(sys.argv[1], "id", "s3cr3t")).source
@@ -652,7 +660,7 @@ def test_a_leader_that_comes_back_late_is_forgiven(hanging: Hanging, clock: Cloc
 
 
 LOOP = """
-import asyncio, importlib.abc, sys, threading
+import asyncio, importlib.abc, importlib.machinery, sys, threading
 import httpx
 import auth_plugins.httpx
 from auth_plugins import ClientCredentials
@@ -662,11 +670,19 @@ ran = []
 
 class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
-        if name == BLOCKED:
+        if name != BLOCKED:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
             assert threading.current_thread() is not threading.main_thread(), "it is loaded in the loop's thread"
             loads.set()
             ran.append(goes_on.wait(30))
-        return None
+            run(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
 
 sys.meta_path.insert(0, Slow())
 source = auth_plugins.httpx.OAuth2Auth(ClientCredentials(sys.argv[1], "id", "s3cr3t")).source

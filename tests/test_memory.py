@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import threading
 import weakref
 from pathlib import Path
@@ -161,8 +162,11 @@ def test_causes_are_kept_without_their_frames() -> None:
 
 
 @unwatched
-def test_thousands_of_failing_tenants_are_let_go(endpoint: Endpoint, clock: Clock) -> None:
+def test_thousands_of_failing_tenants_are_let_go(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     """5,000 grants are refused, one after the other: no slot holds a frame, and those of the past are swept."""
+    caplog.set_level(logging.WARNING, "auth_plugins")
     cache = MemoryCache()
     endpoint.script = [refusal()] * 5000
     for number in range(5000):

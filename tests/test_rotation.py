@@ -74,7 +74,7 @@ def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock
 def test_a_script_that_ends_loses_no_refresh_token(rotating: Endpoint, clock: Clock) -> None:
     """Over a shared cache a RefreshToken grant is not renewed in the background; in memory it is."""
     for cache, renews in ((stores.LockingCache(), False), (MemoryCache(), True)):
-        tokens = source(rotating, GRANT, cache=cache)
+        tokens = source(rotating, GRANT, cache=cache, leeway=30.0)
         tokens.token()
         begun: list[Any] = []
         tokens._lead_in_background = begun.append  # type: ignore[assignment,method-assign]
