@@ -185,7 +185,7 @@ class _Signature:
         # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
         if sent.headers.get(self.header) != self.value:
             return response
-        if type(sent.headers) is _KeptHeaders:  # requests is done with it, and the user may set what he likes
+        if type(sent.headers) is _KeptHeaders:  # requests has set its own headers; the user may set any
             sent.headers = CaseInsensitiveDict(sent.headers)
         if response.status_code == requests.codes.unauthorized:
             response = self._answer_refusal(response, **kwargs)
