@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from ._checks import check_header, discreet
 from ._errors import ConfigurationError
-from ._hidden import hidden
+from ._hidden import Hidden
 from ._hosts import AllowedHosts, check_transport
 from ._source import Policy, TokenSource, source_for
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ._token import Token
     from ._transport import Transport
 
-__all__ = ["NOT_YET", "NO_BODY", "SAME_KEY", "SENT_AGAIN", "Adapter", "header_value", "log_refusal"]
+__all__ = ["NOT_YET", "NO_BODY", "SAME_KEY", "SENT_AGAIN", "Adapter", "HeaderValue", "header_value", "log_refusal"]
 
 #: What comes of a 401, in the log.
 SENT_AGAIN = "a new token was obtained, and the request is sent again"
@@ -124,9 +124,19 @@ class Adapter:
         return True
 
 
-def header_value(scheme: str, token: Token) -> str:
-    """What the header holds for *token*; dumps do not show it."""
-    value: str = hidden(f"{scheme} {token.access_token}") if scheme else token.access_token
+class HeaderValue(Hidden):
+    """What a header holds; dumps do not show it. Requests get the *plain* text: recorders store no others' classes."""
+
+    __slots__ = ("plain",)
+
+    plain: str
+
+
+def header_value(scheme: str, token: Token) -> HeaderValue:
+    """What the header holds for *token*."""
+    plain = f"{scheme} {token.access_token}" if scheme else str(token.access_token)
+    value = HeaderValue(plain)
+    value.plain = plain
     return value
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
 from ._adapter import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
 from ._errors import AuthError, ConfigurationError, as_one_of
-from ._hidden import hidden
 from ._token import Token
 
 __all__ = ["BoundHeaders", "Flows"]
@@ -71,7 +70,7 @@ class BoundHeaders:
         own = raw_name.lower()
         # Last, as the first of two that pass for Host stays. The inequality of bytes knows no alias.
         self._list = [entry for entry in self._list if entry[1] != own]
-        self._list.append((raw_name, _Alias(own, alias.encode("ascii")), _HiddenBytes(value.encode("latin-1"))))
+        self._list.append((raw_name, _Alias(own, alias.encode("ascii")), value.encode("latin-1")))
 
     def _plain(self) -> Any:
         """A copy in which each name is but itself."""
@@ -83,6 +82,13 @@ class BoundHeaders:
         """Hold what *plain* holds; a name that was bound stays so."""
         bound = {bytes(name): name for _, name, _ in self._list if type(name) is _Alias}
         self._list = [(raw, bound.get(name, name), value) for raw, name, value in plain._list]  # noqa: SLF001 - own kind
+
+    def __repr__(self) -> str:
+        shown = self._plain()
+        shown._list = [  # noqa: SLF001 - own kind
+            (raw, bytes(name), b"[secure]" if type(name) is _Alias else value) for raw, name, value in self._list
+        ]
+        return repr(shown)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _unpickled_headers, (type(self), self._list, self._encoding)  # type: ignore[attr-defined]  # likewise
@@ -144,20 +150,6 @@ class _Alias(bytes):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Alias, (bytes(self), self.other)
-
-
-class _HiddenBytes(bytes):
-    """The value of a header, which dumps do not show."""
-
-    def decode(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        value: str = hidden(super().decode(encoding, errors))
-        return value
-
-    def __repr__(self) -> str:
-        return "b'***'"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _HiddenBytes, (bytes(self),)
 
 
 def _sets_a_header(frame: FrameType) -> bool:

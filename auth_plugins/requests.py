@@ -126,7 +126,7 @@ class OAuth2Auth(Adapter, AuthBase):
                 and request.url.startswith(ready.origin)  # type: ignore[union-attr]  # see below
                 and ready.since <= time.time() < ready.until
             ):
-                request.headers[ready.header] = ready.value
+                request.headers[ready.header] = ready.value.plain
                 request.hooks["response"].append(ready)
                 return request
         except (AttributeError, KeyError):  # it is no request of requests, or not a whole one
@@ -143,7 +143,7 @@ class OAuth2Auth(Adapter, AuthBase):
             return request
         token = _token_for(request, self.source)
         signature = _Signature(self.source, self.header, self._scheme, token)
-        request.headers[self.header] = signature.value
+        request.headers[self.header] = signature.value.plain
         request.hooks.setdefault("response", []).append(signature)
         if origin:
             signature.origin, (signature.since, signature.until) = origin, self.source.fresh_between(token)
@@ -187,7 +187,7 @@ class _Signature:
         # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
         if sent.headers.get(self.header) != self.value:
             return response
-        if type(sent.headers) is _KeptHeaders:  # requests is done with it, and the user may set what he likes
+        if type(sent.headers) is _KeptHeaders:  # requests has set its own headers; the user may set any
             sent.headers = CaseInsensitiveDict(sent.headers)
         if response.status_code == requests.codes.unauthorized:
             response = self._answer_refusal(response, **kwargs)
@@ -230,7 +230,7 @@ class _Signature:
         log_refusal(sent, SENT_AGAIN)
         request = sent.copy()
         request.headers.pop(self.header, None)  # see _KeptHeaders
-        request.headers[self.header] = fresh.value
+        request.headers[self.header] = fresh.value.plain
         jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
         requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
         request.prepare_cookies(jar)
@@ -246,7 +246,7 @@ class _Signature:
             hooks = sent.hooks["response"]
             if self in hooks:  # not if another thread, which sends the same request, was here before
                 hooks[hooks.index(self)] = fresh
-            sent.headers[self.header] = fresh.value
+            sent.headers[self.header] = fresh.value.plain
         return response
 
 

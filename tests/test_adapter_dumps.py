@@ -18,7 +18,7 @@ import rich
 from rich.console import Console
 
 import auth_plugins.requests
-from auth_plugins import ApiKey, ClientCredentials, Token, TokenRequestError, TokenTransportError
+from auth_plugins import ApiKey, ClientCredentials, TokenRequestError, TokenTransportError
 
 from .drivers import ALL, AsyncHttpx, Driver, each
 from .loopback import Loopback, as_json
@@ -170,7 +170,7 @@ def test_frames_of_a_broken_second_try_show_no_secret(server: Loopback) -> None:
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 def test_a_signed_request_is_like_any(library: str, server: Loopback) -> None:
-    """A signed request is sent, copied and pickled with its header as any other; its ``repr`` shows no key."""
+    """A signed request is sent, copied and pickled with its header as any other."""
     module, plugin = importlib.import_module(library), importlib.import_module(f"auth_plugins.{library}")
     server.api = lambda received: as_json({"key": received.headers["x-api-key"]})
     response = module.get(server.api_url, auth=plugin.OAuth2Auth(ApiKey(KEY)), timeout=5)
@@ -178,14 +178,14 @@ def test_a_signed_request_is_like_any(library: str, server: Loopback) -> None:
     for request in (response.request, copy.deepcopy(response.request), pickle.loads(pickle.dumps(response.request))):
         assert request.headers["X-API-Key"] == KEY
         assert f"{request.headers['X-API-Key']}" == "%s" % request.headers["X-API-Key"] == KEY  # noqa: UP031 - both ways
-        assert KEY not in repr(request.headers) + shown(request.headers) + repr(getattr(request.headers, "raw", ""))
+        assert type(request.headers["X-API-Key"]) is str
+        assert library == "requests" or KEY not in repr(request.headers)
 
 
-def test_the_value_of_a_header_is_text() -> None:
-    """What a signature holds is a ``str`` that only its ``repr`` hides."""
-    auth = auth_plugins.requests.OAuth2Auth(ApiKey(KEY, header="Authorization", scheme="Token"))
-    value = auth(requests.Request("GET", "https://api.example.com/").prepare()).headers["Authorization"]
-    assert isinstance(value, str)
-    assert (str(value), value.encode("latin-1"), value) == (f"Token {KEY}", f"Token {KEY}".encode(), f"Token {KEY}")
-    assert KEY not in repr(value)
-    assert Token(access_token=KEY) == Token(access_token=KEY)
+def test_the_value_of_a_header_is_plain_text() -> None:
+    """Each request, the first and the warm ones, gets plain text, which recorders can store; an auth hides it."""
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey(KEY, header="Authorization"))
+    for _ in range(2):
+        value = auth(requests.Request("GET", "https://api.example.com/").prepare()).headers["Authorization"]
+        assert (type(value), value) == (str, KEY)
+    assert KEY not in repr(auth._ready.value)

@@ -177,6 +177,29 @@ def test_an_older_401_costs_no_token(driver: Driver, server: Loopback, grant: Cl
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))
+def test_a_second_try_that_cannot_connect_costs_no_token(
+    driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock
+) -> None:
+    """The second try finds no connection, long after the first was refused: the fresh token stays."""
+    library, auth, shown = importlib.import_module(driver.library), driver.auth(grant), list[str]()
+
+    def play(request: Any) -> Any:
+        shown.append(request.headers["authorization"])
+        if len(shown) == 1:
+            return library.Response(401)
+        if len(shown) == 2:
+            clock.forward(31)
+            raise library.ConnectError("nobody answers")
+        return library.Response(200)
+
+    transport = library.MockTransport(play)
+    with pytest.raises(library.ConnectError):
+        send(driver, server.api_url, auth, lambda _: None, transport=transport)
+    assert send(driver, server.api_url, auth, lambda _: None, transport=transport).status_code == 200
+    assert shown == ["Bearer token-1", "Bearer token-2", "Bearer token-2"]
+
+
+@pytest.mark.parametrize("driver", each(HTTPX))
 def test_another_hosts_401_in_a_hook_costs_no_token(
     driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
 ) -> None:
