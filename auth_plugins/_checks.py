@@ -65,7 +65,7 @@ def reveal(name: str, secret: Secret) -> str:
             raise ConfigurationError(
                 f"{name}: the callable that returns it raised {type(error).__name__}; call it by hand to see why"
             ) from error
-    return checked_secret(name, hidden(secret))
+    return checked_secret(name, secret)
 
 
 def check_secret(name: str, secret: object) -> None:
