@@ -778,4 +778,4 @@ def test_what_a_lost_thread_was_importing_is_told() -> None:
         pytest.fail("it would hang here")
     with loading("flight"):
         pass
-    assert (loading._loaders, loading.lost) == ({}, {"request"})
+    assert (loading._loaders, loading.lost) == ({}, frozenset({"request"}))
