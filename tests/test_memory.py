@@ -257,3 +257,10 @@ def test_a_grant_of_a_session_is_equal_to_no_grant() -> None:
     assert {one, same} == {one}
     assert one == one  # noqa: PLR0124 - its own equality
     assert one not in (grant, None)
+    other = requests.Session()
+    assert one != GrantOfSession(grant, other)
+    # Both sessions are gone, and nobody can tell whether they were one.
+    past, gone = GrantOfSession(grant, other), GrantOfSession(grant, other)
+    del other
+    gc.collect()
+    assert past != gone
