@@ -170,8 +170,7 @@ class Slot:
 
     def spend(self, refresh_token: str) -> None:
         """Never send *refresh_token* again where the grant itself is one: the server sent a successor."""
-        if not self.is_spent(refresh_token):
-            self.spent = (hash(refresh_token), *self.spent[: _SPENT - 1])
+        self.spent = (hash(refresh_token), *self.spent[: _SPENT - 1])
 
     def is_spent(self, refresh_token: str) -> bool:
         """Whether a successor of *refresh_token* was received."""

@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, Password, Token, TokenRequestError, TokenSource
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    ConfigurationError,
+    Password,
+    RefreshToken,
+    Token,
+    TokenRequestError,
+    TokenSource,
+)
 
 from . import stores
 from .loopback import Clock
@@ -175,6 +184,17 @@ def test_other_processes_find_a_seeded_token(store: Store, endpoint: Endpoint, c
     renewed = first.token().access_token
     assert "refresh_token=rt" in endpoint.bodies[-1]
     assert (second.token().access_token, len(endpoint.requests)) == (renewed, 2)
+
+
+def test_a_refresh_token_grant_keeps_what_was_seeded(endpoint: Endpoint, clock: Clock) -> None:
+    """A RefreshToken grant has nothing else: the seeded refresh token stays in memory beside the shared cache."""
+    cache = stores.LockingCache()
+    tokens = source(endpoint, RefreshToken(URL, "own"), cache=cache)
+    tokens.seed(Token(access_token="seeded", expires_at=clock.now + 3600, refresh_token="rt"))
+    cache.entries.clear()
+    clock.forward(3600)
+    tokens.token()
+    assert "refresh_token=rt" in endpoint.bodies[0]
 
 
 @over(ALL)
