@@ -142,7 +142,9 @@ def _encoding_problem(text: str) -> str | None:
 
 def _control_problem(text: str) -> str | None:
     # A server's owner hands out none; a line break is left over from a file or the clipboard.
-    return "contains a control character, such as a line break; remove it" if re.search(_CONTROLS, text) else None
+    if text.isprintable() or not re.search(_CONTROLS, text):  # nearly always the former, and at once
+        return None
+    return "contains a control character, such as a line break; remove it"
 
 
 def _check_encodable(name: str, text: str) -> None:
