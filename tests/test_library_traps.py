@@ -28,6 +28,7 @@ from auth_plugins import (
     ApiKey,
     ClientCredentials,
     ConfigurationError,
+    InsecureTransportError,
     MemoryCache,
     Token,
     TokenRequestError,
@@ -626,6 +627,26 @@ def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pyte
     clock.now = end - 0.01
     assert signed(mode, auth, "https://api.example.com/") == "Bearer first"
     clock.now = end
+    assert signed(mode, auth, "https://api.example.com/") == "Bearer second"
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_warm_token_stays_off_clear_urls_and_ends_with_a_refusal(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A warm token goes to no ``http://`` URL of another machine; one that was invalidated goes nowhere."""
+    plugin = importlib.import_module(f"auth_plugins.{mode.split(' ', 1)[0]}")
+    auth = plugin.OAuth2Auth(ClientCredentials("https://id.example.com/token", "id"))
+    first, second = Token(access_token="first"), Token(access_token="second")
+
+    async def ask(_: Any) -> Token:
+        return second
+
+    monkeypatch.setattr(TokenSource, "_wait", lambda _: second)
+    monkeypatch.setattr(TokenSource, "_await", ask)
+    auth.source._slot.token = first
+    assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
+    with pytest.raises(InsecureTransportError):
+        signed(mode, auth, "http://api.example.com/")
+    auth.source.invalidate(first)
     assert signed(mode, auth, "https://api.example.com/") == "Bearer second"
 
 
