@@ -217,7 +217,7 @@ def test_what_is_unknown_is_left_alone() -> None:
             pass
 
     _forks.renew_in_children(Slotted())
-    with requests.Session() as session, httpx.Client(transport=httpx.MockTransport(lambda _: None)) as client:  # type: ignore[arg-type,return-value]
+    with requests.Session() as session, httpx.Client(transport=httpx.MockTransport(lambda _: None)) as client:  # type: ignore[arg-type]
         session.mount("http://", Mine())
         for handed in (session, client):
             _forks.renew_in_children(handed)
