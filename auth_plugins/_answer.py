@@ -49,7 +49,10 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     except TokenRequestError as error:
         # Without the frames that hold what the server sent: error reporters store the variables of each.
         refusal = error.with_traceback(None)
-    raise refusal
+    try:
+        raise refusal
+    finally:
+        del refusal  # its traceback has this frame: they would keep each other
 
 
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:

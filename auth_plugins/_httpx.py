@@ -218,8 +218,8 @@ class Flows(Adapter):
         except GeneratorExit:
             answer = _Closed
         if answer is _Closed:
-            self._look_back(refused, fresh, response)
-        elif answer.status_code != _UNAUTHORIZED:
+            self._close(refused, fresh, response)
+        if answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
@@ -253,8 +253,8 @@ class Flows(Adapter):
         except GeneratorExit:
             answer = _Closed
         if answer is _Closed:
-            self._look_back(refused, fresh, response)
-        elif answer.status_code != _UNAUTHORIZED:
+            self._close(refused, fresh, response)
+        if answer.status_code != _UNAUTHORIZED:
             self.source.end_probation(fresh)
 
     def _takes(self, request: Request) -> bool:
@@ -319,8 +319,7 @@ class Flows(Adapter):
     def _to_be_sent_again(self, request: Request, response: Any, token: Token, position: int | None) -> Any:
         """Give up *token*, which an API refused; return the request to be sent again; ``None``: it cannot be."""
         if response is _Closed:
-            self._look_back(request, token)
-            return None
+            self._close(request, token)
         refused = self._refused_request(response, token)
         if refused is None:
             return None
@@ -343,7 +342,12 @@ class Flows(Adapter):
         log_refusal(refused, SENT_AGAIN)
         return True
 
-    def _look_back(self, request: Request, token: Token, seen: Response | None = None) -> None:
+    def _close(self, request: Request, token: Token, seen: Response | None = None) -> NoReturn:
+        """End a flow that is closed; an async generator must not just return where no loop closes it."""
+        self._look_back(request, token, seen)
+        raise GeneratorExit
+
+    def _look_back(self, request: Request, token: Token, seen: Response | None) -> None:
         """Note what an API said of *token*, where an event hook raised an error before the flow saw the response.
 
         The flow is closed while that error is handled by the library: it is the caller's, here. An async flow of the

@@ -74,13 +74,14 @@ def _pool(pool: Any, deadline: Deadline, sending: Sending) -> Any:
     if not isinstance(pool, HTTPConnectionPool):
         return pool
     copied: Any = copy.copy(pool)
+    opened: list[Any] = []
     take, give_back, send = copied._get_conn, copied._put_conn, copied.urlopen  # noqa: SLF001 - urllib3 has no others
 
     def take_watched(timeout: float | None = None) -> Any:
         connection = take(timeout=max(deadline.left(), 0.001) if timeout is None else timeout)
         deadline.proxy = pool.proxy and (pool.proxy.host or "", pool.proxy.port or 0)
         deadline.watch(connection)
-        connection.response_class = functools.partial(_response, deadline)
+        connection.response_class = functools.partial(_response, deadline, opened)
         return connection
 
     def give_back_released(connection: Any) -> None:
@@ -95,6 +96,9 @@ def _pool(pool: Any, deadline: Deadline, sending: Sending) -> Any:
             answer = send(method, url, body=body, **keywords)
         except BaseException as error:
             sending.failure = error
+            # urllib3 leaves one open whose Content-Length contradicts itself.
+            for each in opened:
+                each.close()
             raise
         sending.answer = (answer.status, answer.headers)
         return answer
@@ -104,10 +108,11 @@ def _pool(pool: Any, deadline: Deadline, sending: Sending) -> Any:
     return copied
 
 
-def _response(deadline: Deadline, connected: Any, *arguments: Any, **keywords: Any) -> Any:
+def _response(deadline: Deadline, opened: list[Any], connected: Any, *arguments: Any, **keywords: Any) -> Any:
     # Now, as the socket is the answer's alone once the server says that it will close it.
     deadline.watch(connected)
-    return _response_class()(connected, *arguments, **keywords)
+    opened.append(_response_class()(connected, *arguments, **keywords))
+    return opened[-1]
 
 
 @functools.cache
@@ -126,6 +131,9 @@ def _response_class() -> Any:
                 raise http.client.RemoteDisconnected("the connection ended before the headers did")
             return line
 
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._lines, name)
+
     class FinalResponse(http.client.HTTPResponse):
         """Skips interim answers (RFC 9110 §15.2), and takes no headers that were cut off, as httpx does."""
 
@@ -135,7 +143,8 @@ def _response_class() -> Any:
             try:
                 super().begin()
             finally:
-                self.fp = lines
+                # None: it was closed, as what came was no HTTP.
+                self.fp = self.fp and lines
 
         def _read_status(self) -> tuple[str, int, str]:
             version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out

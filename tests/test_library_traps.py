@@ -623,7 +623,7 @@ def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pyte
     monkeypatch.setattr(TokenSource, "_await", ask)
     auth.source._slot.token = first
     assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
-    end = auth.source.fresh_until(first)
+    end = auth.source.fresh_between(first)[1]
     clock.now = end - 0.01
     assert signed(mode, auth, "https://api.example.com/") == "Bearer first"
     clock.now = end
