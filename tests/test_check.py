@@ -35,8 +35,11 @@ from auth_plugins import AuthError, FileCache, TokenSource, _transport
 from auth_plugins.__main__ import main
 from auth_plugins.sandbox import Sandbox
 
+from . import stores
 from .conftest import forget
 from .loopback import Loopback, Received, as_json
+
+quick_names = stores.quick_names
 
 SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
 #: Each spelling of it has this word in it, but for Base64.

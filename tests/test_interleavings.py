@@ -710,7 +710,7 @@ class Crowd:
 
 def test_any_order_of_events() -> None:
     """In whatever order things happen, I get a token that is good or a clear error, and my server is left in peace."""
-    run_state_machine_as_test(Interleavings, settings=often(250, stateful_step_count=40))
+    run_state_machine_as_test(Interleavings, settings=often(150, stateful_step_count=40))
 
 
 @pytest.fixture
