@@ -70,7 +70,7 @@ class Failure:
         self.error = error
         #: What the secrets were, hashed by this process's own random seed: others are worth another try.
         self.secrets = secrets
-        #: On the clock of :func:`._clock.elapsed`, which nobody sets back.
+        #: On the clock of :func:`._clock.elapsed`, which is never set back.
         self.until = until
         #: How often in a row; the rest grows with it.
         self.times = times
@@ -151,7 +151,7 @@ class Slot:
         self.renew_after = 0.0
         #: Until then the token is used within its leeway as well, as the last attempt to replace it failed.
         self.serves_until = 0.0
-        #: Until then nobody is told again that an API refuses fresh tokens too.
+        #: Until then the warning that an API refuses fresh tokens too is not repeated.
         self.warned_until = 0.0
         #: How many leaders in a row did not come back in time.
         self.stuck = 0

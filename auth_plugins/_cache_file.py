@@ -69,7 +69,7 @@ class FileCache(SealedCache):
             return None
 
     def _read(self, directory: Directory, name: str) -> str:
-        # Not through a link, which may be somebody else's idea of where tokens lie; and not for ever, if it is a pipe.
+        # Not through a link, which another user may have made; and without blocking, if it is a pipe.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
             descriptor = directory.open(name, flags)

@@ -221,7 +221,7 @@ class _Run:
                 # By no TokenSource: a request that fails is sent once, as there may be a password in it.
                 return grant.trade(self._ask)
             # What comes of a refresh token belongs where the next process finds it. One that the cache holds is used as
-            # requests use it: they would fail where asking afresh works.
+            # requests use it: they would fail where a new token request works.
             policy: Any = {"timeout": setup.timeout}
             source = source_for(grant, self._send, allow_http=setup.allow_http, cache=setup.cache, policy=policy)
             if stored:

@@ -25,5 +25,5 @@ _CLOCK = _clock()
 
 
 def elapsed() -> float:
-    """Return seconds since a fixed moment, the machine's sleep included; nobody can set this clock."""
+    """Return seconds since a fixed moment, the machine's sleep included; this clock cannot be set."""
     return time.monotonic() if _CLOCK is None else time.clock_gettime(_CLOCK)

@@ -52,4 +52,4 @@ class Flight(Future["Token | None"]):
             else:
                 self.set_result(outcome)
         except InvalidStateError:
-            pass  # a seeded token was told before
+            pass  # a seeded token was handed out before

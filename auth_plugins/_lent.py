@@ -8,10 +8,10 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["lent", "twin"]
+__all__ = ["copy_with", "lent"]
 
 
-def twin(original: Any, changes: Mapping[str, Any]) -> Any:
+def copy_with(original: Any, changes: Mapping[str, Any]) -> Any:
     """Copy *original*, attribute by attribute and without any call of its class, with *changes*."""
     copy = object.__new__(type(original))
     vars(copy).update(vars(original), **changes)
@@ -27,7 +27,7 @@ def lent(original: Any, changes: Mapping[str, Any]) -> Iterator[Any]:
     # A class of the user's may close itself when it is deleted: the connections are the original's.
     changes = {"close": _nothing, **changes}
     try:
-        copy = twin(original, changes)
+        copy = copy_with(original, changes)
     except TypeError:
         yield original
         return

@@ -15,7 +15,7 @@ __all__ = ["Reason", "certificate_advice", "chain", "reason_of"]
 
 #: How OpenSSL numbers a certificate that is not good yet, or no more; and one of another name, or of another address.
 _CERTIFICATE_TIME, _CERTIFICATE_NAME = (9, 10), (62, 64)
-#: Errors of these wrap others; what is told is the first one of another origin.
+#: Errors of these wrap others; the message names the first one of another origin.
 _WRAPPERS = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
 #: The most errors that are looked at.
 _LONGEST_CHAIN = 50
@@ -97,8 +97,8 @@ def _later(errors: Sequence[BaseException], peer: str, advice: str, seconds: flo
 
 
 def _other(errors: Sequence[BaseException], peer: str, advice: str, *, is_proxied: bool) -> Reason:
-    told = next((each for each in errors if type(each).__module__.partition(".")[0] not in _WRAPPERS), errors[-1])
-    text = f"{type(told).__name__}: {told}"
+    origin = next((each for each in errors if type(each).__module__.partition(".")[0] not in _WRAPPERS), errors[-1])
+    text = f"{type(origin).__name__}: {origin}"
     return Reason("proxy", f"{peer} failed: {text}", advice) if is_proxied else Reason("other", text, advice)
 
 

@@ -1,4 +1,4 @@
-"""What the log is told of tokens, and what callers are told of a leader that does not come back; never a secret."""
+"""Log lines about tokens, and the error for callers whose leader does not return; never a secret."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ._token import Token
 
 __all__ = ["token_of"]
 
-#: Characters of a member's name that are told.
+#: Characters of a member's name that an error shows.
 _LONGEST_NAME = 40
 
 

@@ -190,7 +190,7 @@ class Shared:
             _log.warning("%s works again: tokens are shared", name)
 
     def read(self, name: str, about: Mapping[str, str]) -> Entry | None:
-        """The entry of that name; what is none of ours counts as none, and is told of once.
+        """The entry of that name; what is no entry of ours counts as none, with one warning.
 
         :param about: what an entry of version 0.1.0, which has no name in it, must be about.
         """

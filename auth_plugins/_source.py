@@ -360,7 +360,7 @@ class TokenSource:
         return token
 
     def _renew_in_background(self, token: Token) -> None:
-        # The token is good: what speaks against a renewal at this moment is told to those who cannot do without.
+        # The token is good: what prevents a renewal now is an error only for a caller that has no token.
         with contextlib.suppress(AuthError):
             flight, leads = self._join(renewing=token)
             if leads:

@@ -231,12 +231,12 @@ def _failure(
     """
     from ._message import quoted  # noqa: PLC0415 - loaded by the first token request
 
-    def told(text: str) -> str:
+    def scrubbed(text: str) -> str:
         query = request.url.partition("?")[2]
         text = text.replace(request.url, request.endpoint)
         return quoted(request, text.replace(query, "…") if query else text, _LONGEST_REASON)
 
-    text = told(str(error))
+    text = scrubbed(str(error))
     try:
         cause = type(error)(text) if isinstance(error, base) else base(text)
     except Exception:  # noqa: BLE001 - a user's class may want, and refuse, anything
@@ -245,7 +245,7 @@ def _failure(
     reason = reason_of(
         chain(error, outside), request.endpoint, seconds=deadline.seconds, proxy=deadline.proxy, library=library
     )
-    failure = TokenTransportError(f"{request.endpoint} could not be reached ({told(reason.text)}); {reason.advice}")
+    failure = TokenTransportError(f"{request.endpoint} could not be reached ({scrubbed(reason.text)}); {reason.advice}")
     failure._kind, failure._verify_code = reason.kind, reason.verify_code  # noqa: SLF001 - of this package
     failure.__cause__ = cause
     return failure

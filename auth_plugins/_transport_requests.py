@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from ._deadline import Deadline, Sending
-from ._lent import lent, twin
+from ._lent import copy_with, lent
 
 if TYPE_CHECKING:
     from ._message import TokenRequest
@@ -57,7 +57,7 @@ def _adapter(adapter: Any, deadline: Deadline, sending: Sending) -> Any:
 
     if not isinstance(adapter, HTTPAdapter):
         return adapter
-    copied = twin(adapter, {"max_retries": Retry(0, read=False)})
+    copied = copy_with(adapter, {"max_retries": Retry(0, read=False)})
     find = copied.get_connection_with_tls_context
 
     def find_bounded(*arguments: Any, **keywords: Any) -> Any:

@@ -251,7 +251,7 @@ def _prefixes(names: Collection[str]) -> set[str]:
 
 
 def _is_injected(name: str, value: object) -> bool:
-    """Whether Kubernetes set this variable; one that ends in PORT alone is told by its value."""
+    """Whether Kubernetes set this variable; one that ends in PORT alone is recognised by its value."""
     match = _INJECTED.fullmatch(name)
     return match is not None and (match["tail"] != "PORT" or "://" in str(value))
 
