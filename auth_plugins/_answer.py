@@ -103,16 +103,22 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
     stripped = text.strip()
     try:
         members = json.loads(stripped, parse_constant=lambda _: math.nan)
-        kind = "json"
+        kind = "json" if isinstance(members, (dict, list)) else "text"
     except (ValueError, RecursionError):
         if re.match(_FORM, stripped):
-            return Answer(request, response, dict(parse_qsl(stripped)), "form", text)
+            return Answer(request, response, dict(parse_qsl(stripped)), _kind_of_form(response), text)
         members, kind = stripped, "empty" if not stripped else "page" if _is_html(response) else "text"
     if isinstance(members, str):
         # Some identity servers answer the bare JWT, as a JSON string or not even that.
         jwt = re.sub(_SCHEME, "", members)
         members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
     return Answer(request, response, members if isinstance(members, dict) else {}, kind, text)
+
+
+def _kind_of_form(response: TokenResponse) -> str:
+    """What a body is that looks like a form: a firewall's page or line may do so as well."""
+    is_text = response.headers.get("content-type", "").lower().startswith("text/plain")
+    return "page" if _is_html(response) else "text" if is_text else "form"
 
 
 def _text(response: TokenResponse) -> str:

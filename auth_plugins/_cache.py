@@ -121,6 +121,7 @@ class Slot:
         "seen",
         "serves_until",
         "spent",
+        "spent_origins",
         "stuck",
         "token",
         "warned_until",
@@ -157,6 +158,8 @@ class Slot:
         self.stuck = 0
         #: Hashes of the latest refresh tokens that a successor replaced.
         self.spent: tuple[int, ...] = ()
+        #: Hashes of the grant's own refresh tokens that a successor replaced: more than one, as secrets rotate.
+        self.spent_origins: frozenset[int] = frozenset()
         #: When a token was seeded that tells no time of its issue; Unix seconds, as the next.
         self.seeded_at = 0.0
         self.looked_for = 0.0
@@ -168,13 +171,20 @@ class Slot:
         if token not in self.refused:
             self.refused = (token, *self.refused[: _REFUSED - 1])
 
-    def spend(self, refresh_token: str) -> None:
-        """Never send *refresh_token* again where the grant itself is one: the server sent a successor."""
+    def spend(self, refresh_token: str | None, successor: str | None, *, is_own: bool) -> None:
+        """Remember that the server replaced *refresh_token*, if *successor* is another one.
+
+        :param is_own: it is the grant's own one: it is remembered, however many successors there are.
+        """
+        if refresh_token is None or successor in (None, refresh_token):
+            return
         self.spent = (hash(refresh_token), *self.spent[: _SPENT - 1])
+        if is_own:
+            self.spent_origins |= {hash(refresh_token)}
 
     def is_spent(self, refresh_token: str) -> bool:
         """Whether a successor of *refresh_token* was received."""
-        return hash(refresh_token) in self.spent
+        return hash(refresh_token) in self.spent_origins or hash(refresh_token) in self.spent
 
     def is_behind(self, lying: Token) -> bool:
         """Whether this process had what lies in the shared cache already, or saw it refused."""

@@ -6,10 +6,11 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from ._errors import ConfigurationError, InsecureTransportError
 
-__all__ = ["DEFAULT_PORTS", "AllowedHosts", "check_transport", "is_loopback", "normal_host"]
+__all__ = ["DEFAULT_PORTS", "AllowedHosts", "check_endpoint", "check_transport", "is_loopback", "normal_host"]
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _HIGHEST_PORT = 65535
@@ -86,6 +87,21 @@ def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
             f"http://{host} would get a secret or a token in clear; "
             "use https://, or allow_http=True (the variable ALLOW_HTTP=true)"
         )
+
+
+def check_endpoint(url: str, *, allow_http: bool) -> None:
+    """The same for the URL of an endpoint; a function of its own, as its variables hold the query, secrets included.
+
+    :raises InsecureTransportError: as :func:`check_transport`.
+    """
+    scheme, host = _scheme_and_host(url)
+    del url  # an error's traceback keeps this frame's variables
+    check_transport(scheme, host, allow_http=allow_http)
+
+
+def _scheme_and_host(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or ""
 
 
 def is_loopback(host: str) -> bool:

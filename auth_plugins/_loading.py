@@ -28,7 +28,7 @@ class Loading:
         self.lost: frozenset[str] = frozenset()
         self._begin({})
 
-    def _begin(self, loaders: dict[int, list[str]]) -> None:
+    def _begin(self, loaders: dict[int, tuple[str, ...]]) -> None:
         # Guards the two below. It is held for a moment only: not over an import, and not over a fork.
         self._changed = threading.Condition(threading.RLock())
         #: What each thread is importing, the innermost last.
@@ -50,14 +50,17 @@ class Loading:
         me = threading.get_ident()
         with self._changed:
             self._changed.wait_for(lambda: self._forkers <= {me})
-            self._loaders.setdefault(me, []).append(what)
+            # Replaced as a whole, as a signal handler may import here as well, between any two steps.
+            self._loaders[me] = (*self._loaders.get(me, ()), what)
         try:
             yield
         finally:
             with self._changed:
-                self._loaders[me].pop()
-                if not self._loaders[me]:
-                    del self._loaders[me]
+                rest = self._loaders.get(me, ())[:-1]
+                if rest:
+                    self._loaders[me] = rest
+                else:
+                    self._loaders.pop(me, None)
                     self._changed.notify_all()
 
     def before_fork(self) -> None:

@@ -26,8 +26,8 @@ def revoke_tokens(
     error: most servers revoke both at once (RFC 7009 §2.1), and some revoke refresh tokens only.
     """
     errors: list[AuthError] = []
-    is_revoked = False
     for access_token, refresh_token in itertools.zip_longest(access, refresh):
+        is_revoked = False
         for request in grant.revocation_requests(None, refresh_token):
             try:
                 send(request)

@@ -11,14 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeGuard
-from urllib.parse import urlsplit
 
 from ._cache import Failure, GrantOfSession, MemoryCache, TokenCache, shared_cache
 from ._checks import discreet
 from ._clock import elapsed
 from ._errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, not_an_auth, twin
 from ._grant import Grant
-from ._hosts import check_transport
+from ._hosts import check_endpoint
 from ._loading import loading
 from ._token import Token
 from ._transport import Transport, default_transport
@@ -722,8 +721,7 @@ class TokenSource:
             old = refreshable.refresh_token if refreshable else None
             token = self.grant.renew(ask, old)
             if token is not None:
-                if old is not None and old != token.refresh_token:
-                    slot.spend(old)
+                slot.spend(old, token.refresh_token, is_own=old == self.grant.origin())
                 if slot.refreshable is refreshable:
                     # The old one is spent, whatever becomes of this flight.
                     slot.refreshable = token
@@ -737,9 +735,8 @@ class TokenSource:
             if refreshable and shelf:
                 shelf.forget(refreshable)
             token = self.grant.trade(ask)
-            if origin is not None and token.refresh_token not in (None, origin):
-                slot.spend(origin)
-            return token
+            slot.spend(origin, token.refresh_token, is_own=True)
+            return token if old is None else _without(token, old)
         finally:
             refusals.clear()  # an error's traceback has this frame: they would keep each other
 
@@ -758,8 +755,7 @@ class TokenSource:
 
     def _send(self, request: TokenRequest, deadline: float) -> TokenResponse:
         """Send a token request, and again where that may help, at most twice."""
-        parts = urlsplit(request.url)
-        check_transport(parts.scheme, parts.hostname or "", allow_http=self._allow_http)
+        check_endpoint(request.url, allow_http=self._allow_http)
         assert self._transport is not None  # noqa: S101 - it is loaded before a request is made
         pauses = iter(_PAUSES)
         while True:
@@ -780,6 +776,11 @@ class TokenSource:
 
 #: What reads an answer; ``None``: it is not loaded yet.
 _read: Callable[[TokenRequest, TokenResponse, float], Token] | None = None
+
+
+def _without(token: Token, refused: str) -> Token:
+    """*token*, without a refresh token that was *refused* before the server sent it again: it would be once more."""
+    return Token(**{**token.members(), "refresh_token": None}) if token.refresh_token == refused else token
 
 
 def _spent(grant: Grant) -> TokenRequestError:

@@ -7,15 +7,13 @@ import re
 import time
 from collections.abc import Iterable
 from typing import Any, Unpack
-from urllib.parse import urljoin, urlparse, urlsplit
 
 try:
     import requests
 except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
-from requests.structures import CaseInsensitiveDict
-from requests.utils import requote_uri, rewind_body
+from requests.utils import rewind_body
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
@@ -23,7 +21,7 @@ from . import _errors
 from ._adapter import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
 from ._cache import MemoryCache, TokenCache
 from ._grant import Grant
-from ._hosts import DEFAULT_PORTS, normal_host
+from ._redirects import BoundHeaders, KeptHeaders, is_clear, keep_within_origin
 from ._source import Policy, TokenSource
 from ._token import Token
 from ._transport import requests_transport
@@ -143,9 +141,12 @@ class OAuth2Auth(Adapter, AuthBase):
             return request
         token = _token_for(request, self.source)
         signature = _Signature(self.source, self.header, self._scheme, token)
+        is_key = self.header.lower() != "authorization"
+        if is_key:  # requests itself keeps no other header within its origin
+            request.headers = BoundHeaders.of(request.headers, [self.header])
         request.headers[self.header] = signature.value.plain
         request.hooks.setdefault("response", []).append(signature)
-        if origin:
+        if origin and not is_key:
             signature.origin, (signature.since, signature.until) = origin, self.source.fresh_between(token)
             self._ready = signature
         return request
@@ -161,7 +162,7 @@ class OAuth2Auth(Adapter, AuthBase):
         except LocationParseError as error:  # of a scheme that requests leaves to an adapter of the user's
             raise requests.exceptions.InvalidURL(str(error), request=request) from None
         try:
-            may_carry = _is_clear(url) and self._may_carry(parts.scheme or "", parts.host or "", parts.port)
+            may_carry = is_clear(url) and self._may_carry(parts.scheme or "", parts.host or "", parts.port)
         except _errors.AuthError as error:
             raise _as_requests(error, request) from error.__cause__
         plain = re.match(_PLAIN_ORIGIN, url)
@@ -187,13 +188,13 @@ class _Signature:
         # After a redirect to another host this sees that host's answers as well: not to what we sent, not our business.
         if sent.headers.get(self.header) != self.value:
             return response
-        if type(sent.headers) is _KeptHeaders:  # requests has set its own headers; the user may set any
-            sent.headers = CaseInsensitiveDict(sent.headers)
+        if type(sent.headers) is KeptHeaders:  # requests has set its own headers; the user may set any
+            sent.headers = BoundHeaders.of(sent.headers)
         if response.status_code == requests.codes.unauthorized:
             response = self._answer_refusal(response, **kwargs)
         else:
             self.source.end_probation(self.token)
-        return _kept_within_origin(self.header, response, sent)
+        return keep_within_origin(self.header, response, sent)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _Guard, (self.header,)  # no token, and no source: a request that is pickled was sent, as a rule
@@ -229,7 +230,7 @@ class _Signature:
         _discard_body(refusal)
         log_refusal(sent, SENT_AGAIN)
         request = sent.copy()
-        request.headers.pop(self.header, None)  # see _KeptHeaders
+        request.headers.pop(self.header, None)  # see KeptHeaders
         request.headers[self.header] = fresh.value.plain
         jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
         requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
@@ -269,38 +270,7 @@ class _Guard:
         self._header = header
 
     def __call__(self, response: requests.Response, **_: Any) -> requests.Response:
-        return _kept_within_origin(self._header, response, response.request)
-
-
-def _kept_within_origin(header: str, response: requests.Response, sent: requests.PreparedRequest) -> requests.Response:
-    # requests copies the request that was sent first to wherever it is redirected.
-    if response.is_redirect:
-        if not _strips_by_itself(header, response):
-            sent.headers.pop(header, None)
-        elif header.lower() == "authorization":
-            sent.headers = _RedirectedHeaders(sent.headers)
-    return response
-
-
-class _RedirectedHeaders(CaseInsensitiveDict[str | bytes]):
-    """The headers of a request that is redirected, which requests copies for the next request."""
-
-    def copy(self) -> _KeptHeaders:
-        return _KeptHeaders(self)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CaseInsensitiveDict, (list(self.items()),)
-
-
-class _KeptHeaders(_RedirectedHeaders):
-    """Headers in which a login that requests finds in ``.netrc`` after a redirect does not replace the token.
-
-    Where requests removed the token first, as it does for another host, the login is set.
-    """
-
-    def __setitem__(self, key: str, value: str | bytes) -> None:
-        if not (key.lower() == "authorization" and key in self and str(value).startswith("Basic ")):
-            super().__setitem__(key, value)
+        return keep_within_origin(self._header, response, response.request)
 
 
 def _discard_body(refusal: requests.Response) -> None:
@@ -331,51 +301,6 @@ def _rewind(request: requests.PreparedRequest) -> bool:
     except (requests.exceptions.UnrewindableBodyError, ValueError):  # it was closed
         return False
     return True
-
-
-def _strips_by_itself(header: str, redirect: requests.Response) -> bool:
-    """Whether a redirect stays within its origin, or requests takes *header* out of it."""
-    mixin = requests.sessions.SessionRedirectMixin()
-    url, location = redirect.url or "", mixin.get_redirect_target(redirect) or ""
-    if not location.isprintable():  # parsers drop such characters, each in its own way
-        return False
-    try:
-        target = _redirect_url(url, location)
-        if _origin(url) == _origin(target):
-            return True
-        return header.lower() == "authorization" and mixin.should_strip_auth(url, target)
-    except ValueError:
-        return False
-
-
-def _redirect_url(url: str, location: str) -> str:
-    """The next URL, by the very steps of ``Session.resolve_redirects``: parsed, put together again, quoted last."""
-    if location.startswith("//"):
-        location = f"{urlparse(url).scheme}:{location}"
-    parsed = urlparse(location)
-    location = requote_uri(parsed.geturl())
-    return location if parsed.netloc else urljoin(url, location)
-
-
-def _is_clear(url: str) -> bool:
-    """Whether either parser finds the same host; where they differ, as in a URL made by hand, nobody gets a token."""
-    try:
-        (_, urllib3s, _), (_, pythons, _) = _origin(url)
-    except ValueError:  # the one finds a host, and the other none
-        return False
-    return normal_host(urllib3s or "") == normal_host(pythons or "")
-
-
-def _origin(url: str) -> tuple[tuple[str | None, str | None, int | None], ...]:
-    """Scheme, host and port by either parser that is used on the way to a connection."""
-    urllib3s, pythons = parse_url(url), urlsplit(url)
-    return tuple(
-        (scheme, host, port or DEFAULT_PORTS.get(scheme or ""))
-        for scheme, host, port in (
-            (urllib3s.scheme, urllib3s.host, urllib3s.port),
-            (pythons.scheme, pythons.hostname, pythons.port),
-        )
-    )
 
 
 def _as_requests(error: _errors.AuthError, request: requests.PreparedRequest) -> _errors.AuthError:

@@ -132,6 +132,7 @@ LAYERS = [
     {"requests", "httpx", "httpx2"},
     {"_httpx"},
     {"_adapter"},
+    {"_redirects"},
     {"_source"},
     {"_rotation"},
     {"_shared"},
