@@ -36,7 +36,7 @@ def expires_at(
     """Return the moment at which the token ends, in Unix seconds; ``None``: the server does not say.
 
     In this order: ``expires_in`` (or the shorter life of the JWT), the JWT's ``exp``, ``expires_at``, ``expires_on``,
-    ``expires``. What has ended before it arrived says nothing: the clocks differ, or the server means something else.
+    ``expires``. A moment in these three that has passed says nothing: the clocks differ, or the server means something else.
 
     :param now: Unix seconds from which a lifetime counts.
     :param unreadable: is called with the name of each member that should say it, and cannot be read.

@@ -20,6 +20,8 @@ class Grant(ABC):
 
     #: Whether the grant can be traded again, whatever became of the refresh tokens that came of it.
     starts_afresh: ClassVar[bool] = True
+    #: Whether the token is a constant key, for which no request is sent.
+    is_constant: ClassVar[bool] = False
 
     def __call__(self, *_: object) -> NoReturn:
         """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""

@@ -175,6 +175,8 @@ class ApiKey(_Fields):
     header: str = "X-API-Key"
     scheme: str = ""
 
+    is_constant = True
+
     def __post_init__(self) -> None:
         check_secret("value", self.value)
         object.__setattr__(self, "value", hidden(self.value))

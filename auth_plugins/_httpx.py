@@ -298,7 +298,7 @@ class Flows(Adapter):
 
     def _renewed(self, refused: Request, response: Response, token: Token) -> Token | None:
         """Sign *refused* with a fresh token, and return that; ``None``: there is no other."""
-        if token.issued_at:  # no constant key: the token request may need the connection
+        if not self.source.grant.is_constant:  # the token request may need the connection
             _read(response, self._byte_stream)
         fresh = self._token_for(refused)
         if not self._signed_again(refused, response, token, fresh):
@@ -308,7 +308,7 @@ class Flows(Adapter):
 
     async def _arenewed(self, refused: Request, response: Response, token: Token) -> Token | None:
         """The same as :meth:`_renewed`."""
-        if token.issued_at:
+        if not self.source.grant.is_constant:
             await _aread(response, self._byte_stream)
         fresh = await self._atoken_for(refused)
         if not self._signed_again(refused, response, token, fresh):

@@ -375,6 +375,9 @@ class TokenSource:
         token = self._slot.token
         if token is None or not self._is_alive(token):
             return None
+        with self._cache.lock:
+            if elapsed() >= self._slot.serves_until:  # the attempt goes on: others need not wait for it
+                self._wait_to_replace(has_failed=True)
         _log.debug("no other token can be had; this one is used until it expires")
         return token
 
@@ -404,10 +407,13 @@ class TokenSource:
             from ._flight import wait  # noqa: PLC0415 - see above
 
         for _ in range(_TURNS):
-            flight, leads = self._join(leader=threading.get_ident())
-            if leads:
+            has_spare = self._life_left() is not None
+            flight, leads = self._join(leader=None if has_spare else threading.get_ident())
+            if leads and not has_spare:
                 self._lead(flight)
             else:
+                if leads:
+                    self._lead_in_background(flight)
                 wait([flight], self._patience(flight))
             if (token := self._outcome(flight)) is not None:
                 return token
@@ -435,8 +441,19 @@ class TokenSource:
         raise _broken_off()
 
     def _patience(self, flight: Flight) -> float:
-        """Seconds to wait for a flight: those it has left, or one's own, and a little more."""
-        return max(self._timeout, flight.deadline - time.monotonic()) + _GRACE
+        """Seconds to wait for a flight: those it has left, or one's own, and a little more.
+
+        Half of the time that a token still lives, if there is one: it is used then.
+        """
+        patience, left = max(self._timeout, flight.deadline - time.monotonic()) + _GRACE, self._life_left()
+        return patience if left is None else min(patience, left / 2)
+
+    def _life_left(self) -> float | None:
+        """Seconds until the token really expires; ``None``: there is no such token."""
+        token = self._slot.token
+        if token is None or token.expires_at is None or not self._is_alive(token):
+            return None
+        return token.expires_at - time.time()
 
     def _outcome(self, flight: Flight) -> Token | None:
         """What a flight brought to one who waited for it; ``None``: it was broken off, and is to be tried again."""
@@ -567,13 +584,16 @@ class TokenSource:
 
     def _put(self, token: Token) -> None:
         """Have *token* be the one that is handed out; under the lock."""
-        slot, old = self._slot, self._slot.token
+        slot, old, now = self._slot, self._slot.token, time.time()
         slot.token, slot.failure = token, None
         slot.renew_after = slot.serves_until = 0.0
         self._cache.keep(slot)
-        if old is not None and old.access_token == token.access_token and old.expires_at is not None:
+        if old is None or old.access_token != token.access_token or old.expires_at is None:
+            return
+        if old.issued_at <= now + _SKEW:  # else it was dated by a clock that was wrong
             # A server that hands out one token until it ends, and rounds what is left of it, down to 0 at last.
-            slot.token = Token(**{**token.members(), "expires_at": max(old.expires_at, token.expires_at or 0.0)})
+            ends = max(old.expires_at, token.expires_at or 0.0) if token.expires_at or old.expires_at > now else None
+            slot.token = Token(**{**token.members(), "expires_at": ends})
             self._wait_to_replace(has_failed=True)
 
     def _put_off(self, flight: Flight, *, has_failed: bool) -> None:

@@ -209,7 +209,7 @@ class _Signature:
         if obstacle or adapter is None:
             log_refusal(sent, obstacle or "its adapter names no connection, so it is not sent again")
             return refusal
-        if self.token.issued_at:  # no constant key: the token request may need the connection
+        if not source.grant.is_constant:  # the token request may need the connection
             _discard_body(refusal)
         try:
             fresh = _Signature(source, self.header, self.scheme, _token_for(sent, source))
