@@ -17,7 +17,7 @@ from ._message import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse, one_l
 from ._refusal import Answer, fail, no_token, refuse, retry_after
 from ._token import Token, looks_like_jwt
 
-__all__ = ["read", "retry_after"]
+__all__ = ["is_printable", "read", "retry_after"]
 
 _log = logging.getLogger("auth_plugins")
 
@@ -55,6 +55,11 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
         del refusal  # its traceback has this frame: they would keep each other
 
 
+def is_printable(value: object) -> TypeGuard[str]:
+    """Whether *value* is a text that can stand in a header."""
+    return isinstance(value, str) and re.fullmatch(_PRINTABLE, value) is not None
+
+
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
     members = answer.members
@@ -68,7 +73,7 @@ def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     access_token = members.get("access_token")
     if is_absent(access_token):
         no_token(answer)
-    if not isinstance(access_token, str) or not re.fullmatch(_PRINTABLE, access_token):
+    if not is_printable(access_token):
         fail(answer, "answered an access_token that cannot stand in a header", "endpoint")
     from ._authlib import members_of  # noqa: PLC0415 - Authlib is loaded by the first token request, not by an import
 
@@ -77,7 +82,7 @@ def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
         scope = " ".join(map(str, scope))
     checked = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
     refresh_token = checked["refresh_token"]
-    usable = isinstance(refresh_token, str) and not is_absent(refresh_token) and re.fullmatch(_PRINTABLE, refresh_token)
+    usable = is_printable(refresh_token) and not is_absent(refresh_token)
     # What is shown of a token must not hold it; a short one is no secret, and in every other word.
     hide = Scrubber(each for each in (access_token, refresh_token) if isinstance(each, str) and len(each) >= _SHORTEST)
     return Token(

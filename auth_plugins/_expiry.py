@@ -10,7 +10,7 @@ from typing import Any
 
 from ._token import jwt_claims
 
-__all__ = ["expires_at", "is_absent"]
+__all__ = ["expires_at", "is_absent", "moment_of"]
 
 #: Seconds; a longer lifetime is a mistake or a way of saying "for ever".
 _LONGEST_LIFETIME = 10 * 365 * 86400
@@ -36,7 +36,8 @@ def expires_at(
     """Return the moment at which the token ends, in Unix seconds; ``None``: the server does not say.
 
     In this order: ``expires_in`` (or the shorter life of the JWT), the JWT's ``exp``, ``expires_at``, ``expires_on``,
-    ``expires``. A moment in these three that has passed says nothing: the clocks differ, or the server means something else.
+    ``expires``. A moment in the last three that has passed says nothing: the clocks differ, or the server means
+    something else.
 
     :param now: Unix seconds from which a lifetime counts.
     :param unreadable: is called with the name of each member that should say it, and cannot be read.
@@ -53,6 +54,12 @@ def expires_at(
             ends = now + jwt_lifetime
         return max(0.0, min(ends, now + _LONGEST_LIFETIME))
     return _first_moment(members, now, unreadable)
+
+
+def moment_of(value: Any) -> float | None:
+    """The moment that *value* says, in Unix seconds: a number of seconds or milliseconds, or a date; else ``None``."""
+    number = _number(value)
+    return _in_seconds(number) if number is not None else _date(value)
 
 
 def _lifetime(value: Any, now: float, unreadable: Callable[[str], None]) -> float | None:
@@ -79,8 +86,7 @@ def _first_moment(members: Mapping[str, Any], now: float, unreadable: Callable[[
         value = members.get(name)
         if value is False or is_absent(value):
             continue
-        number = _number(value)
-        moment = _in_seconds(number) if number is not None else _date(value)
+        number, moment = _number(value), moment_of(value)
         if moment is None:
             unreadable(name)
         elif name == "expires" and number is not None and 0 < number <= _LONGEST_LIFETIME:

@@ -3,18 +3,34 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
-from ._answer import read
+from ._answer import is_printable, read
 from ._errors import ConfigurationError, TokenRequestError
+from ._expiry import moment_of
 from ._message import Scrubber, TokenRequest, TokenResponse, one_line
 from ._token import Token
 
-__all__ = ["token_of"]
+__all__ = ["problem_of", "token_of"]
 
 #: Characters of a member's name that an error shows.
 _LONGEST_NAME = 40
+
+
+def problem_of(token: Token) -> ConfigurationError | None:
+    """The error for a :class:`Token` that no request can carry, or whose times are no numbers; ``None``: it is fine."""
+    for name in ("access_token", "refresh_token"):
+        text = getattr(token, name)
+        if not (name == "refresh_token" and text is None) and not (is_printable(text)):
+            return ConfigurationError(f"seed(): {name} must be text that a header can carry; check where it was stored")
+    for name in ("expires_at", "issued_at"):
+        moment = getattr(token, name)
+        is_number = isinstance(moment, (int, float)) and not isinstance(moment, bool) and math.isfinite(moment)
+        if not (name == "expires_at" and moment is None) and not is_number:
+            return ConfigurationError(f"seed(): {name} must be a finite number of Unix seconds")
+    return None
 
 
 def token_of(given: Mapping[str, Any], url: str, now: float) -> Token | ConfigurationError:
@@ -38,11 +54,13 @@ def token_of(given: Mapping[str, Any], url: str, now: float) -> Token | Configur
             return None
 
     access = {"access_token": members.get("access_token")}
-    if "expires_at" in members and (dated := as_token({**access, "expires_at": members["expires_at"]})):
-        without = as_token(access)
-        if without and dated.expires_at not in (None, without.expires_at):
-            members.pop("expires_in", None)
+    moment = moment_of(members.get("expires_at")) or None  # 0 says nothing
+    if moment is not None:
+        members.pop("expires_in", None)
     token = as_token(members)
+    if token is not None and moment is not None and moment <= now:
+        # It was stored, and has ended since: its refresh token may be good still.
+        token = Token(**{**token.members(), "expires_at": moment, "issued_at": min(now, moment)})
     if token is None:
         # Alone each good member makes a token together with the access token.
         odd = (name for name in members if as_token({**access, name: members[name]}) is None)

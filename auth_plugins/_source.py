@@ -272,7 +272,7 @@ class TokenSource:
         :raises ConfigurationError: it is neither; the message names the member, and no value.
         """
         slot, now = self._slot, time.time()
-        seeded = token if isinstance(token, Token) else self._read_seed(token, now)
+        seeded = self._read_seed(token, now)
         del token  # a traceback keeps this frame's variables
         if isinstance(seeded, ConfigurationError):
             raise seeded
@@ -297,13 +297,15 @@ class TokenSource:
                     slot.refreshable = None
 
     def _read_seed(self, given: object, now: float) -> Token | ConfigurationError:
-        if not isinstance(given, Mapping):
+        if not isinstance(given, (Token, Mapping)):
             return ConfigurationError(
                 f"seed() was given a {type(given).__name__}; give a Token, or the members of a token endpoint's answer"
             )
         self._loaded()
-        from ._seeding import token_of  # noqa: PLC0415 - few seed
+        from ._seeding import problem_of, token_of  # noqa: PLC0415 - few seed
 
+        if isinstance(given, Token):
+            return problem_of(given) or given
         return token_of(given, getattr(self.grant, "token_url", "seed()"), now)
 
     def give_up(self, token: Token) -> bool:
