@@ -144,7 +144,7 @@ def test_a_stored_answer_that_has_ended_is_renewed(
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 def test_a_stale_seed_is_renewed_over_one_connection(library: str, server: Loopback, grant: ClientCredentials) -> None:
-    """The API refuses a seeded token that tells no time of issue: it is renewed over the one connection that there is."""
+    """The API refuses a seeded token that tells no time of issue: it is renewed over the only connection."""
     plugin, module = importlib.import_module(f"auth_plugins.{library}"), importlib.import_module(library)
     if library == "requests":
         http = module.Session()

@@ -30,6 +30,7 @@ from auth_plugins import (
 from auth_plugins._message import TokenRequest, TokenResponse
 
 from .loopback import Clock
+from .test_answers import jwt
 
 URL = "https://id.example.com/token"
 
@@ -114,6 +115,33 @@ def test_a_token_is_used_until_its_leeway(
     assert tokens.token().access_token == "token-1"
     clock.now = start + used_until + 0.01
     assert tokens.token().access_token == "token-2"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        lambda _: {"exp": 0},
+        lambda now: {"exp": now - 3600},
+        lambda now: {"exp": now - 3600, "iat": "?"},
+        lambda now: {"exp": now - 3600, "iat": now - 3600},
+        lambda now: {"exp": now, "iat": now},
+        lambda now: {"exp": now - 3600, "iat": now},
+    ],
+    ids=["exp 0", "exp past", "iat odd", "iat is exp, past", "iat is exp, now", "iat after exp"],
+)
+def test_a_token_that_was_over_before_it_came_is_used_until_it_is_refused(
+    endpoint: Endpoint, clock: Clock, claims: Callable[[float], dict[str, Any]]
+) -> None:
+    """The exp of my token has passed when it comes, and how long it lives is not told: that says nothing of its end."""
+    endpoint.script = [({"access_token": jwt(claims(clock.now))}, 200)]
+    tokens = source(endpoint)
+    first = tokens.token()
+    for _ in range(9):
+        clock.forward(86400)
+        assert tokens.token() is first
+    assert (first.expires_at, len(endpoint.requests)) == (None, 1)
+    tokens.invalidate(first)
+    assert tokens.token().access_token == "token-1"
 
 
 def test_a_token_without_an_end_is_used_until_it_is_refused(endpoint: Endpoint, clock: Clock) -> None:
