@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import importlib
 import pickle
 import sys
@@ -321,3 +322,73 @@ def test_a_port_is_part_of_an_allowed_host(
     urls = [server.api_url, other_server.api_url] * 2
     assert [driver.get(url, auth).status for url in urls] == [200, 401] * 2
     assert "token" not in str(other_server.api_requests)
+
+
+class Both(requests.auth.AuthBase):
+    """Two auths, one after the other."""
+
+    def __init__(self, *auths: Any) -> None:
+        self._auths = auths
+
+    def __call__(self, request: requests.PreparedRequest) -> Any:
+        for auth in self._auths:
+            request = auth(request)
+        return request
+
+
+def resend(response: requests.Response, *, copied: bool, **kwargs: Any) -> requests.Response:
+    """A session's hook that sends a refused request again, as it is or as a copy."""
+    if response.status_code != 401:
+        return response
+    assert response.content is not None
+    response.close()
+    request = response.request.copy() if copied else response.request
+    again: requests.Response = response.connection.send(request, **kwargs)
+    again.history.append(response)
+    again.request = request
+    return again
+
+
+#: What replays a 401 beside the key's own auth: the auths in their order, and the session's hook.
+REPLAYS: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+    "oauth, key": (lambda key, oauth: Both(oauth, key), None),
+    "key, oauth": (Both, None),
+    "digest, key": (lambda key, _: Both(requests.auth.HTTPDigestAuth("me", "mine"), key), None),
+    "key, digest": (lambda key, _: Both(key, requests.auth.HTTPDigestAuth("me", "mine")), None),
+    "hook, a copy": (lambda key, _: key, functools.partial(resend, copied=True)),
+    "hook, the same": (lambda key, _: key, functools.partial(resend, copied=False)),
+}
+
+
+@pytest.mark.parametrize(("made", "hook"), REPLAYS.values(), ids=REPLAYS)
+@pytest.mark.parametrize("path", [["there"], ["elsewhere"], ["there", "elsewhere"]], ids=", then ".join)
+def test_a_key_stays_at_home_after_a_replay_by_others(
+    server: Loopback,
+    other_server: Loopback,
+    grant: ClientCredentials,
+    made: Any,
+    hook: Any,
+    path: list[str],
+) -> None:
+    """Another auth or a hook replays a 401, and a redirect follows: the key is sent within its origin only."""
+    steps = {"there": "/there", "elsewhere": other_server.api_url}
+    answers = [
+        as_json({}, 401, WWW_Authenticate='Digest realm="r", nonce="n", qop="auth", algorithm=MD5'),
+        *(as_json({}, 302, Location=steps[step]) for step in path),
+    ]
+    server.api = lambda _: answers.pop(0) if answers else as_json({})
+    other_server.api = lambda _: as_json({})
+    key = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    auth = made(key, auth_plugins.requests.OAuth2Auth(grant))
+    with requests.Session() as session:
+        session.trust_env = False
+        if hook:
+            session.hooks["response"].append(hook)
+        response = session.get(server.api_url, auth=auth, timeout=5)
+    assert response.status_code == 200
+    targets = ["/api", "/api", *["/there"] * ("there" in path)]
+    assert [received.target for received in server.api_requests] == targets
+    assert {received.headers.get("x-api-key") for received in server.api_requests} == {"k3y-of-mine"}
+    assert len(other_server.api_requests) == ("elsewhere" in path)
+    for received in other_server.api_requests:
+        assert not [value for value in received.headers.values() if "k3y" in value or "token-" in value]

@@ -21,15 +21,19 @@ from werkzeug.wrappers import Response
 from auth_plugins import (
     AuthError,
     ClientCredentials,
+    InsecureTransportError,
     MemoryCache,
     Password,
     RefreshToken,
     Token,
     TokenSource,
+    TokenTransportError,
+    _source,
 )
 from auth_plugins._answer import read
 from auth_plugins._hidden import Hidden
 from auth_plugins._message import TokenResponse
+from auth_plugins._transport import httpx_transport, requests_transport
 
 from .loopback import Loopback, Received, as_json
 
@@ -195,6 +199,26 @@ def test_frames_of_a_refusal_hold_no_secret(
 def test_frames_of_a_connection_error_hold_no_secret(made: Any, *, renews: bool) -> None:
     """Nothing listens at the token endpoint: no frame of the error holds a secret."""
     assert_nothing_stored(failure(made("http://127.0.0.1:9/token"), renews=renews))
+
+
+@pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:9/token", "http://id.example.com/token"], ids=["refused", "insecure"]
+)
+@pytest.mark.parametrize("transport", [requests_transport(), httpx_transport("httpx")], ids=["requests", "httpx"])
+@pytest.mark.parametrize("renews", [False, True], ids=["first", "refresh"])
+def test_frames_hold_no_part_of_a_query(
+    made: Any, url: str, transport: Any, monkeypatch: pytest.MonkeyPatch, *, renews: bool
+) -> None:
+    """Where the parameters travel in the URL, no frame of an error before the answer holds a secret or the query."""
+    monkeypatch.setattr(TokenSource, "_transport", staticmethod(transport))
+    monkeypatch.setattr(_source, "_PAUSES", ())
+    grant = made(url, encoding="query", method="GET", client_auth="client_secret_post")
+    error = failure(grant, renews=renews)
+    assert isinstance(error, InsecureTransportError if "example" in url else TokenTransportError)
+    assert_nothing_stored(error)
+    shown = " ".join(each for frame in frames(error) for value in frame.f_locals.values() for each in stored(value))
+    assert "grant_type" not in shown
 
 
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)

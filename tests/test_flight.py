@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import subprocess
 import sys
@@ -779,3 +780,53 @@ def test_what_a_lost_thread_was_importing_is_told() -> None:
     with loading("flight"):
         pass
     assert (loading._loaders, loading.lost) == ({}, frozenset({"request"}))
+
+
+def broken_into(loading: _loading.Loading, moment: int) -> int:
+    """Load once; at that call or return within it, a signal handler breaks in that loads too. How many there were."""
+    moments = 0
+
+    def handle(*_: Any) -> None:
+        nonlocal moments
+        moments += 1
+        if moments == moment:
+            sys.setprofile(None)
+            with loading("of the handler"):
+                pass
+            sys.setprofile(handle)
+
+    sys.setprofile(handle)
+    try:
+        with loading("request"):
+            pass
+    finally:
+        sys.setprofile(None)
+    return moments
+
+
+def test_a_handler_that_loads_while_its_thread_begins_or_ends_to_load() -> None:
+    """A signal handler loads while its own thread enters or leaves a load: both end well, and nothing is left over."""
+    moments = broken_into(_loading.Loading(), 0)
+    assert moments > 10
+    for moment in range(1, moments + 1):
+        loading = _loading.Loading()
+        broken_into(loading, moment)
+        assert not loading._loaders
+        loading.before_fork()
+        loading.after_in_child()
+        assert loading.lost == frozenset()
+
+
+def test_loads_of_two_threads_end_in_any_order() -> None:
+    """Each of two threads is within two loads: they end in any order, and a fork waits for the other's to the end."""
+    for order in sorted(set(itertools.permutations("aabb"))):
+        loading = _loading.Loading()
+        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
+            pools, loads = {"a": first, "b": second}, {name: [loading("request"), loading("flight")] for name in "ab"}
+            for name, pool in pools.items():
+                for load in loads[name]:
+                    pool.submit(load.__enter__).result(10)
+            for name in order:
+                assert loading._loaders
+                pools[name].submit(loads[name].pop().__exit__, None, None, None).result(10)
+        assert not loading._loaders

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import trio
 
-from auth_plugins import Token, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins import ClientCredentials, Token, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins._message import TokenResponse
 
 from . import stores
 from .loopback import Clock
 from .stores import ALL, Store, over, process
-from .test_source import Endpoint, refusal, source, wait_for
+from .test_source import URL, Endpoint, refusal, source, wait_for
 
 endpoint, store, quick_names = stores.endpoint, stores.store, stores.quick_names
 
@@ -198,3 +200,32 @@ def test_a_token_without_an_end_is_not_put_off(endpoint: Endpoint, clock: Clock)
     down(endpoint)
     with pytest.raises(TokenTransportError):
         tokens.token()
+
+
+@by_any_means
+def test_a_token_serves_while_the_endpoint_hangs(get: Get) -> None:
+    """The endpoint does not answer within the timeout, and the token ends before that: the token is handed out."""
+    hangs, now = threading.Event(), time.time()
+
+    def hang(_: object, timeout: float) -> TokenResponse:
+        hangs.wait(timeout)
+        raise TokenTransportError("no answer in time")
+
+    tokens = TokenSource(ClientCredentials(URL, "client", "s3cr3t"), timeout=3.0, refresh_ahead=False)
+    tokens._transport = hang
+    live = Token(access_token="live", issued_at=now - 3598.5, expires_at=now + 1.5)
+    tokens.seed(live)
+    try:
+        assert get(tokens) is live
+    finally:
+        hangs.set()
+
+
+@by_any_means
+def test_an_ended_token_waits_for_the_whole_timeout(clock: Clock, endpoint: Endpoint, get: Get) -> None:
+    """A token that has ended, or none, leaves a token request the whole timeout."""
+    tokens = source(endpoint, timeout=3.0, refresh_ahead=False)
+    get(tokens)
+    clock.forward(3600)
+    get(tokens)
+    assert endpoint.timeouts == pytest.approx([3.0] * 2)

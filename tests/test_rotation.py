@@ -173,3 +173,53 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
     in_child(goes_on)
     free.set()
     thread.join()
+
+
+def rotated_six_times(endpoint: Endpoint) -> TokenSource:
+    """A source whose refresh token was replaced six times; its server takes none any more."""
+    tokens = source(endpoint, GRANT)
+    for _ in range(6):
+        tokens.invalidate(tokens.token())
+    assert sent(endpoint) == ["rt-0", *(f"refresh-{number}" for number in range(1, 6))]
+    endpoint.script = [refusal("invalid_grant", 400)] * 10
+    return tokens
+
+
+def test_its_own_one_is_not_sent_again_after_many_rotations(rotating: Endpoint, clock: Clock) -> None:
+    """The sixth successor is refused: that refusal is raised, and the grant's own refresh token is not sent again."""
+    tokens = rotated_six_times(rotating)
+    with pytest.raises(TokenRequestError, match="invalid_grant"):
+        tokens.token()
+    assert sent(rotating)[6:] == ["refresh-6"]
+    clock.forward(3600)
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert "rt-0" not in sent(rotating)[6:]
+
+
+def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, clock: Clock) -> None:
+    """After six rotations and a revocation an error is raised, and no request has the grant's own refresh token."""
+    tokens = rotated_six_times(rotating)
+    tokens.revoke()
+    for _ in range(2):
+        with pytest.raises(TokenRequestError, match="obtain a new refresh token") as caught:
+            tokens.token()
+        assert caught.value.error == "invalid_grant"
+        clock.forward(3600)
+    assert len(rotating.requests) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
+    """The parent has the sixth successor: a forked child sends no request, and is told that."""
+    tokens = rotated_six_times(rotating)
+
+    def is_told() -> bool:
+        try:
+            tokens.token()
+        except TokenRequestError as error:
+            return "the process that forked this one" in str(error) and len(rotating.requests) == 6
+        return False
+
+    in_child(is_told)

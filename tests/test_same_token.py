@@ -60,3 +60,48 @@ def test_the_same_token_without_an_end_keeps_its_end(endpoint: Endpoint, clock: 
     assert (len(endpoint.requests), tokens.token().expires_at) == (2, end)
     clock.forward(0.6)
     assert tokens.token().access_token == "token-1"
+
+
+@pytest.mark.parametrize("late", [0.0, 100.0])
+@pytest.mark.parametrize("last", [{"expires_in": 0}, {"expires_in": -1}, {}], ids=str)
+def test_the_same_token_after_its_end_is_not_asked_for_by_each_call(
+    endpoint: Endpoint, clock: Clock, last: dict[str, object], late: float
+) -> None:
+    """A server goes on to return a token whose end has passed here, and tells no other end: few calls ask for it."""
+    first = {"access_token": "a", "expires_in": 3600}
+    endpoint.script = [(first, 200), *[({"access_token": "a", **last}, 200)] * 100]
+    tokens = source(endpoint, refresh_ahead=False)
+    tokens.token()
+    clock.forward(3600 + late)
+    assert {tokens.token().access_token for _ in range(10)} == {"a"}
+    assert len(endpoint.requests) - 1 <= 2
+
+
+@pytest.mark.parametrize("before", [0.0, 600.0])
+@pytest.mark.parametrize("is_used_between", [True, False])
+def test_a_clock_that_was_ahead_for_a_moment_gives_no_token_years(
+    endpoint: Endpoint, clock: Clock, before: float, *, is_used_between: bool
+) -> None:
+    """The clock is three years ahead for a moment; once it is right again, the token is replaced at its real end."""
+    right, years = Clock(), 3 * 365 * 86400.0
+    right.now = clock.now
+    clock.monotonic = lambda: right.now  # type: ignore[method-assign]  # nothing sets that one
+
+    def both(seconds: float) -> None:
+        right.forward(seconds)
+        clock.forward(seconds)
+
+    endpoint.script = [SameToken(right, 3600)] * 100
+    tokens = source(endpoint, refresh_ahead=False)
+    if before:
+        assert tokens.token().access_token == "token-1"
+    both(before)
+    clock.forward(years)
+    assert tokens.token().access_token == "token-1"
+    clock.forward(-years)
+    if is_used_between:
+        assert tokens.token().access_token == "token-1"
+        both(1000)
+        assert tokens.token().access_token == "token-1"
+    both(3601)
+    assert tokens.token().access_token == "token-2"

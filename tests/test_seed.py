@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +23,8 @@ from auth_plugins import (
 )
 
 from . import stores
-from .loopback import Clock
+from .frames import variables_of
+from .loopback import Clock, Loopback
 from .stores import ALL, Store, over, process
 from .test_source import PASSWORD, URL, Endpoint, refusal, source
 
@@ -98,6 +101,63 @@ def test_what_is_no_token_is_refused_by_its_member(endpoint: Endpoint, given: An
             assert "c4n4ry" not in repr(traceback.tb_frame.f_locals)
         traceback = traceback.tb_next
     assert tokens.token().access_token == "token-1"
+
+
+ODD_TOKENS: list[tuple[dict[str, Any], str, str]] = [
+    ({"access_token": "c4n4ry\n"}, "access_token", "c4n4ry"),
+    ({"access_token": ""}, "access_token", "''"),
+    ({"access_token": "c4n4ry\u00fc"}, "access_token", "c4n4ry"),
+    ({"access_token": "\u00fc"}, "access_token", "\u00fc"),
+    ({"access_token": "c4n4ry", "expires_at": "2030"}, "expires_at", "2030"),
+    ({"access_token": "c4n4ry", "expires_at": math.nan}, "expires_at", "nan"),
+]
+
+
+@pytest.mark.parametrize(("members", "named", "value"), ODD_TOKENS, ids=ascii)
+def test_a_token_that_cannot_be_used_is_refused_by_its_member(
+    endpoint: Endpoint, members: dict[str, Any], named: str, value: str
+) -> None:
+    """A Token that no header can carry, or whose end is no number, is not seeded: the error names the member alone."""
+    tokens = source(endpoint)
+    others = {"access_token", "expires_at"} - {named}
+    with pytest.raises(ConfigurationError, match=rf"\b{named}\b") as caught:
+        tokens.seed(Token(**members))
+    message = str(caught.value)
+    assert not [word for word in (value, "c4n4ry", *others) if word in message]
+    assert message.isprintable()
+    assert "c4n4ry" not in variables_of(caught.value)
+    assert tokens.token().access_token == "token-1"
+
+
+@pytest.mark.parametrize("others", [{}, {"expires_in": 3600}, {"expires_in": "3600"}], ids=str)
+@pytest.mark.parametrize("seconds", [0.0, 100.0, 1e6])
+def test_a_stored_answer_that_has_ended_is_renewed(
+    endpoint: Endpoint, clock: Clock, others: dict[str, Any], seconds: float
+) -> None:
+    """A stored answer whose moment has passed counts as expired: its refresh token is used at the next call."""
+    tokens = source(endpoint, PASSWORD)
+    members = {"access_token": "seeded", "expires_at": clock.now - seconds, "refresh_token": "rt"}
+    tokens.seed({**members, **others})
+    assert tokens.token().access_token == "token-1"
+    assert ["refresh_token=rt" in body for body in endpoint.bodies] == [True]
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_a_stale_seed_is_renewed_over_one_connection(library: str, server: Loopback, grant: ClientCredentials) -> None:
+    """The API refuses a seeded token that tells no time of issue: it is renewed over the only connection."""
+    plugin, module = importlib.import_module(f"auth_plugins.{library}"), importlib.import_module(library)
+    if library == "requests":
+        http = module.Session()
+        http.mount("http://", module.adapters.HTTPAdapter(pool_maxsize=1, pool_block=True))
+        auth = plugin.OAuth2Auth(grant, session=http, timeout=0.5)
+    else:
+        http = module.Client(limits=module.Limits(max_connections=1))
+        auth = plugin.OAuth2Auth(grant, client=http, timeout=0.5)
+    auth.source.seed(Token(access_token="stale"))
+    with http:
+        assert http.get(server.api_url, auth=auth, timeout=5).status_code == 200
+    assert [received.headers["authorization"] for received in server.api_requests] == ["Bearer stale", "Bearer token-1"]
+    assert len(server.token_requests) == 1
 
 
 def test_a_seed_ends_a_remembered_refusal(endpoint: Endpoint) -> None:

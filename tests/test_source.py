@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
@@ -28,8 +29,10 @@ from auth_plugins import (
     _source,
 )
 from auth_plugins._message import TokenRequest, TokenResponse
+from auth_plugins._revocation import revoke_tokens
 
 from .loopback import Clock
+from .test_answers import jwt
 
 URL = "https://id.example.com/token"
 
@@ -114,6 +117,33 @@ def test_a_token_is_used_until_its_leeway(
     assert tokens.token().access_token == "token-1"
     clock.now = start + used_until + 0.01
     assert tokens.token().access_token == "token-2"
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        lambda _: {"exp": 0},
+        lambda now: {"exp": now - 3600},
+        lambda now: {"exp": now - 3600, "iat": "?"},
+        lambda now: {"exp": now - 3600, "iat": now - 3600},
+        lambda now: {"exp": now, "iat": now},
+        lambda now: {"exp": now - 3600, "iat": now},
+    ],
+    ids=["exp 0", "exp past", "iat odd", "iat is exp, past", "iat is exp, now", "iat after exp"],
+)
+def test_a_token_that_was_over_before_it_came_is_used_until_it_is_refused(
+    endpoint: Endpoint, clock: Clock, claims: Callable[[float], dict[str, Any]]
+) -> None:
+    """The exp of my token has passed when it comes, and how long it lives is not told: that says nothing of its end."""
+    endpoint.script = [({"access_token": jwt(claims(clock.now))}, 200)]
+    tokens = source(endpoint)
+    first = tokens.token()
+    for _ in range(9):
+        clock.forward(86400)
+        assert tokens.token() is first
+    assert (first.expires_at, len(endpoint.requests)) == (None, 1)
+    tokens.invalidate(first)
+    assert tokens.token().access_token == "token-1"
 
 
 def test_a_token_without_an_end_is_used_until_it_is_refused(endpoint: Endpoint, clock: Clock) -> None:
@@ -395,6 +425,85 @@ def test_any_other_failure_sends_no_password(endpoint: Endpoint, clock: Clock, g
     clock.forward(60)
     tokens.token()
     assert "refresh_token=refresh-1" in endpoint.bodies[-1], "it was not refused, and is tried again"
+
+
+@pytest.mark.parametrize(
+    "answer", [refusal("unsupported_grant_type", 400), ({}, 400), ({"message": "?"}, 401)], ids=str
+)
+def test_a_refresh_token_that_is_always_refused_costs_one_password_each_time(
+    endpoint: Endpoint, clock: Clock, answer: Any
+) -> None:
+    """A server hands out one refresh token, and never takes it: it is sent once, and the password at each expiry."""
+
+    def play() -> Any:
+        if "grant_type=refresh_token" in endpoint.bodies[-1]:
+            return answer
+        members, status = endpoint.issue()
+        return {**members, "refresh_token": "constant"}, status
+
+    endpoint.script = [play] * 100
+    tokens = source(endpoint, PASSWORD)
+    got = []
+    for _ in range(6):
+        got.append(tokens.token().access_token)
+        expire(clock)
+    assert got == [f"token-{number}" for number in range(1, 7)]
+    assert ["refresh_token=constant" in body for body in endpoint.bodies] == [False, True, *[False] * 5]
+
+
+#: Answers to a refresh that come from no token endpoint, or tell nothing of the refresh token: status, body, type.
+NO_REFUSAL: list[tuple[int, bytes, str]] = [
+    (200, b"", "application/json"),
+    (200, b"", ""),
+    (204, b"", ""),
+    (200, b"{}", "application/json"),
+    (403, b"Request=blocked", "text/plain"),
+    (403, b"1020", "application/json"),
+    (403, b'"Forbidden"', "application/json"),
+    (403, b"a=<html>", "text/html"),
+    (403, b"a=html", "text/html; charset=utf-8"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), NO_REFUSAL)
+def test_what_refuses_no_refresh_token_costs_no_password(status: int, body: bytes, kind: str) -> None:
+    """An empty success, or a proxy's own words, say nothing of my refresh token: the password is not sent for them."""
+    bodies: list[bytes] = []
+
+    def answer(request: TokenRequest, _: float) -> TokenResponse:
+        bodies.append(request.body)
+        return TokenResponse(status=status, headers={"content-type": kind} if kind else {}, body=body, received_at=0.0)
+
+    tokens = TokenSource(PASSWORD)
+    tokens._transport = answer
+    tokens.seed(Token(access_token="refused", refresh_token="rt"))
+    tokens.invalidate(tokens.token())
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert [b"refresh_token=rt" in each for each in bodies] == [True]
+
+
+@pytest.mark.parametrize("first", [None, "invalid_request"], ids=["first taken", "first refused"])
+def test_a_refused_access_token_that_nothing_revoked_is_told(first: str | None) -> None:
+    """One refresh token is revoked, and with it its access token; that another access token is refused is an error."""
+    grant = ClientCredentials(URL, "client", "s3cr3t", revocation_url=f"{URL}/revoke")
+    sent: list[str] = []
+    errors = {
+        "AT1": first and TokenRequestError("AT1", error=first, status_code=400),
+        "AT2": TokenRequestError("AT2", error="invalid_request", status_code=400),
+    }
+
+    def send(request: TokenRequest) -> None:
+        sent.append(dict(parse_qsl(request.body.decode()))["token"])
+        if error := errors.get(sent[-1]):
+            raise error
+
+    with pytest.raises(TokenRequestError) as caught:
+        revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], send)
+    assert caught.value is errors["AT2"]
+    assert sorted(sent) == ["AT1", "AT2", "RT1"]
+    del errors["AT2"]
+    revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], send)
 
 
 def test_a_refresh_token_that_is_not_replaced_goes_on(endpoint: Endpoint, clock: Clock) -> None:
