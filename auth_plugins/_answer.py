@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import re
+from typing import TypeGuard
 from urllib.parse import parse_qsl
 
 from ._errors import TokenRequestError

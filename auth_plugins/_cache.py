@@ -116,6 +116,7 @@ class Slot:
         "probation_until",
         "refreshable",
         "refused",
+        "refused_refresh",
         "renew_after",
         "seeded_at",
         "seen",
@@ -156,6 +157,8 @@ class Slot:
         self.warned_until = 0.0
         #: How many leaders in a row did not come back in time.
         self.stuck = 0
+        #: Hash of the latest refresh token that the server refused; it may hand it out again. 0: none.
+        self.refused_refresh = 0
         #: Hashes of the latest refresh tokens that a successor replaced.
         self.spent: tuple[int, ...] = ()
         #: Hashes of the grant's own refresh tokens that a successor replaced: more than one, as secrets rotate.

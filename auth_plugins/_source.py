@@ -752,13 +752,15 @@ class TokenSource:
             if origin is not None and (slot.is_spent(origin) or (shelf and old not in (None, origin))):
                 raise refusals[-1] if refusals else _spent(self.grant)
             how = type(self.grant).__name__
+            if old is not None:
+                slot.refused_refresh = hash(old)
             if slot.flight is flight or slot.refreshable is refreshable:  # else it is one that was seeded meanwhile
                 slot.refreshable = None
             if refreshable and shelf:
                 shelf.forget(refreshable)
             token = self.grant.trade(ask)
             slot.spend(origin, token.refresh_token, is_own=True)
-            return token if old is None else _without(token, old)
+            return _without(token, slot.refused_refresh)
         finally:
             refusals.clear()  # an error's traceback has this frame: they would keep each other
 
@@ -800,9 +802,10 @@ class TokenSource:
 _read: Callable[[TokenRequest, TokenResponse, float], Token] | None = None
 
 
-def _without(token: Token, refused: str) -> Token:
-    """*token*, without a refresh token that was *refused* before the server sent it again: it would be once more."""
-    return Token(**{**token.members(), "refresh_token": None}) if token.refresh_token == refused else token
+def _without(token: Token, refused: int) -> Token:
+    """*token*, without a refresh token whose hash is *refused*: the server hands out what it does not take."""
+    is_refused = token.refresh_token is not None and hash(token.refresh_token) == refused
+    return Token(**{**token.members(), "refresh_token": None}) if is_refused else token
 
 
 def _spent(grant: Grant) -> TokenRequestError:

@@ -773,7 +773,7 @@ def test_a_fork_within_an_import_goes_on() -> None:
 def test_what_a_lost_thread_was_importing_is_told() -> None:
     """A child knows what a thread that it does not have was importing: that is refused, and all else is imported."""
     loading = _loading.Loading()
-    loading._loaders[0] = ["request"]
+    loading._loaders[0] = ("request",)
     loading.after_in_child()
     with pytest.raises(TokenTransportError, match="get a token before you fork"), loading("request"):
         pytest.fail("it would hang here")

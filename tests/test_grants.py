@@ -531,8 +531,7 @@ REFUSALS: list[tuple[OAuthGrant, Refusal, bool]] = [
         for code in ("invalid_grant", "bad_refresh_token")
     ),
     *(
-        # A success without an error tells of no refusal.
-        (grant, (status, code, kind, None), status in (400, 401, 403, 404) or (status < 300 and code is not None))
+        (grant, (status, code, kind, None), 200 <= status < 300 or status in (400, 401, 403, 404))
         for grant in (PASSWORD, SEPARATE)
         for status in ANY
         for code, kind in (("invalid_request", "json"), (None, "json"), (None, "form"), (None, "empty"))
