@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import functools
 import importlib
 import json
 import os
@@ -10,9 +11,11 @@ import ssl
 import threading
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import httpx
 import httpx_retries
@@ -203,7 +206,145 @@ def test_a_transport_within_another(endpoint: KeepAlive, certificate: Path) -> N
     assert len({number for _, number in endpoint.requests}) == 2
 
 
-def test_what_is_unknown_is_left_alone() -> None:
+class Wrapping(requests.adapters.BaseAdapter):
+    """Sends by another adapter, as those that limit, repeat or record do."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__()
+        self.inner = inner
+        self.itself = self
+
+    def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+        return self.inner.send(request, **options)
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+class SlottedAdapter(Wrapping):
+    """Has its adapters in a list in a slot, and nothing that sends in its ``__dict__``."""
+
+    __slots__ = ("__inners", "unset")
+
+    def __init__(self, inner: Any) -> None:
+        self.__inners = [inner]
+
+    @property
+    def inner(self) -> Any:
+        return self.__inners[0]
+
+
+class SlottedTransport(httpx.BaseTransport):
+    """Sends by another transport, which is in a slot."""
+
+    __slots__ = ("__inner", "unset")
+
+    def __init__(self, inner: Any) -> None:
+        self.__inner = inner
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return self.__inner.handle_request(request)
+
+    def close(self) -> None:
+        self.__inner.close()
+
+
+class TransparentTransport(SlottedTransport):
+    """Has, so it seems, each attribute of the other."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._SlottedTransport__inner, name)
+
+
+def tokens_of_four_children(work: Callable[[str], str]) -> list[Any]:
+    """What *work* returns in each of four children that run at once, given their names."""
+    start = [os.pipe() for _ in range(4)]
+
+    def begin(number: int) -> list[str]:
+        os.read(start[number][0], 1)
+        return [work(f"c{number}") for _ in range(5)]
+
+    children = [Child(functools.partial(begin, number)) for number in range(4)]
+    for _, write in start:
+        os.write(write, b"x")
+    return [child.outcome() for child in children]
+
+
+FOUR = [[f"token-of-c{number}"] * 5 for number in range(4)]
+
+
+@pytest.mark.parametrize("kind", [Wrapping, SlottedAdapter, lambda inner: Wrapping(SlottedAdapter(inner))])
+def test_an_adapter_within_another(
+    kind: Callable[[Any], Any], endpoint: KeepAlive, handed: Callable[[str], Any]
+) -> None:
+    """A session's adapter wraps an HTTPAdapter, once or twice: four children get their own tokens only."""
+    mine = handed("requests")
+    mine.mount(endpoint.url, kind(requests.adapters.HTTPAdapter()))
+    by("requests", mine, endpoint.url, "parent").token()
+    tokens = tokens_of_four_children(lambda name: by("requests", mine, endpoint.url, name).token().access_token)
+    assert tokens == FOUR
+    assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
+
+
+@pytest.mark.parametrize("kind", [SlottedTransport, TransparentTransport])
+def test_a_transport_in_a_slot_of_another(kind: Callable[[Any], Any], endpoint: KeepAlive, certificate: Path) -> None:
+    """A client's transport keeps the HTTPTransport in a slot: four children get their own tokens only."""
+    inner = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=certificate))
+    with httpx.Client(transport=kind(inner)) as mine:
+        by("httpx", mine, endpoint.url, "parent").token()
+        tokens = tokens_of_four_children(lambda name: by("httpx", mine, endpoint.url, name).token().access_token)
+    assert tokens == FOUR
+    assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_warm_session_that_is_handed_in_by_children_only(
+    library: str, endpoint: KeepAlive, handed: Callable[[str], Any]
+) -> None:
+    """The parent warms a session; only its children hand it in: each gets its own token, by one new connection."""
+    mine = handed(library)
+    assert mine.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
+    tokens = tokens_of_four_children(lambda name: by(library, mine, endpoint.url, name).token().access_token)
+    assert tokens == FOUR
+    assert mine.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
+    used = {client: {number for name, number in endpoint.requests if name == client} for client, _ in endpoint.requests}
+    assert used["parent"] == {0}, "the parent's connection lives on"
+    assert sorted(len(numbers) for numbers in used.values()) == [1] * 5
+    assert len(set.union(*used.values())) == 5
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_session_that_is_in_use_as_a_child_hands_it_in(
+    library: str, endpoint: KeepAlive, handed: Callable[[str], Any]
+) -> None:
+    """Another thread of the child waits for an answer by the session that is handed in: it gets its answer."""
+    mine = handed(library)
+    endpoint.gate.clear()
+
+    def work() -> list[Any]:
+        answers: list[Any] = []
+
+        def ask() -> None:
+            answers.append(mine.post(endpoint.url, data={"client_id": "other"}).json()["access_token"])
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        os.read(asked[0], 1)
+        source = by(library, mine, endpoint.url, "child")
+        os.write(registered[1], b"x")
+        thread.join()
+        return [*answers, source.token().access_token]
+
+    asked, registered = os.pipe(), os.pipe()
+    child = Child(work)
+    assert endpoint.came.wait(10)
+    os.write(asked[1], b"x")
+    os.read(registered[0], 1)
+    endpoint.gate.set()
+    assert child.outcome() == ["token-of-other", "token-of-child"]
+
+
+def test_what_is_unknown_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Adapters and transports of the user's own, and other versions of the libraries, make no trouble in a child."""
 
     class Slotted:
@@ -216,19 +357,34 @@ def test_what_is_unknown_is_left_alone() -> None:
         def close(self) -> None:
             pass
 
-    _forks.renew_in_children(Slotted())
+    class Raises:
+        close = mock.Mock()
+        _transport = _mounts = property(lambda _: 1 / 0)
+
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(name)
+
+    monkeypatch.setattr(_forks, "_is_child", True)
+    for unknown in (Slotted(), Raises(), mock.Mock(), mock.MagicMock()):
+        _forks.renew_in_children(unknown)
     with requests.Session() as session, httpx.Client(transport=httpx.MockTransport(lambda _: None)) as client:  # type: ignore[arg-type]
         session.mount("http://", Mine())
+        session.mount("http://raises", Wrapping(Raises()))
+        session.mount("http://mock", mock.Mock())
+        threads = Wrapping(Mine())
+        threads._pool = executor = ThreadPoolExecutor()  # type: ignore[attr-defined]
+        session.mount("http://threads", threads)
         for handed in (session, client):
             _forks.renew_in_children(handed)
         _forks._after_fork()
+        assert threads._pool is executor  # type: ignore[attr-defined]
 
 
 def test_a_session_that_is_gone_is_forgotten() -> None:
     """A session that was handed in is not kept alive for a fork."""
     session = requests.Session()
     requests_transport(session)
-    assert session in _forks._handed.values()
+    assert _forks._handed[id(session)] is session
     number = id(session)
     del session
     assert number not in _forks._handed
