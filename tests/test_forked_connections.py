@@ -6,6 +6,7 @@ import faulthandler
 import functools
 import importlib
 import json
+import logging
 import os
 import ssl
 import threading
@@ -73,6 +74,8 @@ class Child:
         self._pid = os.fork()
         if self._pid == 0:
             faulthandler.dump_traceback_later(20, exit=True)
+            # Another thread may have been writing to a handler's stream at the fork: its lock is held for ever here.
+            logging.disable()
             try:
                 os.write(write, json.dumps(work()).encode())
             except BaseException:  # noqa: BLE001 - of a forked child, which must not go on as a test run

@@ -609,6 +609,14 @@ def test_a_warm_request_over_https_asks_nobody(mode: str, monkeypatch: pytest.Mo
     assert signed(mode, auth, "https://other.example/") == "k3y"
 
 
+def test_a_warm_auth_takes_requests_of_its_library_only() -> None:
+    """An object that is no request of requests is refused by a warm auth as well."""
+    auth = OAuth2Auth(ApiKey("k3y", header="Authorization"))
+    signed("requests", auth, "https://api.example.com/")
+    with pytest.raises(ConfigurationError, match=r"auth_plugins\.requests"):
+        auth(object())  # type: ignore[arg-type]  # that is the point
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """A warm token is used to the last moment before its leeway, and not at that moment."""
