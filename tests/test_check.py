@@ -648,7 +648,7 @@ def test_a_name_is_not_waited_for_for_ever(run: Run, server: Loopback, monkeypat
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(10))
     began = time.monotonic()
     outcome = run("ACME", **client(server, TIMEOUT="0.05"))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
     over.set()
     assert outcome.step("name resolution")[1].endswith(": no answer in time")
 
