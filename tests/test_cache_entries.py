@@ -635,7 +635,9 @@ def test_a_damaged_entry_counts_as_none(
 
 @over(["files, key", "redis, key"])
 @pytest.mark.parametrize(
-    "content", [b"", b"{}", entry(), b"gAAAAA", bytes(range(256)), Fernet(OTHER_KEY).encrypt(entry())]
+    "content",
+    [b"", b"{}", entry(), b"gAAAAA", bytes(range(256)), Fernet(OTHER_KEY).encrypt(entry())],
+    ids=["nothing", "an empty object", "in clear", "the beginning of one", "all bytes", "under another key"],
 )
 def test_what_no_key_of_mine_closed_counts_as_none(
     store: Store, content: bytes, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
