@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenRequestError, _answer, providers
 from auth_plugins._answer import read, retry_after
 from auth_plugins._grants import OAuthGrant
-from auth_plugins._message import LONGEST_BODY, TokenRequest, TokenResponse
+from auth_plugins._message import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse
 
 NOW = 1_700_000_000.0
 URL = "https://id.example.com/token"
@@ -887,3 +887,8 @@ def test_a_secret_in_the_query_of_the_endpoint_is_one() -> None:
 def test_a_scope_shows_no_secret() -> None:
     """The server echoes my secret as the scope: a look at the token doesn't show it."""
     assert SECRET not in repr(taken({"access_token": "tok", "scope": f"a {SECRET}"}))
+
+
+def test_escapes_in_latin_1_are_undone() -> None:
+    """A secret that a server quotes in escapes of Latin-1 is found, and nothing of the text is shown."""
+    assert Scrubber(["s\xe9cret"])(r"it was s\xe9cret") == "***"

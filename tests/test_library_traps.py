@@ -609,6 +609,15 @@ def test_a_warm_request_over_https_asks_nobody(mode: str, monkeypatch: pytest.Mo
     assert signed(mode, auth, "https://other.example/") == "k3y"
 
 
+@pytest.mark.parametrize("url", ["foo://[", "http+unix://a:b:c/", "x://a:99999999/"])
+def test_a_url_without_a_host_is_an_error_of_requests(url: str) -> None:
+    """A URL of a scheme that an adapter of the user's serves, and that has no host, is an ``InvalidURL``."""
+    request = requests.Request("GET", "https://api.example.com/").prepare()
+    request.url = url
+    with pytest.raises(requests.exceptions.InvalidURL):
+        OAuth2Auth(ApiKey("k3y"))(request)
+
+
 def test_a_warm_auth_takes_requests_of_its_library_only() -> None:
     """An object that is no request of requests is refused by a warm auth as well."""
     auth = OAuth2Auth(ApiKey("k3y", header="Authorization"))
