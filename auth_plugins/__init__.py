@@ -8,21 +8,21 @@ One grant × one adapter: a grant says what to ask the token endpoint, ``OAuth2A
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._cache import MemoryCache, TokenCache
-    from ._cache_file import FileCache
-    from ._cache_redis import RedisCache
-    from ._env import from_env
-    from ._errors import (
+    from auth_plugins._base.errors import (
         AuthError,
         ConfigurationError,
         InsecureTransportError,
         TokenRequestError,
         TokenTransportError,
     )
-    from ._grant import Grant
-    from ._grants import ApiKey, ClientCredentials, Password, RefreshToken, SecretFile
-    from ._source import TokenSource
-    from ._token import Token
+    from auth_plugins._caches.file import FileCache
+    from auth_plugins._caches.memory import MemoryCache, TokenCache
+    from auth_plugins._caches.redis import RedisCache
+    from auth_plugins._environment.configuration import from_env
+    from auth_plugins._grants.base import Grant
+    from auth_plugins._grants.oauth import ApiKey, ClientCredentials, Password, RefreshToken, SecretFile
+    from auth_plugins._protocol.tokens import Token
+    from auth_plugins._source.source import TokenSource
 
 __all__ = [
     "ApiKey",
@@ -47,33 +47,33 @@ __all__ = [
 
 #: The names of each file.
 _FILES = {
-    "_cache": ("MemoryCache", "TokenCache"),
-    "_cache_file": ("FileCache",),
-    "_cache_redis": ("RedisCache",),
-    "_env": ("from_env",),
-    "_errors": (
+    "_caches.memory": ("MemoryCache", "TokenCache"),
+    "_caches.file": ("FileCache",),
+    "_caches.redis": ("RedisCache",),
+    "_environment.configuration": ("from_env",),
+    "_base.errors": (
         "AuthError",
         "ConfigurationError",
         "InsecureTransportError",
         "TokenRequestError",
         "TokenTransportError",
     ),
-    "_grant": ("Grant",),
-    "_grants": ("ApiKey", "ClientCredentials", "Password", "RefreshToken", "SecretFile"),
-    "_source": ("TokenSource",),
-    "_token": ("Token",),
+    "_grants.base": ("Grant",),
+    "_grants.oauth": ("ApiKey", "ClientCredentials", "Password", "RefreshToken", "SecretFile"),
+    "_source.source": ("TokenSource",),
+    "_protocol.tokens": ("Token",),
 }
 
 
 def __getattr__(name: str) -> Any:
     """What nobody asked for so far; ``__version__`` stands in setup.cfg alone."""
     if name == "__version__":
-        from importlib.metadata import version  # noqa: PLC0415 - loaded by who asks
+        from importlib.metadata import version
 
         return version("auth-plugins")
     for file, names in _FILES.items():
         if name in names:
-            from importlib import import_module  # noqa: PLC0415 - likewise
+            from importlib import import_module
 
             value = globals()[name] = getattr(import_module(f".{file}", __name__), name)
             return value

@@ -10,12 +10,12 @@ try:
 except ImportError as error:
     raise ImportError("auth_plugins.httpx needs httpx: pip install 'auth-plugins[httpx]'") from error
 
-from . import _errors
-from ._cache import MemoryCache, TokenCache
-from ._grant import Grant
-from ._httpx import BoundHeaders, Flows
-from ._source import Policy, TokenSource
-from ._transport import httpx_transport
+from auth_plugins._adapters.httpx_flow import BoundHeaders, Flows
+from auth_plugins._base import errors
+from auth_plugins._caches.memory import MemoryCache, TokenCache
+from auth_plugins._grants.base import Grant
+from auth_plugins._source.source import Policy, TokenSource
+from auth_plugins._transports.base import httpx_transport
 
 __all__ = ["OAuth2Auth"]
 
@@ -24,23 +24,23 @@ __all__ = ["OAuth2Auth"]
 _transport = httpx_transport("httpx")
 
 
-class ConfigurationError(_errors.ConfigurationError, httpx.RequestError):
+class ConfigurationError(errors.ConfigurationError, httpx.RequestError):
     """The package's error, as httpx's own."""
 
 
-class InsecureTransportError(_errors.InsecureTransportError, httpx.RequestError):
+class InsecureTransportError(errors.InsecureTransportError, httpx.RequestError):
     """The package's error, as httpx's own."""
 
 
-class TokenRequestError(_errors.TokenRequestError, httpx.RequestError):
+class TokenRequestError(errors.TokenRequestError, httpx.RequestError):
     """The package's error, as httpx's own."""
 
 
-class TokenTransportError(_errors.TokenTransportError, httpx.TransportError):
+class TokenTransportError(errors.TokenTransportError, httpx.TransportError):
     """The package's error, as httpx's own."""
 
 
-class AuthError(_errors.AuthError, httpx.RequestError):
+class AuthError(errors.AuthError, httpx.RequestError):
     """The package's error, as httpx's own."""
 
 
@@ -91,7 +91,7 @@ class OAuth2Auth(Flows, httpx.Auth):
         **policy: Unpack[Policy],
     ) -> None:
         if not (client is None or isinstance(client, httpx.Client)):
-            raise _errors.ConfigurationError(
+            raise errors.ConfigurationError(
                 f"client is of type {type(client).__name__}; give an httpx.Client, or leave it out"
             )
         self._configure(

@@ -10,12 +10,12 @@ try:
 except ImportError as error:
     raise ImportError("auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'") from error
 
-from . import _errors
-from ._cache import MemoryCache, TokenCache
-from ._grant import Grant
-from ._httpx import BoundHeaders, Flows
-from ._source import Policy, TokenSource
-from ._transport import httpx_transport
+from auth_plugins._adapters.httpx_flow import BoundHeaders, Flows
+from auth_plugins._base import errors
+from auth_plugins._caches.memory import MemoryCache, TokenCache
+from auth_plugins._grants.base import Grant
+from auth_plugins._source.source import Policy, TokenSource
+from auth_plugins._transports.base import httpx_transport
 
 __all__ = ["OAuth2Auth"]
 
@@ -24,23 +24,23 @@ __all__ = ["OAuth2Auth"]
 _transport = httpx_transport("httpx2")
 
 
-class ConfigurationError(_errors.ConfigurationError, httpx2.RequestError):
+class ConfigurationError(errors.ConfigurationError, httpx2.RequestError):
     """The package's error, as httpx2's own."""
 
 
-class InsecureTransportError(_errors.InsecureTransportError, httpx2.RequestError):
+class InsecureTransportError(errors.InsecureTransportError, httpx2.RequestError):
     """The package's error, as httpx2's own."""
 
 
-class TokenRequestError(_errors.TokenRequestError, httpx2.RequestError):
+class TokenRequestError(errors.TokenRequestError, httpx2.RequestError):
     """The package's error, as httpx2's own."""
 
 
-class TokenTransportError(_errors.TokenTransportError, httpx2.TransportError):
+class TokenTransportError(errors.TokenTransportError, httpx2.TransportError):
     """The package's error, as httpx2's own."""
 
 
-class AuthError(_errors.AuthError, httpx2.RequestError):
+class AuthError(errors.AuthError, httpx2.RequestError):
     """The package's error, as httpx2's own."""
 
 
@@ -91,7 +91,7 @@ class OAuth2Auth(Flows, httpx2.Auth):
         **policy: Unpack[Policy],
     ) -> None:
         if not (client is None or isinstance(client, httpx2.Client)):
-            raise _errors.ConfigurationError(
+            raise errors.ConfigurationError(
                 f"client is of type {type(client).__name__}; give an httpx2.Client, or leave it out"
             )
         self._configure(

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from ._checks import Secret, checked_url, discreet
-from ._errors import ConfigurationError
-from ._grant import Grant
-from ._grants import ClientCredentials, Password
+from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.validation import Secret, checked_url, discreet
+from auth_plugins._grants.base import Grant
+from auth_plugins._grants.oauth import ClientCredentials, Password
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 

@@ -17,35 +17,35 @@ from requests.utils import rewind_body
 from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
-from . import _errors
-from ._adapter import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
-from ._cache import MemoryCache, TokenCache
-from ._grant import Grant
-from ._redirects import BoundHeaders, KeptHeaders, is_clear, keep_within_origin
-from ._source import Policy, TokenSource
-from ._token import Token
-from ._transport import requests_transport
+from auth_plugins._adapters.base import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
+from auth_plugins._adapters.requests_redirects import BoundHeaders, KeptHeaders, is_clear, keep_within_origin
+from auth_plugins._base import errors
+from auth_plugins._caches.memory import MemoryCache, TokenCache
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.source import Policy, TokenSource
+from auth_plugins._transports.base import requests_transport
 
 __all__ = ["OAuth2Auth"]
 
 
-class ConfigurationError(_errors.ConfigurationError, requests.RequestException):
+class ConfigurationError(errors.ConfigurationError, requests.RequestException):
     """The package's error, as requests' own."""
 
 
-class InsecureTransportError(_errors.InsecureTransportError, requests.RequestException):
+class InsecureTransportError(errors.InsecureTransportError, requests.RequestException):
     """The package's error, as requests' own."""
 
 
-class TokenRequestError(_errors.TokenRequestError, requests.RequestException):
+class TokenRequestError(errors.TokenRequestError, requests.RequestException):
     """The package's error, as requests' own."""
 
 
-class TokenTransportError(_errors.TokenTransportError, requests.ConnectionError):
+class TokenTransportError(errors.TokenTransportError, requests.ConnectionError):
     """The package's error, as requests' own."""
 
 
-class AuthError(_errors.AuthError, requests.RequestException):
+class AuthError(errors.AuthError, requests.RequestException):
     """The package's error, as requests' own."""
 
 
@@ -98,7 +98,7 @@ class OAuth2Auth(Adapter, AuthBase):
     ) -> None:
         # By its base: requests-cache puts a class of its own in the place of Session.
         if not (session is None or isinstance(session, requests.sessions.SessionRedirectMixin)):
-            raise _errors.ConfigurationError(
+            raise errors.ConfigurationError(
                 f"session is of type {type(session).__name__}; give a requests.Session, or leave it out"
             )
         self._configure(
@@ -133,7 +133,7 @@ class OAuth2Auth(Adapter, AuthBase):
 
     def _signed(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         if not isinstance(request, requests.PreparedRequest):
-            raise _errors.ConfigurationError(
+            raise errors.ConfigurationError(
                 "this is the OAuth2Auth of auth_plugins.requests; import the one for the library that you call"
             )
         origin = self._origin(request)
@@ -163,7 +163,7 @@ class OAuth2Auth(Adapter, AuthBase):
             raise requests.exceptions.InvalidURL(str(error), request=request) from None
         try:
             may_carry = is_clear(url) and self._may_carry(parts.scheme or "", parts.host or "", parts.port)
-        except _errors.AuthError as error:
+        except errors.AuthError as error:
             raise _as_requests(error, request) from error.__cause__
         plain = re.match(_PLAIN_ORIGIN, url)
         return (plain[0] if plain else "") if may_carry else None
@@ -232,7 +232,7 @@ class _Signature:
         request = sent.copy()
         request.headers.pop(self.header, None)  # see KeptHeaders
         request.headers[self.header] = fresh.value.plain
-        jar: Any = request._cookies  # noqa: SLF001 - as HTTPDigestAuth
+        jar: Any = request._cookies
         requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
         request.prepare_cookies(jar)
         # No adapter knows it; requests-cache hands it to hooks, and requests itself does not.
@@ -259,7 +259,7 @@ def _token_for(request: requests.PreparedRequest, source: TokenSource) -> Token:
     """The token for *request*; its errors are requests' own."""
     try:
         return source.token()
-    except _errors.AuthError as error:
+    except errors.AuthError as error:
         raise _as_requests(error, request) from error.__cause__
 
 
@@ -276,12 +276,12 @@ class _Guard:
 def _discard_body(refusal: requests.Response) -> None:
     """Read the body of *refusal*, so that its connection is free; what breaks off is no loss, as nothing needs it."""
     came: list[bytes] = []
-    if refusal._content is False:  # noqa: SLF001 - nothing read it, as requests says it itself
+    if refusal._content is False:
         try:
             came.extend(refusal.iter_content(_CHUNK))
-        except Exception:  # noqa: BLE001 - whatever an adapter of the user's raises
-            refusal._content_consumed = True  # noqa: SLF001 - as above
-        refusal._content = b"".join(came)  # noqa: SLF001 - as above
+        except Exception:
+            refusal._content_consumed = True
+        refusal._content = b"".join(came)
     _close(refusal)
 
 
@@ -294,7 +294,7 @@ def _rewind(request: requests.PreparedRequest) -> bool:
     """Set the body back to where it stood; whether that was possible: a generator that was consumed is gone."""
     if request.body is None or isinstance(request.body, (bytes, str)):
         return True
-    if not isinstance(request._body_position, int):  # noqa: SLF001 - what redirects use
+    if not isinstance(request._body_position, int):
         return False
     try:
         rewind_body(request)
@@ -303,5 +303,5 @@ def _rewind(request: requests.PreparedRequest) -> bool:
     return True
 
 
-def _as_requests(error: _errors.AuthError, request: requests.PreparedRequest) -> _errors.AuthError:
-    return _errors.as_one_of(error, _OWN_ERRORS, request=request, response=None)
+def _as_requests(error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:
+    return errors.as_one_of(error, _OWN_ERRORS, request=request, response=None)

@@ -213,7 +213,7 @@ def tenant(name: str, number: int) -> Sign:
             _module("httpx_auth").OAuth2ClientCredentials(url, *client),
             _module("httpx_auth").OAuth2.token_cache,
         )
-        tokens._add_access_token(auth.state, token, 3600)  # noqa: SLF001 - it has no other way
+        tokens._add_access_token(auth.state, token, 3600)
         return lambda request: next(auth.sync_auth_flow(request))
     grant, now = ClientCredentials(url, *client), time.time()
     _TENANTS.slot(grant).token = Token(access_token=token, issued_at=now, expires_at=now + 3600)

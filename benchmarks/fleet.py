@@ -35,8 +35,8 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auth_plugins import TokenSource
-from auth_plugins._cache_redis import _PATIENCE
-from auth_plugins._source import (
+from auth_plugins._caches.redis import _PATIENCE
+from auth_plugins._source.source import (
     _AHEAD,
     _AHEAD_SHARE,
     _GRACE,

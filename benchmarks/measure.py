@@ -75,9 +75,9 @@ class Row:
 
 
 def _digits(value: float) -> str:
-    if value == round(value) or abs(value) >= 100:  # noqa: PLR2004 - three digits are enough
+    if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"  # noqa: PLR2004 - likewise
+    return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def in_turn(subjects: Mapping[str, Callable[[], float]], rounds: int) -> Results:

@@ -139,7 +139,7 @@ def steady(site: Site) -> Iterator[Row]:
     latencies[OURS] = _paced(site, ours, number)
     latencies[STATIC] += _paced(site, static, number // 2)
     what = f"{_RATE} requests a second, tokens of 5 s"
-    waited = {name: len([each for each in values if each > 50]) for name, values in latencies.items()}  # noqa: PLR2004
+    waited = {name: len([each for each in values if each > 50]) for name, values in latencies.items()}
     percentiles = {name: statistics.quantiles(values, n=100) for name, values in latencies.items()}
     yield Row(f"{what}: waited for more than 50 ms", waited[OURS], "", 0)
     yield Row(f"{what}: sent with a token that had ended", site.count("/expired") - expired, "", 0)

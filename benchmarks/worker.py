@@ -1,7 +1,5 @@
 """Does in a process of its own what its arguments say, and prints what came of it as JSON."""
 
-# ruff: noqa: PLC0415 - each task loads no more than it needs
-
 from __future__ import annotations
 
 import asyncio

@@ -16,13 +16,13 @@ from auth_plugins import (
     AuthError,
     ClientCredentials,
     MemoryCache,
-    _answer,
-    _cache,
-    _grants,
-    _hidden,
-    _httpx,
-    _shared,
 )
+from auth_plugins._adapters import httpx_flow as _httpx
+from auth_plugins._base import hidden as _hidden
+from auth_plugins._caches import memory as _cache
+from auth_plugins._caches import shared as _shared
+from auth_plugins._grants import oauth as _grants
+from auth_plugins._protocol import answers as _answer
 
 from .loopback import Clock, Loopback
 from .redis_server import RedisServer

@@ -91,7 +91,7 @@ class SyncDriver(Driver):
             barrier.wait()
             try:
                 outcomes[index] = self._send(calls[index], auths[index])
-            except BaseException as error:  # noqa: BLE001 - handed to the test
+            except BaseException as error:
                 outcomes[index] = error
 
         threads = [threading.Thread(target=work, args=[index]) for index in range(len(calls))]
@@ -174,7 +174,7 @@ class AsyncHttpx(Driver):
                         call.method, call.url, auth=auths[index], follow_redirects=call.follow_redirects, **call.body
                     )
                     outcomes[index] = _answer(response)
-                except Exception as error:  # noqa: BLE001 - handed to the test
+                except Exception as error:
                     outcomes[index] = error
 
             if self.mode == "asyncio":

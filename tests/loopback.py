@@ -154,5 +154,5 @@ class Clock:
 
     def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Be the time by which the package judges tokens and failures."""
-        for module in ("_source", "_cache", "_shared", "_clock"):
+        for module in ("_source.source", "_caches.memory", "_caches.shared", "_base.runtime"):
             monkeypatch.setattr(f"auth_plugins.{module}.time", self)

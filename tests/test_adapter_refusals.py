@@ -54,7 +54,7 @@ def raise_from(response: Any) -> None:
 def raise_instead(response: Any) -> None:
     try:
         raise_for_status(response)
-    except Exception:  # noqa: BLE001 - either library's
+    except Exception:
         raise HookError from None
 
 
@@ -71,7 +71,7 @@ def raise_odd(response: Any) -> None:
 def raise_group(response: Any) -> None:
     try:
         raise_for_status(response)
-    except Exception as error:  # noqa: BLE001 - likewise
+    except Exception as error:
         raise ExceptionGroup("several", [error]) from None
 
 

@@ -18,10 +18,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenRequestError, _answer, providers
-from auth_plugins._answer import read, retry_after
-from auth_plugins._grants import OAuthGrant
-from auth_plugins._message import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse
+from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenRequestError, providers
+from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._protocol import answers as _answer
+from auth_plugins._protocol.answers import read, retry_after
+from auth_plugins._protocol.messages import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse
 
 NOW = 1_700_000_000.0
 URL = "https://id.example.com/token"

@@ -17,8 +17,8 @@ import pytest
 from werkzeug.wrappers import Response
 
 from auth_plugins import ClientCredentials, MemoryCache, Token, TokenRequestError, TokenSource
-from auth_plugins._answer import read
-from auth_plugins._message import LONGEST_BODY, TokenResponse
+from auth_plugins._protocol.answers import read
+from auth_plugins._protocol.messages import LONGEST_BODY, TokenResponse
 
 from .loopback import Loopback
 from .test_answers import GOOD, LIFETIMES, NO_NUMBERS, NO_TOKEN, PLAIN

@@ -17,7 +17,7 @@ from authlib.common.urls import url_decode
 from authlib.oauth2.base import OAuth2Error
 from authlib.oauth2.client import OAuth2Client
 
-from auth_plugins._authlib import CLIENT_AUTH_METHODS, members_of
+from auth_plugins._protocol.authlib_client import CLIENT_AUTH_METHODS, members_of
 
 URL = "https://id.example.com/token"
 Call = tuple[tuple[Any, ...], dict[str, Any]]

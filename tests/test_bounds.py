@@ -14,10 +14,11 @@ from typing import Any, NoReturn, Self
 
 import pytest
 
-from auth_plugins import AuthError, ClientCredentials, MemoryCache, TokenSource, TokenTransportError, _deadline
-from auth_plugins._deadline import Deadline, Sending
-from auth_plugins._transport import Transport, httpx_transport, requests_transport
-from auth_plugins._transport_httpx import TimeLeft, Trace
+from auth_plugins import AuthError, ClientCredentials, MemoryCache, TokenSource, TokenTransportError
+from auth_plugins._transports import deadline as _deadline
+from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
+from auth_plugins._transports.deadline import Deadline, Sending
+from auth_plugins._transports.httpx import TimeLeft, Trace
 
 from .drivers import ALL, Driver, each
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from auth_plugins import FileCache
-from auth_plugins._directory import Directory
+from auth_plugins._caches.directory import Directory
 
 from . import stores
 from .loopback import Clock, Loopback

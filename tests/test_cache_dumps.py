@@ -33,9 +33,9 @@ from auth_plugins import (
     RedisCache,
     SecretFile,
     TokenSource,
-    _shared,
 )
-from auth_plugins._seal import Opaque
+from auth_plugins._caches import shared as _shared
+from auth_plugins._caches.encryption import Opaque
 
 from . import stores
 from .conftest import forget

@@ -33,10 +33,10 @@ from auth_plugins import (
     SecretFile,
     TokenRequestError,
     TokenSource,
-    _shared,
 )
-from auth_plugins._seal import Seal
-from auth_plugins._shared import Entry, Shared
+from auth_plugins._caches import shared as _shared
+from auth_plugins._caches.encryption import Seal
+from auth_plugins._caches.shared import Entry, Shared
 
 from . import stores
 from .conftest import forget
@@ -135,7 +135,8 @@ def test_grants_of_other_kinds_have_other_names() -> None:
 
 
 _ELSEWHERE = """
-from auth_plugins import ClientCredentials, FileCache, MemoryCache, _shared
+from auth_plugins import ClientCredentials, FileCache, MemoryCache
+from auth_plugins._caches import shared as _shared
 grant = ClientCredentials({url!r}, "client", "s3cr3t", scope={{"b", "a", "c"}}, params={{"y": ["1", "2"], "x": 1.5}})
 for key in (None, {key!r}):
     print(*_shared.Shared(FileCache("anywhere", key=key)).shelf(grant, MemoryCache().slot(grant)).names)

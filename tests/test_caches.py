@@ -29,9 +29,9 @@ from auth_plugins import (
     Token,
     TokenRequestError,
     TokenSource,
-    _shared,
 )
-from auth_plugins._seal import LONGEST
+from auth_plugins._caches import shared as _shared
+from auth_plugins._caches.encryption import LONGEST
 
 from . import stores
 from .conftest import forget
@@ -862,7 +862,8 @@ def test_a_fork_while_a_cache_is_made(tmp_path: Path) -> None:
     """A process forks while another thread makes an auth object: the child makes its own, and waits for nobody."""
     program = """
 import faulthandler, os, signal, sys, threading
-from auth_plugins import ClientCredentials, FileCache, TokenSource, _shared
+from auth_plugins import ClientCredentials, FileCache, TokenSource
+from auth_plugins._caches import shared as _shared
 grant = ClientCredentials("https://id.example.com/token", "client", "s3cr3t")
 with _shared._lock:
     child = os.fork()

@@ -31,8 +31,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.wrappers import Response
 
 import auth_plugins
-from auth_plugins import AuthError, FileCache, TokenSource, _transport
-from auth_plugins.__main__ import main
+from auth_plugins import AuthError, FileCache, TokenSource
+from auth_plugins._cli.main import main
+from auth_plugins._transports import base as _transport
 from auth_plugins.sandbox import Sandbox
 
 from . import stores
@@ -853,7 +854,7 @@ def test_a_certificate_that_only_the_library_refuses(
     """As behind a proxy that opens TLS: the library says no, and I am told what to set all the same."""
     server = secure("127.0.0.1", 5)
     trusting = ssl.create_default_context(cafile=server.certificate)
-    monkeypatch.setattr("auth_plugins._probe._trusting", lambda *_: trusting)
+    monkeypatch.setattr("auth_plugins._cli.check.probe._trusting", lambda *_: trusting)
     outcome = run("ACME", **client(server))
     assert outcome.step("TLS")[0] == "ok"
     mark, _, advice = outcome.step("token request")
@@ -1263,7 +1264,7 @@ def test_an_api_that_never_ends_is_tried(
 ) -> None:
     """My API streams events for ever: its status is enough."""
     adapter = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth
-    monkeypatch.setattr(auth_plugins.__main__, "_first_installed", lambda: (importlib.import_module(library), adapter))
+    monkeypatch.setattr(auth_plugins._cli.main, "_first_installed", lambda: (importlib.import_module(library), adapter))
     server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
 
@@ -1271,7 +1272,7 @@ def test_an_api_that_never_ends_is_tried(
 @pytest.mark.timeout(30)
 def test_an_api_that_drips_is_given_up(run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     """My API takes for ever to say its status: the check ends all the same."""
-    monkeypatch.setattr("auth_plugins._check._API_TIMEOUT", 0.3)
+    monkeypatch.setattr("auth_plugins._cli.check.steps._API_TIMEOUT", 0.3)
     done = threading.Event()
     server.api = lambda _: done.wait(20) and as_json({})  # type: ignore[assignment,return-value]  # it ends, in time
     outcome = run("ACME", "--url", server.api_url, **client(server))

@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 import auth_plugins
-from auth_plugins import FileCache, Token, _demo
-from auth_plugins.__main__ import main
-from auth_plugins._shared import Entry
+from auth_plugins import FileCache, Token
+from auth_plugins._caches.shared import Entry
+from auth_plugins._cli import demo as _demo
+from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 
 from .conftest import forget
@@ -346,9 +347,9 @@ def test_without_its_extra_it_says_what_to_install(
 ) -> None:
     """I installed auth-plugins without [cli], and am told so in one line."""
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "auth_plugins.__main__")
+    monkeypatch.delitem(sys.modules, "auth_plugins._cli.main")
     with pytest.raises(SystemExit) as end:
-        importlib.import_module("auth_plugins.__main__")
+        importlib.import_module("auth_plugins._cli.main")
     assert end.value.code == 2
     out, err = capsys.readouterr()
     assert out == ""
@@ -433,7 +434,7 @@ def test_the_trouble_of_a_cache_is_told(run: Run, server: Loopback) -> None:
 
 def test_python_m_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`python -m auth_plugins` is `auth-plugins`."""
-    monkeypatch.delitem(sys.modules, "auth_plugins.__main__")
+    monkeypatch.delitem(sys.modules, "auth_plugins.__main__", raising=False)
     monkeypatch.setattr(sys, "argv", ["auth-plugins", "--help"])
     with pytest.raises(SystemExit) as end:
         runpy.run_module("auth_plugins", run_name="__main__")
@@ -516,8 +517,8 @@ def test_ctrl_c_ends_the_sandbox_well(run: Run, monkeypatch: pytest.MonkeyPatch)
         made.append(Sandbox(lifetime))
         return made[0]
 
-    monkeypatch.setattr("auth_plugins.__main__.time", Time)
-    monkeypatch.setattr("auth_plugins.__main__.Sandbox", make)
+    monkeypatch.setattr("auth_plugins._cli.main.time", Time)
+    monkeypatch.setattr("auth_plugins._cli.main.Sandbox", make)
     outcome = run("sandbox", "--lifetime", "60")
     assert (outcome.status, outcome.err) == (0, "")
     assert lifetimes == [60] * 5

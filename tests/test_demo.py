@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from auth_plugins import _demo
+from auth_plugins._cli import demo as _demo
 from auth_plugins.sandbox import AuthApi, System
 
 SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]

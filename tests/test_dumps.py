@@ -28,12 +28,12 @@ from auth_plugins import (
     Token,
     TokenSource,
     TokenTransportError,
-    _source,
 )
-from auth_plugins._answer import read
-from auth_plugins._hidden import Hidden
-from auth_plugins._message import TokenResponse
-from auth_plugins._transport import httpx_transport, requests_transport
+from auth_plugins._base.hidden import Hidden
+from auth_plugins._protocol.answers import read
+from auth_plugins._protocol.messages import TokenResponse
+from auth_plugins._source import source as _source
+from auth_plugins._transports.base import httpx_transport, requests_transport
 
 from .loopback import Loopback, Received, as_json
 

@@ -33,7 +33,7 @@ from auth_plugins import (
     from_env,
     providers,
 )
-from auth_plugins._env import configuration
+from auth_plugins._environment.configuration import configuration
 from auth_plugins.sandbox import Sandbox
 
 from .conftest import forget

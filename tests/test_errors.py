@@ -21,8 +21,8 @@ from auth_plugins import (
     SecretFile,
     TokenRequestError,
     TokenTransportError,
-    _errors,
 )
+from auth_plugins._base import errors as _errors
 
 from .drivers import ALL, SYNC, Driver, each
 from .loopback import Loopback, Received, as_json

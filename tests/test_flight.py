@@ -29,11 +29,11 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _loading,
 )
-from auth_plugins._flight import Flight
-from auth_plugins._message import TokenResponse
-from auth_plugins._transport import requests_transport
+from auth_plugins._base import loading as _loading
+from auth_plugins._protocol.messages import TokenResponse
+from auth_plugins._source.flight import Flight
+from auth_plugins._transports.base import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Clock, Loopback, Received, as_json
@@ -274,7 +274,7 @@ def _waiters(source: TokenSource) -> list[Any]:
 
 def test_waiting_ends(server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread that asks hangs where no timeout reaches: those who wait get an error, and don't hang with it."""
-    monkeypatch.setattr("auth_plugins._source._GRACE", 0.05)
+    monkeypatch.setattr("auth_plugins._source.source._GRACE", 0.05)
     source, release, asking = TokenSource(grant, timeout=0.05), threading.Event(), threading.Event()
 
     def hang(request: Any, timeout: float) -> Any:
@@ -333,7 +333,7 @@ def status_of(code: str, server: Loopback) -> int:
 LOADING = """
 import importlib.abc, importlib.machinery, os, signal, sys, threading
 import requests
-import auth_plugins._loading
+import auth_plugins._base.loading
 import auth_plugins.requests
 from auth_plugins import ClientCredentials, TokenTransportError
 
@@ -374,7 +374,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 STUCK = f"""
 seconds = 50
 {LOADING}
-auth_plugins._loading._PATIENCE = 0.05
+auth_plugins._base.loading._PATIENCE = 0.05
 child = os.fork()
 if child == 0:
     signal.alarm(40)
@@ -473,7 +473,7 @@ def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: C
     if pid == 0:  # pragma: no cover - another process
         try:
             os._exit(0 if source.token().access_token.startswith("token-") else 1)
-        except BaseException:  # noqa: BLE001 - of a forked child, which must not go on as a test run
+        except BaseException:
             os._exit(2)
     _, status = os.waitpid(pid, 0)
     for thread in threads:
@@ -704,7 +704,7 @@ sys.exit(0 if ran == [True] else 1)
 """
 
 
-@pytest.mark.parametrize("module", ["authlib.oauth2.client", "auth_plugins._answer"])
+@pytest.mark.parametrize("module", ["authlib.oauth2.client", "auth_plugins._protocol.answers"])
 def test_the_loop_goes_on_while_a_thread_loads(server: Loopback, module: str) -> None:
     """Tasks start cold in a fresh process: the loop runs its callbacks while the leader's thread is held in an import.
 

@@ -23,8 +23,9 @@ import httpx_retries
 import pytest
 import requests
 
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource, _forks
-from auth_plugins._transport import httpx_transport, requests_transport
+from auth_plugins import ClientCredentials, MemoryCache, TokenSource
+from auth_plugins._transports import forks as _forks
+from auth_plugins._transports.base import httpx_transport, requests_transport
 
 from .keep_alive import KeepAlive, make_certificate
 
@@ -78,7 +79,7 @@ class Child:
             logging.disable()
             try:
                 os.write(write, json.dumps(work()).encode())
-            except BaseException:  # noqa: BLE001 - of a forked child, which must not go on as a test run
+            except BaseException:
                 os.write(write, json.dumps(traceback.format_exc()).encode())
             finally:
                 os._exit(0)

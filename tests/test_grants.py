@@ -32,11 +32,11 @@ from auth_plugins import (
     Token,
     TokenRequestError,
     TokenTransportError,
-    _grants,
     from_env,
     providers,
 )
-from auth_plugins._grants import OAuthGrant
+from auth_plugins._grants import oauth as _grants
+from auth_plugins._grants.oauth import OAuthGrant
 
 from .frames import variables_of
 

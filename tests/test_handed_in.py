@@ -30,10 +30,10 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._deadline import Deadline, EndedError, Sending
-from auth_plugins._grants import OAuthGrant
-from auth_plugins._transport import httpx_transport, requests_transport
-from auth_plugins._transport_httpx import TimeLeft, Trace
+from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._transports.base import httpx_transport, requests_transport
+from auth_plugins._transports.deadline import Deadline, EndedError, Sending
+from auth_plugins._transports.httpx import TimeLeft, Trace
 
 from .loopback import Loopback, as_json
 from .test_bounds import PLAYS, TRANSPORTS, Endpoint

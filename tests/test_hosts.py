@@ -13,7 +13,7 @@ import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
 from auth_plugins import ApiKey, ConfigurationError, InsecureTransportError
-from auth_plugins._hosts import AllowedHosts, check_transport, normal_host
+from auth_plugins._base.hosts import AllowedHosts, check_transport, normal_host
 
 # A pattern; the URLs whose hosts it means; those that it doesn't.
 PATTERNS: dict[str, tuple[str, str]] = {

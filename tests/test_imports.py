@@ -61,7 +61,7 @@ def test_a_name_loads_its_file() -> None:
     """I import the package, which loads nothing; a name that I use loads what it needs; I see all names."""
     loaded = "print(*sorted(name for name in sys.modules if name.startswith('auth_plugins.')))"
     assert run(f"import sys, auth_plugins; {loaded}") == ""
-    assert "auth_plugins._cache_redis" not in run(f"import sys; from auth_plugins import ClientCredentials; {loaded}")
+    assert "auth_plugins._caches.redis" not in run(f"import sys; from auth_plugins import ClientCredentials; {loaded}")
     names = run("import auth_plugins; print(*dir(auth_plugins))").split()
     assert set(auth_plugins.__all__) <= set(names)
     assert run("from auth_plugins import *; print(ClientCredentials.__name__, FileCache.__name__)")

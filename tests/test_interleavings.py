@@ -41,11 +41,11 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _flight,
-    _source,
 )
-from auth_plugins._message import TokenRequest, TokenResponse
-from auth_plugins._seal import Seal
+from auth_plugins._caches.encryption import Seal
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._source import flight as _flight
+from auth_plugins._source import source as _source
 
 from .conftest import forget
 from .loopback import Clock
@@ -423,7 +423,7 @@ class Interleavings(RuleBasedStateMachine):
         with self._within(call):
             try:
                 call.outcome = call.process.source.token()
-            except BaseException as error:  # noqa: BLE001 - handed to the thread that checks
+            except BaseException as error:
                 call.outcome = error
 
     def _check(self, call: Call) -> None:
@@ -684,7 +684,7 @@ class Crowd:
                 self._barrier.wait()
                 try:
                     self.outcomes[index] = self.source.token()
-                except BaseException as error:  # noqa: BLE001 - handed to the test
+                except BaseException as error:
                     self.outcomes[index] = error
 
         threads = [threading.Thread(target=work, args=[index], daemon=True) for index in range(self.size)]

@@ -34,7 +34,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
-from auth_plugins._transport_body import as_they_come
+from auth_plugins._transports.bodies import as_they_come
 
 from .drivers import ALL, SYNC, Call, Driver, each
 from .loopback import Clock, Loopback, Received, as_json

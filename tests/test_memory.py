@@ -26,8 +26,8 @@ from auth_plugins import (
     TokenRequestError,
     TokenTransportError,
 )
-from auth_plugins._cache import GrantOfSession
-from auth_plugins._frames import without_frames
+from auth_plugins._base.frames import without_frames
+from auth_plugins._caches.memory import GrantOfSession
 
 from .drivers import SYNC, SyncDriver, each
 from .loopback import Clock, Loopback

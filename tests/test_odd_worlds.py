@@ -22,8 +22,8 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _clock,
 )
+from auth_plugins._base import runtime as _clock
 
 from .drivers import ALL, Driver, each
 from .loopback import Clock, Loopback
@@ -80,7 +80,7 @@ def test_a_clock_that_was_years_ahead(driver: Driver, server: Loopback, monkeypa
     """My clock is years ahead when the token comes, and is put right: the next request carries another token."""
     clock = WallClock()
     clock.rule(monkeypatch)
-    for module in ("_httpx", "requests"):
+    for module in ("_adapters.httpx_flow", "requests"):
         monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
     auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
     clock.offset = 5 * 365 * 86400.0
@@ -311,7 +311,7 @@ def test_ten_thousand_tenants(clock: Clock, caplog: pytest.LogCaptureFixture) ->
     asked = []
 
     def transport(request: Any, _: float) -> Any:
-        from auth_plugins._message import TokenResponse
+        from auth_plugins._protocol.messages import TokenResponse
 
         asked.append(request)
         body = f'{{"access_token": "token-{len(asked)}", "expires_in": 3600}}'.encode()

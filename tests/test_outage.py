@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from auth_plugins import ClientCredentials, Token, TokenRequestError, TokenSource, TokenTransportError
-from auth_plugins._message import TokenResponse
+from auth_plugins._protocol.messages import TokenResponse
 
 from . import stores
 from .loopback import Clock

@@ -23,7 +23,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 import auth_plugins
-from auth_plugins._shared import Entry, Shared
+from auth_plugins._caches.shared import Entry, Shared
 
 from . import workers
 from .loopback import Loopback, Received, as_json

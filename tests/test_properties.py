@@ -44,16 +44,16 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _source,
-    _variables,
 )
-from auth_plugins._answer import read
-from auth_plugins._env import configuration
-from auth_plugins._hosts import AllowedHosts
-from auth_plugins._message import Scrubber, TokenResponse
-from auth_plugins._seal import Seal
-from auth_plugins._shared import Entry
-from auth_plugins._transport import Transport, httpx_transport, requests_transport
+from auth_plugins._base.hosts import AllowedHosts
+from auth_plugins._caches.encryption import Seal
+from auth_plugins._caches.shared import Entry
+from auth_plugins._environment import variables as _variables
+from auth_plugins._environment.configuration import configuration
+from auth_plugins._protocol.answers import read
+from auth_plugins._protocol.messages import Scrubber, TokenResponse
+from auth_plugins._source import source as _source
+from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
 
 FUZZ = int(os.environ.get("FUZZ") or 0)
 

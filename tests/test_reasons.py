@@ -15,9 +15,10 @@ import requests
 import urllib3
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError, _transport
-from auth_plugins._reasons import certificate_advice, chain, reason_of
-from auth_plugins._transport import httpx_transport, requests_transport
+from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError
+from auth_plugins._transports import base as _transport
+from auth_plugins._transports.base import httpx_transport, requests_transport
+from auth_plugins._transports.reasons import certificate_advice, chain, reason_of
 
 from .keep_alive import KeepAlive, make_certificate
 from .loopback import Loopback

@@ -68,7 +68,7 @@ def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock
 SIGNAL = """
 import os, signal, sys, threading
 from auth_plugins import ClientCredentials, MemoryCache, TokenSource
-from auth_plugins._message import TokenResponse
+from auth_plugins._protocol.messages import TokenResponse
 
 cache = MemoryCache()
 source = TokenSource(ClientCredentials("https://id.example.com/token", "id", "s3cr3t"), cache=cache)

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 import auth_plugins.httpx
 import auth_plugins.requests
-from auth_plugins import ClientCredentials, Password, RefreshToken, TokenRequestError, _errors
-from auth_plugins._answer import read
-from auth_plugins._hints import HINTS, advice, named
-from auth_plugins._message import TokenRequest
+from auth_plugins import ClientCredentials, Password, RefreshToken, TokenRequestError
+from auth_plugins._base import errors as _errors
+from auth_plugins._protocol.advice import HINTS, advice, named
+from auth_plugins._protocol.answers import read
+from auth_plugins._protocol.messages import TokenRequest
 
 from .test_answers import JWT, NOW, SECRET, URL, refused, request, requests_of, response
 

@@ -22,8 +22,8 @@ from auth_plugins import (
     RedisCache,
     RefreshToken,
     TokenRequestError,
-    _shared,
 )
+from auth_plugins._caches import shared as _shared
 
 from . import stores
 from .conftest import forget

@@ -26,10 +26,10 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
-    _source,
 )
-from auth_plugins._message import TokenRequest, TokenResponse
-from auth_plugins._revocation import revoke_tokens
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._source import source as _source
+from auth_plugins._source.revocation import revoke_tokens
 
 from .loopback import Clock
 
@@ -971,7 +971,7 @@ def test_each_token_is_logged(endpoint: Endpoint, clock: Clock, caplog: pytest.L
 
 def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     """A token that ends after the year 9999 is logged like any."""
-    from auth_plugins._report import log_token
+    from auth_plugins._source.reports import log_token
 
     caplog.set_level(logging.INFO, "auth_plugins")
     log_token(Token(access_token="a", expires_at=1e15), URL, "Password", 0.1)

@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from auth_plugins import ClientCredentials, Password, RefreshToken, Token
-from auth_plugins._grants import OAuthGrant
-from auth_plugins._message import TokenRequest
+from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins.providers import auth_api, json_api, jwt_api, organization_api, upload_api
 
 from .drivers import SYNC, SyncDriver, each

@@ -25,7 +25,11 @@ from typing import Any
 import requests
 
 import auth_plugins
-from auth_plugins import AuthError, _cache, _clock, _shared, _source
+from auth_plugins import AuthError
+from auth_plugins._base import runtime as _clock
+from auth_plugins._caches import memory as _cache
+from auth_plugins._caches import shared as _shared
+from auth_plugins._source import source as _source
 from auth_plugins.requests import OAuth2Auth
 
 #: A class of auth_plugins, and its arguments, as JSON has them.
@@ -201,7 +205,7 @@ class Worker:
                     except AuthError as error:
                         with Path(notes).open("a", encoding="utf-8") as file:
                             file.write(f"{number} failed {error}\n")
-            except BaseException:  # noqa: BLE001 - it must not go on as its parent
+            except BaseException:
                 traceback.print_exc()
             finally:
                 os._exit(1)
@@ -236,9 +240,9 @@ def load_all() -> None:
     import filelock
     import redis
 
-    import auth_plugins._authlib
+    import auth_plugins._protocol.authlib_client
 
-    _ = cryptography.fernet, filelock, redis, auth_plugins._authlib
+    _ = cryptography.fernet, filelock, redis, auth_plugins._protocol.authlib_client
 
 
 def main() -> None:
@@ -249,7 +253,7 @@ def main() -> None:
         name, arguments = json.loads(line)
         try:
             say({"said": getattr(worker, name)(**arguments)})
-        except Exception:  # noqa: BLE001 - whatever it is, the test is told
+        except Exception:
             say({"failed": traceback.format_exc()})
 
 

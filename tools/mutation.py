@@ -62,6 +62,6 @@ def main(module: str, *tests: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3:  # noqa: PLR2004 - a file, and at least one test
+    if len(sys.argv) < 3:
         sys.exit(__doc__)
     main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""What everything stands on: errors, validation of arguments, hosts, time, imports."""

@@ -1,0 +1,149 @@
+"""What can go wrong.
+
+.. code-block:: text
+
+    AuthError
+    ├── ConfigurationError (also a ValueError)   what you wrote cannot work
+    ├── InsecureTransportError                   a secret or token would travel in clear
+    ├── TokenRequestError                        the token endpoint said no, or something that is no token
+    └── TokenTransportError                      the token endpoint could not be reached
+
+Every message is one line that says what happened, where, and what to do next; none holds a secret or a token.
+What an adapter raises is, besides, its library's own base error (``requests.RequestException``,
+``httpx.RequestError``), so that ``except`` clauses that are already there keep working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+__all__ = [
+    "AuthError",
+    "ConfigurationError",
+    "InsecureTransportError",
+    "TokenRequestError",
+    "TokenTransportError",
+]
+
+
+class AuthError(Exception):
+    """The base of every error of this package; pickles, attributes included."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not the library's request and response: they hold the token, and locks, which do not pickle.
+        plain = {name: value if isinstance(value, _PLAIN) else None for name, value in self.__dict__.items()}
+        plain.pop("__notes__", None)
+        return _restore, (type(self), self.args, plain)
+
+
+class ConfigurationError(AuthError, ValueError):
+    """An argument or environment variable is missing, misspelt or contradicts another; asking again cannot help."""
+
+
+class InsecureTransportError(AuthError):
+    """A secret or token would travel over ``http://`` to another machine; use ``https://``, or ``allow_http=True``."""
+
+
+class TokenRequestError(AuthError):
+    """The token endpoint refused, or answered something that is no token (RFC 6749 §5.2)."""
+
+    #: The ``error`` code that the server sent, such as ``"invalid_client"``; ``None``: it sent none.
+    error: str | None
+    #: The server's ``error_description``, scrubbed of secrets; ``None``: it sent none.
+    description: str | None
+    #: The server's ``error_uri``: a page about the error; ``None``: it sent none.
+    uri: str | None
+    #: The HTTP status of the answer.
+    status_code: int | None
+    #: Seconds that the server asked to wait, from ``Retry-After``; ``None``: it did not say.
+    retry_after: float | None
+    #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
+    _body_kind: str | None = None
+    #: What the refusal may be about: names in ``_hints.HINTS``, with a space between.
+    _hints: str = ""
+    #: The members of :attr:`extra`, as JSON: immutable, so that copies can share it.
+    _extra: str = "{}"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        error: str | None = None,
+        description: str | None = None,
+        uri: str | None = None,
+        status_code: int | None = None,
+        retry_after: float | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.error = error
+        self.description = description
+        self.uri = uri
+        self.status_code = status_code
+        self.retry_after = retry_after
+        if extra:
+            import json
+
+            self._extra = json.dumps(dict(extra), default=str)
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """The other members of the server's answer, such as Azure's ``correlation_id``, without secrets and tokens.
+
+        Long texts are cut; ``"***"`` stands for what is secret, and ``"..."`` for what is too much.
+        """
+        import json
+
+        return MappingProxyType(json.loads(self._extra))
+
+
+class TokenTransportError(AuthError):
+    """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
+
+    #: What kept it from being reached, as in ``_reasons``; and OpenSSL's number, if that is a certificate.
+    _kind: str = "other"
+    _verify_code: int = 0
+
+
+def not_an_auth(given: object) -> ConfigurationError:
+    """The error for a grant or a source where ``auth=`` wants an adapter."""
+    return ConfigurationError(
+        f"auth= was given a {type(given).__name__}; give OAuth2Auth(...) of it, "
+        "from auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2"
+    )
+
+
+_PLAIN = (str, int, float, type(None))
+
+_E = TypeVar("_E", bound=AuthError)
+
+
+def twin(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
+    """Make a new error of class *kind* that says what *error* says.
+
+    Those who waited on one attempt each raise an error of their own: raising one object in many threads would have
+    them write to the same traceback.
+    """
+    copy = _restore(kind, error.args, {**error.__dict__, **attributes})
+    copy.__cause__ = error.__cause__
+    return copy
+
+
+def as_one_of(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
+    """Make a twin of *error* of the one of *kinds*, a library's own errors, that is derived from its class.
+
+    By ``isinstance``, as it may be another library's error: that of a callable that fetches a secret, for one. The
+    last of *kinds* is derived from :class:`AuthError` itself.
+    """
+    kind = next(kind for kind in kinds if isinstance(error, kind.__mro__[1]))
+    return twin(error, kind, **attributes)
+
+
+def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
+    error = kind(*args)
+    error.__dict__.update(attributes)
+    if "__notes__" in attributes:
+        error.__notes__ = list(attributes["__notes__"])
+    return error

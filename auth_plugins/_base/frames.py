@@ -1,0 +1,37 @@
+"""Errors that are kept: a traceback would keep the variables of every frame on its way."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+from .errors import AuthError, twin
+
+__all__ = ["without_frames"]
+
+_E = TypeVar("_E", bound=AuthError)
+#: How many causes of causes are kept.
+_DEPTH = 5
+
+
+def without_frames(error: _E) -> _E:
+    """Return a copy of *error* and its causes without tracebacks and contexts."""
+    kept = twin(error, type(error))
+    kept.__cause__ = _bare(error.__cause__, _DEPTH)
+    return kept
+
+
+def _bare(cause: BaseException | None, depth: int) -> BaseException | None:
+    if cause is None or depth == 0:
+        return None
+    if cause.__traceback__ is None and cause.__context__ is None and cause.__cause__ is None:
+        return cause
+    try:
+        kept = copy.copy(cause)
+    except Exception:
+        return None
+    if type(kept) is not type(cause) or kept is cause:
+        return None
+    kept.__traceback__ = None
+    kept.__cause__ = _bare(cause.__cause__, depth - 1)
+    return kept

@@ -1,0 +1,1 @@
+"""Where tokens are kept: memory, files, Redis, or a cache of the user's own."""

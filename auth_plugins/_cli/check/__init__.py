@@ -1,0 +1,1 @@
+"""``auth-plugins check``: what is configured, tried step by step, and explained."""

@@ -1,0 +1,1 @@
+"""PREFIX_* variables to a grant and arguments."""

@@ -1,0 +1,168 @@
+"""Reading the token endpoint's answer: a :class:`~auth_plugins.Token`, or an error that says what to do; no I/O."""
+
+from __future__ import annotations
+
+import codecs
+import contextlib
+import functools
+import json
+import logging
+import math
+import re
+from typing import TypeGuard
+from urllib.parse import parse_qsl
+
+from auth_plugins._base.errors import TokenRequestError
+
+from .expiry import expires_at, is_absent
+from .messages import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse, one_line, quoted
+from .refusals import Answer, fail, no_token, refuse, retry_after
+from .tokens import Token, looks_like_jwt
+
+__all__ = ["is_printable", "read", "retry_after"]
+
+_log = logging.getLogger("auth_plugins")
+
+#: Characters of a token type that are kept; the registered ones are shorter.
+_LONGEST_TYPE = 40
+#: Types in the IANA registry that are sent otherwise than as Bearer, and Basic, which some servers announce.
+_NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
+#: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
+_CHARSET = r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii"
+#: Characters of the shortest token that is kept out of what is told about it.
+_SHORTEST = 8
+_PRINTABLE = r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"
+#: What some servers put before the token as well.
+_SCHEME = r"(?i)\A(bearer +)+(?=.)"
+#: Names and values; some servers leave the spaces in a scope as they are. One name before prose is no form.
+_FORM = r"[\w.-]+=(\S*|[^\r\n&]*&[\w.-]+=[^\r\n]*)\Z"
+#: Warnings that are remembered, so that each is logged once for a token endpoint.
+_MOST_WARNINGS = 256
+
+
+def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
+    """Read a token (RFC 6749 §5.1).
+
+    :param now: Unix seconds at which the token was asked for, from which its lifetime counts.
+    :raises TokenRequestError: the server refused, or what it sent is no token.
+    """
+    try:
+        return _read(request, response, now)
+    except TokenRequestError as error:
+        # Without the frames that hold what the server sent: error reporters store the variables of each.
+        refusal = error.with_traceback(None)
+    try:
+        raise refusal
+    finally:
+        del refusal  # its traceback has this frame: they would keep each other
+
+
+def is_printable(value: object) -> TypeGuard[str]:
+    """Whether *value* is a text that can stand in a header."""
+    return isinstance(value, str) and re.fullmatch(_PRINTABLE, value) is not None
+
+
+def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
+    answer = _parsed(request, response)
+    members = answer.members
+    error = members.get("error")
+    if (error and not is_absent(error)) or not 200 <= response.status < 300:
+        refuse(answer)
+    if not members:
+        looks = {"empty": "the body is empty", "page": "it is a web page"}
+        what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
+        fail(answer, "answered no token", remedy=f"{what}: is {request.facts.endpoint} the token endpoint?")
+    access_token = members.get("access_token")
+    if is_absent(access_token):
+        no_token(answer)
+    if not is_printable(access_token):
+        fail(answer, "answered an access_token that cannot stand in a header", "endpoint")
+    from .authlib_client import members_of
+
+    access_token = re.sub(_SCHEME, "", access_token)
+    if isinstance(scope := members.get("scope"), list):
+        scope = " ".join(map(str, scope))
+    checked = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
+    refresh_token = checked["refresh_token"]
+    usable = is_printable(refresh_token) and not is_absent(refresh_token)
+    # What is shown of a token must not hold it; a short one is no secret, and in every other word.
+    hide = Scrubber(each for each in (access_token, refresh_token) if isinstance(each, str) and len(each) >= _SHORTEST)
+    return Token(
+        access_token=checked["access_token"],
+        token_type=_token_type(answer, hide),
+        expires_at=expires_at(members, access_token, now, functools.partial(_warn_of_lifetime, request.endpoint)),
+        refresh_token=refresh_token if usable else None,
+        scope=one_line(hide(request.scrub(scope))) if isinstance(scope, str) else None,
+        issued_at=now,
+    )
+
+
+def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
+    """An answer in any of the forms in which tokens were seen to come; without members if it is none of them."""
+    unread = Answer(request, response, {}, None, "")
+    if coding := response.headers.get("content-encoding"):
+        named = quoted(request, coding, _LONGEST_TYPE)
+        what = f"answered {response.status}, packed by {named!r} and not to be unpacked"
+        fail(unread, what, remedy="have its owner send answers as they are: nothing else was asked for")
+    if len(response.body) > LONGEST_BODY:
+        fail(unread, "answered more than 1 MiB", "endpoint")
+    text = _text(response)
+    stripped = text.strip()
+    try:
+        members = json.loads(stripped, parse_constant=lambda _: math.nan)
+        kind = "json" if isinstance(members, (dict, list)) else "text"
+    except (ValueError, RecursionError):
+        if re.match(_FORM, stripped):
+            return Answer(request, response, dict(parse_qsl(stripped)), _kind_of_form(response), text)
+        members, kind = stripped, "empty" if not stripped else "page" if _is_html(response) else "text"
+    if isinstance(members, str):
+        # Some identity servers answer the bare JWT, as a JSON string or not even that.
+        jwt = re.sub(_SCHEME, "", members)
+        members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
+    return Answer(request, response, members if isinstance(members, dict) else {}, kind, text)
+
+
+def _kind_of_form(response: TokenResponse) -> str:
+    """What a body is that looks like a form: a firewall's page or line may do so as well."""
+    is_text = response.headers.get("content-type", "").lower().startswith("text/plain")
+    return "page" if _is_html(response) else "text" if is_text else "form"
+
+
+def _text(response: TokenResponse) -> str:
+    _, _, told = response.headers.get("content-type", "").lower().partition("charset")
+    if told and (charset := re.match(r"""\s*=\s*["']?([\w-]+)""", told)) and re.fullmatch(_CHARSET, charset[1]):
+        with contextlib.suppress(LookupError):
+            return response.body.decode(charset[1], "replace")
+    return response.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+
+
+def _is_html(response: TokenResponse) -> bool:
+    return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
+
+
+def _token_type(answer: Answer, hide: Scrubber) -> str:
+    request, value = answer.request, answer.members.get("token_type")
+    if value is not None and not isinstance(value, str):
+        fail(answer, "answered a token_type that is no string", remedy="this is no RFC 6749 token")
+    name = "" if is_absent(value) else str(value).strip()
+    if not name or name.lower() == "bearer":
+        return "Bearer"
+    if name.lower() in _NOT_BEARER:
+        what = f"answered a token of type {name.lower()!r}"
+        fail(answer, what, remedy="have this client given Bearer tokens")
+    shown = hide(quoted(request, name, _LONGEST_TYPE))
+    _warn_of_type(request.endpoint, shown)
+    return shown
+
+
+@functools.lru_cache(_MOST_WARNINGS)
+def _warn_of_type(endpoint: str, token_type: str) -> None:
+    """Log a warning, once for each endpoint and type."""
+    _log.warning("%s answered the unknown token_type %r; it is used as Bearer", endpoint, token_type)
+
+
+@functools.lru_cache(_MOST_WARNINGS)
+def _warn_of_lifetime(endpoint: str, name: str) -> None:
+    """Log a warning, once for each endpoint and member."""
+    what = "that is neither a number nor a date; the token is used without it"
+    _log.warning("%s answered an %s %s", endpoint, name, what)

@@ -1,0 +1,1 @@
+"""How a token request travels: by requests, httpx or httpx2."""
