@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise ImportError("auth_plugins.httpx needs httpx: pip install 'auth-plugins[httpx]'") from error
 
-from auth_plugins._adapters.httpx_flow import BoundHeaders, Flows
+from auth_plugins._adapters.httpx_flow import HttpxAuthFlow, OriginBoundHeaders
 from auth_plugins._base import errors
 from auth_plugins._caches.memory import MemoryCache, TokenCache
 from auth_plugins._grants.base import Grant
@@ -44,11 +44,11 @@ class AuthError(errors.AuthError, httpx.RequestError):
     """The package's error, as httpx's own."""
 
 
-class _BoundHeaders(BoundHeaders, httpx.Headers):
+class _OriginBoundHeaders(OriginBoundHeaders, httpx.Headers):
     pass
 
 
-class OAuth2Auth(Flows, httpx.Auth):
+class OAuth2Auth(HttpxAuthFlow, httpx.Auth):
     """Put a token on requests, and renew it when the API refuses it.
 
     One object may serve any number of threads, event loops and clients, sync and async.
@@ -74,7 +74,7 @@ class OAuth2Auth(Flows, httpx.Auth):
     """
 
     _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
-    _bound_headers = _BoundHeaders
+    _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx.ByteStream
     _response = httpx.Response
 

@@ -10,7 +10,7 @@ try:
 except ImportError as error:
     raise ImportError("auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'") from error
 
-from auth_plugins._adapters.httpx_flow import BoundHeaders, Flows
+from auth_plugins._adapters.httpx_flow import HttpxAuthFlow, OriginBoundHeaders
 from auth_plugins._base import errors
 from auth_plugins._caches.memory import MemoryCache, TokenCache
 from auth_plugins._grants.base import Grant
@@ -44,11 +44,11 @@ class AuthError(errors.AuthError, httpx2.RequestError):
     """The package's error, as httpx2's own."""
 
 
-class _BoundHeaders(BoundHeaders, httpx2.Headers):
+class _OriginBoundHeaders(OriginBoundHeaders, httpx2.Headers):
     pass
 
 
-class OAuth2Auth(Flows, httpx2.Auth):
+class OAuth2Auth(HttpxAuthFlow, httpx2.Auth):
     """Put a token on requests, and renew it when the API refuses it.
 
     One object may serve any number of threads, event loops and clients, sync and async.
@@ -74,7 +74,7 @@ class OAuth2Auth(Flows, httpx2.Auth):
     """
 
     _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
-    _bound_headers = _BoundHeaders
+    _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx2.ByteStream
     _response = httpx2.Response
 

@@ -11,14 +11,14 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import Secret, checked_url, discreet
+from auth_plugins._base.validation import Secret, checked_url, hide_arguments
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.oauth import ClientCredentials, Password
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 
 
-@discreet
+@hide_arguments
 def upload_api(
     identity_url: str, client_id: str, client_secret: Secret, scope: str = "platform_upload_api", **options: Any
 ) -> ClientCredentials:
@@ -35,7 +35,7 @@ def upload_api(
     )
 
 
-@discreet
+@hide_arguments
 def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any) -> ClientCredentials:
     """Client credentials by Basic as they are; a client id with ``":"`` cannot travel so, and is refused.
 
@@ -45,7 +45,7 @@ def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any
     return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **arguments)
 
 
-@discreet
+@hide_arguments
 def auth_api(base_url: str, username: str, password: Secret, staging: bool = False, **options: Any) -> Password:  # noqa: FBT001, FBT002 - the fixed interface
     """User name and password, sent once; then rotating refresh tokens, by an endpoint of their own. No client.
 
@@ -63,7 +63,7 @@ def auth_api(base_url: str, username: str, password: Secret, staging: bool = Fal
     return Password(_join("base_url", base_url, "/auth/password"), username, password, **arguments)
 
 
-@discreet
+@hide_arguments
 def organization_api(
     server_address: str, client_id: str, client_secret: Secret, credentials: str = "header", **options: Any
 ) -> ClientCredentials:
@@ -88,7 +88,7 @@ def organization_api(
     return ClientCredentials(_join("server_address", url, "/oauth2/token"), client_id, client_secret, **arguments)
 
 
-@discreet
+@hide_arguments
 def json_api(
     base_url: str, client_id: str, client_secret: Secret, method: str = "POST", **options: Any
 ) -> ClientCredentials:

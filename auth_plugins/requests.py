@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import time
 from collections.abc import Iterable
 from typing import Any, Unpack
 
@@ -18,8 +17,9 @@ from urllib3.exceptions import LocationParseError
 from urllib3.util import parse_url
 
 from auth_plugins._adapters.base import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
-from auth_plugins._adapters.requests_redirects import BoundHeaders, KeptHeaders, is_clear, keep_within_origin
+from auth_plugins._adapters.requests_redirects import KeptHeaders, OriginBoundHeaders, is_clear, keep_within_origin
 from auth_plugins._base import errors
+from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache, TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
@@ -120,9 +120,9 @@ class OAuth2Auth(Adapter, AuthBase):
         try:
             # What was found out for the last request holds for most others: nothing but this is done for them.
             if (
-                ready.token is self._slot.token
+                ready.token is self._state.token
                 and request.url.startswith(ready.origin)  # type: ignore[union-attr]  # see below
-                and ready.since <= time.time() < ready.until
+                and ready.since <= runtime.time() < ready.until
             ):
                 request.headers[ready.header] = ready.value.plain
                 request.hooks["response"].append(ready)
@@ -140,10 +140,10 @@ class OAuth2Auth(Adapter, AuthBase):
         if origin is None:
             return request
         token = _token_for(request, self.source)
-        signature = _Signature(self.source, self.header, self._scheme, token)
+        signature = _TokenHook(self.source, self.header, self._scheme, token)
         is_key = self.header.lower() != "authorization"
         if is_key:  # requests itself keeps no other header within its origin
-            request.headers = BoundHeaders.of(request.headers, [self.header])
+            request.headers = OriginBoundHeaders.of(request.headers, [self.header])
         request.headers[self.header] = signature.value.plain
         request.hooks.setdefault("response", []).append(signature)
         if origin and not is_key:
@@ -169,7 +169,7 @@ class OAuth2Auth(Adapter, AuthBase):
         return (plain[0] if plain else "") if may_carry else None
 
 
-class _Signature:
+class _TokenHook:
     """A token as it stands on requests, and the response hook of those that carry it.
 
     The hook replaces a refused token, and keeps the token from other origins. Any number of requests share one.
@@ -189,11 +189,11 @@ class _Signature:
         if sent.headers.get(self.header) != self.value:
             return response
         if type(sent.headers) is KeptHeaders:  # requests has set its own headers; the user may set any
-            sent.headers = BoundHeaders.of(sent.headers)
+            sent.headers = OriginBoundHeaders.of(sent.headers)
         if response.status_code == requests.codes.unauthorized:
             response = self._answer_refusal(response, **kwargs)
         else:
-            self.source.end_probation(self.token)
+            self.source.accept(self.token)
         return keep_within_origin(self.header, response, sent)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -205,25 +205,25 @@ class _Signature:
         # An adapter of the user's own need not say by which connection it answered.
         adapter = getattr(refusal, "connection", None)
         # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
-        obstacle = NOT_YET if not source.give_up(self.token) else NO_BODY if adapter and not _rewind(sent) else ""
+        obstacle = NOT_YET if not source.reject(self.token) else NO_BODY if adapter and not _rewind(sent) else ""
         if obstacle or adapter is None:
             log_refusal(sent, obstacle or "its adapter names no connection, so it is not sent again")
             return refusal
         if not source.grant.is_constant:  # the token request may need the connection
             _discard_body(refusal)
         try:
-            fresh = _Signature(source, self.header, self.scheme, _token_for(sent, source))
+            fresh = _TokenHook(source, self.header, self.scheme, _token_for(sent, source))
         except requests.RequestException:
             _close(refusal)
             raise
         if fresh.token == self.token:  # a constant key, read again; a probation would put off the next reading
-            source.end_probation(fresh.token)
+            source.accept(fresh.token)
             log_refusal(sent, SAME_KEY)
             return refusal
         return self._send_again(refusal, fresh, adapter, **kwargs)
 
     def _send_again(
-        self, refusal: requests.Response, fresh: _Signature, adapter: requests.adapters.BaseAdapter, **kwargs: Any
+        self, refusal: requests.Response, fresh: _TokenHook, adapter: requests.adapters.BaseAdapter, **kwargs: Any
     ) -> requests.Response:
         """Send the refused request with the *fresh* token."""
         sent = refusal.request
@@ -241,7 +241,7 @@ class _Signature:
         response.history.append(refusal)
         response.request = request
         if response.status_code != requests.codes.unauthorized:
-            self.source.end_probation(fresh.token)
+            self.source.accept(fresh.token)
         if response.is_redirect:
             # It is the request that was sent first which requests copies then, with the refused token on it.
             hooks = sent.hooks["response"]
@@ -252,7 +252,7 @@ class _Signature:
 
 
 #: What an auth begins with: its time is always over.
-_UNREADY = _Signature(None, "", "", Token(access_token=""))  # type: ignore[arg-type]  # no request ever carries it
+_UNREADY = _TokenHook(None, "", "", Token(access_token=""))  # type: ignore[arg-type]  # no request ever carries it
 
 
 def _token_for(request: requests.PreparedRequest, source: TokenSource) -> Token:
@@ -304,4 +304,4 @@ def _rewind(request: requests.PreparedRequest) -> bool:
 
 
 def _as_requests(error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:
-    return errors.as_one_of(error, _OWN_ERRORS, request=request, response=None)
+    return errors.to_library_error(error, _OWN_ERRORS, request=request, response=None)

@@ -216,7 +216,7 @@ def tenant(name: str, number: int) -> Sign:
         tokens._add_access_token(auth.state, token, 3600)
         return lambda request: next(auth.sync_auth_flow(request))
     grant, now = ClientCredentials(url, *client), time.time()
-    _TENANTS.slot(grant).token = Token(access_token=token, issued_at=now, expires_at=now + 3600)
+    _TENANTS.state(grant).token = Token(access_token=token, issued_at=now, expires_at=now + 3600)
     if name == BUILT:
         return lambda request: OAuth2Auth.__call__(OAuth2Auth(ClientCredentials(url, *client), cache=_TENANTS), request)
     return OAuth2Auth(grant, cache=_TENANTS)

@@ -17,7 +17,6 @@ from auth_plugins import (
     ClientCredentials,
     MemoryCache,
 )
-from auth_plugins._adapters import httpx_flow as _httpx
 from auth_plugins._base import hidden as _hidden
 from auth_plugins._caches import memory as _cache
 from auth_plugins._caches import shared as _shared
@@ -166,8 +165,6 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """The time by which the package judges tokens and failures; everybody else has the real one."""
     clock = Clock()
     clock.rule(monkeypatch)
-    for module in (_httpx, auth_plugins.requests):
-        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

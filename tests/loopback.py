@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
+from auth_plugins._base.runtime import runtime
+
 if TYPE_CHECKING:
     import pytest
 
@@ -129,7 +131,7 @@ def as_json(members: Any, status: int = 200, **headers: str) -> Response:
 
 
 class Clock:
-    """The time, as a test wants it, in place of the module ``time``; whoever sleeps moves it on."""
+    """The time, as a test wants it, in place of the machine's; a sleep moves it on."""
 
     def __init__(self) -> None:
         self.now = time.time()
@@ -142,7 +144,7 @@ class Clock:
     def monotonic(self) -> float:
         return self.now
 
-    def clock_gettime(self, _: int) -> float:
+    def elapsed(self) -> float:
         return self.monotonic()
 
     def sleep(self, seconds: float) -> None:
@@ -154,5 +156,6 @@ class Clock:
 
     def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Be the time by which the package judges tokens and failures."""
-        for module in ("_source.source", "_caches.memory", "_caches.shared", "_base.runtime"):
-            monkeypatch.setattr(f"auth_plugins.{module}.time", self)
+        for name in ("time", "monotonic", "elapsed", "sleep"):
+            # Looked up at each call, as a test may replace one of them.
+            monkeypatch.setattr(runtime, name, lambda *seconds, name=name: getattr(self, name)(*seconds))

@@ -91,7 +91,7 @@ def process(store: Store, endpoint: Endpoint, grant: Any = None, **policy: Any) 
 
 def name_of(tokens: TokenSource) -> str:
     """The name of its entry."""
-    shelf = tokens._shelf()
+    shelf = tokens._shared_entry()
     assert shelf is not None
     return shelf.names[0]
 

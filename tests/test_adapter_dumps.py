@@ -79,7 +79,7 @@ def test_a_dump_of_a_used_auth_shows_no_token(library: str, header: str) -> None
         else:
             request = next(auth.sync_auth_flow(module.Request("GET", "https://api.example.com/")))
     assert request.headers[header] == f"Bearer {KEY}"
-    for dumped in (auth, auth._ready, auth.source, auth.source._slot):
+    for dumped in (auth, auth._ready, auth.source, auth.source._state):
         console = Console(file=io.StringIO(), width=500)
         rich.inspect(dumped, console=console, private=True, methods=True, all=True)
         members = inspect.getmembers(dumped)

@@ -22,7 +22,7 @@ from auth_plugins import AuthError, ClientCredentials, Password, Token, TokenReq
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol import answers as _answer
 from auth_plugins._protocol.answers import read, retry_after
-from auth_plugins._protocol.messages import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse
+from auth_plugins._protocol.messages import LONGEST_BODY, Redactor, TokenRequest, TokenResponse
 
 NOW = 1_700_000_000.0
 URL = "https://id.example.com/token"
@@ -39,7 +39,7 @@ def request(**options: Any) -> TokenRequest:
 def requests_of(grant: OAuthGrant) -> list[TokenRequest]:
     """The token request of *grant*."""
     requests: list[TokenRequest] = []
-    grant.trade(lambda each: requests.append(each) or Token(access_token="tok"))  # type: ignore[func-returns-value]
+    grant.request_token(lambda each: requests.append(each) or Token(access_token="tok"))  # type: ignore[func-returns-value]
     return requests
 
 
@@ -530,7 +530,7 @@ def test_without_a_client_no_client_is_wrong() -> None:
     """I gave a user name and a password, and no client: I am told to check what I gave, too."""
     grant = providers.auth_api("https://auth.example.com", "user", "p4ssw0rd")
     with pytest.raises(TokenRequestError, match="the user name and password"):
-        grant.trade(lambda request: read(request, response({"message": "nope"}, 401), NOW))
+        grant.request_token(lambda request: read(request, response({"message": "nope"}, 401), NOW))
 
 
 def test_an_html_page_is_known_by_its_type_too() -> None:
@@ -651,7 +651,7 @@ def test_every_secret_of_the_request_is_one() -> None:
     """Not the client's secret alone: my password and the tokens that travel are in no error either."""
     grant = Password(URL, "user", "p4ssw0rd", "id", "s3cr3t", revocation_url=URL)
     requests = [grant.refresh_request("r3fr3sh"), *grant.revocation_requests("4ccess", "r3fr3sh")]
-    grant.trade(lambda each: requests.append(each) or Token(access_token="tok"))  # type: ignore[func-returns-value]
+    grant.request_token(lambda each: requests.append(each) or Token(access_token="tok"))  # type: ignore[func-returns-value]
     for sent, words in zip(requests, ("r3fr3sh", "r3fr3sh", "4ccess", "p4ssw0rd"), strict=True):
         with pytest.raises(TokenRequestError, match=r"\(no \*\*\* and \*\*\*\)"):
             read(sent, response(f"no {words} and s3cr3t", 400), NOW)
@@ -892,4 +892,4 @@ def test_a_scope_shows_no_secret() -> None:
 
 def test_escapes_in_latin_1_are_undone() -> None:
     """A secret that a server quotes in escapes of Latin-1 is found, and nothing of the text is shown."""
-    assert Scrubber(["s\xe9cret"])(r"it was s\xe9cret") == "***"
+    assert Redactor(["s\xe9cret"])(r"it was s\xe9cret") == "***"

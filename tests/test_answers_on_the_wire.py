@@ -81,7 +81,7 @@ def _pure(grant: ClientCredentials, status: int, content_type: str, body: bytes)
         requests.append(request)
         return Token(access_token="none")
 
-    grant.trade(ask)
+    grant.request_token(ask)
     headers = {"content-type": content_type} if content_type else {}
     return read(requests[0], TokenResponse(status=status, headers=headers, body=body, received_at=0.0), 0.0)
 

@@ -56,7 +56,7 @@ class Workers:
             forget()
             self.sources.append(TokenSource(grant, cache=RedisCache(client)))
             # The name of the entry takes a while, and 20 processes on one processor would not start at once.
-            self.sources[-1]._shelf()
+            self.sources[-1]._shared_entry()
         assert len({id(source._shared) for source in self.sources}) == count
 
     def close(self) -> None:

@@ -36,7 +36,7 @@ from auth_plugins import (
 )
 from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.encryption import Seal
-from auth_plugins._caches.shared import Entry, Shared
+from auth_plugins._caches.shared import Entry, SharedCache
 
 from . import stores
 from .conftest import forget
@@ -87,7 +87,7 @@ def test_another_secret_finds_nothing(request: pytest.FixtureRequest, endpoint: 
 
 
 def _names(grant: Any, key: Any = KEY) -> tuple[str, ...]:
-    shelf = _shared.Shared(FileCache("tokens", key=key)).shelf(grant, MemoryCache().slot(grant))
+    shelf = _shared.SharedCache(FileCache("tokens", key=key)).shelf(grant, MemoryCache().state(grant))
     assert shelf is not None
     return shelf.names
 
@@ -311,7 +311,7 @@ def test_what_was_stored_before_there_was_a_key_is_listed_as_such(tmp_path: Path
     """I gave my cache a key: what lies there unencrypted is listed, so that I clear it."""
     forget()
     source(endpoint, ClientCredentials(URL, "id", "s3cr3t"), cache=FileCache(tmp_path)).token()
-    shared = Shared(FileCache(tmp_path, key=Fernet.generate_key()))
+    shared = SharedCache(FileCache(tmp_path, key=Fernet.generate_key()))
     assert shared.entries() == ["not encrypted"]
 
 

@@ -92,8 +92,16 @@ def test_an_auth_pickles_to_its_configuration(
     assert type(twin) is type(auth)
     assert twin.source.grant == grant
     assert twin.source._shared.cache == store.cache()
-    assert (twin._allow_http, twin.source._allow_http, twin._hosts.patterns) == (True, True, ("127.0.0.1",))
-    assert (twin.source._window_of[0], twin.source._timeout, twin.source._refresh_ahead) == (7, 3, False)
+    assert (twin._allow_http, twin.source._allow_http, twin._hosts.patterns) == (
+        True,
+        True,
+        ("127.0.0.1",),
+    )
+    assert (twin.source._window_of[0], twin.source._timeout, twin.source._refresh_ahead) == (
+        7,
+        3,
+        False,
+    )
     driver.get(server.api_url, twin)
     assert [received.headers["x-token"] for received in server.api_requests] == ["Token token-1"] * 2
     assert len(server.token_requests) == 1
@@ -109,7 +117,12 @@ def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotati
     first = tokens.token()
     forget()
     twin = copied(tokens)
-    assert (twin.grant, twin._window_of[0], twin._timeout, twin._refresh_ahead) == (grant, 7, 3, False)
+    assert (twin.grant, twin._window_of[0], twin._timeout, twin._refresh_ahead) == (
+        grant,
+        7,
+        3,
+        False,
+    )
     assert twin._allow_http is True
     assert twin._transport is None
     assert twin.token() == first

@@ -197,13 +197,13 @@ class _OwnGrant(Grant):
     def secrets(self) -> tuple[str, ...]:
         return ()
 
-    def placement(self) -> tuple[str, str]:
+    def header_and_scheme(self) -> tuple[str, str]:
         return "Authorization", "Bearer"
 
-    def trade(self, ask: Any) -> Token:
+    def request_token(self, ask: Any) -> Token:
         return Token(access_token="token-of-mine", issued_at=1.0)
 
-    def renew(self, ask: Any, refresh_token: str | None) -> None:
+    def refresh(self, ask: Any, refresh_token: str | None) -> None:
         return None
 
     def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> tuple[()]:
@@ -249,14 +249,14 @@ def test_with_two_keys_one_lock_that_is_held_will_do(tmp_path: Path, endpoint: E
     forget()
     cache = FileCache(tmp_path, key=[KEY, OTHER_KEY])
     tokens = source(endpoint, cache=cache)
-    shelf = tokens._shelf()
+    shelf = tokens._shared_entry()
     assert shelf is not None
     first, second = sorted(shelf.names)
-    with cache.lock(first, 1), shelf.held(1) as held:
+    with cache.lock(first, 1), shelf.locked(1) as held:
         assert held is False
         with cache.lock(second, 1) as free:
             assert free is True
-    with cache.lock(second, 1), shelf.held(1) as held:
+    with cache.lock(second, 1), shelf.locked(1) as held:
         assert held is False
 
 
@@ -348,9 +348,9 @@ def test_a_refused_token_is_never_taken_again(store: Store, endpoint: Endpoint) 
     first = mine.token()
     mine.invalidate(first)
     second = mine.token()
-    shelf = mine._shelf()
+    shelf = mine._shared_entry()
     assert shelf is not None
-    shelf.put(first, None)
+    shelf.store(first, None)
     mine.invalidate(second)
     assert [token.access_token for token in (second, mine.token())] == ["token-2", "token-3"]
 
@@ -440,7 +440,7 @@ def test_a_token_is_stored_before_it_is_handed_out(rotating: Endpoint) -> None:
         known: Any = "nothing was stored"
 
         def set(self, key: str, value: str, ttl: float) -> None:
-            self.known = tokens._slot.token, tokens._slot.flight is None, self.locks[key].locked()
+            self.known = tokens._state.token, tokens._state.flight is None, self.locks[key].locked()
             super().set(key, value, ttl)
 
     cache = Noting()
@@ -487,12 +487,12 @@ def test_a_token_that_is_over_is_stored_for_its_refresh_token_only(store: Store,
     endpoint.lifetime = 1e-9
     tokens = process(store, endpoint)
     tokens.token()
-    shelf = tokens._shelf()
+    shelf = tokens._shared_entry()
     assert shelf is not None
-    assert shelf.look() is None
+    assert shelf.read() is None
     endpoint.refresh_tokens = True
     tokens.token()
-    lying = shelf.look()
+    lying = shelf.read()
     assert lying is not None
     assert lying.refresh_token == "refresh-2"
 
@@ -581,7 +581,7 @@ def test_nobody_waits_for_a_renewal_ahead(store: Store, endpoint: Endpoint, cloc
     clock.forward(3600 - 180)
     with store.cache().lock(name_of(tokens), 3600):
         assert tokens.token() is first
-        assert wait_for(lambda: tokens._slot.renew_after > 0 and tokens._slot.flight is None)
+        assert wait_for(lambda: tokens._state.renew_after > 0 and tokens._state.flight is None)
         assert [tokens.token() for _ in range(5)] == [first] * 5
     assert (clock.sleeps, len(endpoint.requests)) == ([], 1)
     other.token()
@@ -794,7 +794,7 @@ def test_a_token_lies_in_redis_no_longer_than_it_lives(
     """The clock was ten years ahead when the token was issued, and is set right before it is stored."""
     years = 10 * 365 * 86400.0
     tokens = process(store, endpoint)
-    shelf = tokens._shelf()
+    shelf = tokens._shared_entry()
     assert shelf is not None
     now = clock.now
     for issued_at, expires_at, least, most in [
@@ -805,10 +805,10 @@ def test_a_token_lies_in_redis_no_longer_than_it_lives(
         (now, 1e300, 0, 180 * 86400),
     ]:
         token = Token(access_token="any", issued_at=issued_at, expires_at=expires_at)
-        assert shelf.put(token, None) is True
+        assert shelf.store(token, None) is True
         with redis_server.client() as client:
             assert least < client.pttl(f"auth_plugins:{{{name_of(tokens)}}}") / 1000 <= most
-    assert shelf.put(Token(access_token="any", issued_at=now + years, expires_at=now + 60), None) is False
+    assert shelf.store(Token(access_token="any", issued_at=now + years, expires_at=now + 60), None) is False
 
 
 # What only a look at the code would find
@@ -827,11 +827,11 @@ def test_locks_are_taken_in_one_order(tmp_path: Path, endpoint: Endpoint) -> Non
             taken.append(name)
             return lock(name, lease)
 
-        shared = _shared.shared_by(cache)
+        shared = _shared.shared_cache_for(cache)
         cache.lock = note  # type: ignore[method-assign]
-        shelf = shared.shelf(GRANT, shared.memory.slot(GRANT))
+        shelf = shared.shelf(GRANT, shared.memory.state(GRANT))
         assert shelf is not None
-        with shelf.held(1) as held:
+        with shelf.locked(1) as held:
             assert held is True
         orders.append(taken)
     assert len(orders[0]) == 2
@@ -842,13 +842,13 @@ def test_a_finalizer_may_need_a_cache_while_one_is_made(tmp_path: Path, monkeypa
     """The garbage collector runs a finalizer, which makes an auth object, while its thread makes one: both go on."""
     made: list[TokenSource] = []
 
-    class Interrupted(_shared.Shared):
+    class Interrupted(_shared.SharedCache):
         def __init__(self, cache: Any) -> None:
             super().__init__(cache)
             monkeypatch.undo()
             made.append(TokenSource(GRANT, cache=FileCache(tmp_path)))
 
-    monkeypatch.setattr(_shared, "Shared", Interrupted)
+    monkeypatch.setattr(_shared, "SharedCache", Interrupted)
     thread = threading.Thread(target=lambda: made.append(TokenSource(GRANT, cache=FileCache(tmp_path))), daemon=True)
     thread.start()
     thread.join(30)
@@ -885,9 +885,9 @@ def test_what_another_process_stored_is_not_forgotten(store: Store, rotating: En
     other = process(store, rotating, PASSWORD)
     other.invalidate(other.token())
     second = other.token()
-    shelf = tokens._shelf()
+    shelf = tokens._shared_entry()
     assert shelf is not None
-    shelf.forget(first)
-    assert shelf.look() == second
-    shelf.forget(second)
-    assert shelf.look() is None
+    shelf.delete(first)
+    assert shelf.read() == second
+    shelf.delete(second)
+    assert shelf.read() is None

@@ -173,7 +173,7 @@ def failure(grant: Any, *, renews: bool, cause: Callable[[], None] = lambda: Non
     """What is raised where a token is needed, at first or by a refresh token."""
     source = TokenSource(grant, cache=MemoryCache(), timeout=2)
     if renews:
-        source._slot.refreshable = TOKEN
+        source._state.refreshable = TOKEN
     cause()
     with pytest.raises(Exception) as caught:  # noqa: PT011 - any
         source.token()
@@ -256,7 +256,7 @@ def test_frames_of_a_revocation_hold_no_token(server: Loopback) -> None:
     source = TokenSource(
         ClientCredentials(server.token_url, "id", SECRET, revocation_url=server.token_url), cache=MemoryCache()
     )
-    source._slot.token = TOKEN
+    source._state.token = TOKEN
     with pytest.raises(AuthError) as caught:
         source.revoke()
     assert_nothing_stored(caught.value)
@@ -265,7 +265,7 @@ def test_frames_of_a_revocation_hold_no_token(server: Loopback) -> None:
 def test_reading_an_answer_leaves_one_frame() -> None:
     """The frames that held the answer's members are gone from the error: the place that read it is enough."""
     requests: list[Any] = []
-    GRANTS["password"]("https://id.example.com/token").trade(lambda each: requests.append(each) or TOKEN)  # type: ignore[func-returns-value]
+    GRANTS["password"]("https://id.example.com/token").request_token(lambda each: requests.append(each) or TOKEN)  # type: ignore[func-returns-value]
     answer = TokenResponse(status=400, headers={}, body=PASSWORD.encode(), received_at=0.0)
     with pytest.raises(AuthError) as caught:
         read(requests[0], answer, 0.0)

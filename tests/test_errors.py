@@ -65,7 +65,7 @@ def test_the_librarys_error_is_both(library: str, kind: type[AuthError]) -> None
     assert issubclass(own, ValueError) == (kind is ConfigurationError)
     assert issubclass(own, unreachable) == (kind is TokenTransportError)
     check(filled(own), own)
-    error = _errors.as_one_of(filled(kind), [getattr(module, each.__name__) for each in KINDS])
+    error = _errors.to_library_error(filled(kind), [getattr(module, each.__name__) for each in KINDS])
     check(error, own)
 
 
@@ -75,7 +75,7 @@ def test_an_error_pickles(library: str, kind: type[AuthError]) -> None:
     """An error crosses from a worker process to me with all its attributes."""
     own = getattr(LIBRARIES[library][0], kind.__name__) if library in LIBRARIES else kind
     check(pickle.loads(pickle.dumps(filled(own))), own)
-    check(pickle.loads(pickle.dumps(_errors.twin(filled(kind), own))), own)
+    check(pickle.loads(pickle.dumps(_errors.copy_error(filled(kind), own))), own)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,13 +84,13 @@ def test_each_who_waits_gets_an_error_of_his_own(library: str, kind: type[AuthEr
     """Two threads raise what one attempt came to: same words, same cause, and no traceback in common."""
     own = getattr(LIBRARIES[library][0], kind.__name__) if library in LIBRARIES else kind
     error = filled(kind)
-    twin = _errors.twin(error, own, waited=3)
-    check(twin, own)
-    assert twin is not error
-    assert (twin.waited, hasattr(error, "waited")) == (3, False)
-    assert twin.__cause__ is error.__cause__ is not None
-    assert twin.__suppress_context__
-    assert (twin.__traceback__, twin.__context__) == (None, None)
+    copy_error = _errors.copy_error(error, own, waited=3)
+    check(copy_error, own)
+    assert copy_error is not error
+    assert (copy_error.waited, hasattr(error, "waited")) == (3, False)
+    assert copy_error.__cause__ is error.__cause__ is not None
+    assert copy_error.__suppress_context__
+    assert (copy_error.__traceback__, copy_error.__context__) == (None, None)
     assert error.__traceback__ is not None
 
 
@@ -98,10 +98,10 @@ def test_notes_are_each_errors_own() -> None:
     """What I add to my error shows in no one else's; what was added before a trip between processes stays there."""
     error = filled(TokenRequestError)
     error.add_note("for all")
-    twin, copy = _errors.twin(error, TokenRequestError), pickle.loads(pickle.dumps(error))
-    twin.add_note("mine")
+    copy_error, copy = _errors.copy_error(error, TokenRequestError), pickle.loads(pickle.dumps(error))
+    copy_error.add_note("mine")
     copy.add_note("its own")
-    assert (error.__notes__, twin.__notes__) == (["for all"], ["for all", "mine"])
+    assert (error.__notes__, copy_error.__notes__) == (["for all"], ["for all", "mine"])
     assert copy.__notes__ == ["its own"]
 
 
@@ -116,12 +116,12 @@ def test_another_librarys_error_becomes_mine(library: str, other: str) -> None:
     """My httpx code waits for a token that a thread with requests asks for: the error that I get is httpx's."""
     kinds = [getattr(LIBRARIES[library][0], kind.__name__) for kind in KINDS]
     for kind, own in zip(KINDS, kinds, strict=True):
-        check(_errors.as_one_of(filled(getattr(LIBRARIES[other][0], kind.__name__)), kinds), own)
+        check(_errors.to_library_error(filled(getattr(LIBRARIES[other][0], kind.__name__)), kinds), own)
 
 
 def test_an_error_of_a_kind_that_nobody_knows_is_still_one() -> None:
     """A grant of my own raises a plain AuthError: it doesn't become a StopIteration."""
-    error: Any = _errors.as_one_of(AuthError("what; do"), auth_plugins.httpx.OAuth2Auth._own_errors)
+    error: Any = _errors.to_library_error(AuthError("what; do"), auth_plugins.httpx.OAuth2Auth._own_errors)
     assert isinstance(error, AuthError)
 
 

@@ -212,7 +212,7 @@ def test_a_loop_that_ends_while_it_waits_disturbs_nobody(server: Loopback, mode:
     server.latency = 0.2
     source = TokenSource(credentials(server))
 
-    async def give_up() -> None:
+    async def reject() -> None:
         if mode == "trio":
             with trio.move_on_after(0.05):
                 await source.atoken()
@@ -221,7 +221,7 @@ def test_a_loop_that_ends_while_it_waits_disturbs_nobody(server: Loopback, mode:
                 await asyncio.wait_for(source.atoken(), 0.05)
 
     run: Any = trio.run if mode == "trio" else lambda function: asyncio.run(function())
-    run(give_up)
+    run(reject)
     assert run(source.atoken).access_token == "token-1"
     assert len(server.token_requests) == 1
 
@@ -268,7 +268,7 @@ def test_an_interrupted_leader_is_followed_by_another(server: Loopback, grant: C
 
 
 def _waiters(source: TokenSource) -> list[Any]:
-    flight = source._slot.flight
+    flight = source._state.flight
     return [] if flight is None else flight._waiters
 
 
@@ -627,7 +627,7 @@ def test_a_renewal_is_not_begun_while_a_callable_hangs(hanging: Hanging, clock: 
     """The token is near its end, and a renewal hangs: the token is handed out, and no further thread is begun."""
     source = overdue(hanging, MemoryCache(), clock)
     token = Token(access_token="good", issued_at=clock.now - 3400, expires_at=clock.now + 200)
-    source._slot.token = token
+    source._state.token = token
     for _ in range(10):
         assert source.token() is token
     assert hanging.calls == 1
@@ -645,7 +645,7 @@ def test_callers_are_told_of_a_callable_that_hangs(hanging: Hanging, clock: Cloc
         with pytest.raises(TokenTransportError, match="a timeout of its own"):
             get()
     hanging.release.set()
-    assert wait_for(lambda: source._slot.token is not None)
+    assert wait_for(lambda: source._state.token is not None)
     assert (get().access_token, hanging.calls) == ("token-1", 1)
 
 
@@ -654,10 +654,10 @@ def test_a_leader_that_comes_back_late_is_forgiven(hanging: Hanging, clock: Cloc
     source = overdue(hanging, MemoryCache(), clock)
     clock.forward(5)
     flight, leads = source._join()
-    assert (leads, source._slot.stuck) == (True, 1)
+    assert (leads, source._state.stuck) == (True, 1)
     hanging.release.set()
-    assert wait_for(lambda: source._slot.stuck == 0)
-    assert source._slot.flight is flight
+    assert wait_for(lambda: source._state.stuck == 0)
+    assert source._state.flight is flight
 
 
 LOOP = """

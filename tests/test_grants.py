@@ -278,7 +278,7 @@ BAD_CALLABLES: dict[str, list[Any]] = {
 def test_a_callable_that_fails_is_told_when_it_is_called(secret: Callable[[], Any], told: str) -> None:
     """My vault gives no secret: I am told so, and no request goes out."""
     grant = ClientCredentials(URL, "id", secret)
-    assert told in refused(grant.trade, lambda _: pytest.fail("asked"))
+    assert told in refused(grant.request_token, lambda _: pytest.fail("asked"))
     assert told in refused(grant.secrets)
 
 
@@ -294,17 +294,24 @@ def test_a_callables_own_words_are_better() -> None:
 @pytest.mark.parametrize("key", ["a\nb", "k3y ", "ключ", "a\x00"])
 def test_a_key_that_cannot_stand_in_a_header(key: str) -> None:
     """A key with a line break is refused before it is sent, whether it is given or called for."""
-    assert refused(lambda: ApiKey(lambda: key).trade(lambda _: pytest.fail("asked")))
-    assert refused(lambda: ApiKey(key).trade(lambda _: pytest.fail("asked")))
+    assert refused(lambda: ApiKey(lambda: key).request_token(lambda _: pytest.fail("asked")))
+    assert refused(lambda: ApiKey(key).request_token(lambda _: pytest.fail("asked")))
 
 
 def test_a_key_is_a_token_that_never_ends() -> None:
     """With an API key nobody is asked; it travels where I say."""
     key = ApiKey(SECRET, "X-Key", "Key")
-    assert key.trade(lambda _: pytest.fail("asked")) == Token(access_token=SECRET, token_type="Key")
-    assert key.renew(lambda _: pytest.fail("asked"), "r") is None  # type: ignore[func-returns-value]
-    assert (key.placement(), key.secrets(), key.revocation_requests("a", "b")) == (("X-Key", "Key"), (SECRET,), ())
-    assert (ApiKey(SECRET).placement(), client().placement()) == (("X-API-Key", ""), ("Authorization", "Bearer"))
+    assert key.request_token(lambda _: pytest.fail("asked")) == Token(access_token=SECRET, token_type="Key")
+    assert key.refresh(lambda _: pytest.fail("asked"), "r") is None  # type: ignore[func-returns-value]
+    assert (key.header_and_scheme(), key.secrets(), key.revocation_requests("a", "b")) == (
+        ("X-Key", "Key"),
+        (SECRET,),
+        (),
+    )
+    assert (ApiKey(SECRET).header_and_scheme(), client().header_and_scheme()) == (
+        ("X-API-Key", ""),
+        ("Authorization", "Bearer"),
+    )
 
 
 SIGNATURES: dict[type[Any], str] = {
@@ -489,7 +496,7 @@ def test_an_attribute_of_a_subclass_counts(one: Any, other: Any) -> None:
     assert len({Tenant(one), Tenant(other), Tenant(one)}) == 2
     assert Tenant(one).identity() != Tenant(other).identity()
     cache = MemoryCache()
-    assert cache.slot(Tenant(one)) is not cache.slot(Tenant(other))
+    assert cache.state(Tenant(one)) is not cache.state(Tenant(other))
 
 
 def test_an_attribute_that_only_some_have_counts() -> None:
@@ -509,7 +516,7 @@ def test_callables_are_called_anew() -> None:
     assert (hash(grant), repr(grant)) == (hash(RefreshToken(URL, secrets.__next__)), repr(grant))
     bodies: list[bytes] = []
     for _ in range(2):
-        grant.trade(lambda request: bodies.append(request.body) or Token(access_token=""))  # type: ignore[func-returns-value]
+        grant.request_token(lambda request: bodies.append(request.body) or Token(access_token=""))  # type: ignore[func-returns-value]
     assert [body.rpartition(b"=")[2] for body in bodies] == [b"secret-1", b"secret-2"]
 
 
@@ -557,7 +564,7 @@ def renewed(grant: OAuthGrant, refusal: Refusal, refresh_token: str) -> bool:
         raise error
 
     with contextlib.suppress(TokenRequestError):
-        return grant.renew(ask, refresh_token) is None
+        return grant.refresh(ask, refresh_token) is None
     return False
 
 
@@ -574,7 +581,7 @@ def test_a_vague_refusal_costs_one_password() -> None:
     assert renewed(PASSWORD, vague, "another")
     assert renewed(SEPARATE, vague, "again"), "another grant's is another"
     assert renewed(PASSWORD, clear, "again"), "a clear word counts each time"
-    PASSWORD.renew(lambda _: Token(access_token="a"), "again")
+    PASSWORD.refresh(lambda _: Token(access_token="a"), "again")
     assert renewed(PASSWORD, vague, "again"), "it worked since"
 
 
@@ -596,7 +603,7 @@ def test_what_is_no_answer_refuses_nothing(raised: Exception) -> None:
 
     for grant in (client(), PASSWORD, STORED):
         with pytest.raises(type(raised)):
-            grant.renew(ask, "second")
+            grant.refresh(ask, "second")
 
 
 def test_a_stored_refresh_token_is_not_sent_twice() -> None:
@@ -607,9 +614,9 @@ def test_a_stored_refresh_token_is_not_sent_twice() -> None:
 @pytest.mark.parametrize(("sent", "kept"), [(None, "old"), ("new", "new")])
 def test_the_refresh_token_goes_on(sent: str | None, kept: str) -> None:
     """A renewal without a new refresh token keeps the old one; with one, the old is forgotten."""
-    token = client().renew(lambda _: Token(access_token="a", refresh_token=sent), "old")
+    token = client().refresh(lambda _: Token(access_token="a", refresh_token=sent), "old")
     assert token == Token(access_token="a", refresh_token=kept)
-    assert client().renew(lambda _: pytest.fail("asked"), None) is None
+    assert client().refresh(lambda _: pytest.fail("asked"), None) is None
 
 
 def test_the_secrets_of_a_grant_are_all_of_them() -> None:

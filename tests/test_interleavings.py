@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait as really_wait
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -42,6 +41,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.encryption import Seal
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._source import flight as _flight
@@ -240,7 +240,7 @@ class Interleavings(RuleBasedStateMachine):
         self.clock.rule(self.patch)
         self.patch.setattr(self.clock, "sleep", self._sleep)
         self.patch.setattr(_flight, "wait", self._wait)
-        self.patch.setattr(_source, "random", SimpleNamespace(uniform=lambda low, high: (low + high) / 2))
+        self.patch.setattr(runtime, "uniform", lambda low, high: (low + high) / 2)
         # One that is the same in each run.
         self.patch.setattr(_source, "hash", lambda value: zlib.crc32(repr(value).encode()), raising=False)
         self.patch.setattr(logging.getLogger("auth_plugins"), "disabled", True)
@@ -574,8 +574,8 @@ class Interleavings(RuleBasedStateMachine):
         if not process.given:
             return
         token = process.given[max(-1 - back, -len(process.given))]
-        is_current = process.source._slot.token == token
-        another = process.source.give_up(token)
+        is_current = process.source._state.token == token
+        another = process.source.reject(token)
         if not is_current:
             assert another
             self._refused(process, token)
@@ -608,9 +608,9 @@ class Interleavings(RuleBasedStateMachine):
         if not process.given:
             return
         token = process.given[max(-1 - back, -len(process.given))]
-        if process.source._slot.token is token:
+        if process.source._state.token is token:
             process.probation_until = 0.0
-        process.source.end_probation(token)
+        process.source.accept(token)
 
     @rule(which=WHICH)
     def revoke(self, which: int) -> None:
@@ -698,7 +698,7 @@ class Crowd:
         """Wait until all others wait, then ask."""
         assert self._asking.acquire(blocking=False), "two requests at once"
         try:
-            flight, end = self.source._slot.flight, time.monotonic() + 5
+            flight, end = self.source._state.flight, time.monotonic() + 5
             assert flight is not None
             while len(flight._waiters) < self.size - 1:
                 assert time.monotonic() < end, "somebody doesn't wait"

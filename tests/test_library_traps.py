@@ -576,7 +576,7 @@ def test_a_warm_request_asks_nobody(
     def refuse(*_: Any, **__: Any) -> NoReturn:
         raise AssertionError
 
-    for owner, name in ((type(auth), "_may_carry"), (TokenSource, "_usable"), (MemoryCache, "slot")):
+    for owner, name in ((type(auth), "_may_carry"), (TokenSource, "_usable"), (MemoryCache, "state")):
         monkeypatch.setattr(owner, name, refuse)
     assert driver.get(server.api_url, auth).status == 200
 
@@ -638,7 +638,7 @@ def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pyte
 
     monkeypatch.setattr(TokenSource, "_wait", lambda _: second)
     monkeypatch.setattr(TokenSource, "_await", ask)
-    auth.source._slot.token = first
+    auth.source._state.token = first
     assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
     end = auth.source.fresh_between(first)[1]
     clock.now = end - 0.01
@@ -659,7 +659,7 @@ def test_a_warm_token_stays_off_clear_urls_and_ends_with_a_refusal(mode: str, mo
 
     monkeypatch.setattr(TokenSource, "_wait", lambda _: second)
     monkeypatch.setattr(TokenSource, "_await", ask)
-    auth.source._slot.token = first
+    auth.source._state.token = first
     assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
     with pytest.raises(InsecureTransportError):
         signed(mode, auth, "http://api.example.com/")

@@ -76,7 +76,7 @@ def test_a_remembered_refusal_keeps_no_frame(endpoint: Endpoint) -> None:
     gone = ask()
     gc.collect()
     assert gone() is None
-    failure = tokens._slot.failure
+    failure = tokens._state.failure
     assert failure is not None
     assert frames_of([], failure.error) == []
     with pytest.raises(TokenRequestError, match="invalid_client") as caught:
@@ -176,9 +176,9 @@ def test_thousands_of_failing_tenants_are_let_go(
         with pytest.raises(TokenRequestError):
             source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache).token()
         clock.forward(0.1)
-    failures = [slot.failure for slot in cache._kept if slot.failure is not None]
+    failures = [state.failure for state in cache._kept if state.failure is not None]
     assert [frames_of([], failure.error) for failure in failures] == [[]] * len(failures)
-    assert len(cache._slots) <= 512
+    assert len(cache._states) <= 512
 
 
 def test_a_rest_grows_for_ever_without_an_error(endpoint: Endpoint, clock: Clock) -> None:
@@ -187,12 +187,12 @@ def test_a_rest_grows_for_ever_without_an_error(endpoint: Endpoint, clock: Clock
     endpoint.script = [refusal()] * 2
     with pytest.raises(TokenRequestError):
         tokens.token()
-    assert tokens._slot.failure is not None
-    tokens._slot.failure.times = 5000
+    assert tokens._state.failure is not None
+    tokens._state.failure.times = 5000
     clock.forward(61)
     with pytest.raises(TokenRequestError, match="invalid_client"):
         tokens.token()
-    assert tokens._slot.failure.until == clock.now + 60
+    assert tokens._state.failure.until == clock.now + 60
 
 
 # Grants without a secret.
@@ -216,7 +216,7 @@ def test_sessions_that_identify_the_client_share_no_token(driver: SyncDriver, se
             auths = [made(driver, server, session, **arguments) for session in (one, one, other)]
             assert auths[0].source.token() is auths[1].source.token()
             assert auths[0].source.token() != auths[2].source.token()
-            assert auths[0]._slot is auths[0].source._slot
+            assert auths[0]._state is auths[0].source._state
         assert list(tmp_path.glob("*.token")) == []
     assert len(server.token_requests) == 4
 

@@ -7,8 +7,8 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +23,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._base import runtime as _clock
+from auth_plugins._base.runtime import Runtime
 
 from .drivers import ALL, Driver, each
 from .loopback import Clock, Loopback
@@ -80,8 +80,6 @@ def test_a_clock_that_was_years_ahead(driver: Driver, server: Loopback, monkeypa
     """My clock is years ahead when the token comes, and is put right: the next request carries another token."""
     clock = WallClock()
     clock.rule(monkeypatch)
-    for module in ("_adapters.httpx_flow", "requests"):
-        monkeypatch.setattr(f"auth_plugins.{module}.time", clock)
     auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
     clock.offset = 5 * 365 * 86400.0
     for _ in range(3):
@@ -138,7 +136,7 @@ class Asleep(Clock):
     def monotonic(self) -> float:
         return self.now - self.slept
 
-    def clock_gettime(self, _: int) -> float:
+    def elapsed(self) -> float:
         return self.now
 
     def suspend(self, seconds: float) -> None:
@@ -150,7 +148,6 @@ class Asleep(Clock):
 def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
     clock = Asleep()
     clock.rule(monkeypatch)
-    monkeypatch.setattr(_clock, "_CLOCK", 7)
     return clock
 
 
@@ -172,10 +169,10 @@ def test_a_probation_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
     """An API refused fresh tokens, and the machine slept for half a minute: another token may be asked for."""
     endpoint = Endpoint(asleep)
     tokens = source(endpoint)
-    assert tokens.give_up(tokens.token())
-    assert not tokens.give_up(tokens.token())
+    assert tokens.reject(tokens.token())
+    assert not tokens.reject(tokens.token())
     asleep.suspend(30)
-    assert tokens.give_up(tokens.token())
+    assert tokens.reject(tokens.token())
 
 
 def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
@@ -186,7 +183,7 @@ def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> Non
     asleep.forward(3600 - 180)
     endpoint.script = [TokenTransportError("down")] * 3
     tokens.token()
-    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    assert wait_for(lambda: tokens._state.renew_after > 0)
     asleep.suspend(61)
     tokens.token()
     assert wait_for(lambda: tokens.token() is not first)
@@ -194,23 +191,22 @@ def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> Non
 
 def test_the_clock_that_counts_sleep_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each system has a clock that counts the machine's sleep; where there is none, the usual one is used."""
-    asked: list[int] = []
-    known = SimpleNamespace(CLOCK_MONOTONIC=1, CLOCK_BOOTTIME=2, clock_gettime=asked.append, monotonic=lambda: 5.0)
-    monkeypatch.setattr(_clock, "time", known)
-    for platform, clock in (("linux", 2), ("darwin", 1)):
-        monkeypatch.setattr("sys.platform", platform)
-        assert _clock._clock() == clock
-    assert asked == [2, 1]
 
     def forbidden(_: int) -> float:
         raise OSError
 
-    monkeypatch.setattr(known, "clock_gettime", forbidden)
-    assert _clock._clock() is None
-    monkeypatch.setattr(_clock, "time", SimpleNamespace(monotonic=lambda: 5.0))
-    assert _clock._clock() is None
-    monkeypatch.setattr(_clock, "_CLOCK", None)
-    assert _clock.elapsed() == 5.0
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "CLOCK_MONOTONIC", 1, raising=False)
+        patch.setattr(time, "CLOCK_BOOTTIME", 2, raising=False)
+        patch.setattr(time, "clock_gettime", float)
+        for platform, clock in (("linux", 2), ("darwin", 1)):
+            patch.setattr("sys.platform", platform)
+            assert Runtime().elapsed() == clock
+        patch.setattr(time, "clock_gettime", forbidden)
+        assert Runtime().elapsed is time.monotonic
+        patch.setattr("sys.platform", "linux")
+        patch.delattr(time, "CLOCK_BOOTTIME")
+        assert Runtime().elapsed is time.monotonic
 
 
 class Frozen(Clock):
@@ -229,10 +225,10 @@ def test_a_clock_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyPat
     endpoint = Endpoint(clock)
     for act in (TokenSource.token, TokenSource.revoke, lambda tokens: tokens.seed({"access_token": "seeded"})):
         tokens = source(endpoint, cache=cache)
-        shelf = tokens._shelf()
+        shelf = tokens._shared_entry()
         assert shelf is not None
         clock.sleeps.clear()
-        with shelf.held(1.0):
+        with shelf.locked(1.0):
             act(tokens)
         assert 13.5 <= sum(clock.sleeps) < 14.1
     assert tokens.token().access_token == "seeded"
@@ -333,4 +329,4 @@ def test_ten_thousand_tenants(clock: Clock, caplog: pytest.LogCaptureFixture) ->
     clock.forward(100_000)
     for number in range(30_000):
         TokenSource(ClientCredentials("https://id.example.com", f"newer {number}", "s3cr3t"), cache=cache)
-    assert len(cache._slots) < 1000
+    assert len(cache._states) < 1000

@@ -102,7 +102,7 @@ def test_the_token_is_replaced_when_the_outage_is_over(endpoint: Endpoint, clock
 @by_any_means
 def test_a_refused_token_is_not_used_in_an_outage(endpoint: Endpoint, clock: Clock, get: Get) -> None:
     """The API refused the token: it is not handed out again, whatever the endpoint's trouble."""
-    for refuse in (TokenSource.invalidate, TokenSource.give_up):
+    for refuse in (TokenSource.invalidate, TokenSource.reject):
         endpoint.script.clear()
         tokens = source(endpoint, refresh_ahead=False, cache=None)
         token = tokens.token()
@@ -121,7 +121,7 @@ def test_a_failed_renewal_ahead_counts(endpoint: Endpoint, clock: Clock) -> None
     down(endpoint)
     clock.forward(3530)
     assert tokens.token() is first
-    assert wait_for(lambda: tokens._slot.serves_until > 0)
+    assert wait_for(lambda: tokens._state.serves_until > 0)
     asked = len(endpoint.requests)
     clock.forward(15)
     assert tokens.token() is first

@@ -23,7 +23,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 import auth_plugins
-from auth_plugins._caches.shared import Entry, Shared
+from auth_plugins._caches.shared import Entry, SharedCache
 
 from . import workers
 from .loopback import Loopback, Received, as_json
@@ -180,7 +180,7 @@ def credentials(server: Loopback) -> Spec:
 
 def entries(cache: Spec) -> list[Entry | str]:
     """What lies in a cache; of what cannot be read, why."""
-    return Shared(made(cache)).entries()
+    return SharedCache(made(cache)).entries()
 
 
 def encrypted(cache: Spec) -> Spec:

@@ -51,7 +51,7 @@ from auth_plugins._caches.shared import Entry
 from auth_plugins._environment import variables as _variables
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
-from auth_plugins._protocol.messages import Scrubber, TokenResponse
+from auth_plugins._protocol.messages import Redactor, TokenResponse
 from auth_plugins._source import source as _source
 from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
 
@@ -85,11 +85,11 @@ REQUEST = GRANT.refresh_request(REFRESH_TOKEN)
 
 def spellings(secret: str) -> dict[str, str]:
     """What a server, or a library, may make of a secret that it quotes."""
-    quoted = quote(secret, safe="")
+    redacted_excerpt = quote(secret, safe="")
     return {
         "as it is": secret,
-        "percent-encoded": quoted,
-        "percent-encoded, in lower case": re.sub("%..", lambda match: match[0].lower(), quoted),
+        "percent-encoded": redacted_excerpt,
+        "percent-encoded, in lower case": re.sub("%..", lambda match: match[0].lower(), redacted_excerpt),
         "percent-encoded, but for what a path may hold": quote(secret),
         "percent-encoded to the last character": "".join(f"%{byte:02X}" for byte in secret.encode()),
         "form-encoded": quote_plus(secret),
@@ -769,7 +769,7 @@ def test_a_redirect_to_a_secret_does_not_tell_it(spelt: str) -> None:
 def test_a_secret_in_base64_is_scrubbed_without_its_padding(encode: Any) -> None:
     """Base64 has an alphabet for URLs, and may end without its equals signs, as in a JWT: my secret is found in it."""
     spelt = encode(b"~~Zq7?x/Kp>=4&uW").decode().rstrip("=")
-    assert spelt not in Scrubber(["~~Zq7?x/Kp>=4&uW"])(f"no {spelt} here")
+    assert spelt not in Redactor(["~~Zq7?x/Kp>=4&uW"])(f"no {spelt} here")
 
 
 alphabet = st.characters(exclude_categories=["Cs", "Cc"], max_codepoint=0x2FFF) | st.sampled_from("+/=&%\"'<> ~*\\")
@@ -781,7 +781,7 @@ passwords = st.text(alphabet, min_size=3, max_size=20).filter(lambda secret: sec
 def test_a_secret_is_scrubbed_however_it_is_spelt(secret: str, spelling: str, before: str, after: str) -> None:
     """Whatever my secret is made of, and however a text spells it, it is in the text no more."""
     spelt = spellings(secret)[spelling]
-    left = Scrubber([secret, "another-5ecret"])(f"{before}{spelt} another-5ecret {after}")
+    left = Redactor([secret, "another-5ecret"])(f"{before}{spelt} another-5ecret {after}")
     assert "another-5ecret" not in left
     assert secret not in left
     assert left == "***" or spelt not in left or spelt in before + after, "nothing of it is left"
@@ -789,13 +789,13 @@ def test_a_secret_is_scrubbed_however_it_is_spelt(secret: str, spelling: str, be
 
 def test_a_secret_behind_a_backslash_is_scrubbed() -> None:
     """What stands before my secret makes an escape of it, which would hide it: it is found before that."""
-    assert Scrubber(["000"])("\\&#48;&#48;&#48;") == "***"
+    assert Redactor(["000"])("\\&#48;&#48;&#48;") == "***"
 
 
 @pytest.mark.parametrize("spelt", ["Zq7%5cx%2fKp", "Zq7\\x&#47;Kp", "Zq7&#92;x/Kp", "%5Aq7%5Cx/Kp"])
 def test_a_secret_with_a_backslash_is_scrubbed(spelt: str) -> None:
     """My secret has a backslash in it, and is found percent-encoded in lower case, or in HTML, all the same."""
-    assert Scrubber(["Zq7\\x/Kp"])(f"no {spelt} here") == "***"
+    assert Redactor(["Zq7\\x/Kp"])(f"no {spelt} here") == "***"
 
 
 @pytest.mark.parametrize("spelt", ["correct  horse battery", "correct\nhorse battery", "correct horse\x00battery"])
@@ -813,7 +813,7 @@ def test_a_secret_with_spaces_is_not_told(spelt: str) -> None:
 @given(st.text() | st.lists(st.sampled_from(["tok", "***", "%", "\\u0", "&#", " "])).map("".join))
 def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
     """What holds no secret of mine is told as the server wrote it."""
-    assert Scrubber(["another-5ecret", "", "ab"])(text) == text
+    assert Redactor(["another-5ecret", "", "ab"])(text) == text
 
 
 words = st.text(max_size=12)

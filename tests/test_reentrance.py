@@ -52,8 +52,8 @@ def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock
     newcomers = iter(range(1000, 2000))
 
     class Nosy(set[Any]):
-        def discard(self, slot: Any) -> None:
-            super().discard(slot)
+        def discard(self, state: Any) -> None:
+            super().discard(state)
             kept.append(source(endpoint, ClientCredentials(URL, f"client-{next(newcomers)}", "s"), cache=cache))
             kept[-1].token()
 
@@ -62,7 +62,7 @@ def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock
     for number in range(300):
         source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache)
     assert kept
-    assert all(one._slot in cache._kept for one in kept)
+    assert all(one._state in cache._kept for one in kept)
 
 
 SIGNAL = """
@@ -119,7 +119,7 @@ def test_a_callable_that_needs_the_token_is_given_one_that_serves(endpoint: Endp
     used: list[str] = []
 
     def secret() -> str:
-        if tokens._slot.token is not None:
+        if tokens._state.token is not None:
             used.append(tokens.token().access_token)
         return "s3cr3t"
 

@@ -193,11 +193,11 @@ COPIES = {
     "pickle": lambda error: pickle.loads(pickle.dumps(error)),
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    "twin": lambda error: _errors.twin(error, type(error)),
-    "requests": lambda error: _errors.as_one_of(
+    "twin": lambda error: _errors.copy_error(error, type(error)),
+    "requests": lambda error: _errors.to_library_error(
         error, [auth_plugins.requests.TokenRequestError, auth_plugins.AuthError]
     ),
-    "httpx": lambda error: _errors.as_one_of(error, auth_plugins.httpx.OAuth2Auth._own_errors),
+    "httpx": lambda error: _errors.to_library_error(error, auth_plugins.httpx.OAuth2Auth._own_errors),
 }
 
 

@@ -144,7 +144,7 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
     token = tokens.token()
     other = source(endpoint, RefreshToken(URL, "other"), cache=cache)
     other._join()
-    other._slot.stuck = 3
+    other._state.stuck = 3
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -164,8 +164,8 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
             cache.lock.acquire(timeout=10)
             and mine == token
             and mine is not token
-            and tokens._slot.seen[0] is mine
-            and other._slot.stuck == 0
+            and tokens._state.seen[0] is mine
+            and other._state.stuck == 0
             and other._join()[1]
             and fresh.token().access_token == "token-2"
         )

@@ -193,7 +193,7 @@ def test_those_who_wait_get_a_seeded_token(endpoint: Endpoint) -> None:
     with ThreadPoolExecutor(3) as pool:
         leader = pool.submit(tokens.token)
         assert asked.wait(10)
-        flight = tokens._slot.flight
+        flight = tokens._state.flight
         assert flight is not None
         waiters = [pool.submit(tokens.token) for _ in range(2)]
         while len(flight._waiters) < 2:
@@ -264,21 +264,21 @@ def test_a_seed_waits_for_the_lock(
     """Another process asks for a token at this moment: the seeded one is stored after that, and stays."""
     other = process(store, endpoint)
     tokens = process(store, endpoint)
-    shelf = other._shelf()
+    shelf = other._shared_entry()
     assert shelf is not None
     free = threading.Event()
     monkeypatch.setattr(clock, "sleep", lambda _: free.wait(10))
-    with shelf.held(10.0):
+    with shelf.locked(10.0):
         seeding = threading.Thread(target=tokens.seed, args=[{"access_token": "seeded"}])
         seeding.start()
-        while tokens._slot.token is None:
+        while tokens._state.token is None:
             time.sleep(0.001)
-        assert shelf.look() is None
-        shelf.put(Token(access_token="theirs", issued_at=1.0), None)
+        assert shelf.read() is None
+        shelf.store(Token(access_token="theirs", issued_at=1.0), None)
     free.set()
     seeding.join(20)
     assert not seeding.is_alive()
-    found = shelf.look()
+    found = shelf.read()
     assert found is not None
     assert found.access_token == "seeded"
 

@@ -505,7 +505,10 @@ QUOTED: dict[str, Callable[..., str]] = {
 
 @pytest.mark.parametrize("quoted", QUOTED.values(), ids=QUOTED)
 def test_no_token_of_an_error_is_logged(
-    failing: tuple[Store, Failing], endpoint: Endpoint, quoted: Callable[..., str], caplog: pytest.LogCaptureFixture
+    failing: tuple[Store, Failing],
+    endpoint: Endpoint,
+    quoted: Callable[..., str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """My cache's exception quotes what it was to store, as those of SQL libraries do: no part of a token is logged."""
     store, cache = failing
@@ -578,7 +581,7 @@ def test_the_holder_of_the_lock_stores_its_token_in_trouble(endpoint: Endpoint, 
 
 def test_what_began_before_the_trouble_is_no_sign_of_its_end(caplog: pytest.LogCaptureFixture) -> None:
     """A slow answer, to a command that was sent before the cache failed, does not mean that the cache works again."""
-    shared = _shared.Shared(LockingCache())
+    shared = _shared.SharedCache(LockingCache())
 
     def fail() -> str:
         raise broken()

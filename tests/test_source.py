@@ -178,7 +178,7 @@ def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: 
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    assert wait_for(lambda: tokens._state.renew_after > 0)
     asked = len(endpoint.requests)
     assert [tokens.token() for _ in range(5)] == [first] * 5
     assert len(endpoint.requests) == asked
@@ -732,7 +732,7 @@ class TestCache:
             for grant in self.grants(300, start=300 * turn):
                 source(endpoint, grant, cache=cache).token()
             expire(clock)
-        assert len(cache._slots) < 1500
+        assert len(cache._states) < 1500
 
     def test_who_is_used_stays(self, endpoint: Endpoint, clock: Clock) -> None:
         """However many others come and go, my own auth object and one built anew share their token."""
@@ -777,7 +777,7 @@ class TestCache:
         clock.forward(86401)
         for grant in self.grants(600, start=300):
             source(endpoint, grant, cache=cache).token()
-        assert len(cache._slots) < 700
+        assert len(cache._states) < 700
 
     def test_a_refusal_is_kept_while_it_counts(self, endpoint: Endpoint, clock: Clock) -> None:
         """A wrong secret among thousands of tenants, in objects built anew: it isn't sent again and again."""
@@ -818,7 +818,7 @@ def test_every_number_is_named() -> None:
     seconds = (_source._REST, _source._LONGEST_REST, _source._PROBATION)
     least, most, window = (f"{each:g}" for each in seconds)
     assert f"for {least} to {most} seconds" in (TokenSource.token.__doc__ or "")
-    assert f"most every {window} seconds" in (TokenSource.give_up.__doc__ or "")
+    assert f"most every {window} seconds" in (TokenSource.reject.__doc__ or "")
     parameters = inspect.signature(TokenSource).parameters
     defaults = {name: parameters[name].default for name in ("leeway", "timeout", "refresh_ahead")}
     assert defaults == {"leeway": _source._LEEWAY, "timeout": _source._TIMEOUT, "refresh_ahead": True}
@@ -867,9 +867,9 @@ def test_a_failed_renewal_is_put_off_by_a_third_of_what_is_left(endpoint: Endpoi
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    assert wait_for(lambda: tokens._state.renew_after > 0)
     left = (tokens.token().expires_at or 0.0) - clock.now
-    assert tokens._slot.renew_after == pytest.approx(clock.now + left / 3, abs=0.01)
+    assert tokens._state.renew_after == pytest.approx(clock.now + left / 3, abs=0.01)
 
 
 def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoint, clock: Clock) -> None:
@@ -880,8 +880,8 @@ def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoin
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(9.2)
     tokens.token()
-    assert wait_for(lambda: tokens._slot.renew_after > 0)
-    assert tokens._slot.renew_after == pytest.approx(clock.now + 0.5, abs=0.001)
+    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert tokens._state.renew_after == pytest.approx(clock.now + 0.5, abs=0.001)
 
 
 def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> None:
@@ -891,10 +891,10 @@ def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> 
     tokens.token()
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._slot.renew_after > 0)
+    assert wait_for(lambda: tokens._state.renew_after > 0)
     tokens.invalidate(tokens.token())
     tokens.token()
-    assert (tokens._slot.renew_after, tokens._slot.serves_until) == (0.0, 0.0)
+    assert (tokens._state.renew_after, tokens._state.serves_until) == (0.0, 0.0)
 
 
 def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
@@ -904,8 +904,8 @@ def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -
     endpoint.script = [refusal()]
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._slot.failure is not None and tokens._slot.flight is None)
-    assert tokens.give_up(token)
+    assert wait_for(lambda: tokens._state.failure is not None and tokens._state.flight is None)
+    assert tokens.reject(token)
     assert tokens.token().access_token == "token-2"
 
 
@@ -1008,17 +1008,17 @@ def test_an_api_that_refuses_fresh_tokens_is_told_of_once(
 ) -> None:
     """An API refuses fresh tokens too: one warning in 30 seconds, however many requests are refused."""
     tokens, other = source(endpoint), source(endpoint)
-    assert tokens.give_up(tokens.token())
+    assert tokens.reject(tokens.token())
     for _ in range(20):
-        assert not tokens.give_up(tokens.token())
-        assert not other.give_up(other.token())
+        assert not tokens.reject(tokens.token())
+        assert not other.reject(other.token())
         clock.forward(1)
     assert told(caplog) == [
         f"an API refuses fresh tokens of {URL} too; check audience and scope, and that the API trusts this server"
     ]
     clock.forward(11)
-    assert tokens.give_up(tokens.token())
-    assert not tokens.give_up(tokens.token())
+    assert tokens.reject(tokens.token())
+    assert not tokens.reject(tokens.token())
     assert len(told(caplog)) == 2
 
 

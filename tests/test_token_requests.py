@@ -31,7 +31,7 @@ def traded(grant: OAuthGrant) -> TokenRequest:
         sent.append(request)
         return Token(access_token="tok")
 
-    grant.trade(ask)
+    grant.request_token(ask)
     return sent[0]
 
 
@@ -204,8 +204,8 @@ def test_a_renewal_asks_the_same_way(client_auth: str, encoding: str, method: st
         client_auth=client_auth, encoding=encoding, method=method,
         scope="x", audience="au", resource=["a", "b"], params={"p": "1"}, headers={"X-A": "b"},
     )  # fmt: skip
-    trade, renewal = traded(grant), renewed(grant)
-    assert (renewal.method, renewal.headers) == (trade.method, trade.headers)
+    request_token, renewal = traded(grant), renewed(grant)
+    assert (renewal.method, renewal.headers) == (request_token.method, request_token.headers)
 
     def sent(request: TokenRequest) -> list[tuple[str, Any]]:
         if encoding == "json":
@@ -213,7 +213,7 @@ def test_a_renewal_asks_the_same_way(client_auth: str, encoding: str, method: st
         return parse_qsl(request.body.decode() or request.url.partition("?")[2])
 
     standard = [("grant_type", "refresh_token"), ("refresh_token", "r/1+")]
-    assert sent(renewal) == standard + [pair for pair in sent(trade) if pair[0] not in ("grant_type", "scope")]
+    assert sent(renewal) == standard + [pair for pair in sent(request_token) if pair[0] not in ("grant_type", "scope")]
 
 
 def test_where_a_renewal_goes() -> None:

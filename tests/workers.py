@@ -26,10 +26,8 @@ import requests
 
 import auth_plugins
 from auth_plugins import AuthError
-from auth_plugins._base import runtime as _clock
-from auth_plugins._caches import memory as _cache
+from auth_plugins._base.runtime import runtime
 from auth_plugins._caches import shared as _shared
-from auth_plugins._source import source as _source
 from auth_plugins.requests import OAuth2Auth
 
 #: A class of auth_plugins, and its arguments, as JSON has them.
@@ -54,11 +52,8 @@ class Clock:
     def monotonic(self) -> float:
         return time.monotonic() + self.ahead
 
-    def clock_gettime(self, clock: int) -> float:
-        return time.clock_gettime(clock) + self.ahead
-
-    def sleep(self, seconds: float) -> None:
-        time.sleep(seconds)
+    def elapsed(self) -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
 
 
 class Noting(requests.Session):
@@ -92,8 +87,8 @@ class Worker:
         self._stopping = threading.Event()
         self._calls: list[str] = []
         self._load: list[threading.Thread] = []
-        for module in (_source, _cache, _shared, _clock):
-            setattr(module, "time", self._clock)  # noqa: B010 - a module, in whose place it stands
+        clock = self._clock
+        runtime.time, runtime.monotonic, runtime.elapsed = clock.time, clock.monotonic, clock.elapsed
         handler = logging.Handler(logging.WARNING)
         setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
         logging.getLogger("auth_plugins").addHandler(handler)
@@ -120,7 +115,7 @@ class Worker:
 
     def is_asking(self) -> bool:
         """Whether it asks for a token at this moment."""
-        return self._auth.source._slot.flight is not None
+        return self._auth.source._state.flight is not None
 
     def begin(self) -> None:
         """Ask for a token, and don't wait for it."""

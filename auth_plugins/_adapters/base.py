@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import Hidden
 from auth_plugins._base.hosts import AllowedHosts, check_transport
-from auth_plugins._base.validation import check_header, discreet
+from auth_plugins._base.validation import check_header, hide_arguments
 from auth_plugins._source.source import Policy, TokenSource, source_for
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Adapter:
             session=session,
         )
         # What a grant says of itself, as an ApiKey does, holds unless the adapter is told something else.
-        own_header, own_scheme = self.source.grant.placement()
+        own_header, own_scheme = self.source.grant.header_and_scheme()
         self.header = own_header if header == "Authorization" else header
         self._scheme = own_scheme if scheme == "Bearer" else scheme
         if (self.header, self._scheme) != ("Authorization", "Bearer"):
@@ -75,11 +75,11 @@ class Adapter:
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
         self._allow_http = allow_http
-        self._slot = self.source._slot
+        self._state = self.source._state
         self._made_of = (grant_or_source, session, cache, header, scheme, policy)
 
     @classmethod
-    @discreet
+    @hide_arguments
     def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 

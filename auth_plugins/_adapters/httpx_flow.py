@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import time
 from collections.abc import AsyncGenerator, Generator, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, Self
 
-from auth_plugins._base.errors import AuthError, ConfigurationError, as_one_of
+from auth_plugins._base.errors import AuthError, ConfigurationError, to_library_error
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
 from .base import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, Adapter, header_value, log_refusal
 
-__all__ = ["BoundHeaders", "Flows"]
+__all__ = ["HttpxAuthFlow", "OriginBoundHeaders"]
 
 _UNAUTHORIZED = 401
 #: How many errors are looked through that were raised one from the other; they may go round in a circle.
@@ -54,7 +54,7 @@ if TYPE_CHECKING:
         def request(self) -> Any: ...
 
 
-class BoundHeaders:
+class OriginBoundHeaders:
     """Mixed into a library's ``Headers``: some of them are kept from other origins.
 
     On a redirect httpx copies each header to whatever host it leads to; only ``Authorization`` is taken out there, and
@@ -95,7 +95,7 @@ class BoundHeaders:
         return _unpickled_headers, (type(self), self._list, self._encoding)  # type: ignore[attr-defined]  # likewise
 
     def __eq__(self, other: object) -> bool:
-        return bool(self._plain() == (other._plain() if isinstance(other, BoundHeaders) else other))
+        return bool(self._plain() == (other._plain() if isinstance(other, OriginBoundHeaders) else other))
 
     __hash__ = None  # type: ignore[assignment]  # as the library's
 
@@ -164,13 +164,13 @@ class _Closed:
     status_code = _UNAUTHORIZED
 
 
-class Flows(Adapter):
+class HttpxAuthFlow(Adapter):
     """Sign a request; answer one refusal with one fresh token."""
 
     _session_argument = "client"
     #: Our errors as the library's own.
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
-    #: The library's headers with :class:`BoundHeaders` mixed in.
+    #: The library's headers with :class:`OriginBoundHeaders` mixed in.
     _bound_headers: ClassVar[type[Any]]
     #: The library's class of a body that is bytes.
     _byte_stream: ClassVar[type[Any]]
@@ -190,9 +190,9 @@ class Flows(Adapter):
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Sign *request*; ``Client`` calls this."""
-        slot, (token, since, until, value) = self._slot, self._ready
+        state, (token, since, until, value) = self._state, self._ready
         # What was found out for the last request holds for most others: nothing but this is done for them.
-        if token is slot.token and request.url.scheme == "https" and since <= time.time() < until:
+        if token is state.token and request.url.scheme == "https" and since <= runtime.time() < until:
             request.headers[self.header] = value
         else:
             if not self._takes(request):
@@ -207,8 +207,8 @@ class Flows(Adapter):
         except GeneratorExit:
             response = _Closed
         if response.status_code != _UNAUTHORIZED:
-            if slot.probation_until:
-                self.source.end_probation(token)
+            if state.probation_until:
+                self.source.accept(token)
             return
         refused = self._to_be_sent_again(request, response, token, position)
         fresh = refused and self._renewed(refused, response, token)
@@ -221,13 +221,13 @@ class Flows(Adapter):
         if answer is _Closed:
             self._close(refused, fresh, response)
         if answer.status_code != _UNAUTHORIZED:
-            self.source.end_probation(fresh)
+            self.source.accept(fresh)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Sign *request*; ``AsyncClient`` calls this."""
-        slot, (token, since, until, value) = self._slot, self._ready
+        state, (token, since, until, value) = self._state, self._ready
         # What was found out for the last request holds for most others: nothing but this is done for them.
-        if token is slot.token and request.url.scheme == "https" and since <= time.time() < until:
+        if token is state.token and request.url.scheme == "https" and since <= runtime.time() < until:
             request.headers[self.header] = value
         else:
             if not self._takes(request):
@@ -242,8 +242,8 @@ class Flows(Adapter):
         except GeneratorExit:
             response = _Closed
         if response.status_code != _UNAUTHORIZED:
-            if slot.probation_until:
-                self.source.end_probation(token)
+            if state.probation_until:
+                self.source.accept(token)
             return
         refused = self._to_be_sent_again(request, response, token, position)
         fresh = refused and await self._arenewed(refused, response, token)
@@ -256,7 +256,7 @@ class Flows(Adapter):
         if answer is _Closed:
             self._close(refused, fresh, response)
         if answer.status_code != _UNAUTHORIZED:
-            self.source.end_probation(fresh)
+            self.source.accept(fresh)
 
     def _takes(self, request: Request) -> bool:
         url = request.url
@@ -326,7 +326,7 @@ class Flows(Adapter):
             return None
         # First of all it is given up: also where the request cannot be sent again, the next one needs another token.
         obstacle = (
-            NOT_YET if not self.source.give_up(token) else NO_BODY if not _rewind(refused.stream, position) else ""
+            NOT_YET if not self.source.reject(token) else NO_BODY if not _rewind(refused.stream, position) else ""
         )
         if obstacle:
             log_refusal(refused, obstacle)
@@ -335,7 +335,7 @@ class Flows(Adapter):
     def _signed_again(self, refused: Request, response: Response, token: Token, fresh: Token) -> bool:
         """Put *fresh* on a refused request; whether that is another token."""
         if fresh == token:  # a constant key, read again; a probation would put off the next reading
-            self.source.end_probation(fresh)
+            self.source.accept(fresh)
             log_refusal(refused, SAME_KEY)
             return False
         self._sign(refused, fresh)
@@ -361,9 +361,9 @@ class Flows(Adapter):
             if response is seen or self._refused_request(response, token) is None:
                 continue
             if response.status_code == _UNAUTHORIZED:
-                self.source.give_up(token)
+                self.source.reject(token)
             else:
-                self.source.end_probation(token)
+                self.source.accept(token)
             return
 
     def _refused_request(self, response: Response, token: Token) -> Any:
@@ -375,7 +375,7 @@ class Flows(Adapter):
         return request if request.headers.get(self.header) == header_value(self._scheme, token) else None
 
     def _as_own(self, error: AuthError, request: Request) -> AuthError:
-        return as_one_of(error, self._own_errors, _request=request)
+        return to_library_error(error, self._own_errors, _request=request)
 
 
 def _responses(error: BaseException | None, request: Request, kind: type[Any]) -> Iterator[Any]:

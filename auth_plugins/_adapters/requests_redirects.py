@@ -14,10 +14,10 @@ from urllib3.util import parse_url
 
 from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
 
-__all__ = ["BoundHeaders", "KeptHeaders", "is_clear", "keep_within_origin"]
+__all__ = ["KeptHeaders", "OriginBoundHeaders", "is_clear", "keep_within_origin"]
 
 
-class BoundHeaders(CaseInsensitiveDict[str | bytes]):
+class OriginBoundHeaders(CaseInsensitiveDict[str | bytes]):
     """Headers of which some stay within their origin.
 
     A session copies the request that was sent first to wherever it is redirected. Whether a response hook sees that
@@ -34,7 +34,7 @@ class BoundHeaders(CaseInsensitiveDict[str | bytes]):
         made._bound = getattr(headers, "_bound", frozenset()).union(name.lower() for name in names)
         return made
 
-    def copy(self) -> BoundHeaders:
+    def copy(self) -> OriginBoundHeaders:
         """Copy the headers; for a redirect to another origin, without those that are bound."""
         copied = self._copied_as().of(self)
         frame = sys._getframe(2)
@@ -48,14 +48,14 @@ class BoundHeaders(CaseInsensitiveDict[str | bytes]):
     def __reduce__(self) -> tuple[Any, ...]:
         return CaseInsensitiveDict, (list(self.items()),)
 
-    def _copied_as(self) -> type[BoundHeaders]:
-        return BoundHeaders
+    def _copied_as(self) -> type[OriginBoundHeaders]:
+        return OriginBoundHeaders
 
 
-class _RedirectedHeaders(BoundHeaders):
+class _RedirectedHeaders(OriginBoundHeaders):
     """The headers of a request that is redirected within its origin, which requests copies for the next request."""
 
-    def _copied_as(self) -> type[BoundHeaders]:
+    def _copied_as(self) -> type[OriginBoundHeaders]:
         return KeptHeaders
 
 

@@ -15,9 +15,10 @@ What an adapter raises is, besides, its library's own base error (``requests.Req
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 __all__ = [
     "AuthError",
@@ -39,7 +40,34 @@ class AuthError(Exception):
 
 
 class ConfigurationError(AuthError, ValueError):
-    """An argument or environment variable is missing, misspelt or contradicts another; asking again cannot help."""
+    """An argument or environment variable is missing, misspelt or contradicts another; asking again cannot help.
+
+    Its text is ``argument problem; advice``.
+
+    :param problem: what is wrong, without a value that may be secret. It may name other arguments in braces, as in
+        ``needs {client_id}``, and so may *advice*: where variables were read, their names stand there.
+    :param argument: the argument that is wrong; ``None``: none in particular.
+    :param advice: what to do next; ``""``: *problem* says it.
+    """
+
+    argument: str | None = None
+    problem: str = ""
+    advice: str = ""
+
+    def __init__(self, problem: str, *, argument: str | None = None, advice: str = "") -> None:
+        self.argument, self.problem, self.advice = argument, problem, advice
+        super().__init__(self._text({}))
+
+    def renamed(self, names: Mapping[str, str]) -> Self:
+        """The same error, with other *names* for arguments: those of environment variables."""
+        copy = copy_error(self, type(self))
+        copy.args = (self._text(names),)
+        return copy
+
+    def _text(self, names: Mapping[str, str]) -> str:
+        argument = "" if self.argument is None else f"{{{self.argument}}} "
+        text = f"{argument}{self.problem}; {self.advice}" if self.advice else f"{argument}{self.problem}"
+        return re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[1]), text)
 
 
 class InsecureTransportError(AuthError):
@@ -120,7 +148,7 @@ _PLAIN = (str, int, float, type(None))
 _E = TypeVar("_E", bound=AuthError)
 
 
-def twin(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
+def copy_error(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
     """Make a new error of class *kind* that says what *error* says.
 
     Those who waited on one attempt each raise an error of their own: raising one object in many threads would have
@@ -131,14 +159,14 @@ def twin(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
     return copy
 
 
-def as_one_of(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
+def to_library_error(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
     """Make a twin of *error* of the one of *kinds*, a library's own errors, that is derived from its class.
 
     By ``isinstance``, as it may be another library's error: that of a callable that fetches a secret, for one. The
     last of *kinds* is derived from :class:`AuthError` itself.
     """
     kind = next(kind for kind in kinds if isinstance(error, kind.__mro__[1]))
-    return twin(error, kind, **attributes)
+    return copy_error(error, kind, **attributes)
 
 
 def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TypeVar
 
-from .errors import AuthError, twin
+from .errors import AuthError, copy_error
 
 __all__ = ["without_frames"]
 
@@ -16,7 +16,7 @@ _DEPTH = 5
 
 def without_frames(error: _E) -> _E:
     """Return a copy of *error* and its causes without tracebacks and contexts."""
-    kept = twin(error, type(error))
+    kept = copy_error(error, type(error))
     kept.__cause__ = _bare(error.__cause__, _DEPTH)
     return kept
 

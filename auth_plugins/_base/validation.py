@@ -24,12 +24,12 @@ __all__ = [
     "checked_resources",
     "checked_text",
     "checked_url",
-    "discreet",
     "frozen_headers",
     "frozen_params",
+    "hide_arguments",
     "joined_scope",
     "one_of",
-    "reveal",
+    "resolve_secret",
 ]
 
 #: A secret, or what returns it; called anew for each token request.
@@ -58,7 +58,7 @@ class _URL(Hidden):
         return _URL, (str(self),)
 
 
-def discreet(function: _F) -> _F:
+def hide_arguments(function: _F) -> _F:
     """*function*, but its ConfigurationErrors and TypeErrors have no frame whose variables hold its arguments.
 
     Error reporters store the variables of each frame, and secrets are among the arguments.
@@ -88,7 +88,7 @@ def _not_ours(traceback: TracebackType | None) -> TracebackType | None:
     return traceback
 
 
-def reveal(name: str, secret: Secret) -> str:
+def resolve_secret(name: str, secret: Secret) -> str:
     """What a secret is at this moment.
 
     :raises ConfigurationError: the callable failed, or returned what can be no secret.

@@ -6,12 +6,11 @@ import contextlib
 import copy
 import os
 import threading
-import time
 import weakref
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from auth_plugins._base.runtime import elapsed
+from auth_plugins._base.runtime import runtime
 
 if TYPE_CHECKING:
     from auth_plugins._base.errors import AuthError
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.flight import Flight
 
-__all__ = ["Failure", "GrantOfSession", "MemoryCache", "Slot", "TokenCache", "shared_cache"]
+__all__ = ["Failure", "GrantOfSession", "GrantState", "MemoryCache", "TokenCache", "shared_cache"]
 
 #: Seconds after which what nobody looked for any more goes, a token that never ends or a refresh token included.
 _IDLE = 86400.0
@@ -70,7 +69,7 @@ class Failure:
         self.error = error
         #: What the secrets were, hashed by this process's own random seed: others are worth another try.
         self.secrets = secrets
-        #: On the clock of :func:`._clock.elapsed`, which is never set back.
+        #: On the clock of ``runtime.elapsed``, which is never set back.
         self.until = until
         #: How often in a row; the rest grows with it.
         self.times = times
@@ -102,7 +101,7 @@ class GrantOfSession:
 _NONE_SEEN = (None, None, 0.0, 0.0)
 
 
-class Slot:
+class GrantState:
     """What this process knows of one grant; written under the lock of its cache, or by who leads, and read without."""
 
     __slots__ = (
@@ -145,7 +144,7 @@ class Slot:
         self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
         self.failure: Failure | None = None
-        #: When the latest tokens were given up, on the clock of :func:`._clock.elapsed`, as are those that follow.
+        #: When the latest tokens were given up, on the clock of ``runtime.elapsed``, as are those that follow.
         self.given_up: tuple[float, ...] = ()
         #: Until then a refusal of the token asks for no other.
         self.probation_until = 0.0
@@ -193,13 +192,13 @@ class Slot:
         """Whether this process had what lies in the shared cache already, or saw it refused."""
         return lying == self.lay or any(lying.access_token == one.access_token for one in self.refused)
 
-    def is_stale(self, now: float) -> bool:
+    def is_unused(self, now: float) -> bool:
         """Whether nothing is lost with this slot."""
         if self.flight is not None:
             return False
         token = self.token
         ended = token is None or (token.expires_at is not None and token.expires_at <= now)
-        keeps = self.refreshable is not None or (self.failure is not None and elapsed() < self.failure.until)
+        keeps = self.refreshable is not None or (self.failure is not None and runtime.elapsed() < self.failure.until)
         return (ended and not keeps) or now - self.looked_for > _IDLE
 
 
@@ -217,50 +216,52 @@ class MemoryCache:
         #: begin one, and makes a token request of its own.
         self.lock = threading.RLock()
         # A source holds its slot, so that those who use a grant always meet in one, even after it went stale.
-        self._slots: weakref.WeakValueDictionary[Hashable, Slot] = weakref.WeakValueDictionary()
-        self._kept: set[Slot] = set()
+        self._states: weakref.WeakValueDictionary[Hashable, GrantState] = weakref.WeakValueDictionary()
+        self._kept: set[GrantState] = set()
         self._sweep_at = _FEW
         _caches.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()  # what is in memory stays there
 
-    def slot(self, grant: Hashable) -> Slot:
+    def state(self, grant: Hashable) -> GrantState:
         """The one slot of all grants, or :class:`GrantOfSession`, that are equal to *grant*."""
-        now = time.time()
-        slot = self._slots.get(grant)
-        if slot is not None and slot in self._kept:  # nearly always; whoever sweeps at this moment drops no live token
-            slot.looked_for = now
-            return slot
+        now = runtime.time()
+        state = self._states.get(grant)
+        if (
+            state is not None and state in self._kept
+        ):  # nearly always; whoever sweeps at this moment drops no live token
+            state.looked_for = now
+            return state
         with self.lock:
-            slot = self._slots.get(grant)
-            if slot is None:
-                slot = self._slots[grant] = Slot()
-            slot.looked_for = now
-            self._kept.add(slot)
+            state = self._states.get(grant)
+            if state is None:
+                state = self._states[grant] = GrantState()
+            state.looked_for = now
+            self._kept.add(state)
             if len(self._kept) > self._sweep_at:
                 # At twice of what was left the last time, so that looking for stale ones costs next to nothing. One by
                 # one, and from a copy: what a signal handler adds meanwhile stays, and it does not sweep as well.
                 self._sweep_at = 2 * len(self._kept)
                 for each in list(self._kept):
-                    if each is not slot and each.is_stale(now):
+                    if each is not state and each.is_unused(now):
                         self._kept.discard(each)
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
-        return slot
+        return state
 
-    def keep(self, slot: Slot) -> None:
+    def keep(self, state: GrantState) -> None:
         """Keep *slot* although no source may be left that holds it: it has a new token. Under the lock."""
-        self._kept.add(slot)
+        self._kept.add(state)
 
     def _after_fork(self) -> None:
         # Threads that held the lock, or were asking for a token, don't exist in the child.
         self.lock = threading.RLock()
-        for slot in list(self._slots.values()):
-            slot.flight, slot.stuck = None, 0
+        for state in list(self._states.values()):
+            state.flight, state.stuck = None, 0
             # An equal one, which is looked at anew: each process has its own moment to renew it.
-            slot.token, slot.seen = copy.copy(slot.token), _NONE_SEEN
+            state.token, state.seen = copy.copy(state.token), _NONE_SEEN
             # The parent has it too, and one that rotates must be used by one of them only.
-            slot.refreshable = None
+            state.refreshable = None
 
 
 _caches: weakref.WeakSet[MemoryCache] = weakref.WeakSet()

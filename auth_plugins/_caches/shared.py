@@ -8,7 +8,6 @@ import logging
 import math
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -17,13 +16,14 @@ from typing import Any, TypeVar
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from .encryption import LockLostError, Opaque, Seal, SealedCache
-from .memory import MemoryCache, Slot, TokenCache
+from .memory import GrantState, MemoryCache, TokenCache
 
-__all__ = ["KEY_CHECK", "Entry", "Shared", "Shelf", "shared_by"]
+__all__ = ["KEY_CHECK", "Entry", "SharedCache", "SharedEntry", "shared_cache_for"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger("auth_plugins")
@@ -103,7 +103,7 @@ def _as_float(value: Any) -> float | None:
     return float(value)
 
 
-class Shared:
+class SharedCache:
     """A cache that others use as well. Whatever it raises costs a warning, and never a request."""
 
     def __init__(self, cache: TokenCache) -> None:
@@ -113,7 +113,7 @@ class Shared:
         self.seal: Seal = cache._seal if isinstance(cache, SealedCache) else Seal(None)
         # What others write into a repr, nobody knows.
         self._name = repr(cache) if isinstance(cache, SealedCache) else type(cache).__name__
-        # On the clock of time.monotonic().
+        # On the clock of runtime.monotonic().
         self._rests_until = -math.inf
         #: What it failed at, until it succeeds at just that: a disk that is full can still be read.
         self._fails_at: str | None = None
@@ -122,7 +122,7 @@ class Shared:
         self._damaged: set[str] = set()
         self._knows_key = not self.seal.keys
 
-    def shelf(self, grant: Grant, slot: Slot) -> Shelf | None:
+    def shelf(self, grant: Grant, state: GrantState) -> SharedEntry | None:
         """The place of *grant*; ``None``: it has nothing to share.
 
         :raises ConfigurationError: a secret cannot be read.
@@ -138,23 +138,23 @@ class Shared:
                 "token; give it an identity() of your own"
             ) from None
         # Secrets change: what is remembered goes with them.
-        if slot.names is None or slot.names[0] != hash(text):
+        if state.names is None or state.names[0] != hash(text):
             # Where the hash is forbidden, as in some hardened systems, each process goes on by itself.
             names = self.attempt("hash", self.seal.names, text)
             if names is None:
                 return None
-            slot.names = (hash(text), names)
+            state.names = (hash(text), names)
         about = {name: str(identity.open()[name]) for name in _ABOUT if identity.open().get(name)}
         if "token_url" in about:
             about["token_url"] = about["token_url"].partition("?")[0]
-        return Shelf(self, slot.names[1], about)
+        return SharedEntry(self, state.names[1], about)
 
     def attempt(self, what: str, function: Callable[..., _T], *arguments: Any, in_rest: bool = False) -> _T | None:
         """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while.
 
         :param in_rest: try even then.
         """
-        began = time.monotonic()
+        began = runtime.monotonic()
         if began < self._rests_until and not in_rest:
             return None
         try:
@@ -169,7 +169,7 @@ class Shared:
         if is_lost:
             _log.warning("%s: %s", self._name, problem)
         elif what != "delete":
-            self._rests_until = time.monotonic() + _REST
+            self._rests_until = runtime.monotonic() + _REST
             self._note(what, problem)
         elif not self._keeps:  # it is no matter of sharing, and comes too seldom to tell when it works again
             self._keeps = True
@@ -266,27 +266,27 @@ class Shared:
             )
         elif mark is None or len(self.seal.keys) > 1:
             # Under its lock, as every entry is written; who doesn't get it has had somebody else write it.
-            with Shelf(self, (KEY_CHECK,), {}).held(_BRIEF) as held:
+            with SharedEntry(self, (KEY_CHECK,), {}).locked(_BRIEF) as held:
                 if held:
                     self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK, KEY_CHECK), _LONG)
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class SharedEntry:
     """Where the token of one grant lies in a shared cache."""
 
-    _shared: Shared
+    _shared: SharedCache
     #: The name of the entry, and those that it has under older keys.
     names: tuple[str, ...]
     _about: Mapping[str, str]
 
-    def look(self) -> Token | None:
+    def read(self) -> Token | None:
         """The newest token that lies there. It may have ended, and be of use for its refresh token."""
         entries = filter(None, [self._shared.read(name, self._about) for name in self.names])
         return max((entry.token for entry in entries), key=lambda token: token.issued_at, default=None)
 
     @contextlib.contextmanager
-    def held(self, lease: float) -> Iterator[bool | None]:
+    def locked(self, lease: float) -> Iterator[bool | None]:
         """Keep others from asking for this token; for at most *lease* seconds, should this process be lost.
 
         ``False``: another one does; ``None``: the cache is in trouble, and nobody can be kept from anything.
@@ -298,7 +298,7 @@ class Shelf:
                     answer = self._entered(stack, name, lease)
             yield answer
 
-    def put(self, token: Token, lying: Token | None) -> bool:
+    def store(self, token: Token, lying: Token | None) -> bool:
         """Store *token* for good, under the lock, in place of what was *lying* there; whether others can rely on it."""
         ttl = _ttl(token)
         if ttl <= 0:
@@ -325,7 +325,7 @@ class Shelf:
         # Be it left alone or not: who holds the lock is the only one who can.
         return bool(shared.attempt("set", store, in_rest=True))
 
-    def forget(self, token: Token) -> None:
+    def delete(self, token: Token) -> None:
         """Forget *token*, if it is still what lies there: somebody else may have stored another meanwhile."""
         for name in self.names:
             self._shared.attempt("delete", self._forget, name, token)
@@ -365,7 +365,7 @@ def _ttl(token: Token) -> float:
     if token.refresh_token or token.expires_at is None:
         return _LONG
     # Not longer than the token lives, even if the clock was ahead when it was issued, and has been set back since.
-    return min(token.expires_at - time.time(), token.expires_at - token.issued_at, _LONG)
+    return min(token.expires_at - runtime.time(), token.expires_at - token.issued_at, _LONG)
 
 
 def _described(what: str, error: Exception) -> str:
@@ -382,14 +382,14 @@ def _described(what: str, error: Exception) -> str:
 
 
 #: A cache, or the id of one that cannot be hashed, and what stands before it: equal ones share what is in memory.
-_all: weakref.WeakValueDictionary[object, Shared] = weakref.WeakValueDictionary()
+_all: weakref.WeakValueDictionary[object, SharedCache] = weakref.WeakValueDictionary()
 #: Keeps the latest, so that auth objects that are made anew for each call find their tokens in memory.
-_latest: deque[Shared] = deque(maxlen=32)
+_latest: deque[SharedCache] = deque(maxlen=32)
 #: A signal handler or a finalizer may make an auth object while its own thread holds the lock: it enters once more.
 _lock = threading.RLock()
 
 
-def shared_by(cache: TokenCache) -> Shared:
+def shared_cache_for(cache: TokenCache) -> SharedCache:
     """What stands before *cache* in this process, and before all that are equal to it."""
     key: object = cache
     try:
@@ -399,7 +399,7 @@ def shared_by(cache: TokenCache) -> Shared:
     with _lock:
         shared = _all.get(key)
         if shared is None:
-            shared = _all.setdefault(key, Shared(cache))
+            shared = _all.setdefault(key, SharedCache(cache))
             _latest.append(shared)
     return shared
 

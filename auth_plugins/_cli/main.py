@@ -31,11 +31,11 @@ except ImportError:
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
-from auth_plugins._caches.shared import KEY_CHECK, Entry, shared_by
+from auth_plugins._caches.shared import KEY_CHECK, Entry, shared_cache_for
 from auth_plugins._cli.check import steps
 from auth_plugins._cli.check.advice import shown
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
-from auth_plugins._protocol.messages import Scrubber, one_line
+from auth_plugins._protocol.messages import Redactor, one_line
 from auth_plugins.sandbox import Sandbox
 
 from .rotation import loses_successor
@@ -215,7 +215,7 @@ def list_cache(prefix: str) -> None:
     """Print all that lies in the cache that PREFIX_CACHE names: for whom, and until when; never a token."""
     with _cache_errors(prefix):
         found = _cache_of(prefix)
-        entries = shared_by(found).entries()
+        entries = shared_cache_for(found).entries()
     for entry in entries:
         click.echo(f"({entry})" if isinstance(entry, str) else _described(entry))
     if not entries:
@@ -235,8 +235,8 @@ def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click
         if prefix is None or everything:
             names: Sequence[str] = found.names()
         else:
-            shared, grant = shared_by(found), configuration(prefix, None)[0]
-            shelf = shared.shelf(grant, shared.memory.slot(grant))
+            shared, grant = shared_cache_for(found), configuration(prefix, None)[0]
+            shelf = shared.shelf(grant, shared.memory.state(grant))
             names = [name for name in shelf.names if found.get(name) is not None] if shelf else ()
         for name in names:
             found.delete(name)
@@ -262,7 +262,7 @@ def _cache_errors(prefix: str) -> Iterator[None]:
         raise
     except Exception as error:
         # A server that knows no AUTH quotes the password.
-        said = Scrubber(cache_secrets(prefix))(str(error))
+        said = Redactor(cache_secrets(prefix))(str(error))
         _fail(f"the cache cannot be used ({type(error).__name__}: {said})", 1)
 
 
@@ -292,8 +292,8 @@ def _described(entry: Entry) -> str:
     return "".join(char if char.isprintable() else "?" for char in line)
 
 
-@cli.command()
-def demo() -> None:
+@cli.command("demo")
+def play_demo() -> None:
     """Play five systems on this machine with each library; print what they saw."""
     # No request leaves the machine, so none may go to a proxy.
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from auth_plugins._caches.memory import TokenCache
-from auth_plugins._caches.shared import shared_by
+from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
@@ -21,13 +21,13 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
     :param cache: where the successor would be stored; ``None``: in the memory of this process.
     :param variable: the name of the variable that configures *cache*.
     """
-    if grant.starts_afresh:
+    if grant.is_repeatable:
         return None
     why = "the server may take a refresh token once only, and its successor would be lost"
     if cache is None:
         return f"{why} in memory", f"set {variable}=file"
     try:
-        shared_by(cache).probe()
+        shared_cache_for(cache).probe()
     except Exception as error:
         return f"{why}, as the cache cannot be used ({type(error).__name__})", f"check {variable}"
     return None
@@ -37,6 +37,6 @@ def stored_token(grant: Grant, cache: Any) -> Token | None:
     """What a shared *cache* holds for *grant*; it may have expired, and be of use for its refresh token."""
     if cache is None:
         return None
-    shared = shared_by(cache)
-    shelf = shared.shelf(grant, shared.memory.slot(grant))
-    return shelf.look() if shelf else None
+    shared = shared_cache_for(cache)
+    shelf = shared.shelf(grant, shared.memory.state(grant))
+    return shelf.read() if shelf else None

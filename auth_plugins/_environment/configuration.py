@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import discreet
+from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
@@ -36,7 +36,7 @@ __all__ = [
 _ARGUMENTS = {"API_KEY": "value", "API_KEY_HEADER": "header"}
 
 
-@discreet
+@hide_arguments
 def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None) -> Grant:
     """Make a grant of the environment variables that begin with *prefix* and ``_``.
 
@@ -56,7 +56,7 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
     return grant
 
 
-@discreet
+@hide_arguments
 def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any]]:
     """The grant, and the arguments of an adapter, that the variables of *prefix* describe."""
     return _configured(_variables(prefix, environ))

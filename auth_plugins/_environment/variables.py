@@ -12,7 +12,7 @@ from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.hosts import AllowedHosts
-from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header, reveal
+from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header, resolve_secret
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
@@ -104,7 +104,7 @@ class _FileOfVariable(SecretFile):
         return f"{type(self).__name__}({self.variable!r})"
 
     def __call__(self) -> str:
-        return reveal(f"the file of {self.variable}", self.text())
+        return resolve_secret(f"the file of {self.variable}", self.text())
 
     def text(self) -> str:
         """What the file holds, whatever that is."""

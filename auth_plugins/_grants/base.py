@@ -19,7 +19,7 @@ class Grant(ABC):
     """What a token is traded for; a :class:`~auth_plugins.TokenSource` decides when."""
 
     #: Whether the grant can be traded again, whatever became of the refresh tokens that came of it.
-    starts_afresh: ClassVar[bool] = True
+    is_repeatable: ClassVar[bool] = True
     #: Whether the token is a constant key, for which no request is sent.
     is_constant: ClassVar[bool] = False
 
@@ -32,18 +32,18 @@ class Grant(ABC):
         """What the secrets are at this moment: a remembered refusal is void once they are others."""
 
     @abstractmethod
-    def placement(self) -> tuple[str, str]:
+    def header_and_scheme(self) -> tuple[str, str]:
         """The header that carries the token, and the scheme before it."""
 
     @abstractmethod
-    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:
+    def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:
         """Get a token for the grant itself, by *ask*, which sends one token request and reads its answer."""
 
     @abstractmethod
-    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
         """Get a token by *refresh_token*, and *ask*; ``None``: it is good no more, or there is none."""
 
-    def origin(self) -> str | None:
+    def own_refresh_token(self) -> str | None:
         """The refresh token that the grant itself is; ``None``: it is none, and can be traded again."""
         return None
 

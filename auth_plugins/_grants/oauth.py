@@ -25,12 +25,12 @@ from auth_plugins._base.validation import (
     checked_resources,
     checked_text,
     checked_url,
-    discreet,
     frozen_headers,
     frozen_params,
+    hide_arguments,
     joined_scope,
     one_of,
-    reveal,
+    resolve_secret,
 )
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, TROUBLE
 from auth_plugins._protocol.tokens import Token
@@ -148,9 +148,9 @@ class _Fields(Grant):
                 yield hash(item)
 
 
-def _discreet(kind: type[_G]) -> type[_G]:
+def _hide_arguments(kind: type[_G]) -> type[_G]:
     """The class *kind*, but the frames of an error that it raises when it is made do not hold its arguments."""
-    kind.__init__ = discreet(kind.__init__)  # type: ignore[method-assign]  # the one that dataclass made
+    kind.__init__ = hide_arguments(kind.__init__)  # type: ignore[method-assign]  # the one that dataclass made
     return kind
 
 
@@ -161,7 +161,7 @@ def _is_plain(kind: type[_Fields]) -> bool:
     return all(each.compare for each in fields(kind)) and not any("__slots__" in vars(base) for base in own)
 
 
-@_discreet
+@_hide_arguments
 @dataclass(frozen=True, eq=False, repr=False)
 class ApiKey(_Fields):
     """A constant key, for APIs, or older versions of them, that know no OAuth.
@@ -184,19 +184,19 @@ class ApiKey(_Fields):
         check_header(self.header, self.scheme)
 
     def secrets(self) -> tuple[str, ...]:
-        return (reveal("value", self.value),)
+        return (resolve_secret("value", self.value),)
 
-    def placement(self) -> tuple[str, str]:
+    def header_and_scheme(self) -> tuple[str, str]:
         return self.header, self.scheme
 
-    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:  # noqa: ARG002
+    def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:  # noqa: ARG002
         """The key as a token that never ends; nobody is asked, and two of one key are equal."""
-        key = reveal("value", self.value)
+        key = resolve_secret("value", self.value)
         if not key.isascii() or not key.isprintable() or key != key.strip():
             raise ConfigurationError("the API key has characters that cannot stand in a header; check its value")
         return Token(access_token=key, token_type=self.scheme)
 
-    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> None:
+    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> None:
         """A key is no token: nothing renews it."""
 
     def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:  # noqa: ARG002
@@ -278,24 +278,24 @@ class OAuthGrant(_Fields):
 
     def secrets(self) -> tuple[str, ...]:
         _, client_secret = self._client()
-        return () if client_secret is None else (reveal("client_secret", client_secret),)
+        return () if client_secret is None else (resolve_secret("client_secret", client_secret),)
 
     def identity(self) -> Mapping[str, Any]:
         # The fields, as a subclass may have them in slots, and whatever else it has.
         values = {**{each.name: getattr(self, each.name) for each in fields(self)}, **vars(self)}
-        members = {name: reveal(name, value) if callable(value) else value for name, value in values.items()}
+        members = {name: resolve_secret(name, value) if callable(value) else value for name, value in values.items()}
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members}
 
-    def placement(self) -> tuple[str, str]:
+    def header_and_scheme(self) -> tuple[str, str]:
         return "Authorization", "Bearer"
 
-    def trade(self, ask: Callable[[TokenRequest], Token]) -> Token:
+    def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:
         parameters = self._parameters()
         if self.scope:
             parameters["scope"] = str(self.scope)
         return ask(self._request(self.token_url, parameters, self._own_params()))
 
-    def renew(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
         if refresh_token is None:
             return None
         try:
@@ -350,7 +350,7 @@ class OAuthGrant(_Fields):
             params=params,
             headers=cast("tuple[tuple[str, str], ...]", self.headers or ()),
             client_id=client_id,
-            client_secret=None if client_secret is None else reveal("client_secret", client_secret),
+            client_secret=None if client_secret is None else resolve_secret("client_secret", client_secret),
             client_auth=str(self.client_auth),
             encoding=self.encoding,
             method="POST" if revoking else self.method,
@@ -358,7 +358,7 @@ class OAuthGrant(_Fields):
         )
 
 
-@_discreet
+@_hide_arguments
 @dataclass(frozen=True, eq=False, repr=False)
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4).
@@ -404,7 +404,7 @@ class ClientCredentials(OAuthGrant):
         return error.error != "invalid_client"
 
 
-@_discreet
+@_hide_arguments
 @dataclass(frozen=True, eq=False, repr=False)
 class Password(OAuthGrant):
     """Trade a user's name and password for a token (RFC 6749 §4.3), once; it is renewed by its refresh tokens.
@@ -438,11 +438,11 @@ class Password(OAuthGrant):
         return {
             "grant_type": "password",
             "username": self.username,
-            "password": reveal("password", self.password),
+            "password": resolve_secret("password", self.password),
         }
 
     def secrets(self) -> tuple[str, ...]:
-        return (*super().secrets(), reveal("password", self.password))
+        return (*super().secrets(), resolve_secret("password", self.password))
 
     def _refresh_url(self) -> str:
         return self.refresh_url or self.token_url
@@ -460,7 +460,7 @@ class Password(OAuthGrant):
         return is_vague and _is_doubted_first(self, refresh_token)
 
 
-@_discreet
+@_hide_arguments
 @dataclass(frozen=True, eq=False, repr=False)
 class RefreshToken(OAuthGrant):
     """Go on from a refresh token that was obtained elsewhere (RFC 6749 §6), by a login in a browser for one.
@@ -480,7 +480,7 @@ class RefreshToken(OAuthGrant):
     client_secret: Secret | None = field(default=None, repr=False)
 
     # Where they rotate, the grant's own one has been spent by the first token.
-    starts_afresh = False
+    is_repeatable = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -490,15 +490,15 @@ class RefreshToken(OAuthGrant):
         return self.client_id, self.client_secret
 
     def _parameters(self) -> dict[str, str]:
-        return {"grant_type": "refresh_token", "refresh_token": reveal("refresh_token", self.refresh_token)}
+        return {"grant_type": "refresh_token", "refresh_token": resolve_secret("refresh_token", self.refresh_token)}
 
-    def origin(self) -> str:
-        return reveal("refresh_token", self.refresh_token)
+    def own_refresh_token(self) -> str:
+        return resolve_secret("refresh_token", self.refresh_token)
 
     def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
         # The grant is a refresh token itself: the same one need not be sent twice.
         refused = super().refresh_refused(error, refresh_token)
-        return refused and refresh_token != reveal("refresh_token", self.refresh_token)
+        return refused and refresh_token != resolve_secret("refresh_token", self.refresh_token)
 
     def secrets(self) -> tuple[str, ...]:
-        return (*super().secrets(), reveal("refresh_token", self.refresh_token))
+        return (*super().secrets(), resolve_secret("refresh_token", self.refresh_token))

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from auth_plugins._base.errors import TokenRequestError
 
 from .expiry import expires_at, is_absent
-from .messages import LONGEST_BODY, Scrubber, TokenRequest, TokenResponse, one_line, quoted
+from .messages import LONGEST_BODY, Redactor, TokenRequest, TokenResponse, one_line, redacted_excerpt
 from .refusals import Answer, fail, no_token, refuse, retry_after
 from .tokens import Token, looks_like_jwt
 
@@ -86,13 +86,13 @@ def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     refresh_token = checked["refresh_token"]
     usable = is_printable(refresh_token) and not is_absent(refresh_token)
     # What is shown of a token must not hold it; a short one is no secret, and in every other word.
-    hide = Scrubber(each for each in (access_token, refresh_token) if isinstance(each, str) and len(each) >= _SHORTEST)
+    hide = Redactor(each for each in (access_token, refresh_token) if isinstance(each, str) and len(each) >= _SHORTEST)
     return Token(
         access_token=checked["access_token"],
         token_type=_token_type(answer, hide),
         expires_at=expires_at(members, access_token, now, functools.partial(_warn_of_lifetime, request.endpoint)),
         refresh_token=refresh_token if usable else None,
-        scope=one_line(hide(request.scrub(scope))) if isinstance(scope, str) else None,
+        scope=one_line(hide(request.redact(scope))) if isinstance(scope, str) else None,
         issued_at=now,
     )
 
@@ -101,7 +101,7 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
     """An answer in any of the forms in which tokens were seen to come; without members if it is none of them."""
     unread = Answer(request, response, {}, None, "")
     if coding := response.headers.get("content-encoding"):
-        named = quoted(request, coding, _LONGEST_TYPE)
+        named = redacted_excerpt(request, coding, _LONGEST_TYPE)
         what = f"answered {response.status}, packed by {named!r} and not to be unpacked"
         fail(unread, what, remedy="have its owner send answers as they are: nothing else was asked for")
     if len(response.body) > LONGEST_BODY:
@@ -140,7 +140,7 @@ def _is_html(response: TokenResponse) -> bool:
     return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
 
 
-def _token_type(answer: Answer, hide: Scrubber) -> str:
+def _token_type(answer: Answer, hide: Redactor) -> str:
     request, value = answer.request, answer.members.get("token_type")
     if value is not None and not isinstance(value, str):
         fail(answer, "answered a token_type that is no string", remedy="this is no RFC 6749 token")
@@ -150,7 +150,7 @@ def _token_type(answer: Answer, hide: Scrubber) -> str:
     if name.lower() in _NOT_BEARER:
         what = f"answered a token of type {name.lower()!r}"
         fail(answer, what, remedy="have this client given Bearer tokens")
-    shown = hide(quoted(request, name, _LONGEST_TYPE))
+    shown = hide(redacted_excerpt(request, name, _LONGEST_TYPE))
     _warn_of_type(request.endpoint, shown)
     return shown
 

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from authlib.oauth2.client import OAuth2Client
 
-from .messages import RequestFacts, Scrubber, TokenRequest
+from .messages import Redactor, RequestFacts, TokenRequest
 
 __all__ = ["CLIENT_AUTH_METHODS", "build", "members_of"]
 
@@ -144,10 +144,10 @@ def build(
     for name, value in headers:
         own_headers = {known: old for known, old in own_headers.items() if known.lower() != name.lower()}
         own_headers[name] = value
-    scrub = Scrubber(value.removeprefix("Basic ") for value in hidden)
+    redact = Redactor(value.removeprefix("Basic ") for value in hidden)
     sent = {**{name.lower(): "" for name in own_headers}, **dict(pairs)}
     facts = _facts(endpoint, {**parameters, "client_id": client_id, "client_secret": client_secret}, client_auth, sent)
-    return TokenRequest(method=method, url=url, headers=own_headers, body=content, scrub=scrub, facts=facts)
+    return TokenRequest(method=method, url=url, headers=own_headers, body=content, redact=redact, facts=facts)
 
 
 def _facts(endpoint: str, values: Mapping[str, str | None], client_auth: str, sent: Mapping[str, Any]) -> RequestFacts:

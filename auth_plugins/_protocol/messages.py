@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus, unquote
 
-__all__ = ["LONGEST_BODY", "RequestFacts", "Scrubber", "TokenRequest", "TokenResponse", "one_line", "quoted"]
+__all__ = ["LONGEST_BODY", "Redactor", "RequestFacts", "TokenRequest", "TokenResponse", "one_line", "redacted_excerpt"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class TokenRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     #: Takes the secrets of this request out of an answer, or an exception's text, that quotes them.
-    scrub: Scrubber = field(repr=False)
+    redact: Redactor = field(repr=False)
     facts: RequestFacts = field(default=RequestFacts(), repr=False)
 
     @property
@@ -90,7 +90,7 @@ _TOKENS = (
 )
 
 
-class Scrubber:
+class Redactor:
     """Takes secrets out of texts that others wrote: a server that quotes the request, an exception that holds a URL."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
@@ -207,9 +207,9 @@ def _from_base64(text: str) -> str:
     return " ".join(found)
 
 
-def quoted(request: TokenRequest, text: str, longest: int) -> str:
+def redacted_excerpt(request: TokenRequest, text: str, longest: int) -> str:
     """What others wrote, without secrets and tokens: scrubbed before it is cut, as half a secret would stay."""
-    return one_line(re.sub(_TOKENS, r"\1***", request.scrub(text)))[:longest]
+    return one_line(re.sub(_TOKENS, r"\1***", request.redact(text)))[:longest]
 
 
 def one_line(text: str) -> str:

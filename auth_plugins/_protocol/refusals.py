@@ -15,7 +15,7 @@ from auth_plugins._base.errors import TokenRequestError
 
 from .advice import advice, hints, named
 from .expiry import is_absent
-from .messages import TokenRequest, TokenResponse, one_line, quoted
+from .messages import TokenRequest, TokenResponse, one_line, redacted_excerpt
 
 __all__ = ["Answer", "fail", "no_token", "refuse", "retry_after"]
 
@@ -77,7 +77,7 @@ def refuse(answer: Answer) -> NoReturn:
     if code:
         said = f"{code}: {description}" if description else code
     else:
-        said = quoted(request, answer.text, _EXCERPT) or "an empty body"
+        said = redacted_excerpt(request, answer.text, _EXCERPT) or "an empty body"
         if description and description not in said:
             said = description[:_EXCERPT]
     kinds = hints(code, response.status, answer.body, request.facts)
@@ -107,7 +107,7 @@ def fail(answer: Answer, what: str, *kinds: str, remedy: str = "") -> NoReturn:
         f"{request.endpoint} {what}; {todo}",
         error=_code(answer),
         description=_description(answer),
-        uri=quoted(request, uri, _LONGEST_PART) if isinstance(uri, str) and uri else None,
+        uri=redacted_excerpt(request, uri, _LONGEST_PART) if isinstance(uri, str) and uri else None,
         status_code=response.status,
         retry_after=retry_after(response, response.received_at),
         extra=_extra(answer),
@@ -125,9 +125,9 @@ def _code(answer: Answer) -> str | None:
         return None
     text = value if isinstance(value, str) else json.dumps(value)
     # A code says nothing but itself, unless it is a secret.
-    if re.fullmatch(_CODE, text) and answer.request.scrub(text) != "***":
+    if re.fullmatch(_CODE, text) and answer.request.redact(text) != "***":
         return text
-    return quoted(answer.request, text, _LONGEST_PART) or None
+    return redacted_excerpt(answer.request, text, _LONGEST_PART) or None
 
 
 def _is_code(value: Any) -> bool:
@@ -143,7 +143,7 @@ def _description(answer: Answer) -> str | None:
         for text in itertools.islice(_texts(list(values), _DEEPEST), _MOST):
             if not any(text in other for other in said):
                 said.append(text)
-        if words := quoted(answer.request, ", ".join(said), _LONGEST_PART):
+        if words := redacted_excerpt(answer.request, ", ".join(said), _LONGEST_PART):
             return words
     return None
 
@@ -183,7 +183,7 @@ def _kept(request: TokenRequest, value: Any, depth: int, left: Iterator[int], *,
 
 
 def _name(request: TokenRequest, name: str) -> str:
-    return "..." if len(name) > _LONGEST_TEXT else quoted(request, name, _LONGEST_NAME)
+    return "..." if len(name) > _LONGEST_TEXT else redacted_excerpt(request, name, _LONGEST_NAME)
 
 
 def _scalar(request: TokenRequest, value: Any, *, hide: bool) -> Any:
@@ -192,9 +192,9 @@ def _scalar(request: TokenRequest, value: Any, *, hide: bool) -> Any:
     if hide:
         return "***"
     if isinstance(value, str):
-        return "..." if len(value) > _LONGEST_TEXT else quoted(request, value, _LONGEST_PART)
+        return "..." if len(value) > _LONGEST_TEXT else redacted_excerpt(request, value, _LONGEST_PART)
     text = json.dumps(value)
-    if request.scrub(text) != text:
+    if request.redact(text) != text:
         return "***"
     return value if len(text) <= _LONGEST_NAME and math.isfinite(value) else "..."
 
@@ -210,7 +210,7 @@ def _target(request: TokenRequest, response: TokenResponse) -> str:
         return ""
     try:
         # Scrubbed before the name is lowered, and after it: a secret may stand there in either.
-        parts = urlsplit(urljoin(request.endpoint, request.scrub(location)))
+        parts = urlsplit(urljoin(request.endpoint, request.redact(location)))
         host, port = parts.hostname, parts.port
     except ValueError:
         return ""
@@ -218,4 +218,4 @@ def _target(request: TokenRequest, response: TokenResponse) -> str:
         return ""
     place = f"[{host}]" if ":" in host else host
     address = f"{parts.scheme}://{place}{'' if port is None else f':{port}'}{parts.path}"
-    return f" to {one_line(quoted(request, address, _LONGEST_PART))}"
+    return f" to {one_line(redacted_excerpt(request, address, _LONGEST_PART))}"

@@ -10,7 +10,7 @@ from typing import Any
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
-from auth_plugins._protocol.messages import Scrubber, TokenRequest, TokenResponse, one_line
+from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse, one_line
 from auth_plugins._protocol.tokens import Token
 
 __all__ = ["problem_of", "token_of"]
@@ -44,7 +44,7 @@ def token_of(given: Mapping[str, Any], url: str, now: float) -> Token | Configur
         *given*.
     """
     members = {str(name): value for name, value in given.items()}
-    request = TokenRequest(method="POST", url=url, headers={}, body=b"", scrub=Scrubber(()))
+    request = TokenRequest(method="POST", url=url, headers={}, body=b"", redact=Redactor(()))
 
     def as_token(some: Mapping[str, Any]) -> Token | None:
         try:

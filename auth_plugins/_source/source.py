@@ -6,9 +6,7 @@ import contextlib
 import logging  # before the hooks of _loading: its own, which take its lock, then come later than they
 import math
 import os
-import random
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict, TypeGuard
 
@@ -17,13 +15,13 @@ from auth_plugins._base.errors import (
     ConfigurationError,
     TokenRequestError,
     TokenTransportError,
+    copy_error,
     not_an_auth,
-    twin,
 )
 from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.loading import loading
-from auth_plugins._base.runtime import elapsed
-from auth_plugins._base.validation import discreet
+from auth_plugins._base.runtime import runtime
+from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.memory import Failure, GrantOfSession, MemoryCache, TokenCache, shared_cache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
@@ -31,7 +29,7 @@ from auth_plugins._transports.base import Transport, default_transport
 
 # What is loaded by the first who needs it: most processes import this before they know whether they need a token.
 if TYPE_CHECKING:
-    from auth_plugins._caches.shared import Shared, Shelf
+    from auth_plugins._caches.shared import SharedCache, SharedEntry
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
     from .flight import Flight
@@ -105,7 +103,7 @@ class TokenSource:
     # What most sources have in common stands here once, as some make one for each request.
     _given_cache: MemoryCache | TokenCache | None = None
     #: What stands before a cache that processes share, and the memory of this one.
-    _shared: Shared | None = None
+    _shared: SharedCache | None = None
     #: The leeway, and whether it is renewed ahead; sources that share a token need not have it in common.
     _window_of = (_LEEWAY, True)
     _timeout = _TIMEOUT
@@ -145,12 +143,12 @@ class TokenSource:
             self._refresh_ahead = refresh_ahead
             # Others may rely on a refresh token that nothing replaces: a script that ends in mid-renewal must not lose
             # it.
-            renews_ahead = refresh_ahead and (grant.starts_afresh or self._shared is None)
+            renews_ahead = refresh_ahead and (grant.is_repeatable or self._shared is None)
             self._window_of = (_seconds("leeway", leeway, at_least=0.0), renews_ahead)
-        self._slot = self._cache.slot(grant)
+        self._state = self._cache.state(grant)
 
     @classmethod
-    @discreet
+    @hide_arguments
     def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 
@@ -172,9 +170,9 @@ class TokenSource:
             return cache
         if _is_token_cache(cache):
             with loading("cache"):
-                from auth_plugins._caches.shared import shared_by
+                from auth_plugins._caches.shared import shared_cache_for
 
-            self._shared = shared_by(cache)
+            self._shared = shared_cache_for(cache)
             return self._shared.memory
         what = f"the class {cache.__name__}" if isinstance(cache, type) else f"a {type(cache).__name__}"
         raise ConfigurationError(
@@ -206,9 +204,9 @@ class TokenSource:
         :raises InsecureTransportError: it is ``http://``, and not on loopback.
         :raises ConfigurationError: a secret cannot be read.
         """
-        slot = self._slot
-        token, (seen, window, since, until) = slot.token, slot.seen
-        if token is not None and seen is token and window == self._window_of and since <= time.time() < until:
+        state = self._state
+        token, (seen, window, since, until) = state.token, state.seen
+        if token is not None and seen is token and window == self._window_of and since <= runtime.time() < until:
             return token
         return self._usable() or self._wait()
 
@@ -217,9 +215,9 @@ class TokenSource:
 
         A task that is cancelled meanwhile takes the token from nobody else.
         """
-        slot = self._slot
-        token, (seen, window, since, until) = slot.token, slot.seen
-        if token is not None and seen is token and window == self._window_of and since <= time.time() < until:
+        state = self._state
+        token, (seen, window, since, until) = state.token, state.seen
+        if token is not None and seen is token and window == self._window_of and since <= runtime.time() < until:
             return token
         return self._usable() or await self._await()
 
@@ -228,14 +226,14 @@ class TokenSource:
 
         Before that the clock was set back: it was wrong when the token came, or is now.
         """
-        seen, window, since, until = self._slot.seen
+        seen, window, since, until = self._state.seen
         return (since, until) if seen is token and window == self._window_of and self._may_be_kept else (0.0, 0.0)
 
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
         with self._cache.lock:
-            self._slot.refuse(token)
-            self._slot.failure = None
+            self._state.refuse(token)
+            self._state.failure = None
 
     def revoke(self) -> None:
         """Give the tokens back to the server (RFC 7009), where the grant has a ``revocation_url``, and forget them.
@@ -243,25 +241,25 @@ class TokenSource:
         :raises TokenRequestError: the server refused; the tokens are forgotten all the same.
         :raises TokenTransportError: the server could not be reached; likewise.
         """
-        read, slot, shelf = self._loaded(), self._slot, self._shelf()
+        read, state, shelf = self._loaded(), self._state, self._shared_entry()
         from .revocation import revoke_tokens
 
         with contextlib.nullcontext() if shelf is None else self._waiting_for(shelf):
-            lying = shelf.look() if shelf else None
+            lying = shelf.read() if shelf else None
             with self._cache.lock:
-                token, refreshable = slot.token, slot.refreshable
+                token, refreshable = state.token, state.refreshable
                 for each in filter(None, (token, lying)):
-                    slot.refuse(each)
+                    state.refuse(each)
                 # A flight under way lands for those who wait for it, and for nobody else.
-                slot.token = slot.refreshable = slot.failure = slot.flight = None
+                state.token = state.refreshable = state.failure = state.flight = None
             if shelf:
                 shelf.clear()
-        deadline = time.monotonic() + self._timeout
+        deadline = runtime.monotonic() + self._timeout
 
         def send(request: TokenRequest) -> None:
             response = self._send(request, deadline)
             if not 200 <= response.status < 300:
-                read(request, response, time.time())
+                read(request, response, runtime.time())
 
         revoke_tokens(
             self.grant,
@@ -279,30 +277,30 @@ class TokenSource:
         :param token: a :class:`Token`, or the members of a token endpoint's answer (RFC 6749 §5.1).
         :raises ConfigurationError: it is neither; the message names the member, and no value.
         """
-        slot, now = self._slot, time.time()
+        state, now = self._state, runtime.time()
         seeded = self._read_seed(token, now)
         del token  # a traceback keeps this frame's variables
         if isinstance(seeded, ConfigurationError):
             raise seeded
         with self._cache.lock:
-            flight, slot.flight = slot.flight, None
-            slot.refused = tuple(each for each in slot.refused if each.access_token != seeded.access_token)
-            slot.seeded_at, slot.refreshable = now, seeded if seeded.refresh_token else None
+            flight, state.flight = state.flight, None
+            state.refused = tuple(each for each in state.refused if each.access_token != seeded.access_token)
+            state.seeded_at, state.refreshable = now, seeded if seeded.refresh_token else None
             self._put(seeded)
         if flight is not None:
             flight.complete(None)  # those who wait look again
-        shelf = self._shelf()
+        shelf = self._shared_entry()
         if shelf is None:
             return
         # Other processes tell the newest by the time of its issue.
         dated = seeded if seeded.issued_at else Token(**{**seeded.members(), "issued_at": now})
         with self._waiting_for(shelf):
-            is_shared = shelf.put(dated, shelf.look())
+            is_shared = shelf.store(dated, shelf.read())
         with self._cache.lock:
-            if is_shared and slot.token is seeded:
-                slot.lay = dated
-                if self.grant.starts_afresh:
-                    slot.refreshable = None
+            if is_shared and state.token is seeded:
+                state.lay = dated
+                if self.grant.is_repeatable:
+                    state.refreshable = None
 
     def _read_seed(self, given: object, now: float) -> Token | ConfigurationError:
         if not isinstance(given, (Token, Mapping)):
@@ -316,27 +314,27 @@ class TokenSource:
             return problem_of(given) or given
         return token_of(given, getattr(self.grant, "token_url", "seed()"), now)
 
-    def give_up(self, token: Token) -> bool:
+    def reject(self, token: Token) -> bool:
         """Give up *token*, which an API refused; return whether another may be had in its place.
 
         For adapters, which call it whether or not they can send the request again; others call :meth:`invalidate`.
         It may not while fresh tokens are refused as well: an API that answers 401 to every token is asked for one at
         most every 30 seconds (for ten, where others take them), and *token* stays in use, for something has to be sent.
         """
-        slot, now = self._slot, elapsed()
+        state, now = self._state, runtime.elapsed()
         with self._cache.lock:
-            if slot.token != token:
-                slot.refuse(token)
+            if state.token != token:
+                state.refuse(token)
                 return True
-            recent = tuple(moment for moment in slot.given_up if moment > now - _PROBATION)
-            if now >= slot.probation_until and len(recent) < _MOST_GIVEN_UP:
-                slot.failure = None
-                slot.probation_until, slot.given_up = now + _PROBATION, (*recent, now)
-                slot.refuse(token)
+            recent = tuple(moment for moment in state.given_up if moment > now - _PROBATION)
+            if now >= state.probation_until and len(recent) < _MOST_GIVEN_UP:
+                state.failure = None
+                state.probation_until, state.given_up = now + _PROBATION, (*recent, now)
+                state.refuse(token)
                 return True
-            is_told = now < slot.warned_until
+            is_told = now < state.warned_until
             if not is_told:
-                slot.warned_until = now + _PROBATION
+                state.warned_until = now + _PROBATION
         if not is_told:
             name = getattr(self.grant, "token_url", type(self.grant).__name__)
             _log.warning(
@@ -345,26 +343,26 @@ class TokenSource:
             )
         return False
 
-    def end_probation(self, token: Token) -> None:
+    def accept(self, token: Token) -> None:
         """For adapters: note that an API took *token*, so that its next refusal is another matter."""
-        slot = self._slot
+        state = self._state
         # Without the lock, as it is called for each answer: at worst a probation that just began ends at once.
-        if slot.probation_until and slot.token is token:
-            slot.probation_until = 0.0
+        if state.probation_until and state.token is token:
+            state.probation_until = 0.0
 
     def _usable(self) -> Token | None:
         """The token, if it may still be handed out; its renewal begins where it is time for it."""
-        slot, now = self._slot, time.time()
-        token = slot.token
+        state, now = self._state, runtime.time()
+        token = state.token
         if token is None:
             return None
         refresh_at, until = self._window(token)
         if now >= until or now < token.issued_at - _SKEW:
             # The token endpoint could not give another a moment ago: better this one than an error.
-            return token if elapsed() < slot.serves_until and self._is_alive(token) else None
+            return token if runtime.elapsed() < state.serves_until and self._is_alive(token) else None
         if now < refresh_at:
-            slot.seen = (token, self._window_of, token.issued_at - _SKEW, refresh_at)
-        elif self._window_of[1] and elapsed() >= slot.renew_after:
+            state.seen = (token, self._window_of, token.issued_at - _SKEW, refresh_at)
+        elif self._window_of[1] and runtime.elapsed() >= state.renew_after:
             self._renew_in_background(token)
         return token
 
@@ -378,15 +376,15 @@ class TokenSource:
 
     @staticmethod
     def _is_alive(token: Token) -> bool:
-        return token.expires_at is None or time.time() < token.expires_at
+        return token.expires_at is None or runtime.time() < token.expires_at
 
     def _spare(self) -> Token | None:
         """The token that goes on being used when no other can be had: not refused, and not really expired."""
-        token = self._slot.token
+        token = self._state.token
         if token is None or not self._is_alive(token):
             return None
         with self._cache.lock:
-            if elapsed() >= self._slot.serves_until:  # the attempt goes on: others need not wait for it
+            if runtime.elapsed() >= self._state.serves_until:  # the attempt goes on: others need not wait for it
                 self._wait_to_replace(has_failed=True)
         _log.debug("no other token can be had; this one is used until it expires")
         return token
@@ -396,7 +394,7 @@ class TokenSource:
         if token.expires_at is None:
             return math.inf, math.inf
         # One from another machine may have been issued in what is the future here.
-        lifetime = max(0.0, token.expires_at - (token.issued_at or self._slot.seeded_at))
+        lifetime = max(0.0, token.expires_at - (token.issued_at or self._state.seeded_at))
         leeway, renews_ahead = self._window_of
         leeway = min(leeway, _LEEWAY_SHARE * lifetime)
         ahead = min(leeway + _AHEAD, _AHEAD_SHARE * lifetime) if renews_ahead else leeway
@@ -455,15 +453,15 @@ class TokenSource:
 
         Half of the time that a token still lives, if there is one: it is used then.
         """
-        patience, left = max(self._timeout, flight.deadline - time.monotonic()) + _GRACE, self._life_left()
+        patience, left = max(self._timeout, flight.deadline - runtime.monotonic()) + _GRACE, self._life_left()
         return patience if left is None else min(patience, left / 2)
 
     def _life_left(self) -> float | None:
         """Seconds until the token really expires; ``None``: there is no such token."""
-        token = self._slot.token
+        token = self._state.token
         if token is None or token.expires_at is None or not self._is_alive(token):
             return None
-        return token.expires_at - time.time()
+        return token.expires_at - runtime.time()
 
     def _outcome(self, flight: Flight) -> Token | None:
         """What a flight brought to one who waited for it; ``None``: it was broken off, and is to be tried again."""
@@ -475,7 +473,7 @@ class TokenSource:
         if error is None:
             return flight.result()
         assert isinstance(error, AuthError)  # noqa: S101 - nothing else is ever put there
-        raise twin(error, type(error)) from error.__cause__
+        raise copy_error(error, type(error)) from error.__cause__
 
     def _join(self, renewing: Token | None = None, leader: int | None = None) -> tuple[Flight, bool]:
         """The flight under way, or a new one, which the caller then leads.
@@ -487,11 +485,11 @@ class TokenSource:
             from . import reports  # noqa: F401 - loaded here, and used further on
             from .flight import Flight
 
-        slot = self._slot
+        state = self._state
         with self._cache.lock:
-            flight = slot.flight
+            flight = state.flight
             # One whose leader was lost, killed before it could say so, is waited for by nobody.
-            if flight is not None and time.monotonic() < flight.deadline + 2 * _GRACE:
+            if flight is not None and runtime.monotonic() < flight.deadline + 2 * _GRACE:
                 if flight.leader == threading.get_ident():
                     raise ConfigurationError(
                         "the token request needs the very token that it asks for; "
@@ -502,20 +500,20 @@ class TokenSource:
             if flight is not None:
                 self._hold_back(flight)
             patience = self._lease + _GRACE if self._shared else 0.0
-            flight = Flight(time.monotonic() + patience + self._timeout, renewing, leader)
+            flight = Flight(runtime.monotonic() + patience + self._timeout, renewing, leader)
             # Look again: the last flight may have landed since we looked.
-            token = slot.token
+            token = state.token
             if token is not None and token is not renewing and self._serves(token):
                 flight.set_result(token)
                 return flight, False
-            slot.flight = flight
+            state.flight = flight
             return flight, True
 
     def _serves(self, token: Token) -> bool:
         """Whether *token* may be handed out."""
-        now = time.time()
+        now = runtime.time()
         in_time = token.issued_at - _SKEW <= now < self._window(token)[1]
-        return in_time or (elapsed() < self._slot.serves_until and self._is_alive(token))
+        return in_time or (runtime.elapsed() < self._state.serves_until and self._is_alive(token))
 
     def _hold_back(self, flight: Flight) -> None:
         """Raise while the leader of an overdue *flight* hangs: each new one would cost one more stuck thread.
@@ -524,13 +522,13 @@ class TokenSource:
         """
         if not flight.is_held_by_another():
             return
-        slot = self._slot
-        rest = min(_REST * 2 ** min(slot.stuck, _DOUBLINGS), _LONGEST_RETRY_AFTER)
-        if time.monotonic() < flight.deadline + 2 * _GRACE + rest:
+        state = self._state
+        rest = min(_REST * 2 ** min(state.stuck, _DOUBLINGS), _LONGEST_RETRY_AFTER)
+        if runtime.monotonic() < flight.deadline + 2 * _GRACE + rest:
             from .reports import overdue
 
             raise overdue(flight, self.grant)
-        slot.stuck += 1
+        state.stuck += 1
 
     def _lead_in_background(self, flight: Flight) -> None:
         def lead() -> None:
@@ -539,8 +537,7 @@ class TokenSource:
                 self._lead(flight)
 
         try:
-            # A daemon, as the interpreter must not wait for it in order to end.
-            threading.Thread(target=lead, name="auth-plugins token request", daemon=True).start()
+            runtime.start_thread(lead, "auth-plugins token request")
         except RuntimeError as error:  # the interpreter ends, or has too many threads
             self._land(flight, TokenTransportError(f"no thread could be started for the token request: {error}"))
 
@@ -551,7 +548,7 @@ class TokenSource:
             flight.leader, flight.thread = threading.get_ident(), threading.current_thread()
             failure = self._resting()
             if failure is not None:
-                raise twin(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
+                raise copy_error(failure.error, type(failure.error)) from failure.error.__cause__  # noqa: TRY301 - it lands too
             outcome = self._ask(flight)
         except AuthError as error:
             outcome = error
@@ -577,58 +574,58 @@ class TokenSource:
 
     def _land(self, flight: Flight, outcome: Token | AuthError | None) -> None:
         """End a flight: first the slot, then those who wait, for what they see next has to be there."""
-        slot = self._slot
+        state = self._state
         with self._cache.lock:
-            if slot.flight is flight:
-                slot.flight, slot.stuck = None, 0
+            if state.flight is flight:
+                state.flight, state.stuck = None, 0
                 if isinstance(outcome, Token):
                     # One that lies where others find it is theirs as well: it is looked up again under the lock.
-                    theirs = flight.is_shared and self.grant.starts_afresh
-                    slot.refreshable = outcome if outcome.refresh_token and not theirs else None
+                    theirs = flight.is_shared and self.grant.is_repeatable
+                    state.refreshable = outcome if outcome.refresh_token and not theirs else None
                     self._put(outcome)
                 else:
                     self._put_off(flight, has_failed=outcome is not None)
             else:
-                slot.stuck = 0  # a leader that hung has come back: the next need not hang
+                state.stuck = 0  # a leader that hung has come back: the next need not hang
         flight.complete(outcome)
 
     def _put(self, token: Token) -> None:
         """Have *token* be the one that is handed out; under the lock."""
-        slot, old, now = self._slot, self._slot.token, time.time()
-        slot.token, slot.failure = token, None
-        slot.renew_after = slot.serves_until = 0.0
-        self._cache.keep(slot)
+        state, old, now = self._state, self._state.token, runtime.time()
+        state.token, state.failure = token, None
+        state.renew_after = state.serves_until = 0.0
+        self._cache.keep(state)
         if old is None or old.access_token != token.access_token or old.expires_at is None:
             return
         if old.issued_at <= now + _SKEW:  # else it was dated by a clock that was wrong
             # A server that hands out one token until it ends, and rounds what is left of it, down to 0 at last.
             ends = max(old.expires_at, token.expires_at or 0.0) if token.expires_at or old.expires_at > now else None
-            slot.token = Token(**{**token.members(), "expires_at": ends})
+            state.token = Token(**{**token.members(), "expires_at": ends})
             self._wait_to_replace(has_failed=True)
 
     def _put_off(self, flight: Flight, *, has_failed: bool) -> None:
         """Go on with the token that there is, and don't try to replace it for a while; under the lock."""
-        slot, lying = self._slot, flight.fallback
-        has_none = slot.token is None or not self._is_alive(slot.token)
-        if has_failed and has_none and lying and self._is_alive(lying) and not slot.is_behind(lying):
-            slot.token = slot.lay = lying
-            self._cache.keep(slot)
+        state, lying = self._state, flight.fallback
+        has_none = state.token is None or not self._is_alive(state.token)
+        if has_failed and has_none and lying and self._is_alive(lying) and not state.is_behind(lying):
+            state.token = state.lay = lying
+            self._cache.keep(state)
         self._wait_to_replace(has_failed=has_failed)
 
     def _wait_to_replace(self, *, has_failed: bool) -> None:
         """Don't try to replace the token for a while; after a failure it is used meanwhile; under the lock."""
-        slot = self._slot
-        if slot.token is not None and slot.token.expires_at is not None:
+        state = self._state
+        if state.token is not None and state.token.expires_at is not None:
             # One more try at a third of the way to its end, and so on.
-            until = elapsed() + max(_SHORTEST_REST, (slot.token.expires_at - time.time()) / 3)
-            slot.renew_after = until
+            until = runtime.elapsed() + max(_SHORTEST_REST, (state.token.expires_at - runtime.time()) / 3)
+            state.renew_after = until
             if has_failed:
-                slot.serves_until = until
+                state.serves_until = until
 
     def _resting(self) -> Failure | None:
         """The refusal that is still remembered; none if a secret has changed since."""
-        failure = self._slot.failure
-        if failure is None or elapsed() >= failure.until or failure.secrets != hash(self.grant.secrets()):
+        failure = self._state.failure
+        if failure is None or runtime.elapsed() >= failure.until or failure.secrets != hash(self.grant.secrets()):
             return None
         return failure
 
@@ -650,44 +647,44 @@ class TokenSource:
 
         kept = without_frames(error)
         with self._cache.lock:
-            times = self._slot.failure.times + 1 if self._slot.failure else 1
+            times = self._state.failure.times + 1 if self._state.failure else 1
             rest = min(_REST * 2 ** min(times - 1, _DOUBLINGS), _LONGEST_REST)
             rest = max(rest, min(at_least, _LONGEST_RETRY_AFTER))
-            self._slot.failure = Failure(error=kept, secrets=secrets, until=elapsed() + rest, times=times)
+            self._state.failure = Failure(error=kept, secrets=secrets, until=runtime.elapsed() + rest, times=times)
         _log.debug("a refusal is remembered for %.0f s", rest)
 
-    def _shelf(self) -> Shelf | None:
+    def _shared_entry(self) -> SharedEntry | None:
         """Where the token lies in the shared cache, if there is one."""
-        return self._shared.shelf(self.grant, self._slot) if self._shared else None
+        return self._shared.shelf(self.grant, self._state) if self._shared else None
 
     def _ask(self, flight: Flight) -> Token | None:
         """Get a token: the one that another process put into the shared cache, or one of one's own.
 
         ``None``: another process renews it at this moment, and there is no hurry.
         """
-        shelf = self._shelf()
+        shelf = self._shared_entry()
         for _ in self._turns():
             if shelf is None:
                 break
-            if (found := self._taken(shelf.look(), flight)) is not None:
+            if (found := self._taken(shelf.read(), flight)) is not None:
                 return found
-            with shelf.held(self._lease) as held:
+            with shelf.locked(self._lease) as held:
                 if held:
                     # Look again: whoever held it before may have stored one since we looked.
-                    lying = shelf.look()
+                    lying = shelf.read()
                     return self._taken(lying, flight) or self._stored(shelf, lying, flight)
             if held is None:
                 break
             if flight.renewing is not None:
                 return None
         # Nobody can be agreed with, or whoever holds the lock is stuck: this process goes on by itself.
-        return self._obtain(flight, self._slot.refreshable)
+        return self._obtain(flight, self._state.refreshable)
 
     @contextlib.contextmanager
-    def _waiting_for(self, shelf: Shelf) -> Iterator[None]:
+    def _waiting_for(self, shelf: SharedEntry) -> Iterator[None]:
         """Hold the lock of *shelf*; without it, where it cannot be had in time."""
         for _ in self._turns():
-            with shelf.held(self._lease) as held:
+            with shelf.locked(self._lease) as held:
                 if held is not False:
                     yield
                     return
@@ -695,47 +692,47 @@ class TokenSource:
 
     def _turns(self) -> Iterator[None]:
         """Turns to try the lock that another process holds, for as long as it is waited for."""
-        began, slept = time.monotonic(), 0.0
+        began, slept = runtime.monotonic(), 0.0
         yield
         # By what was slept as well: a test that freezes time stops the clock.
-        while (waited := max(time.monotonic() - began, slept)) <= self._lease + _GRACE:
+        while (waited := max(runtime.monotonic() - began, slept)) <= self._lease + _GRACE:
             pause = _pause(waited)
             slept += pause
-            time.sleep(pause)
+            runtime.sleep(pause)
             yield
 
-    def _stored(self, shelf: Shelf, lying: Token | None, flight: Flight) -> Token:
+    def _stored(self, shelf: SharedEntry, lying: Token | None, flight: Flight) -> Token:
         """Ask for a token, and store it before anyone uses it: a refresh token that is lost is worth a password."""
-        slot = self._slot
-        own, flight.fallback = slot.refreshable, lying
-        if lying is not None and lying.refresh_token and (own is None or lying != slot.lay):
+        state = self._state
+        own, flight.fallback = state.refreshable, lying
+        if lying is not None and lying.refresh_token and (own is None or lying != state.lay):
             own = lying  # another process stored it since
         token = self._obtain(flight, own, shelf)
-        flight.is_shared = shelf.put(token, lying)
-        slot.lay = token if flight.is_shared else lying
-        if slot.flight is not flight:  # it was revoked, or given up, meanwhile, and is for those who wait alone
-            shelf.forget(token)
+        flight.is_shared = shelf.store(token, lying)
+        state.lay = token if flight.is_shared else lying
+        if state.flight is not flight:  # it was revoked, or given up, meanwhile, and is for those who wait alone
+            shelf.delete(token)
         return token
 
     def _taken(self, lying: Token | None, flight: Flight) -> Token | None:
         """What another process left in the shared cache, if it is what *flight* is after."""
         flight.fallback = lying
-        if lying is None or self._slot.is_behind(lying):
+        if lying is None or self._state.is_behind(lying):
             return None
-        if not lying.issued_at - _SKEW <= time.time() < self._window(lying)[1]:
+        if not lying.issued_at - _SKEW <= runtime.time() < self._window(lying)[1]:
             return None
-        flight.is_shared, self._slot.lay = True, lying
+        flight.is_shared, self._state.lay = True, lying
         _log.debug("a token was found in the shared cache")
         return lying
 
-    def _obtain(self, flight: Flight, refreshable: Token | None, shelf: Shelf | None = None) -> Token:
+    def _obtain(self, flight: Flight, refreshable: Token | None, shelf: SharedEntry | None = None) -> Token:
         """Renew by the refresh token where there is one, else, or where it is refused, trade the grant."""
-        read, deadline = self._loaded(), time.monotonic() + self._timeout
-        slot, how = self._slot, "refresh token"
+        read, deadline = self._loaded(), runtime.monotonic() + self._timeout
+        state, how = self._state, "refresh token"
         refusals: list[TokenRequestError] = []
 
         def ask(request: TokenRequest) -> Token:
-            asked_at, began = time.time(), time.monotonic()
+            asked_at, began = runtime.time(), runtime.monotonic()
             flight.is_sent = True
             try:
                 token = read(request, self._send(request, deadline), asked_at)
@@ -744,31 +741,31 @@ class TokenSource:
                 raise
             finally:
                 flight.is_sent = False
-            flight.obtained = request.endpoint, how, time.monotonic() - began
+            flight.obtained = request.endpoint, how, runtime.monotonic() - began
             return token
 
         try:
             old = refreshable.refresh_token if refreshable else None
-            token = self.grant.renew(ask, old)
+            token = self.grant.refresh(ask, old)
             if token is not None:
-                slot.spend(old, token.refresh_token, is_own=old == self.grant.origin())
-                if slot.refreshable is refreshable:
+                state.spend(old, token.refresh_token, is_own=old == self.grant.own_refresh_token())
+                if state.refreshable is refreshable:
                     # The old one is spent, whatever becomes of this flight.
-                    slot.refreshable = token
+                    state.refreshable = token
                 return token
-            origin = self.grant.origin()
-            if origin is not None and (slot.is_spent(origin) or (shelf and old not in (None, origin))):
+            origin = self.grant.own_refresh_token()
+            if origin is not None and (state.is_spent(origin) or (shelf and old not in (None, origin))):
                 raise refusals[-1] if refusals else _spent(self.grant)
             how = type(self.grant).__name__
             if old is not None:
-                slot.refused_refresh = hash(old)
-            if slot.flight is flight or slot.refreshable is refreshable:  # else it is one that was seeded meanwhile
-                slot.refreshable = None
+                state.refused_refresh = hash(old)
+            if state.flight is flight or state.refreshable is refreshable:  # else it is one that was seeded meanwhile
+                state.refreshable = None
             if refreshable and shelf:
-                shelf.forget(refreshable)
-            token = self.grant.trade(ask)
-            slot.spend(origin, token.refresh_token, is_own=True)
-            return _without(token, slot.refused_refresh)
+                shelf.delete(refreshable)
+            token = self.grant.request_token(ask)
+            state.spend(origin, token.refresh_token, is_own=True)
+            return _without(token, state.refused_refresh)
         finally:
             refusals.clear()  # an error's traceback has this frame: they would keep each other
 
@@ -795,17 +792,17 @@ class TokenSource:
         while True:
             pause = next(pauses, None)
             try:
-                response = self._transport(request, max(deadline - time.monotonic(), 0.001))
+                response = self._transport(request, max(deadline - runtime.monotonic(), 0.001))
             except TokenTransportError:
                 delay = _about(pause)
-                if delay is None or time.monotonic() + delay >= deadline:
+                if delay is None or runtime.monotonic() + delay >= deadline:
                     raise
             else:
                 delay = _delay(response, pause)
-                if delay is None or time.monotonic() + delay >= deadline:
+                if delay is None or runtime.monotonic() + delay >= deadline:
                     return response
             _log.debug("%s did not answer, or is in trouble; it is asked again in %.1f s", request.endpoint, delay)
-            time.sleep(delay)
+            runtime.sleep(delay)
 
 
 #: What reads an answer; ``None``: it is not loaded yet.
@@ -845,7 +842,7 @@ def _about(pause: float | None) -> float | None:
 
 
 def _spread() -> float:
-    return random.uniform(0.5, 1.0)  # noqa: S311 - no secret
+    return runtime.uniform(0.5, 1.0)
 
 
 def _is_token_cache(cache: object) -> TypeGuard[TokenCache]:
@@ -938,7 +935,7 @@ def source_for(
     if session is not None and _has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
-        source._slot = source._cache.slot(GrantOfSession(source.grant, session))
+        source._state = source._cache.state(GrantOfSession(source.grant, session))
     return source
 
 

@@ -230,12 +230,12 @@ def _failure(
 
     It must be raised *after* the ``except`` block, or the error itself would come along as ``__context__``.
     """
-    from auth_plugins._protocol.messages import quoted
+    from auth_plugins._protocol.messages import redacted_excerpt
 
     def scrubbed(text: str) -> str:
         query = request.url.partition("?")[2]
         text = text.replace(request.url, request.endpoint)
-        return quoted(request, text.replace(query, "…") if query else text, _LONGEST_REASON)
+        return redacted_excerpt(request, text.replace(query, "…") if query else text, _LONGEST_REASON)
 
     text = scrubbed(str(error))
     try:

@@ -87,10 +87,10 @@ def _attributes(each: Any) -> dict[str, Any]:
     """Attributes of *each*, those in slots too; nothing of the user's is called."""
     found = dict(getattr(each, "__dict__", {}))
     for kind in type(each).__mro__:
-        for name, slot in vars(kind).items():
-            if isinstance(slot, types.MemberDescriptorType):
+        for name, state in vars(kind).items():
+            if isinstance(state, types.MemberDescriptorType):
                 with contextlib.suppress(AttributeError):  # one that is not set
-                    found[name] = slot.__get__(each)
+                    found[name] = state.__get__(each)
     return found
 
 

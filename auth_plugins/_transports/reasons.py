@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from auth_plugins._base.hosts import DEFAULT_PORTS
@@ -22,8 +22,7 @@ _LONGEST_CHAIN = 50
 _PROXY_ADVICE = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(NamedTuple):  # no dataclass: to load dataclasses takes longer than the rest of an adapter
     """Why there was no answer."""
 
     #: ``"certificate"``, ``"closed"``, ``"connection"``, ``"name"``, ``"proxy"``, ``"refused"``, ``"timeout"``,

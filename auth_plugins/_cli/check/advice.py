@@ -9,7 +9,7 @@ from typing import Any, Self
 from urllib.parse import quote, urlsplit
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.validation import reveal
+from auth_plugins._base.validation import resolve_secret
 from auth_plugins._environment.configuration import Setting, cache_secrets, configuration, settings
 from auth_plugins._grants.oauth import ApiKey, ClientCredentials, RefreshToken
 from auth_plugins._protocol.messages import TokenResponse, one_line
@@ -249,7 +249,7 @@ def _sent(grant: Any) -> dict[str, tuple[str, ...]]:
     """How the client can prove itself, and what is sent then."""
     if grant.client_secret is None:
         return {}
-    pair = (grant.client_id, reveal("client_secret", grant.client_secret))
+    pair = (grant.client_id, resolve_secret("client_secret", grant.client_secret))
     sent = {"client_secret_basic_raw": pair} if ":" not in grant.client_id else {}
     encoded = {"client_secret_basic": tuple(quote(each, safe="") for each in pair)}
     # A secret in a URL is for nobody to try.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from auth_plugins._base.validation import reveal
+from auth_plugins._base.validation import resolve_secret
 from auth_plugins._grants.base import Grant
 
 __all__ = ["slips"]
@@ -22,7 +22,7 @@ def slips(grant: Grant) -> Iterator[tuple[str, str]]:
     """
     for name in _COPIED:
         value = getattr(grant, name, None)
-        if value is not None and (what := _oddity(reveal(name, value) if callable(value) else value)):
+        if value is not None and (what := _oddity(resolve_secret(name, value) if callable(value) else value)):
             yield name, what
 
 

@@ -18,11 +18,11 @@ from urllib.parse import urljoin, urlsplit
 from auth_plugins._base.errors import TokenRequestError, TokenTransportError
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins._caches.shared import shared_by
+from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.rotation import loses_successor, stored_token
 from auth_plugins._grants.oauth import ApiKey, OAuthGrant
 from auth_plugins._protocol.answers import read
-from auth_plugins._protocol.messages import Scrubber, TokenRequest, TokenResponse
+from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse
 from auth_plugins._protocol.tokens import Token, jwt_claims
 from auth_plugins._source.source import source_for
 from auth_plugins._transports.base import default_transport
@@ -113,7 +113,7 @@ class _Run:
         #: The status of each answer of the token endpoint to this grant.
         self._statuses: list[int] = []
         # A secret that cannot be read is found before anybody is asked.
-        self._scrubbers = [Scrubber(self._grant.secrets())]
+        self._scrubbers = [Redactor(self._grant.secrets())]
         #: Whether the grant was asked for as requests do it, with what the cache holds.
         self._by_cache = False
         #: What the token says of itself.
@@ -155,11 +155,11 @@ class _Run:
         if cache is None:
             return Step.good("cache", "the memory of each process")
         try:
-            shared_by(cache).probe()
+            shared_cache_for(cache).probe()
         except Exception as error:
             variable = self._setup.variable("cache")
             advice = f"requests go on without it, and each process asks for its own token: check {variable}"
-            said = Scrubber(self._setup.cache_secrets)(str(error))  # a server that knows no AUTH quotes the password
+            said = Redactor(self._setup.cache_secrets)(str(error))  # a server that knows no AUTH quotes the password
             return Step.failed("cache", f"{cache!r}: {type(error).__name__}: {said}", advice)
         return Step.good("cache", repr(cache))
 
@@ -168,7 +168,7 @@ class _Run:
         setup, grant, last = self._setup, self._grant, None
         if not isinstance(grant, OAuthGrant):
             yield Step.told("token request", "an API key needs none")
-            return grant.trade(self._ask)
+            return grant.request_token(self._ask)
         for last in reach(grant.token_url, self._library, setup):
             yield last
         if last is not None and last.ok is False:
@@ -195,7 +195,7 @@ class _Run:
     def _obtained_otherwise(self, error: Exception, grant: OAuthGrant) -> _Steps[Token | None]:
         """Have the client prove itself in another way, where that may be what is wrong."""
         ways, variable = others(error, self._answer, grant), self._setup.variable("client_auth")
-        if not grant.starts_afresh and stored_token(grant, self._setup.cache):
+        if not grant.is_repeatable and stored_token(grant, self._setup.cache):
             ways = []  # the refresh token that is configured was used: another client_auth would not find its successor
         if ways and not self._may_try(ways):
             advice = f"have them tried by --try-others, or set {variable} to one of them"
@@ -216,11 +216,11 @@ class _Run:
     def _try(self, grant: OAuthGrant) -> _Outcome:
         setup, self._statuses = self._setup, []
         try:
-            stored = stored_token(grant, setup.cache) if grant.starts_afresh else None
-            self._by_cache = not grant.starts_afresh or bool(stored and stored.refresh_token)
+            stored = stored_token(grant, setup.cache) if grant.is_repeatable else None
+            self._by_cache = not grant.is_repeatable or bool(stored and stored.refresh_token)
             if not self._by_cache:
                 # By no TokenSource: a request that fails is sent once, as there may be a password in it.
-                return grant.trade(self._ask)
+                return grant.request_token(self._ask)
             # What comes of a refresh token belongs where the next process finds it. One that the cache holds is used as
             # requests use it: they would fail where a new token request works.
             policy: Any = {"timeout": setup.timeout}
@@ -236,7 +236,7 @@ class _Run:
         return read(request, self._send(request, self._setup.timeout), now)
 
     def _send(self, request: TokenRequest, timeout: float) -> TokenResponse:
-        self._scrubbers.append(request.scrub)
+        self._scrubbers.append(request.redact)
         self._answer = _NO_ANSWER
         self._answer = self._transport(request, timeout)
         self._statuses.append(self._answer.status)
@@ -270,7 +270,7 @@ class _Run:
     def _described(self, token: Token) -> Iterator[Step]:
         """Tell what the token is, but for itself."""
         hidden = [token.access_token, *token.access_token.split("."), token.refresh_token or ""]
-        self._scrubbers.append(Scrubber(hidden))
+        self._scrubbers.append(Redactor(hidden))
         left = None if token.expires_at is None else token.expires_at - time.time()
         claims = {name: self._clean(token.claims[name]) for name in _CLAIMS if name in token.claims}
         self.facts = {
@@ -328,7 +328,7 @@ class _Run:
         if unsafe := refused_in_clear("API", urlsplit(url), setup):
             return unsafe
         # As a constant key: a 401 is to be seen, and to ask for another token would send a password again.
-        key = ApiKey(token.access_token, *self._grant.placement())
+        key = ApiKey(token.access_token, *self._grant.header_and_scheme())
         auth = self._adapter(key, cache=MemoryCache(), allowed_hosts=setup.allowed_hosts, allow_http=setup.allow_http)
         try:
             response = bounded(lambda: self._got(url, auth), _API_TIMEOUT)
@@ -369,8 +369,8 @@ class _Run:
 
     def _scrubbed(self, text: str) -> str:
         """What others wrote, without secrets."""
-        for scrub in self._scrubbers:
-            text = scrub(text)
+        for redact in self._scrubbers:
+            text = redact(text)
         return text
 
     def _clean(self, claim: Any) -> Any:
