@@ -41,7 +41,7 @@ def test_replaced_words_are_not_used(path: Path) -> None:
     found = [
         f"line {number}: {word!r}; write {REPLACED[word.lower()]}"
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        for word in WORD.findall(line)
+        for word in WORD.findall(re.sub("``.*?``", "", line))  # not in names of code
     ]
     assert found == []
 
