@@ -1,4 +1,4 @@
-"""The demo's play: real requests by every library, judged by what the systems saw."""
+"""The demo: real requests, judged by what the systems saw."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def problems(rows: list[demo.Row]) -> dict[str, list[str]]:
     ],
 )
 def test_whatever_is_not_as_expected_fails_the_row(field: str, other: Any) -> None:
-    """A row that is ok is ok in all that it says, and one that isn't says what it is about."""
+    """A row has a problem for each field that differs from what is expected."""
     expected = demo.EXPECTED["auth-api"]
     row = demo.Row("auth-api", "requests", expected)
     assert row.problems == []
@@ -41,7 +41,7 @@ def test_whatever_is_not_as_expected_fails_the_row(field: str, other: Any) -> No
 
 
 def test_a_step_that_fails_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If a token isn't replaced, because nobody revoked it, the demo doesn't say that it was."""
+    """A token that was not revoked shows as a problem of each row."""
     monkeypatch.setattr(System, "revoke", lambda _: None)
     found = problems(demo.play(lifetime=1, clients=["requests"]))
     assert set(found) == set(SYSTEMS)
@@ -52,7 +52,7 @@ def test_a_step_that_fails_shows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_row_that_breaks_off_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One system refuses: its row has the error, without the password, and the others are played to their end."""
+    """If one system refuses, its row has the error, without the password; the other rows are complete."""
     variables = AuthApi.variables
 
     def wrong(self: AuthApi, prefix: str) -> dict[str, str]:
@@ -68,7 +68,7 @@ def test_a_row_that_breaks_off_is_one_row(monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 def test_a_missing_library_is_missed_at_once(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    """I am told which extra to install, before anything is started."""
+    """A missing library is an ImportError that names its extra, before anything is started."""
     monkeypatch.delitem(sys.modules, f"auth_plugins.{library}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=rf"pip install 'auth-plugins\[{library}\]'"):
