@@ -209,7 +209,7 @@ def test_a_copy_keeps_all(made: Any) -> None:
         assert isinstance(one, TokenRequestError)
         assert (one.error, one.description, one.uri, one.status_code) == ("invalid_grant", "no", "u", 400)
         assert one.extra == {"hint": ["x"]}
-        assert (one._body_kind, one._hints) == ("json", error._hints)
+        assert (one._body_kind, one.trouble) == ("json", error.trouble)
 
 
 def test_an_error_made_by_hand_has_extra_too() -> None:

@@ -104,15 +104,17 @@ def fail(answer: Answer, what: str, *kinds: str, remedy: str = "") -> NoReturn:
     todo = remedy or ", and ".join(advice(kinds, named, request.facts.endpoint))
     uri = members.get("error_uri")
     error = TokenRequestError(
-        f"{request.endpoint} {what}; {todo}",
+        f"{request.endpoint} {what}",
         error=_code(answer),
         description=_description(answer),
         uri=redacted_excerpt(request, uri, _LONGEST_PART) if isinstance(uri, str) and uri else None,
         status_code=response.status,
         retry_after=retry_after(response, response.received_at),
         extra=_extra(answer),
+        trouble=" ".join(kinds),
+        advice=todo,
     )
-    error._body_kind, error._hints = answer.body, " ".join(kinds)
+    error._body_kind = answer.body
     raise error
 
 

@@ -247,9 +247,9 @@ class _Run:
         setup, what = self._setup, str(error).rpartition("; ")[0]
         if isinstance(error, TokenRequestError):
             return [what, *refusal_advice(error, self._answer, grant, setup)]
-        if isinstance(error, TokenTransportError) and error._kind == "certificate":
+        if isinstance(error, TokenTransportError) and error.trouble == "certificate":
             variable = setup.variable("token_url")
-            return [what, certificate_advice(error._verify_code, self._library.__name__, variable)]
+            return [what, certificate_advice(error.verify_code, self._library.__name__, variable)]
         return [
             what,
             f"check {setup.variable('token_url')}, the network and its proxies, and {setup.variable('timeout')}",
