@@ -498,7 +498,7 @@ ADVICE: dict[str, list[tuple[int, Any]]] = {
         *((401, {"error": "E42"}), (401, {"message": "nope"}), (401, b"<html>Log in"), (401, b"")),
         *((403, {"error": {"x": 7}}), (403, b"<html>"), (403, b" ")),
     ],
-    "is token_url the token endpoint, and is method right?": [
+    "is token_url the token endpoint, and is method (POST or GET) right?": [
         *((400, b"<html>Bad Request</html>"), (404, b"<html>"), (404, {"message": "nope"}), (404, b""), (405, b"x")),
     ],
     "the server is in trouble or asks for a pause: try again later": [

@@ -33,7 +33,7 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, Entry, shared_cache_for
 from auth_plugins._cli.check import steps
-from auth_plugins._cli.check.advice import shown
+from auth_plugins._cli.check.report import shown
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
 from auth_plugins._protocol.messages import Redactor, one_line
 from auth_plugins.sandbox import Sandbox
@@ -167,8 +167,7 @@ def check(prefix: str, url: str | None, try_others: bool, as_json: bool) -> None
 
 
 def _print_step(step: steps.Step) -> None:
-    mark = {True: "ok", False: "FAILED", None: "-"}[step.ok]
-    lines = [f"{mark:<8}{step.name}: {step.detail}", *(f"{'':<8}→ {advice}" for advice in step.advice)]
+    lines = [f"{step.mark:<8}{step.name}: {step.detail}", *(f"{'':<8}→ {advice}" for advice in step.advice)]
     # An arrow, or what a server wrote, may be more than this output can show.
     encoding = sys.stdout.encoding or "utf-8"
     click.echo("\n".join(lines).encode(encoding, "replace").decode(encoding))

@@ -24,14 +24,14 @@ TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
 ADVICE = {
     "trouble": "the server is in trouble or asks for a pause: try again later",
     "endpoint": "is {options} the token endpoint?",
-    "method": "is {options} the token endpoint, and is {method} right?",
+    "method": "is {options} the token endpoint, and is {method} (POST or GET) right?",
     "redirect": (
         "redirects are not followed, because the secret would be sent along: set {options} to the final address, "
         "if that is the token endpoint"
     ),
     "packed": "have the server's owner send answers that are not compressed",
     "not_bearer": "have the server's owner give this client Bearer tokens",
-    "request": "check what the server's documentation asks for: {client_auth}, {encoding}, {scope}",
+    "request": "check what the server's documentation asks for: {client_auth}, {encoding} (form, json or query), {scope}",
     "client": (
         "check {options}, and that the server expects them where {client_auth} puts them: "
         "client_secret_basic, client_secret_basic_raw or client_secret_post"

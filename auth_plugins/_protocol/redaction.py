@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-__all__ = ["Redactor", "one_line", "redacted_excerpt", "secret_words"]
+__all__ = ["Redactor", "one_line", "redacted_excerpt", "secret_words", "without_tokens"]
 
 #: Characters. A shorter secret is part of many words.
 _SHORTEST_SECRET = 3
@@ -70,8 +70,12 @@ class Redactor:
 
 def redacted_excerpt(request: Any, text: str, longest: int) -> str:
     """Return at most *longest* characters of *text* on one line, without secrets of *request* and without tokens."""
-    words = request.redact(text).split(" ")
-    return " ".join("***" if _looks_like_token(word) else word for word in words)[:longest]
+    return without_tokens(request.redact(text))[:longest]
+
+
+def without_tokens(line: str) -> str:
+    """Return *line* with ``***`` for each word that looks like a token."""
+    return " ".join("***" if _looks_like_token(word) else word for word in line.split(" "))
 
 
 def one_line(text: str) -> str:
