@@ -31,7 +31,9 @@ ADVICE = {
     ),
     "packed": "have the server's owner send answers that are not compressed",
     "not_bearer": "have the server's owner give this client Bearer tokens",
-    "request": "check what the server's documentation asks for: {client_auth}, {encoding} (form, json or query), {scope}",
+    "request": (
+        "check what the server's documentation asks for: {client_auth}, {encoding} (form, json or query), {scope}"
+    ),
     "client": (
         "check {options}, and that the server expects them where {client_auth} puts them: "
         "client_secret_basic, client_secret_basic_raw or client_secret_post"
