@@ -9,7 +9,7 @@ import click
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._environment.configuration import configuration
 
-from .check.advice import shown
+from .check.report import shown
 from .common import check_url, fail, first_installed, prefix_argument
 from .rotation import loses_successor
 

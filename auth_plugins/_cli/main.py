@@ -76,8 +76,7 @@ def check(prefix: str, url: str | None, try_others: bool, as_json: bool) -> None
 
 
 def _print_step(step: steps.Step) -> None:
-    mark = {True: "ok", False: "FAILED", None: "-"}[step.ok]
-    lines = [f"{mark:<8}{step.name}: {step.detail}", *(f"{'':<8}→ {advice}" for advice in step.advice)]
+    lines = [f"{step.mark:<8}{step.name}: {step.detail}", *(f"{'':<8}→ {advice}" for advice in step.advice)]
     # An arrow, or a character that a server sent, may be missing from the encoding of this output.
     encoding = sys.stdout.encoding or "utf-8"
     click.echo("\n".join(lines).encode(encoding, "replace").decode(encoding))
