@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         TokenTransportError,
     )
     from auth_plugins._caches.file import FileCache
-    from auth_plugins._caches.memory import MemoryCache, TokenCache
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.base import Grant
@@ -47,7 +48,8 @@ __all__ = [
 
 #: The names of each file.
 _FILES = {
-    "_caches.memory": ("MemoryCache", "TokenCache"),
+    "_caches.memory": ("MemoryCache",),
+    "_caches.protocol": ("TokenCache",),
     "_caches.file": ("FileCache",),
     "_caches.redis": ("RedisCache",),
     "_environment.configuration": ("from_env",),

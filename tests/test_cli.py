@@ -23,7 +23,7 @@ import pytest
 
 import auth_plugins
 from auth_plugins import FileCache, Token
-from auth_plugins._caches.shared import Entry
+from auth_plugins._caches.entries import StoredToken
 from auth_plugins._cli import demo as _demo
 from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
@@ -405,7 +405,7 @@ def test_what_has_ended_is_listed_as_such(run: Run, tmp_path: Path) -> None:
     """A token that has ended, and can be renewed, is listed as just that."""
     token = Token(access_token="old", expires_at=1.0, refresh_token="r", issued_at=0.0)
     FileCache(tmp_path).set(
-        "name", Entry(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
+        "name", StoredToken(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
     )
     assert run("cache", "list", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.decode() == (
         "Password ann at https://id: until 1970-01-01 00:00:01 UTC (ended), renewable\n"

@@ -29,9 +29,10 @@ except ImportError:
     raise SystemExit(2) from None
 
 from auth_plugins._base.errors import AuthError, ConfigurationError
+from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
-from auth_plugins._caches.shared import KEY_CHECK, Entry, shared_cache_for
+from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
 from auth_plugins._cli.check import steps
 from auth_plugins._cli.check.advice import shown
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
@@ -236,8 +237,8 @@ def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click
             names: Sequence[str] = found.names()
         else:
             shared, grant = shared_cache_for(found), configuration(prefix, None)[0]
-            shelf = shared.shelf(grant, shared.memory.state(grant))
-            names = [name for name in shelf.names if found.get(name) is not None] if shelf else ()
+            found_entry = shared.entry_of(grant, shared.memory.state(grant))
+            names = [name for name in found_entry.names if found.get(name) is not None] if found_entry else ()
         for name in names:
             found.delete(name)
         if isinstance(found, FileCache) and (prefix is None or everything):
@@ -277,7 +278,7 @@ def _cache_of(prefix: str) -> FileCache | RedisCache:
     return found
 
 
-def _described(entry: Entry) -> str:
+def _described(entry: StoredToken) -> str:
     about, ends = entry.about, entry.token.expires_at
     whom = " ".join(about[name] for name in ("username", "client_id") if name in about)
     scope = f", scope {about['scope']}" if "scope" in about else ""

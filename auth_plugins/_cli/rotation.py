@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from auth_plugins._caches.memory import TokenCache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
@@ -38,5 +38,5 @@ def stored_token(grant: Grant, cache: Any) -> Token | None:
     if cache is None:
         return None
     shared = shared_cache_for(cache)
-    shelf = shared.shelf(grant, shared.memory.state(grant))
-    return shelf.read() if shelf else None
+    entry = shared.entry_of(grant, shared.memory.state(grant))
+    return entry.read() if entry else None
