@@ -339,7 +339,7 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host", prefix="{", key=KEY), "prefix"),
         (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "a Fernet key"),
         (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "a Fernet key"),
-        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "a client"),
+        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "synchronous client"),
         (lambda: FileCache("", key=KEY), "path must be"),
         (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "a Fernet key"),  # type: ignore[list-item]
         (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "a Fernet key"),

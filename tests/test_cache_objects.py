@@ -277,21 +277,21 @@ def test_a_password_in_a_url_is_not_shown(url: str) -> None:
 @pytest.mark.parametrize("client", [None, 5, object(), b"redis://host", {"url": "s3cr3t"}, RedisServer], ids=shown)
 def test_what_is_no_client_of_redis_is_told_at_once(client: Any) -> None:
     """A RedisCache wants a URL, or a client."""
-    with pytest.raises(ConfigurationError, match=r"must be a URL such as .*, or a client of redis-py, got ") as caught:
+    with pytest.raises(ConfigurationError, match="or a synchronous client of redis-py, got ") as caught:
         RedisCache(client)
     assert "s3cr3t" not in str(caught.value)
 
 
 def test_a_client_of_an_event_loop_is_refused() -> None:
     """The cache is used in threads: a client of redis.asyncio would never be awaited, and I am told so."""
-    with pytest.raises(ConfigurationError, match="url_or_client must not be a client for asyncio"):
+    with pytest.raises(ConfigurationError, match="or a synchronous client of redis-py, got redis"):
         RedisCache(redis.asyncio.Redis())
 
 
 @pytest.mark.parametrize("prefix", ["", None, 5, b"a:", "a{b}:", "{", "}"], ids=shown)
 def test_what_is_no_prefix_is_told_at_once(prefix: Any) -> None:
     """Braces have a meaning of their own in a cluster, and without any prefix names would be anybody's."""
-    with pytest.raises(ConfigurationError, match="prefix must be a text that is not empty, without braces"):
+    with pytest.raises(ConfigurationError, match="prefix must be a text without braces, such as "):
         RedisCache("redis://host", prefix=prefix)
 
 

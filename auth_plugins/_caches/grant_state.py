@@ -17,7 +17,6 @@ __all__ = ["NOT_SEEN", "GrantState", "RememberedFailure"]
 _IDLE = 86400.0
 #: How many rejected tokens, and how many spent refresh tokens, are remembered.
 _REJECTED, _SPENT = 4, 4
-
 #: The value of :attr:`GrantState.seen` before a token was checked.
 NOT_SEEN = (None, None, 0.0, 0.0)
 
@@ -39,11 +38,7 @@ class RememberedFailure:
 
 
 class GrantState:
-    """What this process knows of one grant. It is read without a lock; each attribute says how it is written.
-
-    "Locked" means under the lock of the memory cache. "Leader" means by the leader, of which there is one at a time.
-    Moments are by ``runtime.elapsed``, which is never set back, if nothing else is said.
-    """
+    """What this process knows of one grant; read without a lock. Moments are by ``runtime.elapsed`` by default."""
 
     __slots__ = (
         "__weakref__",
@@ -70,47 +65,51 @@ class GrantState:
     )
 
     def __init__(self) -> None:
-        #: The newest token; ``None``: none was fetched yet, or it was rejected. Locked.
+        # Written under the lock of the memory cache.
+        #: The newest token; ``None``: none was fetched yet, or it was rejected.
         self.token: Token | None = None
-        #: A number of 0 to 1, drawn for each new token: when its background refresh is due. Locked.
+        #: A number of 0 to 1, drawn for each token: how much later than possible its background refresh starts.
         self.jitter = 0.0
-        #: The token last checked, by which leeway and whether with background refresh, and from when until when it is
-        #: fresh, in Unix seconds. Any thread, in one assignment: each value is right at its time.
-        self.seen: tuple[Token | None, tuple[float, bool] | None, float, float] = NOT_SEEN
-        #: The newest token whose refresh token this process may use; it outlives the token. Leader or locked.
-        self.refreshable: Token | None = None
-        #: The latest rejected tokens: a shared cache may still hold them. Locked.
+        #: The latest rejected tokens: a shared cache may still hold them.
         self.rejected: tuple[Token, ...] = ()
-        #: What the shared cache held when this process last read or stored a token there, or fetched one. While it
-        #: holds the same, this process has a newer token; clocks differ between machines. Leader or locked.
-        self.last_shared: Token | None = None
-        #: Hash of the grant's identity, and the names of its entry in a shared cache. Any thread, in one assignment.
-        self.names: tuple[int, tuple[str, ...]] | None = None
-        #: The token request under way. Locked.
-        self.flight: Flight | None = None
-        #: The last failed token request. Locked.
-        self.failure: RememberedFailure | None = None
-        #: When the latest tokens were rejected. Locked.
+        #: When tokens were rejected lately.
         self.rejection_times: tuple[float, ...] = ()
-        #: End of the probation, in which a rejected token is not replaced. Locked; set to 0 by any thread.
-        self.probation_until = 0.0
-        #: Until then no background refresh starts, as the last one failed. Locked.
+        #: The token request under way.
+        self.flight: Flight | None = None
+        #: The last failed token request.
+        self.failure: RememberedFailure | None = None
+        #: Until then no background refresh starts, as the last one failed.
         self.refresh_after = 0.0
-        #: Until then the token is used within its leeway as well, as it could not be replaced. Locked.
+        #: Until then the token is used within its leeway as well, as it could not be replaced.
         self.serves_until = 0.0
-        #: Until then the warning that an API rejects each new token is not repeated. Locked.
+        #: Until then the warning that an API rejects each new token is not repeated.
         self.warned_until = 0.0
-        #: How many leaders in a row did not return in time. Locked.
+        #: How many leaders in a row did not return in time.
         self.stuck = 0
-        #: Hash of the refresh token that the server refused last; it may issue the same again. 0: none. Leader.
-        self.refused_refresh_token = 0
-        #: Hashes of the latest spent refresh tokens. Leader.
-        self.spent: tuple[int, ...] = ()
-        #: Hashes of all spent refresh tokens that were the grant's own: several, where its secret rotates. Leader.
-        self.spent_origins: frozenset[int] = frozenset()
-        #: When a token without a time of issue was seeded, in Unix seconds. Locked.
+        #: When a token without a time of issue was seeded, in Unix seconds.
         self.seeded_at = 0.0
-        #: When the state was last used, in Unix seconds. Any thread.
+
+        # Written under the lock, or by the leader, of which there is one at a time.
+        #: The newest token whose refresh token this process may use; it outlives the token.
+        self.refreshable: Token | None = None
+        #: What the shared cache held when this process last read or stored a token there, or fetched one. While it
+        #: holds the same, this process has a newer token. Times do not tell, as clocks of machines differ.
+        self.last_shared: Token | None = None
+        #: Hash of the refresh token that the server refused last, as it may issue the same again. 0: none.
+        self.refused_refresh_token = 0
+        #: Hashes of the latest spent refresh tokens; and of all that were the grant's own, whose secret may rotate.
+        self.spent: tuple[int, ...] = ()
+        self.spent_origins: frozenset[int] = frozenset()
+
+        # Written by any thread, in one assignment; a value that another thread replaces is not wrong.
+        #: End of the probation, in which a rejected token is not replaced; it begins under the lock.
+        self.probation_until = 0.0
+        #: The token last checked, the leeway and whether there is a background refresh, and from when until when it is
+        #: fresh, in Unix seconds.
+        self.seen: tuple[Token | None, tuple[float, bool] | None, float, float] = NOT_SEEN
+        #: Hash of the grant's identity, and the names of its entry in a shared cache.
+        self.names: tuple[int, tuple[str, ...]] | None = None
+        #: When the state was last used, in Unix seconds.
         self.used_at = 0.0
 
     def reject(self, token: Token) -> None:
@@ -121,10 +120,7 @@ class GrantState:
             self.rejected = (token, *self.rejected[: _REJECTED - 1])
 
     def spend(self, refresh_token: str | None, successor: str | None, *, is_own: bool) -> None:
-        """Remember that the server replaced *refresh_token*, unless *successor* is the same one.
-
-        :param is_own: it is the grant's own: it is remembered for good, however many successors follow.
-        """
+        """Remember *refresh_token* if the server replaced it by *successor*; for good if it is the grant's own."""
         if refresh_token is None or successor in (None, refresh_token):
             return
         self.spent = (hash(refresh_token), *self.spent[: _SPENT - 1])

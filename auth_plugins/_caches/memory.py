@@ -17,33 +17,10 @@ from .grant_state import NOT_SEEN, GrantState
 if TYPE_CHECKING:
     from auth_plugins._grants.base import Grant
 
-__all__ = ["GrantOfSession", "MemoryCache", "process_cache"]
+__all__ = ["MemoryCache", "process_cache"]
 
 #: How many states a cache holds before it first looks for unused ones.
 _FEW = 256
-
-
-class GrantOfSession:
-    """A grant whose client only its *session* identifies, such as by a certificate; equal for that session only."""
-
-    __slots__ = ("_grant", "_hash", "_session")
-
-    def __init__(self, grant: Grant, session: object) -> None:
-        self._grant = grant
-        # A weak reference, so that no closed session is kept; an id alone may later be another session's.
-        self._session = weakref.ref(session)
-        self._hash = hash((grant, id(session)))
-
-    def __eq__(self, other: object) -> bool:
-        if self is other:
-            return True
-        if not isinstance(other, GrantOfSession):
-            return NotImplemented
-        session = self._session()
-        return session is not None and session is other._session() and self._grant == other._grant
-
-    def __hash__(self) -> int:
-        return self._hash
 
 
 class MemoryCache:
@@ -67,17 +44,22 @@ class MemoryCache:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), ()  # the tokens stay in this process
 
-    def state(self, grant: Hashable) -> GrantState:
-        """Return the one state of all grants, or :class:`GrantOfSession`, that are equal to *grant*."""
+    def state(self, grant: Grant, session: object = None) -> GrantState:
+        """Return the one state of all grants that are equal to *grant*.
+
+        :param session: what alone identifies the client, by its certificate for one: each has a state of its own.
+        """
         now = runtime.time()
-        state = self._states.get(grant)
+        # By a weak reference, so that no closed session is kept; its id may later be another session's.
+        key: Hashable = grant if session is None else (grant, weakref.ref(session))
+        state = self._states.get(key)
         if state is not None and state in self._kept:  # nearly always, so without the lock
             state.used_at = now
             return state
         with self.lock:
-            state = self._states.get(grant)
+            state = self._states.get(key)
             if state is None:
-                state = self._states[grant] = GrantState()
+                state = self._states[key] = GrantState()
             state.used_at = now
             self._kept.add(state)
             if len(self._kept) > self._sweep_at:

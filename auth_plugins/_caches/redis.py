@@ -60,19 +60,15 @@ class RedisCache(BaseCache):
     @hide_arguments
     def __init__(self, url_or_client: Any, prefix: str = "auth_plugins:", key: Key = None) -> None:
         if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}"):
-            raise ConfigurationError(
-                "must be a text that is not empty, without braces",
-                argument="prefix",
-                advice='give one such as "auth_plugins:"',
-            )
+            raise ConfigurationError('must be a text without braces, such as "auth_plugins:"', argument="prefix")
         self._is_url = isinstance(url_or_client, str)
         _check_url(url_or_client) if self._is_url else _check_client(url_or_client)
         self._prefix = prefix
         self._place = Opaque(url_or_client)
         # A client's own repr may show its password.
         self._redis = _client(self._place) if self._is_url else self._place
-        #: The proofs that this thread holds locks, by name.
-        self._held = threading.local()
+        #: By name of the locks that this thread holds, a random text that proves it.
+        self._proofs = threading.local()
         super().__init__(key, self._place, prefix)
 
     def __repr__(self) -> str:
@@ -97,13 +93,13 @@ class RedisCache(BaseCache):
         """
         value = hidden(value)
         name, milliseconds = self._name(key), max(1, int(ttl * 1000))
-        proof = self._proofs().get(key)
+        proof = vars(self._proofs).get(key)
         if proof is None:
             self._redis.open().set(name, str(value), px=milliseconds)
             return
         if not self._redis.open().eval(_STORE, 2, name, self._lock_name(key), proof, str(value), milliseconds):
             raise LockLostError("the token came after its lock had ended, and is not stored")
-        del self._proofs()[key]
+        del vars(self._proofs)[key]
 
     def delete(self, key: str, /) -> None:
         """Delete the entry of that name, if there is one."""
@@ -116,7 +112,7 @@ class RedisCache(BaseCache):
         if not self._redis.open().set(self._lock_name(key), proof, nx=True, px=max(1, int(lease * 1000))):
             yield False
             return
-        proofs = self._proofs()
+        proofs = vars(self._proofs)
         proofs[key] = proof
         try:
             yield True
@@ -136,10 +132,6 @@ class RedisCache(BaseCache):
 
     def _lock_name(self, key: str) -> str:
         return f"{self._name(key)}:lock"
-
-    def _proofs(self) -> dict[str, str]:
-        proofs: dict[str, str] = self._held.__dict__
-        return proofs
 
 
 @functools.lru_cache(maxsize=16)
@@ -163,13 +155,11 @@ def _client(url: Opaque) -> Opaque:
 
 
 def _check_client(client: Any) -> None:
-    if inspect.iscoroutinefunction(getattr(client, "execute_command", None)):
+    is_async = inspect.iscoroutinefunction(getattr(client, "execute_command", None))
+    if is_async or not callable(getattr(client, "eval", None)):
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
         raise ConfigurationError(
-            "must not be a client for asyncio", argument="url_or_client", advice="give a redis.Redis, or a URL"
-        )
-    if not callable(getattr(client, "eval", None)):
-        raise ConfigurationError(
-            f"must be a URL such as redis://host:6379/0, or a client of redis-py, got {type(client).__name__}",
+            f"must be a URL such as redis://host:6379/0, or a synchronous client of redis-py, got {kind}",
             argument="url_or_client",
         )
 
@@ -179,16 +169,14 @@ def _check_url(url: str) -> None:
         raise ConfigurationError("a RedisCache needs redis-py: pip install 'auth-plugins[redis]'")
     try:
         parts = urlsplit(url)
-        if parts.scheme == "unix":
-            is_whole = bool(parts.path)
-        else:
-            # redis-py would take a database that is no number for number 0.
-            has_database = re.fullmatch(r"(/\d*)?", parts.path) is not None
-            is_whole = bool(parts.hostname) and parts.port != 0 and has_database and parts.scheme in ("redis", "rediss")
-        # With an "@" behind the host, a part of the password would be shown as the path.
-        is_whole = is_whole and "@" not in parts.path + parts.query + parts.fragment
+        # redis-py would take a database that is no number for number 0.
+        has_place = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"(/\d*)?", parts.path) is not None
     except ValueError:  # of a port, or of brackets
         is_whole = False
+    else:
+        is_whole = has_place if parts.scheme in ("redis", "rediss") else parts.scheme == "unix" and bool(parts.path)
+        # With an "@" behind the host, part of the password would be shown as the path.
+        is_whole = is_whole and "@" not in parts.path + parts.query + parts.fragment
     if not is_whole:
         raise ConfigurationError(
             "must be a URL of Redis, such as redis://host:6379/0, or rediss:// for TLS",

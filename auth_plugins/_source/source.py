@@ -23,7 +23,7 @@ from auth_plugins._base.loading import loading
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.grant_state import RememberedFailure
-from auth_plugins._caches.memory import GrantOfSession, MemoryCache, process_cache
+from auth_plugins._caches.memory import MemoryCache, process_cache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
@@ -944,7 +944,7 @@ def source_for(
     if session is not None and _has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
-        source._state = source._cache.state(GrantOfSession(source.grant, session))
+        source._state = source._cache.state(source.grant, session)
     return source
 
 
