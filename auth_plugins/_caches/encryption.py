@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import hmac
 import re
@@ -56,12 +57,8 @@ class EntryCipher:
     def __init__(self, key: Key) -> None:
         #: The keys, hidden from dumps.
         self.keys = _keys(key)
-        self._fernet = Opaque(None)
         if self.keys:
-            # Here, rather than when a request waits for it.
-            from cryptography.fernet import Fernet, MultiFernet
-
-            self._fernet = Opaque(MultiFernet([Fernet(each) for each in self.keys]))
+            _fernet(self.keys)  # loads cryptography here, rather than when a request waits for it
 
     def names(self, identity: str) -> tuple[str, ...]:
         """Return the name of an entry, then its names under older keys.
@@ -78,7 +75,7 @@ class EntryCipher:
 
     def encrypt(self, text: str, name: str) -> str:
         """Return *text* as it is stored under *name*; under another name it is not decrypted."""
-        return self._fernet.open().encrypt(f"{name} {text}".encode()).decode() if self.keys else text
+        return str(_fernet(self.keys).encrypt(f"{name} {text}".encode()).decode()) if self.keys else text
 
     def decrypt(self, stored: str, name: str) -> str | None:
         """Return the text that :meth:`encrypt` was given; ``None``: another key or name was used, or it is damaged."""
@@ -87,7 +84,7 @@ class EntryCipher:
         from cryptography.fernet import InvalidToken
 
         try:
-            text = Opaque(self._fernet.open().decrypt(stored.encode()).decode())
+            text = Opaque(_fernet(self.keys).decrypt(stored.encode()).decode())
         except (InvalidToken, UnicodeError):
             return None
         stored_name, _, _ = text.open().partition(" ")
@@ -113,6 +110,13 @@ class BaseCache:
 
     def _settings(self) -> tuple[Any, ...]:
         return type(self), self._configuration, self._cipher.keys
+
+
+@functools.lru_cache(maxsize=16)
+def _fernet(keys: tuple[str, ...]) -> Any:
+    from cryptography.fernet import Fernet, MultiFernet
+
+    return MultiFernet([Fernet(key) for key in keys])
 
 
 def _keys(key: Any) -> tuple[str, ...]:
