@@ -92,24 +92,17 @@ class EntryCipher:
 
 
 class BaseCache:
-    """The base of :class:`FileCache` and :class:`RedisCache`, which are equal, and pickled, by their configuration."""
+    """The base of :class:`FileCache` and :class:`RedisCache`, which are equal by their configuration."""
 
-    def __init__(self, key: Key, *configuration: Any) -> None:
+    def __init__(self, key: Key, *configuration: object) -> None:
         self._cipher = EntryCipher(key)
-        self._configuration = configuration
+        self._identity = type(self), configuration, self._cipher.keys
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, BaseCache) and self._settings() == other._settings()
+        return isinstance(other, BaseCache) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self._settings())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        plain = (each.open() if isinstance(each, Opaque) else each for each in self._configuration)
-        return type(self), (*plain, self._cipher.keys or None)
-
-    def _settings(self) -> tuple[Any, ...]:
-        return type(self), self._configuration, self._cipher.keys
+        return hash(self._identity)
 
 
 @functools.lru_cache(maxsize=16)

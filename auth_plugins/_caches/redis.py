@@ -77,7 +77,7 @@ class RedisCache(BaseCache):
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._is_url:
             raise ConfigurationError("a RedisCache with a client of yours does not pickle", advice="give it a URL")
-        return super().__reduce__()
+        return type(self), (self._place.open(), self._prefix, self._cipher.keys or None)
 
     def get(self, key: str, /) -> str | None:
         """Return the entry of that name; ``None``: there is none; ``""``: there is one, but it is not ours."""
