@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         TokenTransportError,
     )
     from auth_plugins._caches.file import FileCache
-    from auth_plugins._caches.memory import MemoryCache, TokenCache
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.base import Grant
@@ -49,7 +50,8 @@ __all__ = [
 _MODULES = {
     "_base.errors": "AuthError ConfigurationError InsecureTransportError TokenRequestError TokenTransportError",
     "_caches.file": "FileCache",
-    "_caches.memory": "MemoryCache TokenCache",
+    "_caches.memory": "MemoryCache",
+    "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",
     "_environment.configuration": "from_env",
     "_grants.base": "Grant",

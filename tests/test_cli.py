@@ -23,7 +23,7 @@ import pytest
 import auth_plugins
 import auth_plugins.__main__
 from auth_plugins import FileCache, Token
-from auth_plugins._caches.shared import Entry
+from auth_plugins._caches.entries import StoredToken
 from auth_plugins._cli import demo
 from auth_plugins._cli.main import main
 from auth_plugins._cli.play import print_rows
@@ -406,7 +406,7 @@ def test_an_expired_token_is_listed_as_expired(run: Run, tmp_path: Path) -> None
     """An expired token with a refresh token is listed as expired and renewable."""
     token = Token(access_token="old", expires_at=1.0, refresh_token="r", issued_at=0.0)
     FileCache(tmp_path).set(
-        "name", Entry(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
+        "name", StoredToken(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
     )
     assert run("cache", "list", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.decode() == (
         "Password ann at https://id: until 1970-01-01 00:00:01 UTC (expired), renewable\n"
