@@ -179,3 +179,12 @@ def test_the_tests_that_security_names_are_there() -> None:
     assert len(named) > 20
     for file, function in named:
         assert re.search(rf"^def {function}\b|^{function} =", (tests / file).read_text("utf-8"), re.MULTILINE), function
+
+
+def test_the_paths_that_contributing_names_exist() -> None:
+    """Each file and folder that CONTRIBUTING.rst names exists."""
+    root = Path(__file__).parents[1]
+    named = re.findall(r"``((?:\w|\.)+/[\w./]*)``", (root / "CONTRIBUTING.rst").read_text("utf-8"))
+    assert len(named) > 20
+    for path in named:
+        assert (root / path).exists() or (root / "auth_plugins" / path).exists(), path
