@@ -1,7 +1,5 @@
 """``auth-plugins cache``: the tokens that a shared cache stores."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime

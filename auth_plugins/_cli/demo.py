@@ -3,8 +3,6 @@
 Returns data; :mod:`.play` prints it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import time
@@ -16,8 +14,6 @@ from typing import Any
 
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins.sandbox import Sandbox, System
-
-__all__ = ["CLIENTS", "Row", "expected", "play"]
 
 ASKED_AGAIN, REFRESH_TOKEN = "asked again", "refresh token"
 #: Calls with the second token; before the last one it is revoked.

@@ -1,7 +1,5 @@
 """``auth-plugins demo`` and ``auth-plugins sandbox``."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shlex

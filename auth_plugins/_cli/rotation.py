@@ -1,7 +1,5 @@
 """Rotation of refresh tokens: what is stored of one, and when a command may send one."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from auth_plugins._caches.protocol import TokenCache
@@ -9,8 +7,6 @@ from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
-
-__all__ = ["loses_successor", "shared_entry", "stored_token"]
 
 
 def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tuple[str, str] | None:
