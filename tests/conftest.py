@@ -94,8 +94,10 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 secrets.add(secret)
             return super().__new__(cls, secret)
 
-    def keep(error: AuthError, *arguments: Any, **_: Any) -> None:
-        Exception.__init__(error, *arguments)
+    init = AuthError.__init__
+
+    def keep(error: AuthError, *arguments: Any, **options: Any) -> None:
+        init(error, *arguments, **options)
         errors.append(error)
 
     monkeypatch.setattr(_hidden, "Hidden", Hidden)

@@ -428,9 +428,9 @@ def test_the_key_of_the_cache_comes_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY is no Fernet key, nor a list of them; make one by"),
-        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE: this is no URL of Redis; give one such as redis://host"),
-        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE: this is no URL of Redis; give one such as redis://host"),
+        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY must be a Fernet key, or several; make one by"),
+        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE must be a URL of Redis, such as redis://host"),
+        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE must be a URL of Redis, such as redis://host"),
     ],
 )
 def test_a_cache_that_cannot_be_is_refused(variables: dict[str, str], said: str) -> None:
@@ -752,7 +752,7 @@ def test_a_cache_comes_from_a_file(tmp_path: Path) -> None:
     for wrong, said in (
         ("c4n4ry", "ACME_CACHE_FILE has a value that cannot be; give memory, file,"),
         ("", "ACME_CACHE_FILE has a value that cannot be; give memory, file,"),
-        ("redis://:c4n4ry@/", "ACME_CACHE_FILE: this is no URL of Redis"),
+        ("redis://:c4n4ry@/", "ACME_CACHE_FILE must be a URL of Redis"),
     ):
         file.write_text(wrong)
         with pytest.raises(ConfigurationError) as error:

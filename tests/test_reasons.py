@@ -73,7 +73,7 @@ def test_a_name_that_is_unknown(library: str, monkeypatch: pytest.MonkeyPatch) -
         "https://id.example.test/token could not be reached (name resolution of id.example.test failed); "
         "check the host in token_url, and that this machine's DNS knows it"
     )
-    assert error._kind == "name"
+    assert error.trouble == "name"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -85,7 +85,7 @@ def test_a_port_where_nobody_listens(library: str) -> None:
         f"http://127.0.0.1:{port}/token could not be reached (connection to 127.0.0.1:{port} refused); "
         "check host and port in token_url, and that the server runs"
     )
-    assert error._kind == "refused"
+    assert error.trouble == "refused"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -97,7 +97,7 @@ def test_no_answer_in_time(library: str) -> None:
             f"{endpoint.url} could not be reached (timed out after 0.4 s); "
             "check token_url, the network and its proxies, or try again later"
         )
-    assert error._kind == "timeout"
+    assert error.trouble == "timeout"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -123,7 +123,7 @@ def test_a_network_without_a_way(library: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
     error = failure(library, "http://[2001:db8::1]/token")
     assert "(no connection to [2001:db8::1]:80: Network is unreachable); " in str(error)
-    assert error._kind == "connection"
+    assert error.trouble == "connection"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -157,7 +157,7 @@ def test_a_certificate_that_is_not_trusted(library: str, tmp_path: Path) -> None
         "(TLS certificate of 127.0.0.1 not trusted: self-signed certificate); "
         f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {argument} in code"
     )
-    assert (again._kind, again._verify_code) == ("certificate", 18)
+    assert (again.trouble, again.verify_code) == ("certificate", 18)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -168,7 +168,7 @@ def test_a_certificate_of_another_host(library: str, tmp_path: Path, monkeypatch
     with KeepAlive(certificate) as endpoint:
         error = failure(library, endpoint.url)
     assert str(error).endswith("; check the host in token_url")
-    assert error._kind == "certificate"
+    assert error.trouble == "certificate"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -177,7 +177,7 @@ def test_a_server_without_tls(library: str, server: Loopback) -> None:
     error = failure(library, server.token_url.replace("http", "https"))
     place = server.url.removeprefix("http://")
     assert f"could not be reached (no TLS with {place}: " in str(error)
-    assert error._kind == "tls"
+    assert error.trouble == "tls"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -212,7 +212,7 @@ def test_a_proxy_that_refuses(library: str, monkeypatch: pytest.MonkeyPatch) -> 
     place = proxy.url.removeprefix("http://").removesuffix("/token")
     assert f"(proxy {place} failed: " in str(error)
     assert "407 Proxy Authentication Required); check the proxy: " in str(error)
-    assert error._kind == "proxy"
+    assert error.trouble == "proxy"
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

@@ -30,36 +30,47 @@ __all__ = [
 
 
 class AuthError(Exception):
-    """The base of every error of this package; pickles, attributes included."""
+    """The base class of every error of this package.
+
+    Its text is ``problem; advice``. An error can be pickled, with its attributes.
+    """
+
+    #: What happened, without advice.
+    problem: str = ""
+    #: What to do next; ``""``: *problem* says it.
+    advice: str = ""
+
+    def __init__(self, problem: str = "", *, advice: str = "") -> None:
+        self.problem, self.advice = problem, advice
+        super().__init__(f"{problem}; {advice}" if advice else problem)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Not the library's request and response: they hold the token, and locks, which do not pickle.
+        # Other values are dropped: the library's request and response hold the token, and locks, which do not pickle.
         plain = {name: value if isinstance(value, _PLAIN) else None for name, value in self.__dict__.items()}
         plain.pop("__notes__", None)
         return _restore, (type(self), self.args, plain)
 
 
 class ConfigurationError(AuthError, ValueError):
-    """An argument or environment variable is missing, misspelt or contradicts another; asking again cannot help.
+    """An argument or environment variable is missing, misspelt or contradicts another; a retry cannot help.
 
     Its text is ``argument problem; advice``.
 
     :param problem: what is wrong, without a value that may be secret. It may name other arguments in braces, as in
-        ``needs {client_id}``, and so may *advice*: where variables were read, their names stand there.
+        ``needs {client_id}``, and so may *advice*. For an error about variables, :meth:`renamed` replaces these names.
     :param argument: the argument that is wrong; ``None``: none in particular.
     :param advice: what to do next; ``""``: *problem* says it.
     """
 
     argument: str | None = None
-    problem: str = ""
-    advice: str = ""
 
     def __init__(self, problem: str, *, argument: str | None = None, advice: str = "") -> None:
-        self.argument, self.problem, self.advice = argument, problem, advice
-        super().__init__(self._text({}))
+        super().__init__(problem, advice=advice)
+        self.argument = argument
+        self.args = (self._text({}),)
 
     def renamed(self, names: Mapping[str, str]) -> Self:
-        """The same error, with other *names* for arguments: those of environment variables."""
+        """Return the same error with other *names* for arguments, such as those of environment variables."""
         copy = copy_error(self, type(self))
         copy.args = (self._text(names),)
         return copy
@@ -83,14 +94,14 @@ class TokenRequestError(AuthError):
     description: str | None
     #: The server's ``error_uri``: a page about the error; ``None``: it sent none.
     uri: str | None
+    #: What the error may be about: names of the advice table of ``_protocol``, separated by spaces; ``""``: unknown.
+    trouble: str
     #: The HTTP status of the answer.
     status_code: int | None
     #: Seconds that the server asked to wait, from ``Retry-After``; ``None``: it did not say.
     retry_after: float | None
     #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
     _body_kind: str | None = None
-    #: What the refusal may be about: names in ``_hints.HINTS``, with a space between.
-    _hints: str = ""
     #: The members of :attr:`extra`, as JSON: immutable, so that copies can share it.
     _extra: str = "{}"
 
@@ -104,13 +115,16 @@ class TokenRequestError(AuthError):
         status_code: int | None = None,
         retry_after: float | None = None,
         extra: Mapping[str, Any] | None = None,
+        trouble: str = "",
+        advice: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, advice=advice)
         self.error = error
         self.description = description
         self.uri = uri
         self.status_code = status_code
         self.retry_after = retry_after
+        self.trouble = trouble
         if extra:
             import json
 
@@ -130,9 +144,15 @@ class TokenRequestError(AuthError):
 class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
-    #: What kept it from being reached, as in ``_reasons``; and OpenSSL's number, if that is a certificate.
-    _kind: str = "other"
-    _verify_code: int = 0
+    #: What kept it from being reached, as ``_transports.reasons`` names it; ``"other"``: unknown.
+    trouble: str
+    #: OpenSSL's number for a certificate that is not trusted; 0: there is none.
+    verify_code: int
+
+    def __init__(self, message: str, *, trouble: str = "other", advice: str = "", verify_code: int = 0) -> None:
+        super().__init__(message, advice=advice)
+        self.trouble = trouble
+        self.verify_code = verify_code
 
 
 def not_an_auth(given: object) -> ConfigurationError:

@@ -126,12 +126,11 @@ def _cache(variables: Variables) -> FileCache | RedisCache | None:
     try:
         cache: FileCache | RedisCache = make(*where, key=key)
     except ConfigurationError as error:
-        problem = str(error)
+        where, encryption = str(variables.named("CACHE")), str(variables.named("CACHE_KEY"))
+        problem = error.renamed({"key": encryption, "path": where, "url_or_client": where})
     else:
         return cache
-    if problem.startswith("key "):
-        raise ConfigurationError(problem.replace("key", str(variables.named("CACHE_KEY")), 1))
-    raise ConfigurationError(f"{variables.named('CACHE')}: {problem}")
+    raise problem
 
 
 def _provided(variables: Variables) -> Grant:

@@ -246,7 +246,11 @@ def _failure(
     reason = reason_of(
         chain(error, outside), request.endpoint, seconds=deadline.seconds, proxy=deadline.proxy, library=library
     )
-    failure = TokenTransportError(f"{request.endpoint} could not be reached ({scrubbed(reason.text)}); {reason.advice}")
-    failure._kind, failure._verify_code = reason.kind, reason.verify_code
+    failure = TokenTransportError(
+        f"{request.endpoint} could not be reached ({scrubbed(reason.text)})",
+        trouble=reason.kind,
+        advice=reason.advice,
+        verify_code=reason.verify_code,
+    )
     failure.__cause__ = cause
     return failure
