@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from auth_plugins._caches.memory import MemoryCache, TokenCache
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._environment.configuration import from_env
+    from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
-    from auth_plugins._grants.oauth import ApiKey, ClientCredentials, Password, RefreshToken, SecretFile
+    from auth_plugins._grants.client_credentials import ClientCredentials
+    from auth_plugins._grants.password import Password
+    from auth_plugins._grants.refresh_token import RefreshToken
+    from auth_plugins._grants.secret_file import SecretFile
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
 
@@ -59,18 +63,27 @@ _FILES = {
         "TokenTransportError",
     ),
     "_grants.base": ("Grant",),
-    "_grants.oauth": ("ApiKey", "ClientCredentials", "Password", "RefreshToken", "SecretFile"),
+    "_grants.api_key": ("ApiKey",),
+    "_grants.client_credentials": ("ClientCredentials",),
+    "_grants.password": ("Password",),
+    "_grants.refresh_token": ("RefreshToken",),
+    "_grants.secret_file": ("SecretFile",),
     "_source.source": ("TokenSource",),
     "_protocol.tokens": ("Token",),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """What nobody asked for so far; ``__version__`` stands in setup.cfg alone."""
+    """Load a name at its first use; ``__version__`` is stored in the distribution's metadata alone."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("auth-plugins")
+    if name == "OAuth2Auth":
+        raise ImportError(
+            "cannot import name 'OAuth2Auth' from 'auth_plugins', as each HTTP library has its own; import it from "
+            "auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2"
+        )
     for file, names in _FILES.items():
         if name in names:
             from importlib import import_module
@@ -81,5 +94,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All names, those that nobody asked for so far included."""
+    """Return all names, those that are not loaded yet included."""
     return sorted({*globals(), *__all__})

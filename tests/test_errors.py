@@ -35,7 +35,7 @@ LIBRARIES: dict[str, tuple[Any, type[Exception], type[Exception]]] = {
 }
 KINDS: list[type[AuthError]] = [ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError]
 DETAILS: dict[str, Any] = {
-    "error": "slow_down", "description": "Easy!", "uri": "https://e.example", "status_code": 429, "retry_after": 7.5
+    "error": "slow_down", "description": "Easy!", "uri": "https://e.example", "status_code": 429, "retry_after": 7.5,
 }  # fmt: skip
 
 

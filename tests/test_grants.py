@@ -35,7 +35,7 @@ from auth_plugins import (
     from_env,
     providers,
 )
-from auth_plugins._grants import oauth as _grants
+from auth_plugins._grants import password as _password
 from auth_plugins._grants.oauth import OAuthGrant
 
 from .frames import variables_of
@@ -72,15 +72,15 @@ def rows(table: Mapping[str, Iterable[Any]]) -> list[Any]:
 
 
 BAD_URLS: dict[str, list[Any]] = {
-    "token_url is None": [None],
-    "token_url is empty": [""],
-    "token_url is of type bytes": [URL.encode()],
-    "token_url is no http(s) URL": [
+    "token_url must be a str, got None": [None],
+    "token_url must not be empty": [""],
+    "token_url must be a str, got bytes": [URL.encode()],
+    "token_url must be an absolute http(s) URL": [
         *("/token", "id.example.com", "ftp://id.example.com/token", "https:///token", "https://id.example.com:99999/"),
         *("https://[::1/token", "https://id.example.com/a b", URL + "\n", "\x01" + URL),
     ],
-    "token_url has lone surrogates": [URL + "\udc80"],
-    "token_url has a user or a fragment": [
+    "token_url must not have lone surrogates": [URL + "\udc80"],
+    "token_url must have no user and no fragment": [
         *(f"https://id:{SECRET}@id.example.com/", "https://@id.example.com/", URL + "#top", URL + "#"),
     ],
 }
@@ -98,29 +98,32 @@ def test_a_url_that_cannot_work_is_told_at_once(url: Any, told: str) -> None:
 
 
 BAD_OPTIONS: dict[str, list[dict[str, Any]]] = {
-    "client_auth is not one of client_secret_basic, ": [{"client_auth": "basic"}, {"client_auth": ["none"]}],
-    "encoding is not one of form, json, query": [{"encoding": "xml"}, {"encoding": None}],
-    "method is not one of POST, GET": [{"method": "get"}, {"method": "PUT"}],
-    'use POST, or encoding="query"': [{"method": "GET", "encoding": "json"}],
-    'client_auth="none" would not send the client_secret': [{"client_auth": "none"}],
-    "scope is empty": [{"scope": ""}, {"scope": ["a", ""]}],
-    "scope is of type ": [{"scope": 7}, {"scope": {"a": 1}}, {"scope": [1]}, {"scope": b"a"}, {"scope": {"a", 1}}],
-    "scope holds None": [{"scope": ["a", None]}],
-    "audience is of type list": [{"audience": ["a"]}],
-    "resource is of type bytes": [{"resource": b"urn:a"}],
-    "params is ": [
+    "client_auth must be one of client_secret_basic, ": [{"client_auth": "basic"}, {"client_auth": ["none"]}],
+    "encoding must be one of form, json, query": [{"encoding": "xml"}, {"encoding": None}],
+    "method must be one of POST, GET": [{"method": "get"}, {"method": "PUT"}],
+    "encoding must not be json when method is GET": [{"method": "GET", "encoding": "json"}],
+    "client_auth must not be none with client_secret": [{"client_auth": "none"}],
+    "scope must not be empty": [{"scope": ""}, {"scope": ["a", ""]}],
+    "scope must be a str": [{"scope": 7}, {"scope": {"a": 1}}, {"scope": [1]}, {"scope": b"a"}, {"scope": {"a", 1}}],
+    "scope must be a str, got None": [{"scope": ["a", None]}],
+    "audience must be a str, got list": [{"audience": ["a"]}],
+    "resource must be a str or a sequence of them, got bytes": [{"resource": b"urn:a"}],
+    "params must be a mapping, got ": [
         {"params": ["a"]},
         {"params": "a=b"},
         {"params": ("ab",)},
         {"params": (1, 2)},
         {"params": [("a", "b")]},
     ],
-    "a name in params is ": [{"params": {None: "a"}}, {"params": {"": "a"}}, {"params": {1: "a"}}],
-    "params['a'] is of type ": [{"params": {"a": {}}}, {"params": {"a": b"b"}}, {"params": {"a": [1]}}],
-    "params['a'] has lone surrogates": [{"params": {"a": "\udc80"}}, {"params": {"a": ["\udc80"]}}],
-    "'X-A:' is no name of a header": [{"headers": {"X-A:": "a"}}],
-    "headers['X-A'] is of type int": [{"headers": {"X-A": 1}}],
-    "in the header X-A has characters": [{"headers": {"X-A": f"{SECRET}\r\nX-B: b"}}, {"headers": {"X-A": "€"}}],
+    "a name in params must ": [{"params": {None: "a"}}, {"params": {"": "a"}}, {"params": {1: "a"}}],
+    "params['a'] must be a str": [{"params": {"a": {}}}, {"params": {"a": b"b"}}, {"params": {"a": [1]}}],
+    "params['a'] must not have lone surrogates": [{"params": {"a": "\udc80"}}, {"params": {"a": ["\udc80"]}}],
+    "a name in headers must be a header name, such as X-API-Key": [{"headers": {"X-A:": "a"}}],
+    "headers['X-A'] must be a str of printable Latin-1 characters": [
+        {"headers": {"X-A": 1}},
+        {"headers": {"X-A": f"{SECRET}\r\nX-B: b"}},
+        {"headers": {"X-A": "€"}},
+    ],
 }
 
 
@@ -139,67 +142,75 @@ class Vault:
 
 
 BAD: dict[str, list[tuple[Any, ...]]] = {
-    "client_id is None": [(ClientCredentials, URL, None, SECRET)],
-    "client_id is empty": [(ClientCredentials, URL, ""), (Password, URL, "u", SECRET, "")],
-    "client_id is of type int": [(ClientCredentials, URL, 7, SECRET)],
-    "client_id has lone surrogates": [(ClientCredentials, URL, "\ud800")],
-    'a client_id with ":" cannot travel in client_secret_basic_raw': [
+    "client_id must be a str, got None": [(ClientCredentials, URL, None, SECRET)],
+    "client_id must not be empty": [(ClientCredentials, URL, ""), (Password, URL, "u", SECRET, "")],
+    "client_id must be a str, got int": [(ClientCredentials, URL, 7, SECRET)],
+    "client_id must not have lone surrogates": [(ClientCredentials, URL, "\ud800")],
+    'client_id must not have ":" with client_secret_basic_raw': [
         (lambda: ClientCredentials(URL, "urn:me", SECRET, client_auth="client_secret_basic_raw"),),
         (providers.jwt_api, "https://a.example", "urn:me", SECRET),
     ],
-    "a client_secret needs its client_id": [(RefreshToken, URL, "r", None, SECRET)],
-    "needs a client_secret; none was given": [
+    "client_secret needs client_id": [(RefreshToken, URL, "r", None, SECRET)],
+    "client_auth must be none without client_secret, got client_secret_": [
         (lambda each=each: ClientCredentials(URL, "id", client_auth=each),)
         for each in ("client_secret_basic", "client_secret_basic_raw", "client_secret_post")
     ],
-    "client_secret is empty": [(ClientCredentials, URL, "id", "")],
-    "client_secret is of type ": [(ClientCredentials, URL, "id", each) for each in (SECRET.encode(), 7, Path("s"))],
-    "client_secret is a callable that cannot be hashed": [(ClientCredentials, URL, "id", Vault())],
-    "client_secret has lone surrogates": [(ClientCredentials, URL, "id", SECRET + "\udfff")],
-    "password is ": [(Password, URL, "u", ""), (Password, URL, "u", None)],
-    "username is ": [(Password, URL, None, SECRET), (Password, URL, "", SECRET), (Password, URL, b"u", SECRET)],
-    "refresh_token is ": [(RefreshToken, URL, ""), (RefreshToken, URL, None)],
-    "value is ": [(ApiKey, ""), (ApiKey, None)],
-    " is no name of a header": [(ApiKey, SECRET, each) for each in ("X API Key", "", None, "X-Käy", b"X-Key")],
-    "in the header X-Key has characters that cannot": [(ApiKey, SECRET, "X-Key", each) for each in ("a\nb", None)],
+    "client_secret must not be empty": [(ClientCredentials, URL, "id", "")],
+    "client_secret must be a str or a callable that returns one, got ": [
+        (ClientCredentials, URL, "id", each) for each in (SECRET.encode(), 7, Path("s"))
+    ],
+    "client_secret must be a callable that can be hashed": [(ClientCredentials, URL, "id", Vault())],
+    "client_secret must not have lone surrogates": [(ClientCredentials, URL, "id", SECRET + "\udfff")],
+    "password must ": [(Password, URL, "u", ""), (Password, URL, "u", None)],
+    "username must ": [(Password, URL, None, SECRET), (Password, URL, "", SECRET), (Password, URL, b"u", SECRET)],
+    "refresh_token must ": [(RefreshToken, URL, ""), (RefreshToken, URL, None)],
+    "value must ": [(ApiKey, ""), (ApiKey, None)],
+    "header must be a header name": [(ApiKey, SECRET, each) for each in ("X API Key", "", None, "X-Käy", b"X-Key")],
+    "scheme must be a str of printable Latin-1 characters": [
+        (ApiKey, SECRET, "X-Key", each) for each in ("a\nb", None)
+    ],
     "path": [(SecretFile, None), (SecretFile, 7)],
-    "client_id contains a control character, such as a line break; remove it": [
+    "client_id must not have a control character, such as a line break; remove it": [
         *((ClientCredentials, URL, each, SECRET) for each in ("id\n", "\tid", "i\x85d", "i\u2028d")),
         (Password, URL, "u", SECRET, "id\r"),
         (RefreshToken, URL, SECRET, "id\x00"),
     ],
-    "client_secret contains a control character": [
+    "client_secret must not have a control character": [
         *((ClientCredentials, URL, "id", f"{SECRET}{each}") for each in ("\n", "\r\n", "\x00", "\x7f", "\x9f")),
         (Password, URL, "u", SECRET, "id", f"\n{SECRET}"),
         (RefreshToken, URL, SECRET, "id", f"\x1b[31m{SECRET}"),
         (providers.jwt_api, "https://a.example", "id", f"{SECRET}\n"),
     ],
-    "password contains a control character": [(Password, URL, "u", f"{SECRET}\n"), (Password, URL, "u", f"\t{SECRET}")],
-    "username contains a control character": [(Password, URL, "u\n", SECRET)],
-    "refresh_token contains a control character": [(RefreshToken, URL, f"{SECRET}\n")],
-    "value contains a control character": [(ApiKey, f"{SECRET}\n")],
-    "scope contains a control character": [
+    "password must not have a control character": [
+        (Password, URL, "u", each) for each in (f"{SECRET}\n", f"\t{SECRET}")
+    ],
+    "username must not have a control character": [(Password, URL, "u\n", SECRET)],
+    "refresh_token must not have a control character": [(RefreshToken, URL, f"{SECRET}\n")],
+    "value must not have a control character": [(ApiKey, f"{SECRET}\n")],
+    "scope must not have a control character": [
         (lambda: client(scope="a\nb"),),
         (lambda: client(scope=["a", "b\t"]),),
     ],
-    "base_url is ": [
+    "base_url must ": [
         *((providers.auth_api, each, "u", SECRET) for each in (None, "")),
         *((providers.auth_api, each, "u", SECRET, True) for each in (None, b"https://a.b.example")),
         *((each, "", "id", SECRET) for each in (providers.json_api, providers.jwt_api)),
         (providers.json_api, "https://a.example/#v1", "id", SECRET),
     ],
-    "URL": [
+    "staging needs base_url with a host name of several labels": [
+        (providers.auth_api, each, "u", SECRET, True) for each in ("https://127.0.0.1", "https://a", "https://[::1]")
+    ],
+    "must be an absolute http(s) URL": [
         *((providers.auth_api, each, "u", SECRET, True) for each in ("https://[::1", "https://a b.c", "a.b.example")),
-        *((providers.auth_api, each, "u", SECRET, True) for each in ("https://127.0.0.1", "https://a", "https://[::1]")),
-        *((providers.upload_api, each, "id", SECRET) for each in ("id.example.com", "https://id.example.com?a=b")),
+        (providers.upload_api, "id.example.com", "id", SECRET),
         (providers.organization_api, "", "id", SECRET),
     ],
-    "identity_url is ": [(providers.upload_api, "https://id.example.com?a=b", "id", SECRET)],
-    "server_address is None": [(providers.organization_api, None, "id", SECRET)],
-    "credentials is not one of header, query": [
+    "identity_url must have no query": [(providers.upload_api, "https://id.example.com?a=b", "id", SECRET)],
+    "server_address must be a str, got None": [(providers.organization_api, None, "id", SECRET)],
+    "credentials must be one of header, query": [
         (providers.organization_api, "a.example", "id", SECRET, each) for each in ("all", f"Basic {SECRET}", ["query"])
     ],
-    "method is not one of POST, GET": [(providers.json_api, "https://a.example", "id", SECRET, "PUT")],
+    "method must be one of POST, GET": [(providers.json_api, "https://a.example", "id", SECRET, "PUT")],
 }  # fmt: skip
 
 
@@ -265,11 +276,11 @@ def raising() -> str:
 
 
 BAD_CALLABLES: dict[str, list[Any]] = {
-    "client_secret: the callable that returns it raised LookupError": [raising],
-    "client_secret is of type ": [lambda: None, SECRET.encode, lambda: raising],
-    "client_secret is empty": [lambda: ""],
-    "client_secret contains a control character": [lambda: f"{SECRET}\n", lambda: f"\x00{SECRET}"],
-    "client_secret has lone surrogates": [lambda: SECRET + "\udc80"],
+    "client_secret must be readable, but its callable raised LookupError": [raising],
+    "client_secret must be a str or a callable that returns one, got ": [lambda: None, SECRET.encode, lambda: raising],
+    "client_secret must not be empty": [lambda: ""],
+    "client_secret must not have a control character": [lambda: f"{SECRET}\n", lambda: f"\x00{SECRET}"],
+    "client_secret must not have lone surrogates": [lambda: SECRET + "\udc80"],
     "'/nowhere/at/all' cannot be read (No such file": [SecretFile("/nowhere/at/all")],
 }
 
@@ -477,7 +488,7 @@ def test_a_relative_path_needs_a_directory(tmp_path: Path, monkeypatch: pytest.M
     (tmp_path / "gone").mkdir()
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
-    assert refused(SecretFile, "secret").startswith("path is relative, and the current directory is gone; ")
+    assert refused(SecretFile, "secret").startswith("path must be absolute, as the working directory is gone; ")
     assert SecretFile("/run/secret").path == "/run/secret"
 
 
@@ -589,9 +600,9 @@ def test_few_vague_refusals_are_remembered() -> None:
     """A process that runs for months remembers the latest 1000 refresh tokens only, and none of them as it is."""
     vague = (400, None, "json", None)
     assert all(renewed(PASSWORD, vague, f"one of many {number}") for number in range(1100))
-    assert len(_grants._doubted) == 1000
+    assert len(_password._vaguely_refused) == 1000
     assert [renewed(PASSWORD, vague, f"one of many {number}") for number in (0, 1099)] == [True, False]
-    assert "one of many" not in repr(_grants._doubted)
+    assert "one of many" not in repr(_password._vaguely_refused)
 
 
 @pytest.mark.parametrize("raised", [TokenTransportError("no"), ConfigurationError("no"), LookupError("no")])

@@ -11,7 +11,9 @@ from urllib.parse import quote, urlsplit
 from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.validation import resolve_secret
 from auth_plugins._environment.configuration import Setting, cache_secrets, configuration, settings
-from auth_plugins._grants.oauth import ApiKey, ClientCredentials, RefreshToken
+from auth_plugins._grants.api_key import ApiKey
+from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.refresh_token import RefreshToken
 from auth_plugins._protocol.messages import TokenResponse, one_line
 
 __all__ = [

@@ -20,7 +20,8 @@ from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.rotation import loses_successor, stored_token
-from auth_plugins._grants.oauth import ApiKey, OAuthGrant
+from auth_plugins._grants.api_key import ApiKey
+from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse
 from auth_plugins._protocol.tokens import Token, jwt_claims
