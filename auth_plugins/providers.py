@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import Secret, check_choice, check_url, hide_arguments
+from auth_plugins._base.validation import Secret, check_url, hide_arguments, one_of
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
@@ -79,7 +79,7 @@ def organization_api(
         "header": {"client_auth": "client_secret_basic_raw"},
         "query": {"client_auth": "client_secret_post", "encoding": "query"},
     }
-    arguments: dict[str, Any] = {**places[check_choice("credentials", credentials, [*places])], **options}
+    arguments: dict[str, Any] = {**places[one_of(*places)("credentials", credentials)], **options}
     is_host = isinstance(server_address, str) and "://" not in server_address
     url = f"https://{server_address}" if is_host else server_address
     return ClientCredentials(_join("server_address", url, "/oauth2/token"), client_id, client_secret, **arguments)

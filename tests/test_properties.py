@@ -48,7 +48,7 @@ from auth_plugins import (
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.encryption import Seal
 from auth_plugins._caches.shared import Entry
-from auth_plugins._environment import names as _names
+from auth_plugins._environment import definitions as _definitions
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import Redactor, TokenResponse
@@ -519,7 +519,7 @@ URLS += [
     "https://[::1",
     "http://",
 ]
-KNOWN = sorted(_names.KNOWN)
+KNOWN = sorted(_definitions.KNOWN)
 typos = st.sampled_from(KNOWN).flatmap(
     lambda name: st.sampled_from(
         [f"{name}S", name[:-1], name.lower(), f"X_{name}", f"{name}_FILE", name[1:], f"_{name}"]

@@ -152,7 +152,7 @@ def test_moving_from_an_api_key_takes_variables_only(sandbox: Sandbox, monkeypat
 
 def test_every_variable_is_in_the_table() -> None:
     """I look a variable up in the README, and find it."""
-    from auth_plugins._environment.names import KNOWN
+    from auth_plugins._environment.definitions import KNOWN
 
     assert not {name for name in KNOWN if f"``{name}``" not in README}
 

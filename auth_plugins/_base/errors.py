@@ -22,10 +22,7 @@ from typing import Any, Self, TypeVar
 
 
 class AuthError(Exception):
-    """The base class of every error of this package.
-
-    Its text is ``problem; advice``. An error can be pickled, with its attributes.
-    """
+    """The base class of every error of this package. Its text is ``problem; advice``. It can be pickled."""
 
     #: What happened, without advice.
     problem: str = ""
@@ -62,15 +59,16 @@ class ConfigurationError(AuthError, ValueError):
         self.args = (self._text({}),)
 
     def renamed(self, names: Mapping[str, str]) -> Self:
-        """Return the same error with other *names* for arguments, such as those of environment variables."""
+        """Return the same error with other *names* for arguments, such as variables; ``""`` is for no argument."""
         copy = copy_error(self, type(self))
         copy.args = (self._text(names),)
         return copy
 
     def _text(self, names: Mapping[str, str]) -> str:
-        argument = [] if self.argument is None else [names.get(self.argument, self.argument)]
-        text = " ".join([*argument, f"{self.problem}; {self.advice}" if self.advice else self.problem])
-        return re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[1]), text)
+        text = f"{self.problem}; {self.advice}" if self.advice else self.problem
+        text = re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[1]), text)
+        subject = names.get(self.argument or "", self.argument)
+        return text if subject is None else f"{subject} {text}"
 
 
 class InsecureTransportError(AuthError):
@@ -80,18 +78,6 @@ class InsecureTransportError(AuthError):
 class TokenRequestError(AuthError):
     """The token endpoint refused a token request (RFC 6749 §5.2), or its answer holds no token."""
 
-    #: The ``error`` code that the server sent, such as ``"invalid_client"``; ``None``: it sent none.
-    error: str | None
-    #: The server's ``error_description``, without secrets; ``None``: it sent none.
-    description: str | None
-    #: The server's ``error_uri``: a page about the error; ``None``: it sent none.
-    uri: str | None
-    #: What the error may be about: names of the advice table of ``_protocol``, separated by spaces; ``""``: unknown.
-    trouble: str
-    #: The HTTP status of the answer; ``None``: there was no HTTP answer.
-    status_code: int | None
-    #: Seconds that the server asked to wait, from ``Retry-After`` (RFC 9110 §10.2.3); ``None``: it did not say.
-    retry_after: float | None
     #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
     _body_kind: str | None = None
     #: The members of :attr:`extra`, as JSON: immutable, so that copies can share it.
@@ -111,11 +97,17 @@ class TokenRequestError(AuthError):
         advice: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
+        #: The ``error`` code that the server sent, such as ``"invalid_client"``; ``None``: it sent none.
         self.error = error
+        #: The server's ``error_description``, without secrets; ``None``: it sent none.
         self.description = description
+        #: The server's ``error_uri``, a page about the error; ``None``: it sent none.
         self.uri = uri
+        #: The HTTP status of the answer; ``None``: there was no answer.
         self.status_code = status_code
+        #: Seconds that the server asked to wait, from ``Retry-After`` (RFC 9110 §10.2.3); ``None``: it did not say.
         self.retry_after = retry_after
+        #: Names of the advice table of ``_protocol``, separated by spaces: what the error may be about.
         self.trouble = trouble
         if extra:
             import json
@@ -136,14 +128,11 @@ class TokenRequestError(AuthError):
 class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
-    #: What kept it from being reached, as ``_transports.reasons`` names it; ``"other"``: unknown.
-    trouble: str
-    #: OpenSSL's number for a certificate that is not trusted; 0: there is none.
-    verify_code: int
-
     def __init__(self, message: str, *, trouble: str = "other", advice: str = "", verify_code: int = 0) -> None:
         super().__init__(message, advice=advice)
+        #: What kept it from being reached, as ``_transports.reasons`` names it; ``"other"``: unknown.
         self.trouble = trouble
+        #: OpenSSL's number for a certificate that is not trusted; 0: there is none.
         self.verify_code = verify_code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -51,7 +52,7 @@ def hide_arguments(function: _F) -> _F:
         try:
             return function(*args, **kwargs)
         except ConfigurationError as error:
-            problem: Exception = error.with_traceback(None)  # its text says everything
+            problem: Exception = error.with_traceback(None)
         except TypeError as error:
             problem = error.with_traceback(_skip_own_frames(error.__traceback__))
         del args, kwargs
@@ -81,32 +82,22 @@ def resolve_secret(argument: str, secret: Secret) -> str:
         except ConfigurationError:
             raise
         except Exception as error:
-            raise ConfigurationError(
-                f"must be readable, but its callable raised {type(error).__name__}",
-                argument=argument,
-                advice="call it by hand to see why",
-            ) from error
+            problem = f"must be readable, but its callable raised {type(error).__name__}"
+            raise ConfigurationError(problem, argument=argument, advice="call it by hand to see why") from error
     secret = hidden(secret)
-    if problem := _secret_error(argument, secret):
+    if refusal := _secret_error(argument, secret):
         del secret  # a reporter would show bytes, for example, among the variables of this frame
-        raise problem
+        raise refusal
     return cast("str", secret)
 
 
 def check_secret(argument: str, secret: Any) -> Any:
     """Return a secret as a str that dumps do not show; a callable is checked when the secret is needed."""
     if callable(secret):
-        try:
+        with contextlib.suppress(TypeError):
             hash(secret)
-        except TypeError:
-            pass
-        else:
             return secret
-        raise ConfigurationError(
-            "must be a callable that can be hashed, as equal grants share a token",
-            argument=argument,
-            advice="freeze it",
-        )
+        raise ConfigurationError("must be a callable that can be hashed", argument=argument, advice="freeze it")
     if error := _secret_error(argument, secret):
         raise error
     return hidden(secret)
@@ -116,9 +107,7 @@ def _secret_error(argument: str, secret: object) -> ConfigurationError | None:
     if not isinstance(secret, str):
         return _wrong_type(argument, secret, "a str or a callable that returns one")
     if not secret:
-        return ConfigurationError(
-            "must not be empty", argument=argument, advice="give the one that the server's owner gave you"
-        )
+        return ConfigurationError("must not be empty", argument=argument, advice="ask the server's owner for it")
     return _character_error(argument, secret)
 
 
@@ -166,34 +155,40 @@ def check_url(argument: str, url: object) -> str:
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or not text.isprintable() or " " in text:
-        raise ConfigurationError(
-            "must be an absolute http(s) URL", argument=argument, advice="give it with https:// and the host"
-        )
+        advice = "give it with https:// and the host"
+        raise ConfigurationError("must be an absolute http(s) URL", argument=argument, advice=advice)
     if "@" in parts.netloc or "#" in text:
-        raise ConfigurationError(
-            "must have no user and no fragment (RFC 6749 §3.2)",
-            argument=argument,
-            advice="give credentials by {client_id} and {client_secret}",
-        )
+        problem, advice = "must have no user and no fragment", "give credentials by {client_id} and {client_secret}"
+        raise ConfigurationError(f"{problem} (RFC 6749 §3.2)", argument=argument, advice=advice)
     return _URL(text)
 
 
-def check_choice(argument: str, value: object, allowed: Sequence[str]) -> str:
-    """Return *value*, which is one of *allowed*."""
-    if value not in allowed:
-        raise ConfigurationError(f"must be one of {', '.join(allowed)}", argument=argument)
-    return cast("str", value)
+def one_of(*allowed: str) -> Callable[[str, Any], str]:
+    """Return a check for one of a few values."""
+
+    def check(argument: str, value: Any) -> str:
+        if value not in allowed:
+            raise ConfigurationError(f"must be one of {', '.join(allowed)}", argument=argument)
+        return cast("str", value)
+
+    return check
 
 
-def freeze_strings(argument: str, values: object) -> tuple[str, ...]:
-    """Return *values* as a tuple of strings that are not empty; one string is a sequence of one."""
+def freeze_strings(argument: str, values: object) -> tuple[str, ...] | None:
+    """Return *values* as a tuple of strings that are not empty; one string is a sequence of one; ``None``: no value."""
     if isinstance(values, str):
         values = (values,)
     if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
         raise _wrong_type(argument, values, "a str or a sequence of them")
     # A set has no order of its own; equal ones must make equal grants.
     ordered = sorted(values, key=str) if isinstance(values, (set, frozenset)) else values
-    return tuple(check_text(argument, value) for value in ordered)
+    return tuple(check_text(argument, value) for value in ordered) or None
+
+
+def join_scope(argument: str, scope: object) -> str | None:
+    """Return a scope as it is sent: its values joined by spaces (RFC 6749 §3.3)."""
+    values = freeze_strings(argument, scope)
+    return check_id(argument, " ".join(values)) if values else None
 
 
 def _pairs(argument: str, mapping: object) -> list[tuple[str, Any]]:
@@ -219,7 +214,7 @@ def _freeze_value(argument: str, value: Any) -> Parameter:
     if isinstance(value, str):
         # It may be a secret, or empty.
         return cast("str", hidden(value and check_text(argument, value)))
-    return tuple(map(hidden, freeze_strings(argument, value)))
+    return tuple(map(hidden, freeze_strings(argument, value) or ()))
 
 
 def freeze_headers(argument: str, headers: object) -> tuple[tuple[str, str], ...] | None:

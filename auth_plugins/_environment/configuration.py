@@ -18,7 +18,7 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .names import ARGUMENTS, GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
+from .definitions import ARGUMENTS, GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
 from .variables import Setting, Variables
 
 __all__ = ["Setting", "cache_of", "cache_secrets", "configuration", "from_env", "settings", "source_configuration"]
@@ -103,24 +103,15 @@ def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
 
 def _cache(variables: Variables) -> FileCache | RedisCache | None:
     make, arguments = variables.take("CACHE") or (None, ())
-    key = variables.named("CACHE_KEY")
-    if make is None:
-        if variables.has("CACHE_KEY"):
-            raise ConfigurationError(
-                "needs a cache that outlives the process, which memory does not", argument=key, advice="unset it"
-            )
-        return None
-    kwargs = {"key": variables.take("CACHE_KEY")}
-    names = {"key": key, **dict.fromkeys(("path", "url_or_client"), variables.named("CACHE"))}
-    try:
-        cache: FileCache | RedisCache = _call(make, arguments, kwargs, names)
-    except ConfigurationError as error:
-        if error.argument is not None:
-            raise
-        problem = ConfigurationError(f"{variables.named('CACHE')}: {error.problem}", advice=error.advice)
-    else:
-        return cache
-    raise problem
+    cache, key = variables.named("CACHE"), variables.named("CACHE_KEY")
+    if make is not None:
+        names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
+        made: FileCache | RedisCache = _call(make, arguments, {"key": variables.take("CACHE_KEY")}, names)
+        return made
+    if variables.has("CACHE_KEY"):
+        problem = "needs a cache that outlives the process, which memory does not"
+        raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
+    return None
 
 
 def _provider_grant(variables: Variables) -> Grant:

@@ -9,10 +9,10 @@ from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+from auth_plugins._grants.secret_file import SecretFile
 
-from .names import FROM_FILES, KNOWN, READ_ONCE, SECRETS, VERBATIM, configured_prefixes, is_injected
-from .readers import READERS
-from .secret_files import FileOfVariable
+from . import definitions
+from .definitions import FROM_FILES, KNOWN, SECRETS
 
 #: How many prefixes an error suggests.
 _MOST_SUGGESTED = 3
@@ -35,13 +35,11 @@ class Variables:
 
     def __init__(self, prefix: str, environ: Mapping[str, str]) -> None:
         if not isinstance(prefix, str) or not prefix.strip("_") or not prefix.isprintable():
-            raise ConfigurationError(
-                f"must be a name such as 'ACME', for ACME_TOKEN_URL and so on, got {prefix!r}", argument="prefix"
-            )
+            problem = f"must be a name such as 'ACME', for ACME_TOKEN_URL and so on, got {prefix!r}"
+            raise ConfigurationError(problem, argument="prefix")
         if not hasattr(environ, "items"):
-            raise ConfigurationError(
-                f"must be a mapping such as os.environ, got {type(environ).__name__}", argument="environ"
-            )
+            problem = f"must be a mapping such as os.environ, got {type(environ).__name__}"
+            raise ConfigurationError(problem, argument="environ")
         given = {name: value for name, value in environ.items() if isinstance(name, str)}
         self._prefix, self._environment = prefix.removesuffix("_") + "_", given.keys()
         self._set: Collection[str] = ()
@@ -66,11 +64,11 @@ class Variables:
             name.removeprefix(self._prefix): value for name, value in given.items() if name.startswith(self._prefix)
         }
         # Beside the prefix ACME there may be another one, ACME_V2.
-        others = tuple(f"{other}_" for other in configured_prefixes(found))
+        others = tuple(f"{other}_" for other in definitions.configured_prefixes(found))
         return {
             name: hidden(value) if name in SECRETS else value
             for name, value in found.items()
-            if name in KNOWN or not (name.startswith(others) or is_injected(name, value))
+            if name in KNOWN or not (name.startswith(others) or definitions.is_injected(name, value))
         }
 
     def _check_file(self, name: str, file: str) -> None:
@@ -117,16 +115,16 @@ class Variables:
         """
         text: str | None = self._left.pop(name, None)
         if (path := self._left.pop(f"{name}_FILE", None)) is not None:
-            file = FileOfVariable(path.strip(), self.named(name))
-            if name not in READ_ONCE:
+            file = SecretFile(path.strip(), _variable=self.named(name))
+            if name not in definitions.READ_ONCE:
                 return file
-            text = file.text()
+            text = file.read()
         if text is None:
             return None
-        if name in SECRETS or name in VERBATIM:
+        if name in SECRETS or name in definitions.VERBATIM:
             # Spaces may belong to it, but not a line end, which comes from the file that it was read from.
             return hidden(text.rstrip("\r\n")) if name in SECRETS else text.rstrip("\r\n")
-        read, expected = READERS.get(name, (str, ""))
+        read, expected = definitions.READERS.get(name, (str, ""))
         value = read(text.strip())
         if value is None:
             raise self._error(name, "is not valid", f"expected {expected}")
@@ -161,7 +159,7 @@ class Variables:
         """Return the error for variables that do not say what kind of grant they describe."""
         if self._left:
             return self.missing_error(["CLIENT_ID", "CLIENT_SECRET"], self.full(min(self._left)))
-        prefixes = {prefix.upper(): prefix for prefix in sorted(configured_prefixes(self._environment))}
+        prefixes = {prefix.upper(): prefix for prefix in sorted(definitions.configured_prefixes(self._environment))}
         similar = difflib.get_close_matches(self._prefix.rstrip("_").upper(), prefixes, n=1, cutoff=0.5) or prefixes
         suggested = " or ".join(prefixes[name] for name in list(similar)[:_MOST_SUGGESTED])
         names = [self.full(each) for each in ("PROVIDER", "BASE_URL", "TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET")]

@@ -50,11 +50,8 @@ class ApiKey(FrozenGrant):
         """Return the key as a token that does not expire; no request is sent."""
         (key,) = self.secrets()
         if not key.isascii() or not key.isprintable() or key != key.strip():
-            raise ConfigurationError(
-                "must have printable ASCII characters only, and no space at either end, as a header carries it",
-                argument="value",
-                advice="check the key",
-            )
+            problem = "must be printable ASCII without a space at either end, as others cannot stand in a header"
+            raise ConfigurationError(problem, argument="value", advice="check the key")
         return Token(access_token=key, token_type=self.scheme)
 
     def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> None:

@@ -7,23 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
+from auth_plugins._base import validation
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
-from auth_plugins._base.validation import (
-    CLIENT_AUTH,
-    ENCODINGS,
-    METHODS,
-    Parameter,
-    Secret,
-    check_choice,
-    check_id,
-    check_secret,
-    check_text,
-    check_url,
-    freeze_headers,
-    freeze_params,
-    freeze_strings,
-    resolve_secret,
-)
+from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, Parameter, Secret, check_url, one_of
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.tokens import Token
 
@@ -33,20 +19,6 @@ if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
 
 _Params = Sequence[tuple[str, Parameter]]
-
-
-def _join_scope(argument: str, scope: object) -> str | None:
-    """Return a scope as it is sent (RFC 6749 §3.3): its values joined by spaces."""
-    values = freeze_strings(argument, scope)
-    return check_id(argument, " ".join(values)) if values else None
-
-
-def _one_of(allowed: Sequence[str]) -> Callable[[str, Any], str]:
-    return lambda argument, value: check_choice(argument, value, allowed)
-
-
-def _freeze_resources(argument: str, resource: object) -> tuple[str, ...] | None:
-    return freeze_strings(argument, resource) or None
 
 
 class _Client(FrozenGrant):
@@ -76,16 +48,16 @@ class OAuthGrant(_Client):
 
     _checks: ClassVar[Checks] = {
         "token_url": check_url,
-        "client_id": check_id,
-        "client_secret": check_secret,
-        "scope": _join_scope,
-        "audience": check_text,
-        "resource": _freeze_resources,
-        "client_auth": _one_of(CLIENT_AUTH),
-        "encoding": _one_of(ENCODINGS),
-        "method": _one_of(METHODS),
-        "params": freeze_params,
-        "headers": freeze_headers,
+        "client_id": validation.check_id,
+        "client_secret": validation.check_secret,
+        "scope": validation.join_scope,
+        "audience": validation.check_text,
+        "resource": validation.freeze_strings,
+        "client_auth": one_of(*CLIENT_AUTH),
+        "encoding": one_of(*ENCODINGS),
+        "method": one_of(*METHODS),
+        "params": validation.freeze_params,
+        "headers": validation.freeze_headers,
         "revocation_url": check_url,
     }
     _required: ClassVar[tuple[str, ...]] = ("token_url", "encoding", "method")
@@ -126,12 +98,14 @@ class OAuthGrant(_Client):
         return () if secret is None else (secret,)
 
     def _present_client_secret(self) -> str | None:
-        return None if self.client_secret is None else resolve_secret("client_secret", self.client_secret)
+        return None if self.client_secret is None else validation.resolve_secret("client_secret", self.client_secret)
 
     def identity(self) -> Mapping[str, Any]:
         # The fields, as a subclass may have them in slots, and all other attributes.
         values = {**{each.name: getattr(self, each.name) for each in fields(self)}, **vars(self)}
-        members = {name: resolve_secret(name, value) if callable(value) else value for name, value in values.items()}
+        members = {
+            name: validation.resolve_secret(name, value) if callable(value) else value for name, value in values.items()
+        }
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members}
 
     def header_and_scheme(self) -> tuple[str, str]:

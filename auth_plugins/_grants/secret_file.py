@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.validation import resolve_secret
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SecretFile:
     """A secret that is read from a file for each token request, so that a rotated secret takes effect.
 
@@ -21,22 +22,30 @@ class SecretFile:
     """
 
     path: str | os.PathLike[str]
+    #: The variable that gave the path. Errors name it in place of the path, which by mistake may be the secret itself.
+    _variable: str | None = field(default=None, kw_only=True, compare=False)
 
     def __post_init__(self) -> None:
         if not isinstance(self.path, (str, os.PathLike)) or not os.fspath(self.path):
-            raise ConfigurationError(
-                "must be a path that is not empty", argument="path", advice="give the path of the secret's file"
-            )
+            raise ConfigurationError("must be the path of the secret's file", argument="path")
         try:
             path = os.path.abspath(os.path.expanduser(os.fspath(self.path)))  # noqa: PTH100, PTH111 - stays a str
         except OSError:  # the working directory was deleted
-            raise ConfigurationError(
-                "must be absolute, as the working directory is gone", argument="path", advice="give the whole path"
-            ) from None
+            raise ConfigurationError("must be absolute, as the working directory is gone", argument="path") from None
         object.__setattr__(self, "path", path)
+
+    def __repr__(self) -> str:
+        return f"SecretFile({self._variable or self.path!r})"
 
     def __call__(self) -> str:
         """Read the secret.
+
+        :raises ConfigurationError: the file cannot be read, or its content is no secret.
+        """
+        return resolve_secret(self._label(), self.read())
+
+    def read(self) -> str:
+        """Read the file, whatever its content.
 
         :raises ConfigurationError: the file cannot be read, or is not UTF-8 text.
         """
@@ -47,8 +56,8 @@ class SecretFile:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         else:
             return text.removesuffix("\n").removesuffix("\r")
-        raise ConfigurationError(f"{self._label()} cannot be read ({reason})", advice="check path and permissions")
+        advice = "check path and permissions"
+        raise ConfigurationError(f"cannot be read ({reason})", argument=self._label(), advice=advice)
 
     def _label(self) -> str:
-        """Return how errors name the file."""
-        return f"the secret file {self.path!r}"
+        return f"the file of {self._variable}" if self._variable else f"the secret file {self.path!r}"
