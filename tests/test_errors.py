@@ -109,9 +109,10 @@ def test_a_text_is_made_of_data() -> None:
     assert str(ConfigurationError("no {a}").renamed({"": "ACME:", "a": "b"})) == "ACME: no b"
     refused = TokenRequestError("no", trouble="scope", advice="do")
     unreachable = TokenTransportError("no", trouble="certificate", advice="do", verify_code=18)
-    for error in (refused, unreachable, InsecureTransportError("no", advice="do"), AuthError("no", advice="do")):
-        for again in (error, pickle.loads(pickle.dumps(error)), _errors.copy_error(error, type(error))):
-            assert (str(again), vars(again)) == ("no; do", vars(error))
+    errors: list[AuthError] = [refused, unreachable, InsecureTransportError("no", advice="do")]
+    for plain in [*errors, AuthError("no", advice="do")]:
+        for again in (plain, pickle.loads(pickle.dumps(plain)), _errors.copy_error(plain, type(plain))):
+            assert (str(again), vars(again)) == ("no; do", vars(plain))
     assert vars(unreachable).items() >= {"trouble": "certificate", "verify_code": 18, "advice": "do"}.items()
     assert {name: getattr(TokenRequestError("no"), name) for name in DETAILS} == dict.fromkeys(DETAILS)
 
