@@ -19,6 +19,11 @@ from auth_plugins._grants.password import Password
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 
+_BASIC: dict[str, Any] = {"client_auth": "client_secret_basic"}
+_RAW: dict[str, Any] = {"client_auth": "client_secret_basic_raw"}
+_POST: dict[str, Any] = {"client_auth": "client_secret_post"}
+_QUERY: dict[str, Any] = {"encoding": "query"}
+
 
 @hide_arguments
 def upload_api(
@@ -30,11 +35,10 @@ def upload_api(
     ``client_auth="client_secret_basic_raw"``.
 
     :param identity_url: the URL of the identity server, such as ``https://identity.example.com``.
+    :param scope: as in :class:`ClientCredentials`; the default is the API's own.
     """
-    arguments = {"scope": scope, "client_auth": "client_secret_basic", **options}
-    return ClientCredentials(
-        _join("identity_url", identity_url, "/connect/token"), client_id, client_secret, **arguments
-    )
+    url = _join("identity_url", identity_url, "/connect/token")
+    return ClientCredentials(url, client_id, client_secret, **_BASIC | {"scope": scope} | options)
 
 
 @hide_arguments
@@ -43,8 +47,7 @@ def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any
 
     :param base_url: the URL of the API, such as ``https://api.example.com``.
     """
-    arguments = {"client_auth": "client_secret_basic_raw", **options}
-    return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **arguments)
+    return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **_RAW | options)
 
 
 @hide_arguments
@@ -56,13 +59,10 @@ def auth_api(base_url: str, username: str, password: Secret, staging: bool = Fal
     """
     if staging:
         base_url = _staging(_join("base_url", base_url, ""))
-    arguments = {
-        # The documented requests hold only user name and password, or only the refresh token.
-        "params": {"grant_type": None},
-        "refresh_url": _join("base_url", base_url, "/auth/refresh"),
-        **options,
-    }
-    return Password(_join("base_url", base_url, "/auth/password"), username, password, **arguments)
+    url, refresh_url = (_join("base_url", base_url, path) for path in ("/auth/password", "/auth/refresh"))
+    # The documented requests hold only user name and password, or only the refresh token.
+    defaults: dict[str, Any] = {"params": {"grant_type": None}, "refresh_url": refresh_url}
+    return Password(url, username, password, **defaults | options)
 
 
 @hide_arguments
@@ -72,17 +72,13 @@ def organization_api(
     """Client credentials with refresh tokens.
 
     :param server_address: a host, which means ``https://``, or a URL.
-    :param credentials: ``"header"``: Basic without percent-encoding; ``"query"``: all in the URL, where proxies and
-        logs see it.
+    :param credentials: ``"header"`` (the default): Basic without percent-encoding; ``"query"``: all in the URL, where
+        proxies and logs see it.
     """
-    places = {
-        "header": {"client_auth": "client_secret_basic_raw"},
-        "query": {"client_auth": "client_secret_post", "encoding": "query"},
-    }
-    arguments: dict[str, Any] = {**places[one_of(*places)("credentials", credentials)], **options}
+    defaults = _RAW if one_of("header", "query")("credentials", credentials) == "header" else _POST | _QUERY
     is_host = isinstance(server_address, str) and "://" not in server_address
-    url = f"https://{server_address}" if is_host else server_address
-    return ClientCredentials(_join("server_address", url, "/oauth2/token"), client_id, client_secret, **arguments)
+    url = _join("server_address", f"https://{server_address}" if is_host else server_address, "/oauth2/token")
+    return ClientCredentials(url, client_id, client_secret, **defaults | options)
 
 
 @hide_arguments
@@ -94,12 +90,13 @@ def json_api(
     Its documentation says GET in the text, and POST in each example.
 
     :param base_url: the URL of the API, such as ``https://api.example.com/v1``.
-    :param method: ``"POST"`` (the default), or ``"GET"``, which sends the parameters in the query,
-        where proxies and logs see them.
+    :param method: ``"POST"`` (the default), or ``"GET"``, which sends the parameters in the query, where proxies and
+        logs see them.
     """
-    encoding = "query" if method == "GET" else "json"
-    arguments = {"client_auth": "client_secret_post", "encoding": encoding, "method": method, **options}
-    return ClientCredentials(_join("base_url", base_url, "/oauth/token"), client_id, client_secret, **arguments)
+    defaults = _POST | {"method": method} | (_QUERY if method == "GET" else {"encoding": "json"})
+    return ClientCredentials(
+        _join("base_url", base_url, "/oauth/token"), client_id, client_secret, **defaults | options
+    )
 
 
 #: The providers by their names in the environment.
