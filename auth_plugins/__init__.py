@@ -1,8 +1,8 @@
 """OAuth 2.0 for requests, httpx and httpx2: set ``auth=``, and never think of tokens again.
 
-One grant × one adapter: a grant says what to ask the token endpoint, ``OAuth2Auth`` of ``auth_plugins.requests``,
-``auth_plugins.httpx`` or ``auth_plugins.httpx2`` puts the token on that library's requests, and between them one
-:class:`TokenSource` per distinct grant decides when to ask. Importing this loads nothing: each name loads its file.
+One grant × one adapter. A grant says what to send to the token endpoint. An adapter, ``OAuth2Auth`` of
+``auth_plugins.requests``, ``auth_plugins.httpx`` or ``auth_plugins.httpx2``, puts the token on that library's requests.
+Between them, one :class:`TokenSource` for each distinct grant decides when a token is fetched.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
         TokenTransportError,
     )
     from auth_plugins._caches.file import FileCache
-    from auth_plugins._caches.memory import MemoryCache, TokenCache
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.api_key import ApiKey
@@ -49,32 +50,27 @@ __all__ = [
     "from_env",
 ]
 
-#: The names of each file.
-_FILES = {
-    "_caches.memory": ("MemoryCache", "TokenCache"),
-    "_caches.file": ("FileCache",),
-    "_caches.redis": ("RedisCache",),
-    "_environment.configuration": ("from_env",),
-    "_base.errors": (
-        "AuthError",
-        "ConfigurationError",
-        "InsecureTransportError",
-        "TokenRequestError",
-        "TokenTransportError",
-    ),
-    "_grants.base": ("Grant",),
-    "_grants.api_key": ("ApiKey",),
-    "_grants.client_credentials": ("ClientCredentials",),
-    "_grants.password": ("Password",),
-    "_grants.refresh_token": ("RefreshToken",),
-    "_grants.secret_file": ("SecretFile",),
-    "_source.source": ("TokenSource",),
-    "_protocol.tokens": ("Token",),
+#: The module of each name.
+_MODULES = {
+    "_base.errors": "AuthError ConfigurationError InsecureTransportError TokenRequestError TokenTransportError",
+    "_caches.file": "FileCache",
+    "_caches.memory": "MemoryCache",
+    "_caches.protocol": "TokenCache",
+    "_caches.redis": "RedisCache",
+    "_environment.configuration": "from_env",
+    "_grants.api_key": "ApiKey",
+    "_grants.base": "Grant",
+    "_grants.client_credentials": "ClientCredentials",
+    "_grants.password": "Password",
+    "_grants.refresh_token": "RefreshToken",
+    "_grants.secret_file": "SecretFile",
+    "_protocol.tokens": "Token",
+    "_source.source": "TokenSource",
 }
 
 
 def __getattr__(name: str) -> Any:
-    """Load a name at its first use; ``__version__`` is stored in the distribution's metadata alone."""
+    """Import a name at its first use; ``__version__`` is in the metadata of the distribution only."""
     if name == "__version__":
         from importlib.metadata import version
 
@@ -84,15 +80,15 @@ def __getattr__(name: str) -> Any:
             "cannot import name 'OAuth2Auth' from 'auth_plugins', as each HTTP library has its own; import it from "
             "auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2"
         )
-    for file, names in _FILES.items():
-        if name in names:
+    for module, names in _MODULES.items():
+        if name in names.split():
             from importlib import import_module
 
-            value = globals()[name] = getattr(import_module(f".{file}", __name__), name)
+            value = globals()[name] = getattr(import_module(f".{module}", __name__), name)
             return value
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    """Return all names, those that are not loaded yet included."""
+    """All names, also those that were not used yet."""
     return sorted({*globals(), *__all__})

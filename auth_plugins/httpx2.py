@@ -12,7 +12,8 @@ except ImportError as error:
 
 from auth_plugins._adapters.httpx_flow import HttpxAuthFlow, OriginBoundHeaders
 from auth_plugins._base import errors
-from auth_plugins._caches.memory import MemoryCache, TokenCache
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._source.source import Policy, TokenSource
 from auth_plugins._transports.base import httpx_transport

@@ -20,7 +20,8 @@ from auth_plugins._adapters.base import NO_BODY, NOT_YET, SAME_KEY, SENT_AGAIN, 
 from auth_plugins._adapters.requests_redirects import KeptHeaders, OriginBoundHeaders, is_clear, keep_within_origin
 from auth_plugins._base import errors
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.memory import MemoryCache, TokenCache
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import Policy, TokenSource

@@ -35,7 +35,7 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auth_plugins import TokenSource
-from auth_plugins._caches.redis import _PATIENCE
+from auth_plugins._caches.redis import _TIMEOUT
 from auth_plugins._source.source import (
     _AHEAD,
     _AHEAD_SHARE,
@@ -260,7 +260,7 @@ class Fleet:
         self._idle_at = max(self.now, self._idle_at) + 1 / self.capacity
         answered_in = self._idle_at - self.now + ROUND_TRIP
         self.slowest = max(self.slowest, answered_in)
-        self.late += answered_in > _PATIENCE
+        self.late += answered_in > _TIMEOUT
         return answered_in
 
 
@@ -335,7 +335,7 @@ def overload(setting: Setting, seed: int, capacity: float) -> str:
     return (
         f"{setting.workers:,} workers start within {setting.within:g} s, Redis answers {capacity:,.0f} a second:\n"
         f"all have the token after {seconds:.1f} s; the slowest answer takes {fleet.slowest:.2f} s;\n"
-        f"{fleet.late:,} of {fleet.commands.total():,} take more than the {_PATIENCE:g} s that are waited for one."
+        f"{fleet.late:,} of {fleet.commands.total():,} take more than the {_TIMEOUT:g} s that are waited for one."
     )
 
 

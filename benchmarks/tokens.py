@@ -83,7 +83,7 @@ def shared(site: Site) -> Iterator[Row]:
         subjects = {
             f"{name}{suffix}": functools.partial(delays, f"{name}{suffix}", store, used_key)
             for name, store in stores.items()
-            for suffix, used_key in {"": "", " with a key": key}.items()
+            for suffix, used_key in [("", ""), (" with a key", key)][: site.some(2, 1)]
         }
         results = measure.in_turn(subjects, site.some(3, 1))
     for name in results:

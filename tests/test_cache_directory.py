@@ -227,6 +227,24 @@ def test_a_directory_that_takes_the_place_of_the_checked_one_is_not_used(tmp_pat
 
 
 @needs_owners
+def test_a_directory_that_changes_while_it_is_opened_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory that is replaced between the check of its path and its opening is checked again."""
+    mine, open_file = tmp_path / "tokens", os.open
+    mine.mkdir(mode=0o700)
+
+    def open_late(path: Any, *arguments: Any, **more: Any) -> int:
+        mine.rename(tmp_path / "before")
+        _with_mode(0o777)(mine)
+        return open_file(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", open_late)
+    with pytest.raises(PermissionError, match="may write to the directory"):
+        Directory(mine)
+
+
+@needs_owners
 def test_a_directory_leaves_no_descriptor_open(tmp_path: Path) -> None:
     """A process that meets a thousand directories, good and bad, has no file open afterwards."""
     _with_mode(0o777)(tmp_path / "refused")

@@ -34,11 +34,12 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
-from auth_plugins._caches import shared as _shared
+from auth_plugins._caches import entries
 from auth_plugins._caches.encryption import Opaque
 
 from . import stores
 from .conftest import forget
+from .loopback import Clock
 from .redis_server import RedisServer
 from .stores import ALL, KEY, OTHER_KEY, LockingCache, Store, name_of, over, process, shown
 from .test_source import URL, Endpoint, source
@@ -52,7 +53,7 @@ endpoint, rotating, files, store, quick_names = (
 )
 PACKAGE = Path(auth_plugins.__file__).parent
 #: The files whose frames are looked at here.
-OURS = {str(PACKAGE / f"{name}.py") for name in ("_cache_file", "_cache_redis", "_directory", "_seal", "_shared")}
+OURS = {str(path) for path in (PACKAGE / "_caches").glob("*.py")}
 PASSWORD_OF_REDIS = "p4ss-of-redis"
 SECRETS = (KEY, OTHER_KEY, PASSWORD_OF_REDIS, "token-1", "token-2", "refresh-1", "refresh-2", "s3cr3t-of-the-client")
 
@@ -100,7 +101,7 @@ def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], 
     for cache in _caches(_ClientThatShows(password=PASSWORD_OF_REDIS)):
         for each in (
             cache,
-            cache._seal,
+            cache._cipher,
             *vars(cache).values(),
             TokenSource(ClientCredentials(URL, "id", "s"), cache=cache),
         ):
@@ -186,7 +187,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "while the name is made": (hashlib, "scrypt"),
     "while the identity becomes a text": (json, "dumps"),
     "while an entry is read": (json, "loads"),
-    "while a token is made of an entry": (_shared, "Token"),
+    "while a token is made of an entry": (entries, "Token"),
     "while an entry is encrypted": (MultiFernet, "encrypt"),
     "while an entry is decrypted": (MultiFernet, "decrypt"),
     "while the name is made with a key": (hmac, "digest"),
@@ -308,7 +309,9 @@ def test_no_variable_shows_a_secret_when_a_warning_is_logged(
     assert looking.leaks == []
 
 
-def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoint, looking: _Looking) -> None:
+def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(
+    rotating: Endpoint, looking: _Looking, clock: Clock
+) -> None:
     """A user's own cache raises an error that quotes the entry, as those of SQL libraries do: no frame shows it."""
 
     class Quoting(LockingCache):
@@ -321,7 +324,7 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoin
     forget()
     tokens = source(rotating, _GRANT, cache=Quoting())
     tokens.token()
-    tokens._shared._rests_until = 0.0  # type: ignore[union-attr]
+    clock.forward(6)
     tokens.revoke()
     assert looking.warnings == 2
     assert looking.leaks == []
@@ -330,16 +333,16 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoin
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "no URL of Redis"),
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "no URL of Redis"),
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "no such URL"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "a URL of Redis"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "a URL of Redis"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "refused by redis-py"),
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host", prefix="{", key=KEY), "prefix"),
-        (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "no Fernet key"),
-        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "no Fernet key"),
-        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "no client"),
-        (lambda: FileCache("", key=KEY), "path is empty"),
-        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "no Fernet key"),  # type: ignore[list-item]
-        (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "no Fernet key"),
+        (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "a Fernet key"),
+        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "a Fernet key"),
+        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "synchronous client"),
+        (lambda: FileCache("", key=KEY), "path must be"),
+        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "a Fernet key"),  # type: ignore[list-item]
+        (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "a Fernet key"),
     ],
     ids=range(10),
 )
@@ -360,7 +363,7 @@ def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpo
     grant = Odd(URL, "client", SecretFile(tmp_path / "secret"))
     object.__setattr__(grant, "realms", frozenset("ab"))
     forget()
-    with pytest.raises(ConfigurationError, match="has a field that is no text or number") as caught:
+    with pytest.raises(ConfigurationError, match="has a field that is neither text nor number") as caught:
         source(rotating, grant, cache=LockingCache()).token()
     assert _leaks(_frames_of(caught.value)) == []
 

@@ -35,8 +35,9 @@ from auth_plugins import (
     TokenSource,
 )
 from auth_plugins._caches import shared as _shared
-from auth_plugins._caches.encryption import Seal
-from auth_plugins._caches.shared import Entry, SharedCache
+from auth_plugins._caches.encryption import EntryCipher
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.shared import SharedCache
 
 from . import stores
 from .conftest import forget
@@ -87,7 +88,7 @@ def test_another_secret_finds_nothing(request: pytest.FixtureRequest, endpoint: 
 
 
 def _names(grant: Any, key: Any = KEY) -> tuple[str, ...]:
-    shelf = _shared.SharedCache(FileCache("tokens", key=key)).shelf(grant, MemoryCache().state(grant))
+    shelf = _shared.SharedCache(FileCache("tokens", key=key)).entry_of(grant, MemoryCache().state(grant))
     assert shelf is not None
     return shelf.names
 
@@ -139,7 +140,7 @@ from auth_plugins import ClientCredentials, FileCache, MemoryCache
 from auth_plugins._caches import shared as _shared
 grant = ClientCredentials({url!r}, "client", "s3cr3t", scope={{"b", "a", "c"}}, params={{"y": ["1", "2"], "x": 1.5}})
 for key in (None, {key!r}):
-    print(*_shared.Shared(FileCache("anywhere", key=key)).shelf(grant, MemoryCache().slot(grant)).names)
+    print(*_shared.SharedCache(FileCache("anywhere", key=key)).entry_of(grant, MemoryCache().state(grant)).names)
 """
 
 
@@ -206,20 +207,20 @@ def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_names_are_those_of_older_versions() -> None:
     """What version 0.1.0 stored is found by this version: its entries have the same names."""
-    assert Seal(None).names("text") == ("3e6dd3996edb9723ef417a8a26043d2e750d9dd89c520d2301b13daa2f37c2c6",)
-    assert Seal(KEY).names("text") == ("424791764934b7c92208bc6152ea9e5d7baa9bd1e9fe2631e09b9c751bd30ccc",)
+    assert EntryCipher(None).names("text") == ("3e6dd3996edb9723ef417a8a26043d2e750d9dd89c520d2301b13daa2f37c2c6",)
+    assert EntryCipher(KEY).names("text") == ("424791764934b7c92208bc6152ea9e5d7baa9bd1e9fe2631e09b9c751bd30ccc",)
 
 
 def test_a_name_costs_once(files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The slow hash is taken once per process and secret, and not for each token."""
     hashed: list[Any] = []
-    names = Seal.names
+    names = EntryCipher.names
 
     def count(*arguments: Any) -> tuple[str, ...]:
         hashed.append(arguments)
         return names(*arguments)
 
-    monkeypatch.setattr(Seal, "names", count)
+    monkeypatch.setattr(EntryCipher, "names", count)
     tokens = process(files, endpoint)
     for _ in range(5):
         tokens.token()
@@ -264,13 +265,13 @@ def test_entries_can_be_listed(name: str, request: pytest.FixtureRequest, rotati
     place = store_of(name, request)
     shared = process(place, rotating, _SECRET_GRANT)._shared
     assert shared is not None
-    assert [each for each in shared.entries() if isinstance(each, Entry)] == []
+    assert [each for each in shared.entries() if isinstance(each, StoredToken)] == []
     tokens = process(place, rotating, _SECRET_GRANT)
     tokens.token()
     place.put("broken", b"{")
-    [broken, entry] = sorted(shared.entries(), key=lambda each: isinstance(each, Entry))
+    [broken, entry] = sorted(shared.entries(), key=lambda each: isinstance(each, StoredToken))
     assert str(broken).startswith("damaged, or under ")
-    assert isinstance(entry, Entry)
+    assert isinstance(entry, StoredToken)
     assert entry.token == tokens.token()
     assert dict(entry.about) == {
         "grant": "Password",
@@ -517,7 +518,7 @@ def test_several_keys_may_be_one_text(between: str, tmp_path: Path) -> None:
 
 def test_an_identity_that_is_no_utf8_has_a_name() -> None:
     """A secret that an environment variable holds in another encoding names an entry of its own."""
-    [one], [other] = Seal(KEY).names("\udcff"), Seal(KEY).names("\udcfe")
+    [one], [other] = EntryCipher(KEY).names("\udcff"), EntryCipher(KEY).names("\udcfe")
     assert one != other
 
 
@@ -656,10 +657,10 @@ def test_what_no_key_of_mine_closed_counts_as_none(
 def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, named: bool) -> None:
     """What the damaged ones were made from is a good one: with nothing wrong in it, it is taken."""
     tokens = process(store, endpoint)
-    seal = store.cache()._seal if hasattr(store.cache(), "_seal") else Seal(None)
+    cipher = store.cache()._cipher if hasattr(store.cache(), "_cipher") else EntryCipher(None)
     name = name_of(tokens)
     text = json.dumps({**json.loads(entry({})), "name": name}) if named else entry().decode()
-    store.put(name, seal.close(text, name).encode())
+    store.put(name, cipher.encrypt(text, name).encode())
     assert (tokens.token().access_token, endpoint.requests, told(caplog)) == ("lying", [], [])
 
 
@@ -693,8 +694,8 @@ def test_an_entry_without_a_name_is_taken_by_its_grant_only(
 ) -> None:
     """An entry of version 0.1.0 that tells of another grant than mine counts as damaged."""
     tokens = process(store, endpoint)
-    seal = store.cache()._seal if hasattr(store.cache(), "_seal") else Seal(None)
-    store.put(name_of(tokens), seal.close(entry(about).decode(), name_of(tokens)).encode())
+    cipher = store.cache()._cipher if hasattr(store.cache(), "_cipher") else EntryCipher(None)
+    store.put(name_of(tokens), cipher.encrypt(entry(about).decode(), name_of(tokens)).encode())
     assert tokens.token().access_token == "token-1"
     assert process(store, endpoint).token() == tokens.token()
     assert "damaged" in "".join(told(caplog))
@@ -708,7 +709,7 @@ def test_an_entry_under_another_name_is_listed_as_damaged(files: Store, endpoint
     shared, cache = tokens._shared, files.cache()
     assert shared is not None
     files.put("other", cache.get(name_of(tokens)).encode())
-    assert sorted(map(type, shared.entries()), key=str) == [Entry, str]
+    assert sorted(map(type, shared.entries()), key=str) == [StoredToken, str]
 
 
 def test_a_damaged_entry_is_told_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import email.utils
-import importlib
 import io
 import ipaddress
 import itertools
@@ -25,13 +24,15 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
+import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.wrappers import Response
 
-import auth_plugins
+import auth_plugins.requests
 from auth_plugins import AuthError, FileCache, TokenSource
+from auth_plugins._cli.check.steps import check
 from auth_plugins._cli.main import main
 from auth_plugins._transports import base as _transport
 from auth_plugins.sandbox import Sandbox
@@ -182,7 +183,7 @@ def test_the_library_that_is_there_is_used(
         monkeypatch.setitem(sys.modules, library, None)
     outcome = run("ACME", "--url", server.api_url, **client(server))
     assert outcome.status == 0
-    assert f"answered 200 to {used}, asked afresh" in outcome.step("token request")[1]
+    assert f"answered 200 to {used}, asked without what memory and cache hold" in outcome.step("token request")[1]
     [asked], [called] = server.token_requests, server.api_requests
     for received in (asked, called):
         agent = {"requests": "python-requests/", "httpx2": "python-httpx2/", "httpx": "python-httpx/"}[used]
@@ -220,7 +221,7 @@ def test_a_cache_that_cannot_be_used_is_told(
         outcome = run("ACME", **client(server, CACHE=cache))
         assert outcome.status == 1
         assert outcome.step("cache")[0] == "FAILED"
-        assert "each process asks for its own token: check ACME_CACHE" in outcome.out
+        assert "each process fetches its own token: check ACME_CACHE" in outcome.out
         assert "s3cr3t-w0rd" not in outcome.out
         assert outcome.step("token request")[0] == "ok", "the rest is tried all the same"
     monkeypatch.setattr(FileCache, "get", lambda *_: None)
@@ -264,7 +265,7 @@ def test_an_api_key_needs_no_token(run: Run, server: Loopback) -> None:
     assert outcome.status == 0
     assert outcome.step("grant")[1] == "ApiKey"
     assert outcome.step("token request")[:2] == ("-", "an API key needs none")
-    assert outcome.step("token")[1] == "a key, no end told, no refresh token"
+    assert outcome.step("token")[1] == "a key, no end known, no refresh token"
     refused = run("ACME", "--url", server.api_url, ACME_API_KEY=f"{CANARY}-other")
     assert refused.status == 1
     assert refused.step("API")[2].endswith("check ACME_API_KEY and ACME_API_KEY_HEADER")
@@ -329,14 +330,12 @@ def test_it_asks_nobody_where_nobody_is(run: Run, server: Loopback) -> None:
 
 @pytest.mark.parametrize("configured", AUTHS)
 def test_what_would_be_the_same_is_not_tried(run: Run, server: Loopback, configured: str) -> None:
-    """My id and secret have no special characters: raw or encoded is one, it says so, and tries neither twice."""
+    """Of an id and a secret without special characters, no request is sent twice with the same credentials."""
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     variables = client(server, CLIENT_ID="plain-id", CLIENT_SECRET=CANARY, CLIENT_AUTH=configured)
     outcome = run("ACME", "--try-others", **variables)
     assert outcome.status == 1
     assert len(server.token_requests) == 2
-    same = "id and secret have no special characters: client_secret_basic and client_secret_basic_raw are one here"
-    assert (same in outcome.step("token request")[2]) == ("basic" in configured)
 
 
 def test_what_cannot_work_is_not_tried(run: Run, server: Loopback) -> None:
@@ -362,7 +361,7 @@ def test_a_client_that_gets_further_is_known(run: Run, server: Loopback) -> None
     mark, detail, advice = outcome.step("try client_secret_basic_raw")
     assert (mark, "answered 400 (invalid_scope)" in detail) == ("FAILED", True)
     assert "set ACME_CLIENT_AUTH=client_secret_basic_raw\n" in advice
-    assert advice.endswith("→ set ACME_SCOPE to what this client was given")
+    assert advice.endswith("→ no scope was sent: set ACME_SCOPE to what the server's documentation names")
     assert len(server.token_requests) == 2
 
 
@@ -397,27 +396,18 @@ def test_a_public_client_has_nothing_to_try(run: Run, server: Loopback) -> None:
     outcome = run(
         "ACME", "--try-others", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none"
     )
-    assert outcome.step("token request")[2] == (
-        "        → check ACME_CLIENT_ID\n"
-        "        → no client secret was sent: if this client has one, set ACME_CLIENT_SECRET"
-    )
+    advice = outcome.step("token request")[2]
+    assert "→ no client secret was sent: if this client has one, set ACME_CLIENT_SECRET\n" in advice
+    assert "→ check ACME_CLIENT_ID, and that" in advice
     assert len(server.token_requests) == 1
-
-
-def test_a_public_client_is_given_no_secret_for_a_right(run: Run, server: Loopback) -> None:
-    """My client has no secret and lacks a right: I am told of the right, and not of a certificate."""
-    server.token_play = lambda _: as_json({"error": "unauthorized_client"}, 400)
-    outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none")
-    said = "        → have the server's owner allow this client the grant ClientCredentials"
-    assert outcome.step("token request")[2] == said
 
 
 def test_a_client_that_was_forgotten_is_named(run: Run, server: Loopback) -> None:
     """The server wants a client, and I configured a user alone: I am told which variables make one."""
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_USERNAME="ann", ACME_PASSWORD=SECRET)
-    said = "no client secret was sent: if this client has one, set ACME_CLIENT_ID and ACME_CLIENT_SECRET"
-    assert outcome.step("token request")[2].endswith(said)
+    said = "no client was sent: if the server knows this one, set ACME_CLIENT_ID and ACME_CLIENT_SECRET"
+    assert said in outcome.step("token request")[2]
 
 
 def test_a_provider_without_a_client_is_asked_for_none(run: Run, server: Loopback) -> None:
@@ -425,7 +415,9 @@ def test_a_provider_without_a_client_is_asked_for_none(run: Run, server: Loopbac
     server.api = lambda _: as_json({"error": "invalid_client"}, 401)
     variables = {"PROVIDER": "auth-api", "BASE_URL": server.url, "USERNAME": "ann", "PASSWORD": SECRET}
     outcome = run("ACME", **{f"ACME_{name}": value for name, value in variables.items()})
-    assert outcome.step("token request")[2] == "        → check ACME_PASSWORD and ACME_USERNAME"
+    advice = outcome.step("token request")[2]
+    assert advice.startswith("        → check ACME_USERNAME and ACME_PASSWORD, and that")
+    assert "no client" not in advice
 
 
 # A token endpoint that refuses
@@ -435,56 +427,63 @@ HTML = Response("<html>welcome</html>", content_type="text/html")
 FORBIDDEN = Response("Forbidden by policy 7", 403, content_type="text/plain")
 REFUSALS: dict[str, tuple[Response, dict[str, str], str]] = {
     # what the server answers, further variables, what the advice says
-    "JSON wanted": (as_json({}, 415), {}, "ACME_ENCODING=json"),
-    "a form wanted": (as_json({"error": "invalid_request"}, 400), {"ENCODING": "json"}, "ACME_ENCODING=form"),
-    "a grant it cannot read": (as_json({"error": "unsupported_grant_type"}, 400), {}, "ACME_ENCODING=json"),
-    "no scope": (as_json({"error": "invalid_scope"}, 400), {}, "set ACME_SCOPE"),
+    "JSON wanted": (as_json({}, 415), {}, "ACME_ENCODING (form, json or query)"),
+    "a form wanted": (
+        as_json({"error": "invalid_request"}, 400),
+        {"ENCODING": "json"},
+        "ACME_ENCODING (form, json or query)",
+    ),
+    "a grant it cannot read": (
+        as_json({"error": "unsupported_grant_type"}, 400),
+        {},
+        "with this ACME_ENCODING and ACME_METHOD",
+    ),
+    "no scope": (as_json({"error": "invalid_scope"}, 400), {}, "no scope was sent: set ACME_SCOPE to what"),
     "no target": (as_json({"error": "invalid_target"}, 400), {}, "check ACME_AUDIENCE and ACME_RESOURCE"),
-    "no right": (as_json({"error": "unauthorized_client"}, 400), {}, "allow this client the grant ClientCredentials"),
+    "no right": (as_json({"error": "unauthorized_client"}, 400), {}, "owner allow this client its grant type"),
     "wrong password": (
         as_json({"error": "invalid_grant"}, 400),
         {"USERNAME": "ann", "PASSWORD": SECRET},
-        "check ACME_CLIENT_ID and ACME_CLIENT_SECRET and ACME_PASSWORD and ACME_USERNAME",
+        "check ACME_USERNAME and ACME_PASSWORD, and if they are right",
     ),
     "wrong secret": (as_json({}, 403), {}, "check ACME_CLIENT_ID and ACME_CLIENT_SECRET"),
     "wrong secret, told by 400": (as_json({"error": "invalid_client"}, 400), {}, "check ACME_CLIENT_ID"),
-    "a web page": (HTML, {}, "check that ACME_TOKEN_URL leads to the token endpoint"),
-    "a web page that refuses": (Response("<p>no</p>", 400), {}, "check that ACME_TOKEN_URL leads"),
-    "not there": (as_json({}, 404), {}, "check that ACME_TOKEN_URL leads"),
-    "moved": (as_json({}, 302, Location="https://id.example.com/"), {}, "check that ACME_TOKEN_URL leads"),
-    "GET wanted": (as_json({}, 405), {}, "set ACME_METHOD=GET"),
-    "POST wanted": (as_json({}, 405), {"METHOD": "GET"}, "set ACME_METHOD=POST"),
-    "in trouble": (as_json({}, 503, Retry_After="7"), {}, "try again in 7 s"),
-    "too many": (as_json({}, 429), {}, "wants a rest: try again later"),
-    "no scope, told by an empty 400": (Response("", 400), {}, "set ACME_SCOPE: some servers answer so, and no more"),
-    "no scope, told by an empty 403": (Response(" ", 403), {}, "set ACME_SCOPE: some servers answer so, and no more"),
+    "a web page": (HTML, {}, "is ACME_TOKEN_URL the token endpoint?"),
+    "a web page that refuses": (Response("<p>no</p>", 400), {}, "is ACME_TOKEN_URL the token endpoint, and is"),
+    "not there": (as_json({}, 404), {}, "is ACME_TOKEN_URL the token endpoint, and is"),
+    "moved": (as_json({}, 302, Location="https://id.example.com/"), {}, "set ACME_TOKEN_URL to the final address"),
+    "GET wanted": (as_json({}, 405), {}, "is ACME_METHOD (POST or GET) right?"),
+    "in trouble": (as_json({}, 503, Retry_After="7"), {}, "try again later"),
+    "too many": (as_json({}, 429), {}, "asks for a pause: try again later"),
+    "no scope, told by an empty 400": (Response("", 400), {}, "no scope was sent: set ACME_SCOPE to what"),
+    "no scope, told by an empty 403": (Response(" ", 403), {}, "no scope was sent: set ACME_SCOPE to what"),
     "an empty 403 for a wrong secret": (Response("", 403), {}, "check ACME_CLIENT_ID and ACME_CLIENT_SECRET"),
     "a client that has to send DPoP": (
         as_json({"error": "invalid_grant"}, 400),
         {},
-        "ask the server's owner whether this client has to send DPoP, a certificate or a key",
+        "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
     ),
-    "no proof": (as_json({"error": "invalid_dpop_proof"}, 400), {}, "allow this client Bearer tokens"),
-    "a nonce": (as_json({"error": "use_dpop_nonce"}, 400), {}, "the server wants DPoP, which is not supported"),
+    "no proof": (as_json({"error": "invalid_dpop_proof"}, 400), {}, "give this client Bearer tokens"),
+    "a nonce": (as_json({"error": "use_dpop_nonce"}, 400), {}, "the server asks for DPoP (RFC 9449)"),
     "a client with a certificate": (
         as_json({"error": "unauthorized_client"}, 400),
         {},
-        "have it registered with a secret, if it has to prove itself by a certificate or a key",
+        "say whether it must use a certificate or a key instead of a secret",
     ),
     "a grant that is not offered": (
         as_json({"error": "unsupported_grant_type"}, 400),
         {},
-        "check ACME_GRANT_TYPE: the server does not offer the grant ClientCredentials at this endpoint",
+        "check that the server offers this grant type at ACME_TOKEN_URL",
     ),
     "a secret that is encoded": (
         as_json({"error": "invalid_client"}, 401),
         {},
-        "encodes and client_secret_basic_raw does not: set ACME_CLIENT_AUTH=client_secret_basic_raw if the server",
+        "client_secret_basic_raw does not: try the other one as ACME_CLIENT_AUTH",
     ),
     "a secret that is not encoded": (
         as_json({"error": "invalid_request"}, 400),
         {"CLIENT_AUTH": "client_secret_basic_raw"},
-        "set ACME_CLIENT_AUTH=client_secret_basic if the server wants the other",
+        "client_secret_basic_raw does not: try the other one as ACME_CLIENT_AUTH",
     ),
 }
 
@@ -509,15 +508,6 @@ def test_a_scope_that_is_set_is_not_missing(run: Run, server: Loopback) -> None:
     assert "ACME_SCOPE" not in run("ACME", **client(server, SCOPE="read")).step("token request")[2]
 
 
-def test_a_provider_offers_one_grant(run: Run, sandbox: Sandbox, server: Loopback) -> None:
-    """A provider has no GRANT_TYPE: the variable to check is PROVIDER."""
-    server.token_play = lambda _: as_json({"error": "unsupported_grant_type"}, 400)
-    base_url = server.token_url.removesuffix("/token")
-    variables = {**sandbox["json-api"].variables("ACME"), "ACME_BASE_URL": base_url}
-    server.api = lambda _: as_json({"error": "unsupported_grant_type"}, 400)
-    assert "check ACME_PROVIDER: the server does not offer" in run("ACME", **variables).step("token request")[2]
-
-
 @pytest.mark.parametrize("code", ["invalid_grant", "bad_refresh_token"])
 def test_a_dead_refresh_token_is_named(run: Run, server: Loopback, tmp_path: Path, code: str) -> None:
     """My refresh token is dead: I am told which variable it is, and that I have to obtain a new one."""
@@ -527,8 +517,8 @@ def test_a_dead_refresh_token_is_named(run: Run, server: Loopback, tmp_path: Pat
     for name, given in (("REFRESH_TOKEN", f"{CANARY}-first"), ("REFRESH_TOKEN_FILE", f"{tmp_path}/token")):
         advice = run("ACME", "--try-others", **variables, **{f"ACME_{name}": given}).step("token request")[2]
         assert advice == (
-            f"        → ACME_{name} is not valid any more: it expired, was revoked, or was used before; "
-            "obtain a new one, as you obtained this one, and set it"
+            "        → the refresh token is expired, revoked or already used: "
+            f"obtain a new refresh token by signing in again, and set ACME_{name}"
         )
         forget()
 
@@ -542,7 +532,6 @@ NOT_OF_CLIENT: dict[str, Response] = {
     "a server that wants a rest": as_json({}, 403, Retry_After="5"),
     "a web page": Response("<html>sign in</html>", 401, content_type="text/html"),
     "a web page without its type": Response(" <p>no</p>", 403, content_type="application/octet-stream"),
-    "a web page that is empty": Response("", 403, content_type="text/html"),
     "a firewall": FORBIDDEN,
     "a gateway": Response("Bad Request", 400, content_type="text/plain"),
     "not there": as_json({}, 404),
@@ -585,7 +574,7 @@ def test_a_provider_has_a_base_url(run: Run, sandbox: Sandbox) -> None:
     """I configured a provider: the variable that I am told is the one that I set."""
     system = sandbox["jwt-api"]
     variables = {**system.variables("ACME"), "ACME_BASE_URL": f"{system.url}/v9"}
-    assert "check that ACME_BASE_URL leads" in run("ACME", **variables).step("token request")[2]
+    assert "is ACME_BASE_URL the token endpoint, and" in run("ACME", **variables).step("token request")[2]
 
 
 @pytest.fixture
@@ -613,7 +602,7 @@ def test_clocks_that_differ_are_told(
     mark, detail, advice = outcome.step("clock")
     # A Date has no fractions.
     assert (mark, detail) in [("-", f"this machine's is {about} s {said}") for about in (124, 125, 126)]
-    assert "set it, by NTP for one" in advice
+    assert "set it, for example by NTP" in advice
 
 
 @pytest.mark.parametrize("date", ["", "soon", "Mon, 99 Jan 2024 00:00:00 GMT"])
@@ -854,7 +843,7 @@ def test_a_certificate_that_only_the_library_refuses(
     """As behind a proxy that opens TLS: the library says no, and I am told what to set all the same."""
     server = secure("127.0.0.1", 5)
     trusting = ssl.create_default_context(cafile=server.certificate)
-    monkeypatch.setattr("auth_plugins._cli.check.probe._trusting", lambda *_: trusting)
+    monkeypatch.setattr(ssl, "create_default_context", lambda **_: trusting)
     outcome = run("ACME", **client(server))
     assert outcome.step("TLS")[0] == "ok"
     mark, _, advice = outcome.step("token request")
@@ -897,7 +886,7 @@ def test_a_token_for_later_is_told(run: Run, server: Loopback) -> None:
     """By my clock the token is not good yet: an API may say 401, and a clock is why."""
     server.token_play = issuing(jwt(nbf=time.time() + 100))
     mark, _, advice = run("ACME", **client(server)).step("JWT")
-    assert (mark, "not good yet: compare the clocks" in advice) == ("-", True)
+    assert (mark, "not valid yet: compare the clocks" in advice) == ("-", True)
 
 
 def test_a_token_that_has_ended_fails(run: Run, server: Loopback) -> None:
@@ -1164,28 +1153,28 @@ def test_a_refused_refresh_token_is_told(run: Run, server: Loopback, tmp_path: P
 # Configuration
 
 
-SLIPS: list[tuple[dict[str, str], str, str]] = [
-    ({"CLIENT_ID": f" {CLIENT}"}, "ACME_CLIENT_ID", "begins with a space or an invisible character"),
-    ({"CLIENT_ID": f"{CLIENT}\u200b"}, "ACME_CLIENT_ID", "ends with a space or an invisible character"),
-    ({"CLIENT_SECRET": f"'{SECRET}'"}, "ACME_CLIENT_SECRET", "begins with a quotation mark"),
-    ({"CLIENT_SECRET": f"{SECRET}\u00a0"}, "ACME_CLIENT_SECRET", "ends with a space or an invisible character"),
-    ({"SCOPE": '"read write"'}, "ACME_SCOPE", "begins with a quotation mark"),
-    ({"USERNAME": "ann ", "PASSWORD": SECRET}, "ACME_USERNAME", "ends with a space or an invisible character"),
-    ({"USERNAME": "ann", "PASSWORD": f"\ufeff{SECRET}"}, "ACME_PASSWORD", "begins with a space or an invisible"),
-    ({"USERNAME": "ann", "PASSWORD": f"{SECRET}\u201d"}, "ACME_PASSWORD", "ends with a quotation mark"),
+SLIPS: list[tuple[dict[str, str], str]] = [
+    ({"CLIENT_ID": f" {CLIENT}"}, "ACME_CLIENT_ID"),
+    ({"CLIENT_ID": f"{CLIENT}\u200b"}, "ACME_CLIENT_ID"),
+    ({"CLIENT_SECRET": f"'{SECRET}'"}, "ACME_CLIENT_SECRET"),
+    ({"CLIENT_SECRET": f"{SECRET}\u00a0"}, "ACME_CLIENT_SECRET"),
+    ({"SCOPE": '"read write"'}, "ACME_SCOPE"),
+    ({"USERNAME": "ann ", "PASSWORD": SECRET}, "ACME_USERNAME"),
+    ({"USERNAME": "ann", "PASSWORD": f"\ufeff{SECRET}"}, "ACME_PASSWORD"),
+    ({"USERNAME": "ann", "PASSWORD": f"{SECRET}\u201d"}, "ACME_PASSWORD"),
 ]
 
 
-@pytest.mark.parametrize(("variables", "name", "said"), SLIPS)
+@pytest.mark.parametrize(("variables", "name"), SLIPS)
 def test_what_may_have_been_pasted_along_is_told(
-    run: Run, server: Loopback, variables: dict[str, str], name: str, said: str
+    run: Run, server: Loopback, variables: dict[str, str], name: str
 ) -> None:
     """A space, a quotation mark or an invisible character around a value may belong to it: it is told, and sent."""
     outcome = run("ACME", **client(server, **variables))
     assert outcome.status == 0
     lines = outcome.out.splitlines()
-    [told] = [number for number, line in enumerate(lines) if line.startswith(f"-       variable: {name} {said}")]
-    assert lines[told + 1] == "        → if that does not belong to it, remove it"
+    oddity = f"-       variable: {name} begins or ends with whitespace, an invisible character or a quote"
+    assert lines[lines.index(oddity) + 1] == "        → if that does not belong to it, remove it"
 
 
 def test_what_was_pasted_into_a_file_is_told_too(run: Run, server: Loopback, tmp_path: Path) -> None:
@@ -1194,9 +1183,9 @@ def test_what_was_pasted_into_a_file_is_told_too(run: Run, server: Loopback, tmp
     variables = client(server, CLIENT_SECRET_FILE=f"{tmp_path}/secret")
     del variables["ACME_CLIENT_SECRET"]
     outcome = run("ACME", **variables)
-    assert "-       variable: ACME_CLIENT_SECRET_FILE ends with a space" in outcome.out
+    assert "-       variable: ACME_CLIENT_SECRET_FILE begins or ends with whitespace" in outcome.out
     key = run("KEY", KEY_API_KEY=f"{CANARY}'")
-    assert "-       variable: KEY_API_KEY ends with a quotation mark" in key.out
+    assert "-       variable: KEY_API_KEY begins or ends with whitespace" in key.out
 
 
 def test_values_without_slips_are_not_told(run: Run, server: Loopback) -> None:
@@ -1259,37 +1248,37 @@ def test_without_a_library(run: Run, server: Loopback, monkeypatch: pytest.Monke
 
 
 @pytest.mark.timeout(30)
-@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+@pytest.mark.parametrize("hidden", [(), ("requests",), ("requests", "httpx2")], ids=["requests", "httpx2", "httpx"])
 def test_an_api_that_never_ends_is_tried(
-    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, library: str
+    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...]
 ) -> None:
-    """My API streams events for ever: its status is enough."""
-    adapter = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth
-    monkeypatch.setattr(auth_plugins._cli.main, "_first_installed", lambda: (importlib.import_module(library), adapter))
+    """The status of an API that streams for ever is enough."""
+    for library in hidden:
+        monkeypatch.setitem(sys.modules, library, None)
     server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
 
 
 @pytest.mark.timeout(30)
-def test_an_api_that_drips_is_given_up(run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """My API takes for ever to say its status: the check ends all the same."""
-    monkeypatch.setattr("auth_plugins._cli.check.steps._API_TIMEOUT", 0.3)
+def test_an_api_that_drips_is_given_up(server: Loopback) -> None:
+    """An API that takes for ever to send its status does not hold the check up."""
     done = threading.Event()
     server.api = lambda _: done.wait(20) and as_json({})  # type: ignore[assignment,return-value]  # it ends, in time
-    outcome = run("ACME", "--url", server.api_url, **client(server))
+    adapter = auth_plugins.requests.OAuth2Auth
+    options: dict[str, Any] = {"library": requests, "adapter": adapter, "may_try": bool, "tell": str}
+    report = check("ACME", client(server), server.api_url, **options, api_timeout=0.3)
     done.set()
-    assert outcome.step("API")[:2] == ("FAILED", f"{server.api_url} did not answer (TimeoutError: )") or (
-        "did not answer (ReadTimeout" in outcome.step("API")[1]
-    )
+    assert (report.steps[-1].name, report.steps[-1].mark) == ("API", "FAILED")
+    assert f"{server.api_url} did not answer (" in report.steps[-1].detail
 
 
 def test_claims_are_told_in_json_that_all_can_read(run: Run, server: Loopback) -> None:
     """A token's claims are no numbers, or without end: the report is JSON for any parser, and short."""
-    server.token_play = issuing(jwt(iss="x" * 10_000, exp=float("nan"), roles=[float("inf"), 1], aud="NaN-bread"))
+    server.token_play = issuing(jwt(iss="x " * 5_000, exp=float("nan"), roles=[float("inf"), 1], aud="NaN-bread"))
     outcome = run("ACME", "--json", **client(server))
     assert "NaN," not in outcome.out
     claims = json.loads(outcome.out, parse_constant=pytest.fail)["token"]["claims"]
-    assert claims == {"iss": '"' + "x" * 499, "aud": '"NaN-bread"', "exp": "NaN", "roles": "[Infinity, 1]"}
+    assert claims == {"iss": ('"' + "x " * 250)[:500], "aud": '"NaN-bread"', "exp": "NaN", "roles": "[Infinity, 1]"}
 
 
 def test_a_url_that_is_none_is_usage(run: Run) -> None:
@@ -1368,4 +1357,4 @@ def test_an_output_that_knows_no_arrow(server: Loopback) -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (1, "")
-    assert "        ? check ACME_CLIENT_ID and ACME_CLIENT_SECRET" in done.stdout.splitlines()
+    assert "        ? check ACME_CLIENT_ID and ACME_CLIENT_SECRET, and" in done.stdout

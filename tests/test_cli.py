@@ -1,8 +1,7 @@
-"""The command line, as it is typed: exit status, standard output, standard error."""
+"""The command line: exit status, standard output, standard error."""
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 import os
@@ -22,10 +21,12 @@ from typing import Any
 import pytest
 
 import auth_plugins
+import auth_plugins.__main__
 from auth_plugins import FileCache, Token
-from auth_plugins._caches.shared import Entry
-from auth_plugins._cli import demo as _demo
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._cli import demo
 from auth_plugins._cli.main import main
+from auth_plugins._cli.play import print_rows
 from auth_plugins.sandbox import Sandbox
 
 from .conftest import forget
@@ -49,7 +50,7 @@ Run = Callable[..., Outcome]
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
-    """Types ``auth-plugins`` and words, with variables set."""
+    """Runs ``auth-plugins`` with words and variables."""
     # The demo sets both; this has them set back.
     monkeypatch.setenv("NO_PROXY", "")
     monkeypatch.setenv("no_proxy", "")
@@ -84,7 +85,7 @@ def child(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_token_prints_a_token_and_nothing_else(run: Run, sandbox: Sandbox, name: str) -> None:
-    """I write $(auth-plugins token ACME) in a script, and have a token that the API takes."""
+    """``token`` prints one line, a token that the API accepts."""
     system = sandbox[name]
     outcome = run("token", "ACME", **system.variables("ACME"))
     assert (outcome.status, outcome.err) == (0, "")
@@ -94,7 +95,7 @@ def test_token_prints_a_token_and_nothing_else(run: Run, sandbox: Sandbox, name:
 
 
 def test_the_prefix_is_auth_plugins_by_default(run: Run, sandbox: Sandbox) -> None:
-    """Without a prefix, AUTH_PLUGINS_… is what configures it, as it is for from_env()."""
+    """Without a prefix, the variables are AUTH_PLUGINS_…, as for ``from_env()``."""
     system = sandbox["jwt-api"]
     assert run("get", system.api_url, **system.variables("AUTH_PLUGINS")).status == 0
     assert run("token").status == 0
@@ -103,10 +104,10 @@ def test_the_prefix_is_auth_plugins_by_default(run: Run, sandbox: Sandbox) -> No
 @pytest.mark.parametrize(
     ("hidden", "used"), [((), "requests"), (("requests",), "httpx2"), (("requests", "httpx2"), "httpx")]
 )
-def test_get_prints_the_body_by_whatever_library_is_there(
+def test_get_prints_the_body_by_any_library(
     run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], used: str
 ) -> None:
-    """I have one of the three libraries, and get the bytes of the answer, redirects followed."""
+    """``get`` prints the bytes of the answer, by any of the three libraries, and follows redirects."""
     for library in hidden:
         monkeypatch.setitem(sys.modules, library, None)
     body = bytes(range(256))
@@ -132,7 +133,7 @@ def client(server: Loopback, **others: str) -> dict[str, str]:
 
 
 def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I have installed the command line alone."""
+    """Without any HTTP library, it names an extra to install."""
     for library in ("requests", "httpx", "httpx2"):
         monkeypatch.setitem(sys.modules, library, None)
     outcome = run("token")
@@ -144,7 +145,7 @@ def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest
 def test_a_refresh_token_is_not_spent_where_its_successor_is_lost(
     run: Run, server: Loopback, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    """A refresh token may be good for once: without a cache for its successor nothing is sent, as `check` says too."""
+    """Without a cache for its successor, a refresh token is not sent, and ``check`` says so too."""
     variables = {"ACME_TOKEN_URL": server.token_url, "ACME_REFRESH_TOKEN": SECRET}
     (tmp_path / "file").touch()
     why = "the server may take a refresh token once only, and its successor would be lost"
@@ -165,7 +166,7 @@ def test_a_refresh_token_is_not_spent_where_its_successor_is_lost(
 
 
 def test_a_refresh_token_is_spent_once_where_its_successor_is_kept(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """With a cache for its successor the refresh token is sent, once; the next command uses what is stored."""
+    """With a cache, a refresh token is sent once; the next command uses its stored successor."""
     server.lifetime = 0.001
     sent: list[str] = []
 
@@ -190,7 +191,7 @@ def test_a_refresh_token_is_spent_once_where_its_successor_is_kept(run: Run, ser
 
 
 def test_a_message_is_one_line_whatever_was_typed(run: Run) -> None:
-    """A line break in what I typed does not break the line that says what is wrong."""
+    """An error is one printable line, even if an argument has a line break in it."""
     for words in (("token", "AC\nME"), ("get", UNREACHABLE, "AC\x1b\nME"), ("cache", "list", "AC\nME")):
         outcome = run(*words)
         assert (outcome.status, outcome.err.count("\n")) == (2, 1)
@@ -198,7 +199,7 @@ def test_a_message_is_one_line_whatever_was_typed(run: Run) -> None:
 
 
 class OddRedis(socketserver.BaseRequestHandler):
-    """A Redis, or a proxy of one, that knows no command and quotes it."""
+    """A Redis, or a proxy of one, that knows no command and repeats it in its error."""
 
     def handle(self) -> None:
         while received := self.request.recv(65536):
@@ -230,7 +231,7 @@ def odd_redis() -> Iterator[int]:
 def test_the_password_of_redis_is_never_printed(
     run: Run, server: Loopback, odd_redis: int, tmp_path: Path, url: str, from_file: bool
 ) -> None:
-    """A Redis that knows no AUTH quotes my password in its error; no command prints it."""
+    """No command prints the password of Redis, even if the error of Redis repeats it."""
     where = url.format(odd_redis)
     (tmp_path / "cache").write_text(where)
     variables = client(server, **({"ACME_CACHE_FILE": f"{tmp_path}/cache"} if from_file else {"ACME_CACHE": where}))
@@ -250,7 +251,7 @@ def test_the_password_of_redis_is_never_printed(
 def test_no_log_of_a_command_has_the_password_of_redis(
     run: Run, server: Loopback, odd_redis: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A command that goes on without the cache logs a warning, without what the Redis quoted."""
+    """A command that continues without the cache logs a warning, without the password."""
     variables = client(server, ACME_CACHE=f"redis://:pa55w%2Frd@127.0.0.1:{odd_redis}/0")
     for words in (("token", "ACME"), ("get", server.api_url, "ACME")):
         outcome = run(*words, **variables)
@@ -261,7 +262,7 @@ def test_no_log_of_a_command_has_the_password_of_redis(
 
 
 def test_variables_of_the_policy_do_not_disturb_the_cache(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """All variables are set, those that a grant cannot carry as well: the token is found, and forgotten."""
+    """Variables that a grant cannot have do not disturb ``token``, ``check`` and ``cache clear``."""
     variables = client(
         server,
         ACME_CACHE=f"file:{tmp_path}",
@@ -278,7 +279,7 @@ def test_variables_of_the_policy_do_not_disturb_the_cache(run: Run, server: Loop
 
 
 def test_a_bad_answer_is_printed_and_fails(run: Run, sandbox: Sandbox) -> None:
-    """The API says 403: I see what it says, a line about it, and my script's `set -e` sees it too."""
+    """After a 403, the body is printed, then one line about it, and the status is 1."""
     system = sandbox["json-api"]
     outcome = run("get", f"{system.url}/forbidden?key={SECRET}", "ACME", **system.variables("ACME"))
     assert (outcome.status, outcome.out) == (1, b'{"error": "insufficient_scope"}')
@@ -325,7 +326,7 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str | None], int, str]] = {
 def test_what_fails_is_a_line_and_a_status(
     run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, case: str, hidden: tuple[str, ...]
 ) -> None:
-    """1: no token, or no answer; 2: I typed or configured something wrong. Never a traceback, never a secret."""
+    """1: no token, or no answer; 2: usage or configuration. Each is one line, without a traceback or a secret."""
     for library in hidden:
         monkeypatch.setitem(sys.modules, library, None)
     server.token_play = lambda _: as_json({"error": "invalid_client", "error_description": f"not {SECRET}"}, 401)
@@ -345,15 +346,15 @@ def test_what_fails_is_a_line_and_a_status(
 def test_without_its_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str
 ) -> None:
-    """I installed auth-plugins without [cli], and am told so in one line."""
+    """Without click or rich, the command line prints one line that names the extra."""
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.delitem(sys.modules, "auth_plugins._cli.main")
     with pytest.raises(SystemExit) as end:
-        importlib.import_module("auth_plugins._cli.main")
+        auth_plugins.__main__.main()
     assert end.value.code == 2
-    out, err = capsys.readouterr()
-    assert out == ""
-    assert err == "error: the command line needs click and rich: pip install 'auth-plugins[cli]'\n"
+    assert capsys.readouterr() == (
+        "",
+        "error: the command line needs click and rich: pip install 'auth-plugins[cli]'\n",
+    )
 
 
 @pytest.fixture
@@ -364,7 +365,7 @@ def own_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_cache_is_listed_and_cleared(run: Run, server: Loopback, own_directory: Path) -> None:
-    """I see what lies in my cache, for whom and until when, but no token; and I forget one, or all."""
+    """``cache list`` shows for whom and until when each token is, but no token; ``cache clear`` deletes one, or all."""
     one = {**client(server), "ACME_SCOPE": "a b", "ACME_CACHE": "file"}
     ann = {f"ANN_{name}": value for name, value in {"USERNAME": "ann", "PASSWORD": "pa55"}.items()}
     ann |= {"ANN_TOKEN_URL": f"{server.token_url}?key={SECRET.replace(' ', '+')}", "ANN_CACHE": "file"}
@@ -377,7 +378,7 @@ def test_the_cache_is_listed_and_cleared(run: Run, server: Loopback, own_directo
     assert re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "(then)", lines[0]) == (
         f"ClientCredentials id at {server.token_url}, scope a b: until (then) UTC"
     )
-    assert lines[1:] == [f"Password ann at {server.token_url}: no end told, renewable"]
+    assert lines[1:] == [f"Password ann at {server.token_url}: no expiry known, renewable"]
 
     cleared = run("cache", "clear", "ACME")
     assert (cleared.status, cleared.out.decode()) == (0, f"forgot 1 of FileCache({str(own_directory)!r})\n")
@@ -388,7 +389,7 @@ def test_the_cache_is_listed_and_cleared(run: Run, server: Loopback, own_directo
 
 
 def test_a_cache_with_a_key_is_listed_with_the_key(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """With its key I see what lies there; with another one, that something does; and I can clear it."""
+    """With its key, an entry is listed; with another key, that there is one; without it, it can be cleared."""
     key, other = (run("cache", "key").out.decode().strip() for _ in range(2))
     assert key != other
     server.lifetime = 1
@@ -401,25 +402,25 @@ def test_a_cache_with_a_key_is_listed_with_the_key(run: Run, server: Loopback, t
     assert not entry.exists()
 
 
-def test_what_has_ended_is_listed_as_such(run: Run, tmp_path: Path) -> None:
-    """A token that has ended, and can be renewed, is listed as just that."""
+def test_an_expired_token_is_listed_as_expired(run: Run, tmp_path: Path) -> None:
+    """An expired token with a refresh token is listed as expired and renewable."""
     token = Token(access_token="old", expires_at=1.0, refresh_token="r", issued_at=0.0)
     FileCache(tmp_path).set(
-        "name", Entry(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
+        "name", StoredToken(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
     )
     assert run("cache", "list", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.decode() == (
-        "Password ann at https://id: until 1970-01-01 00:00:01 UTC (ended), renewable\n"
+        "Password ann at https://id: until 1970-01-01 00:00:01 UTC (expired), renewable\n"
     )
 
 
-def test_an_api_key_lies_in_no_cache(run: Run, tmp_path: Path) -> None:
-    """There is nothing of an API key to forget."""
+def test_an_api_key_is_in_no_cache(run: Run, tmp_path: Path) -> None:
+    """An API key is stored in no cache."""
     cleared = run("cache", "clear", "ACME", ACME_API_KEY=SECRET, ACME_CACHE=f"file:{tmp_path}")
     assert (cleared.status, cleared.out.decode()) == (0, f"forgot 0 of FileCache({str(tmp_path)!r})\n")
 
 
-def test_the_trouble_of_a_cache_is_told(run: Run, server: Loopback) -> None:
-    """The command line says what a request would only log."""
+def test_errors_of_a_cache_are_reported(run: Run, server: Loopback) -> None:
+    """``cache`` reports errors of the cache, which a request only logs."""
     for prefix in ("ACME", "ACME_"):
         memory = run("cache", "list", prefix, **client(server))
         assert (memory.status, memory.out) == (2, b"")
@@ -433,7 +434,7 @@ def test_the_trouble_of_a_cache_is_told(run: Run, server: Loopback) -> None:
 
 
 def test_python_m_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`python -m auth_plugins` is `auth-plugins`."""
+    """``python -m auth_plugins`` is ``auth-plugins``."""
     monkeypatch.delitem(sys.modules, "auth_plugins.__main__", raising=False)
     monkeypatch.setattr(sys, "argv", ["auth-plugins", "--help"])
     with pytest.raises(SystemExit) as end:
@@ -447,15 +448,9 @@ def test_python_m_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
 
 
 def test_the_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I report a mistake, and say with which version."""
+    """``--version`` prints the version of the installed distribution."""
     monkeypatch.setattr(importlib.metadata, "version", {"auth-plugins": "1.2.3"}.__getitem__)
     assert run("--version") == Outcome(0, b"auth-plugins 1.2.3\n", "")
-
-    def not_found(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", not_found)
-    assert run("--version") == Outcome(0, b"auth-plugins (not installed)\n", "")
 
 
 def exports(text: str) -> dict[str, str]:
@@ -472,9 +467,9 @@ def examples(text: str) -> list[list[str]]:
 
 
 def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
-    """I paste all that it prints into a shell, then each of its examples, and they work: v1's API key too."""
+    """All that it prints works in a shell, and so does each of its examples. Ctrl-C ends it with status 0."""
     with subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "auth_plugins", "sandbox"],
+        [sys.executable, "-W", "error", "-m", "auth_plugins", "sandbox", "--lifetime", "60"],
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -494,39 +489,17 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
                 outcome = run(*words, **variables)
                 assert (outcome.status, outcome.err) == (0, ""), words
                 called.append(words[2])
+            token = run("token", "ACME_JWT").out.decode()
         finally:
             process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.stderr.read()) == (0, "")
     assert called == [f"ACME_{name}" for name in ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "UPLOAD_V1")]
-
-
-def test_ctrl_c_ends_the_sandbox_well(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I press Ctrl-C, which is how it is meant to end: status 0, no traceback. Its tokens lived as long as I said."""
-    lifetimes: list[float] = []
-
-    class Time:
-        @staticmethod
-        def sleep(_: float) -> None:
-            [sandbox] = made
-            lifetimes.extend(system.lifetime for system in sandbox)
-            raise KeyboardInterrupt
-
-    made: list[Sandbox] = []
-
-    def make(lifetime: float) -> Sandbox:
-        made.append(Sandbox(lifetime))
-        return made[0]
-
-    monkeypatch.setattr("auth_plugins._cli.main.time", Time)
-    monkeypatch.setattr("auth_plugins._cli.main.Sandbox", make)
-    outcome = run("sandbox", "--lifetime", "60")
-    assert (outcome.status, outcome.err) == (0, "")
-    assert lifetimes == [60] * 5
-    assert set(exports(outcome.out.decode())) >= {"ACME_UPLOAD_V1_API_KEY", "ACME_AUTH_PASSWORD", "ACME_JSON_BASE_URL"}
+    claims = Token(access_token=token.strip()).claims
+    assert claims["exp"] - claims["iat"] == 60
 
 
 def test_the_demo_plays_all_and_fits_80_columns() -> None:
-    """I run it with its output in a file, a narrow terminal and a dead proxy: 25 readable rows, in plain text."""
+    """With output to a file, a narrow terminal and a dead proxy, it prints 25 readable rows in plain text."""
     dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
     started = time.monotonic()
     done = child("-m", "auth_plugins", "demo", COLUMNS="40", **dead)
@@ -542,22 +515,20 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
     assert lines[-1].endswith(" s): passwords sent once, no refresh token twice.")
 
 
-def test_a_row_that_is_not_as_expected_fails_the_demo(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Something is wrong with one system and one library: I see which and what, and the status says so."""
-    good = [_demo.Row(name, "requests", story, story) for name, story in _demo.EXPECTED.items()]
-    bad = replace(good[2], seen=replace(good[2].seen, passwords=2), error="TokenRequestError: [no] " + "long " * 40)
-    monkeypatch.setattr(_demo, "play", lambda: [*good, bad])
-    outcome = run("demo")
-    assert (outcome.status, outcome.err) == (1, "")
-    lines = [line.rstrip() for line in outcome.out.decode().splitlines()]
+def test_a_row_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    """A row that differs is marked, each difference is a line, and the exit status is 1."""
+    good = [demo.Row(name, "requests", demo.expected(name)) for name in SYSTEMS]
+    bad = replace(good[2], seen={**good[2].seen, "passwords": 2}, error="TokenRequestError: [no] " + "long " * 40)
+    assert print_rows([*good, bad], seconds=1.0) == 1
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert [line.split()[:2] for line in lines if line.endswith(" NO")] == [["auth-api", "requests"]]
     assert f"auth-api with requests: TokenRequestError: [no] {'long ' * 40}".rstrip() in lines
     assert "auth-api with requests: passwords: expected 1, saw 2" in lines
-    assert lines[-1].startswith("5 of 6 rows as expected (")
+    assert lines[-1] == "5 of 6 rows as expected (1.0 s)"
 
 
 def test_the_demo_needs_all_libraries(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of them is missing: I am told which extra brings it."""
+    """Without one of the libraries, it names the extra to install."""
     monkeypatch.delitem(sys.modules, "auth_plugins.httpx2", raising=False)
     monkeypatch.setitem(sys.modules, "httpx2", None)
     outcome = run("demo")

@@ -379,17 +379,16 @@ def test_the_key_of_the_cache_comes_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "Fernet key"),
-        ({"CACHE": "redis://:c4n4ry@/"}, "URL of Redis"),
-        ({"CACHE": "redis://:c4n4ry@host:port"}, "URL of Redis"),
+        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY must be a Fernet key, or several; make one by"),
+        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE must be a URL of Redis, such as redis://host"),
+        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE must be a URL of Redis, such as redis://host"),
     ],
 )
 def test_a_cache_that_cannot_be_is_refused(variables: dict[str, str], said: str) -> None:
     """The error for a wrong cache names its variable, and does not show its password."""
     with pytest.raises(ConfigurationError) as error:
         configuration("ACME", acme({**CLIENT, **variables}))
-    assert str(error.value).startswith("ACME_CACHE")
-    assert said in str(error.value)
+    assert str(error.value).startswith(said)
     assert "c4n4ry" not in "".join(traceback.format_exception(error.value))
 
 
@@ -686,7 +685,7 @@ def test_a_cache_comes_from_a_file(tmp_path: Path) -> None:
         ("redis://:c4n4ry@cache.example.com:6380/1\n", "a grant cannot carry ACME_CACHE_FILE; use "),
         ("c4n4ry", "ACME_CACHE_FILE is not valid; expected memory, file,"),
         ("", "ACME_CACHE_FILE is not valid; expected memory, file,"),
-        ("redis://:c4n4ry@/", "ACME_CACHE_FILE"),
+        ("redis://:c4n4ry@/", "ACME_CACHE_FILE must be a URL of Redis"),
     ):
         file.write_text(content)
         assert (message := refused(variables)).startswith(said)

@@ -42,7 +42,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.encryption import Seal
+from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._source import flight as _flight
 from auth_plugins._source import source as _source
@@ -53,7 +53,7 @@ from .test_properties import often
 
 URL = "https://id.example.com/token"
 TIMEOUT = 10.0
-SEAL = Seal(Fernet.generate_key())
+SEAL = EntryCipher(Fernet.generate_key())
 GRANTS: dict[str, Grant] = {
     "client": ClientCredentials(URL, "client-7", "s3cr3t-1"),
     "client, renewed": ClientCredentials(URL, "client-7", "s3cr3t-1"),
@@ -88,7 +88,7 @@ class SharedCache:
     """A dict that all processes see, with a lock that says at once that somebody else has it."""
 
     def __init__(self, lock_is_tried: Callable[[], None]) -> None:
-        self._seal = SEAL
+        self._cipher = SEAL
         self._lock_is_tried = lock_is_tried
         self.entries: dict[str, str] = {}
         self.held: set[str] = set()

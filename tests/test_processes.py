@@ -23,7 +23,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 import auth_plugins
-from auth_plugins._caches.shared import Entry, SharedCache
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.shared import SharedCache
 
 from . import workers
 from .loopback import Loopback, Received, as_json
@@ -178,7 +179,7 @@ def credentials(server: Loopback) -> Spec:
     return "ClientCredentials", {"token_url": server.token_url, "client_id": "client", "client_secret": "s3cr3t"}
 
 
-def entries(cache: Spec) -> list[Entry | str]:
+def entries(cache: Spec) -> list[StoredToken | str]:
     """What lies in a cache; of what cannot be read, why."""
     return SharedCache(made(cache)).entries()
 
@@ -189,7 +190,7 @@ def encrypted(cache: Spec) -> Spec:
 
 
 def tokens(cache: Spec) -> list[str]:
-    return [entry.token.access_token for entry in entries(cache) if isinstance(entry, Entry)]
+    return [entry.token.access_token for entry in entries(cache) if isinstance(entry, StoredToken)]
 
 
 def eventually(condition: Callable[[], Any], what: str) -> None:
@@ -335,7 +336,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
         for _ in range(kills):
             time.sleep(chance.uniform(0, 0.03))
             kill(chance.choice(list(alive)))
-            assert all(isinstance(entry, Entry) for entry in entries(cache))
+            assert all(isinstance(entry, StoredToken) for entry in entries(cache))
             if cache[0] == "RedisCache":
                 # Or those who wait for the locks of several, one after the other, would go on without.
                 wait_for_the_next_token()

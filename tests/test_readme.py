@@ -82,7 +82,7 @@ def test_a_program_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """I paste an example, and it works; what it defines works as well, and what it prints is what stands below it."""
+    """An example of the README runs; what it defines works, and it prints what the README shows."""
     for name, value in variables(placed(exports(), sandbox)).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("UPLOAD_URL", sandbox["jwt-api"].api_url)
@@ -125,7 +125,7 @@ def _check_own_cache(kind: Any, tmp_path: Path, sandbox: Sandbox) -> None:
 
 
 def test_the_table_of_systems_is_right(sandbox: Sandbox) -> None:
-    """In each row, code and variables make the same grant, and the sandbox takes it."""
+    """In each row, code and variables make the same grant."""
     code = [block for block in blocks("python") if not is_program(block)]
     shell = [block for block in blocks("sh") if "ACME_PROVIDER" in block]
     assert len(code) == 5
@@ -136,7 +136,7 @@ def test_the_table_of_systems_is_right(sandbox: Sandbox) -> None:
 
 
 def test_moving_from_an_api_key_takes_variables_only(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I run the same function with the variables of the left column, then with those of the right one."""
+    """The same function works with the variables of the left column and with those of the right one."""
     before, after = [block for block in blocks("sh") if "UPLOAD_URL" in block]
     program = next(block for block in PROGRAMS if "def upload" in block)
     namespace: dict[str, Any] = {}
@@ -151,14 +151,14 @@ def test_moving_from_an_api_key_takes_variables_only(sandbox: Sandbox, monkeypat
 
 
 def test_every_variable_is_in_the_table() -> None:
-    """I look a variable up in the README, and find it."""
+    """Every variable is in the README."""
     from auth_plugins._environment.definitions import KNOWN
 
     assert not {name for name in KNOWN if f"``{name}``" not in README}
 
 
 def test_the_three_ways_are_on_the_first_screen() -> None:
-    """Requests, httpx and variables: within the first sixty lines."""
+    """requests, httpx and variables are within the first sixty lines."""
     screen = "\n".join(README.splitlines()[:62])
     for way in ("In requests code", "In httpx clients", "By environment variables", 'from_env("ACME")'):
         assert way in screen
@@ -173,9 +173,18 @@ def test_what_the_readme_says_of_defaults_is_true() -> None:
 
 
 def test_the_tests_that_security_names_are_there() -> None:
-    """I look up the test that proves a promise, and find it."""
+    """Each test that SECURITY.rst names exists."""
     tests = Path(__file__).parent
     named = re.findall(r"``([\w.]+)::(\w+)``", (tests.parent / "SECURITY.rst").read_text("utf-8"))
     assert len(named) > 20
     for file, function in named:
         assert re.search(rf"^def {function}\b|^{function} =", (tests / file).read_text("utf-8"), re.MULTILINE), function
+
+
+def test_the_paths_that_contributing_names_exist() -> None:
+    """Each file and folder that CONTRIBUTING.rst names exists."""
+    root = Path(__file__).parents[1]
+    named = re.findall(r"``((?:\w|\.)+/[\w./]*)``", (root / "CONTRIBUTING.rst").read_text("utf-8"))
+    assert len(named) > 20
+    for path in named:
+        assert (root / path).exists() or (root / "auth_plugins" / path).exists(), path

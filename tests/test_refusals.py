@@ -16,7 +16,7 @@ import auth_plugins.httpx
 import auth_plugins.requests
 from auth_plugins import ClientCredentials, Password, RefreshToken, TokenRequestError
 from auth_plugins._base import errors as _errors
-from auth_plugins._protocol.advice import HINTS, advice, named
+from auth_plugins._protocol.advice import ADVICE, advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
 
@@ -141,7 +141,7 @@ EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "long": (
         {"a": "x" * 501, "b": "x" * 2001, "c" * 41: 1, "d" * 2001: 2},
-        {"a": "x" * 500, "b": "...", "c" * 40: 1, "...": 2},
+        {"a": "x" * 500, "b": "***", "c" * 40: 1, "***": 2},
     ),
     "many": ({f"m{n}": n for n in range(30)}, {f"m{n}": n for n in range(20)}),
     "many in a list": ({"a": list(range(30))}, {"a": list(range(20))}),
@@ -265,7 +265,7 @@ PUBLIC = ClientCredentials(URL, "id", scope="a")
 STORED = RefreshToken(URL, "r3fr3sh", "id", "s3cr3t")
 USER = Password(URL, "ann", "p4ss", "id", "s3cr3t")
 PLAIN = ClientCredentials(URL, "id", "s3cr3t")
-SPECIAL = "this id or secret has characters (such as + / = %) that client_secret_basic percent-encodes"
+SPECIAL = "the id or secret has characters (such as + / = %) that client_secret_basic percent-encodes"
 #: The grant, what is answered, and what is told, or, behind "not", isn't.
 REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "an empty 403 without scope": (PLAIN, "", 403, "no scope was sent: set scope (or the variable SCOPE) to"),
@@ -275,22 +275,42 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "a 403 with words": (PLAIN, {"message": "no"}, 403, "not no scope"),
     "an empty 403 to a refresh": (STORED, "", 403, "not no scope"),
     "an invalid scope where none was sent": (PLAIN, {"error": "invalid_scope"}, 400, "no scope was sent"),
-    "an invalid scope where none was sent, once": (PLAIN, {"error": "invalid_scope"}, 400, "not ask for a scope"),
-    "an invalid scope": (PUBLIC, {"error": "invalid_scope"}, 400, "ask for a scope (or the variable SCOPE) that"),
+    "an invalid scope where none was sent, once": (
+        PLAIN,
+        {"error": "invalid_scope"},
+        400,
+        "not what this client was given",
+    ),
+    "an invalid scope": (
+        PUBLIC,
+        {"error": "invalid_scope"},
+        400,
+        "set scope (or the variable SCOPE) to what this client",
+    ),
     "a dead refresh token": (
         STORED,
         {"error": "invalid_grant"},
         400,
-        "obtain a new one by signing in again, and give refresh_token (or the variable REFRESH_TOKEN)",
+        "obtain a new refresh token by signing in again, and set refresh_token (or the variable REFRESH_TOKEN)",
     ),
-    "a dead refresh token, as GitHub says it": (STORED, {"error": "bad_refresh_token"}, 200, "obtain a new one"),
+    "a dead refresh token, as GitHub says it": (
+        STORED,
+        {"error": "bad_refresh_token"},
+        200,
+        "obtain a new refresh token",
+    ),
     "no user for a refresh token": (STORED, {"error": "invalid_grant"}, 400, "not user name"),
-    "a refresh token that may be dead": (STORED, "", 400, "the refresh token may be expired, revoked or already used"),
+    "a refresh token that may be dead": (STORED, "", 400, "if the refresh token is expired, revoked or already used"),
     "a client that may be wrong": (STORED, {"error": "invalid_client"}, 401, "not the refresh token"),
-    "a wrong password": (USER, {"error": "invalid_grant"}, 400, "check the user name and password, and if they are"),
+    "a wrong password": (USER, {"error": "invalid_grant"}, 400, "check username and password, and if they are"),
     "a client that must send DPoP": (PLAIN, {"error": "invalid_grant"}, 400, "must send a DPoP proof (RFC 9449)"),
     "no user for a client": (PLAIN, {"error": "invalid_grant"}, 400, "not user name"),
-    "a proof that is missing": (PLAIN, {"error": "invalid_dpop_proof"}, 400, "it must send DPoP proofs (RFC 9449) now"),
+    "a proof that is missing": (
+        PLAIN,
+        {"error": "invalid_dpop_proof"},
+        400,
+        "asks for DPoP (RFC 9449): have its owner",
+    ),
     "a client of another kind": (PLAIN, {"error": "unauthorized_client"}, 400, "must use a certificate or a key"),
     "an unknown grant type": (PLAIN, {"error": "unsupported_grant_type"}, 400, "offers this grant type at token_url"),
     "special characters": (ClientCredentials(URL, "id", "a+b="), {"error": "invalid_client"}, 401, SPECIAL),
@@ -305,26 +325,26 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
         ClientCredentials(URL, "id", "a+b=", client_auth="client_secret_post"),
         {"error": "invalid_client"},
         401,
-        "not this id",
+        "not the id or secret",
     ),
-    "no special characters": (PLAIN, {"error": "invalid_client"}, 401, "not this id"),
+    "no special characters": (PLAIN, {"error": "invalid_client"}, 401, "not the id or secret"),
     "special characters and a scope": (
         ClientCredentials(URL, "id", "a+b="),
         {"error": "invalid_scope"},
         400,
-        "not this id",
+        "not the id or secret",
     ),
     "no secret": (
         PUBLIC,
         {"error": "invalid_client"},
         401,
-        "no client secret was sent: if this client has one, give client_secret",
+        "no client secret was sent: if this client has one, set client_secret",
     ),
     "no secret, uncoded": (PUBLIC, "", 401, "no client secret was sent"),
     "no secret, and unauthorized": (PUBLIC, {"error": "unauthorized_client"}, 400, "no client secret was sent"),
     "no secret, and another fault": (PUBLIC, {"error": "invalid_scope"}, 400, "not no client secret"),
     "a secret": (PLAIN, {"error": "invalid_client"}, 401, "not no client secret"),
-    "no client": (Password(URL, "ann", "p4ss"), {"error": "invalid_client"}, 401, "not no client secret"),
+    "no client": (Password(URL, "ann", "p4ss"), {"error": "invalid_client"}, 401, "no client was sent: if"),
     "an assertion": (
         ClientCredentials(URL, "id", params={"client_assertion": "x"}),
         {"error": "invalid_client"},
@@ -418,14 +438,14 @@ def test_a_refused_refresh_is_called_so() -> None:
             read(STORED.refresh_request("r"), response(body, status), NOW)
 
 
-@pytest.mark.parametrize("kind", HINTS)
-def test_each_hint_can_be_said_by_arguments_and_by_variables(kind: str) -> None:
-    """The command line says the same as a message, with names of variables in place of arguments."""
-    [in_code] = advice([f"{kind}:scope"], named)
-    [by_variable] = advice([f"{kind}:scope"], lambda option: f"ACME_{option.upper()}")
+@pytest.mark.parametrize("trouble", ADVICE)
+def test_advice_names_arguments_or_variables(trouble: str) -> None:
+    """A message names arguments, and the command line names variables; both read the same table."""
+    [in_code] = advice_for(f"{trouble}:scope")
+    [by_variable] = advice_for(f"{trouble}:scope", lambda option: f"ACME_{option.upper()}")
     assert "{" not in in_code + by_variable
     assert ";" not in in_code
-    assert ("ACME_" in by_variable) is ("{" in HINTS[kind])
+    assert ("ACME_" in by_variable) is ("{" in ADVICE[trouble])
 
 
 nested = st.recursive(

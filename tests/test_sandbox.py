@@ -1,7 +1,7 @@
-"""The sandbox keeps to the five documents: what they ask for is answered, everything else is refused."""
+"""The sandbox answers what the five documents describe, and refuses everything else."""
 
-import ast
 import json
+import re
 import socket
 import struct
 import threading
@@ -17,8 +17,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import OctKey
 
 import auth_plugins.sandbox
 from auth_plugins.sandbox import Sandbox, System
@@ -172,11 +170,9 @@ RENEWABLE = PLAIN | {"refresh_token"}
 def test_documented_request_is_answered_as_documented(
     standing: Sandbox, name: str, ask: Ask, credentials: str, answered: set[str], token_type: str | None
 ) -> None:
-    """Ask as the document says: you get what it shows, the API lets you in, and you see how your secret travelled."""
+    """The documented request is answered as documented, the API accepts the token, and the request is recorded."""
     system = standing[name]
-
     reply = send(system, ask)
-
     assert (reply.status, set(reply.content)) == (200, answered)
     assert (reply.content.get("token_type"), repr(reply.content["expires_in"])) == (token_type, "3600")
     assert (reply.headers["Content-Type"], reply.headers["Cache-Control"]) == ("application/json", "no-store")
@@ -187,41 +183,32 @@ def test_documented_request_is_answered_as_documented(
 
 
 def test_bare_answer_is_the_token_as_a_json_string(sandbox: Sandbox) -> None:
-    """upload-api answers nothing but the JWT, as in its document's example, when told to."""
+    """With ``bare``, upload-api answers the token alone, as a JSON string."""
     sandbox["upload-api"].bare = True
-
     access_token = send(sandbox["upload-api"], UPLOAD).content
-
     assert isinstance(access_token, str)
     assert call(sandbox["upload-api"], access_token) == 200
 
 
 SAME = [
     ("charset of a form", "jwt-api", replace(JWT, media_type=f"{FORM};charset=UTF-8")),
-    ("case of the type", "jwt-api", replace(JWT, media_type="Application/X-WWW-Form-URLEncoded ; charset=utf-8")),
     ("lower-case hex", "upload-api", proof(UPLOAD, f"%35{UPLOAD_ID[1:]}:7rg6Gt%2bhUiob%3d")),
     ("no query after ?", "jwt-api", at(JWT, "")),
-    ("type of no form", "organization-api", replace(ORGANIZATION_QUERY, media_type=FORM)),
-    ("charset of JSON", "json-api", replace(JSON, media_type="application/json; charset=utf-8")),
     ("plus for a space", "json-api", replace(JSON_GET, target=JSON_GET.target.replace("%20", "+"))),
-    ("type of no JSON", "json-api", replace(JSON_GET, media_type="application/json")),
 ]
 
 
 @pytest.mark.parametrize(("name", "ask"), [row[1:] for row in SAME], ids=[row[0] for row in SAME])
 def test_another_spelling_of_the_same_is_answered(standing: Sandbox, name: str, ask: Ask) -> None:
-    """What means the same by the standards is as good as what the document spells."""
+    """A request that means the same by the standards is accepted."""
     assert send(standing[name], ask).status == 200
 
 
+# One row for each rule and each system in which the rule can break.
 REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     ("upload-api", 401, "invalid_client"): {
         "secret as it is": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob="),
-        "secret half encoded": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob%3D"),
         "secret encoded twice": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt%252BhUiob%253D"),
-        "space for plus": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt%20hUiob%3D"),
-        "colon encoded": proof(UPLOAD, f"{UPLOAD_ID}%3A7rg6Gt%2BhUiob%3D"),
-        "wrong secret": proof(UPLOAD, f"{UPLOAD_ID}:wrong%2B"),
         "wrong id": proof(UPLOAD, "wrong:7rg6Gt%2BhUiob%3D"),
         "not Base64": replace(UPLOAD, authorization=f"{UPLOAD.authorization}!"),
         "scheme in lower case": replace(UPLOAD, authorization=f"b{str(UPLOAD.authorization)[1:]}"),
@@ -232,32 +219,22 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     ("upload-api", 400, "invalid_request"): {
         "API key as well": replace(UPLOAD, headers=KEY),
         "no grant type": sent(UPLOAD, "scope=platform_upload_api"),
-        "repeated scope": sent(UPLOAD, f"{UPLOAD_FORM}&scope=platform_upload_api"),
         "further parameter": sent(UPLOAD, f"{UPLOAD_FORM}&audience=wrong"),
     },
     ("upload-api", 400, "invalid_scope"): {
         "no scope": sent(UPLOAD, CLIENT_CREDENTIALS),
         "two scopes": sent(UPLOAD, f"{UPLOAD_FORM}+wrong"),
-        "empty scope": sent(UPLOAD, f"{CLIENT_CREDENTIALS}&scope="),
     },
     ("jwt-api", 401, "invalid_client"): {
         "percent-encoded": proof(JWT, "acme%2Fops%40example:open%20sesame%20%2B%20%C3%BC"),
-        "space as plus": proof(JWT, "acme/ops@example:open+sesame+++ü"),
         "Latin-1": proof(JWT, "acme/ops@example:open sesame + ü", "latin-1"),
         "wrong secret": proof(JWT, "acme/ops@example:wrong"),
-        "wrong id": proof(JWT, "wrong:open sesame + ü"),
-        "in the form": replace(
-            JWT, authorization=None, body=f"{CLIENT_CREDENTIALS}&client_id=acme&client_secret=wrong"
-        ),
         "in the query": at(replace(JWT, authorization=None), "client_id=acme&client_secret=wrong"),
     },
     ("jwt-api", 400, "invalid_request"): {
         "id in the form as well": sent(JWT, f"{CLIENT_CREDENTIALS}&client_id=acme"),
-        "id in the query as well": at(JWT, "client_id=acme"),
-        "password as well": sent(JWT, f"{CLIENT_CREDENTIALS}&password=wrong"),
         "grant type in the query as well": at(JWT, CLIENT_CREDENTIALS),
         "repeated": sent(JWT, f"{CLIENT_CREDENTIALS}&{CLIENT_CREDENTIALS}"),
-        "ampersand at the end": sent(JWT, f"{CLIENT_CREDENTIALS}&"),
         "no equals sign": sent(JWT, f"{CLIENT_CREDENTIALS}&wrong"),
         "broken percent-encoding": sent(JWT, f"{CLIENT_CREDENTIALS}%zz"),
         "percent-encoded, not UTF-8": sent(JWT, f"{CLIENT_CREDENTIALS}%ff"),
@@ -266,11 +243,7 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
         "space not encoded": sent(JWT, "grant_type=client credentials"),
         "nothing": sent(JWT, ""),
     },
-    ("jwt-api", 400, "unsupported_grant_type"): {
-        "another": sent(JWT, "grant_type=wrong"),
-        "empty": sent(JWT, "grant_type="),
-        "refresh token": sent(JWT, RENEWAL),
-    },
+    ("jwt-api", 400, "unsupported_grant_type"): {"refresh token": sent(JWT, RENEWAL)},
     ("jwt-api", 400, "invalid_scope"): {"any": sent(JWT, f"{CLIENT_CREDENTIALS}&scope=wrong")},
     ("jwt-api", 415, "invalid_request"): {
         "JSON": replace(JWT, media_type="application/json", body='{"grant_type": "client_credentials"}'),
@@ -282,47 +255,25 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     },
     ("auth-api", 400, "invalid_request"): {
         "no password": sent(AUTH, "username=wrong"),
-        "no user name": sent(AUTH, "password=wrong"),
-        "nothing": sent(AUTH, ""),
         "a grant type": sent(AUTH, f"grant_type=password&{USER}"),
-        "a client": sent(AUTH, f"client_id=acme&{USER}"),
         "Basic as well": replace(AUTH, authorization=basic("acme:wrong")),
-        "Basic": replace(AUTH, authorization=basic("ops&sales@example:key=value&more"), body=""),
         "query": at(sent(AUTH, ""), USER),
-        "query as well": at(AUTH, USER),
-        "repeated password": sent(AUTH, f"{USER}&password=key%3Dvalue%26more"),
         "refresh token for a password": sent(AUTH, "refresh_token=wrong"),
         "refresh: nothing": sent(AUTH_REFRESH, ""),
         "refresh: a grant type": sent(AUTH_REFRESH, RENEWAL),
-        "refresh: password": sent(AUTH_REFRESH, USER),
         "refresh: password as well": sent(AUTH_REFRESH, f"{USER}&refresh_token=wrong"),
-        "refresh: Basic as well": replace(AUTH_REFRESH, authorization=basic("acme:wrong")),
-        "refresh: query": at(sent(AUTH_REFRESH, ""), "refresh_token=wrong"),
-        "refresh: query as well": at(AUTH_REFRESH, "refresh_token=wrong"),
     },
     ("auth-api", 401, "invalid_grant"): {"refresh: unknown": AUTH_REFRESH},
-    ("auth-api", 415, "invalid_request"): {
-        "JSON": replace(AUTH, media_type="application/json", body='{"username": "ops", "password": "wrong"}'),
-        "refresh: JSON": replace(AUTH_REFRESH, media_type="application/json", body='{"refresh_token": "wrong"}'),
-    },
     ("organization-api", 401, "invalid_client"): {
         "percent-encoded": proof(ORGANIZATION, "organization%4042:half%3D50%25%20%26%20%C3%BC"),
-        "wrong secret": proof(ORGANIZATION, "organization@42:wrong"),
-        "nothing": replace(ORGANIZATION, authorization=None),
         "form": replace(ORGANIZATION, authorization=None, body=f"{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}"),
         "query: wrong secret": at(Ask("POST", "/oauth2/token"), f"{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}wrong"),
-        "query: wrong id": replace(ORGANIZATION_QUERY, target=ORGANIZATION_QUERY.target.replace("4042", "4043")),
         "query: no secret": Ask("POST", f"/oauth2/token?{CLIENT_CREDENTIALS}&client_id=organization%4042"),
         "refresh token without client": replace(ORGANIZATION, authorization=None, body=RENEWAL),
     },
     ("organization-api", 400, "invalid_request"): {
         "Basic, and client in the query": at(ORGANIZATION, ORGANIZATION_CLIENT),
-        "Basic, and all in the query": replace(ORGANIZATION_QUERY, authorization=ORGANIZATION.authorization),
-        "Basic, grant type in the query": at(sent(ORGANIZATION, ""), CLIENT_CREDENTIALS),
         "query, grant type in the form": at(replace(ORGANIZATION, authorization=None), ORGANIZATION_CLIENT),
-        "query: not encoded": replace(ORGANIZATION_QUERY, target=ORGANIZATION_QUERY.target.replace("%25", "%")),
-        "query: repeated": at(ORGANIZATION_QUERY, "client_id=organization%4042"),
-        "query: no grant type": Ask("POST", f"/oauth2/token?{ORGANIZATION_CLIENT}"),
         "no refresh token": sent(ORGANIZATION, "grant_type=refresh_token"),
         "refresh token without its grant type": sent(ORGANIZATION, f"{CLIENT_CREDENTIALS}&refresh_token=wrong"),
     },
@@ -330,43 +281,26 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
         "unknown refresh token": sent(ORGANIZATION, RENEWAL),
         "query: unknown refresh token": Ask("POST", f"/oauth2/token?{RENEWAL}&{ORGANIZATION_CLIENT}"),
     },
-    ("organization-api", 400, "unsupported_grant_type"): {"another": sent(ORGANIZATION, "grant_type=password")},
-    ("organization-api", 400, "invalid_scope"): {"any": sent(ORGANIZATION, f"{CLIENT_CREDENTIALS}&scope=wrong")},
-    ("organization-api", 415, "invalid_request"): {
-        "JSON": replace(ORGANIZATION, media_type="application/json", body='{"grant_type": "client_credentials"}'),
-    },
     ("json-api", 401, "invalid_client"): {
         "wrong secret": member(client_secret="wrong"),
-        "wrong id": member(client_id="wrong"),
         "nothing": sent(JSON, ""),
         "Basic": replace(JSON, authorization=basic("acme:wrong"), body='{"grant_type": "client_credentials"}'),
         "POST: query": replace(JSON_GET, method="POST"),
-        "GET: wrong secret": replace(JSON_GET, target=f"{JSON_GET.target}wrong"),
         "GET: JSON body": replace(JSON, method="GET"),
-        "GET: nothing": Ask("GET", "/oauth/token"),
     },
     ("json-api", 400, "invalid_request"): {
-        "Basic as well": replace(JSON, authorization=basic("acme:wrong")),
         "query as well": at(JSON, JSON_CLIENT),
-        "grant type in the query as well": at(JSON, CLIENT_CREDENTIALS),
         "secret is a number": member(client_secret=1),
-        "grant type is null": member(grant_type=None),
         "grant type is an object": member(grant_type={"grant_type": "client_credentials"}),
         "repeated member": sent(JSON, f'{{"client_id": "json-client", {json.dumps(JSON_BODY)[1:]}'),
         "further member": member(audience="wrong"),
-        "no grant type": sent(JSON, json.dumps({name: JSON_BODY[name] for name in ("client_id", "client_secret")})),
         "no object": sent(JSON, '["wrong"]'),
+        "pairs of letters": sent(JSON, '["ab"]'),
         "no JSON": sent(JSON, "wrong"),
         "not UTF-8": sent(JSON, b'{"client_id": "\xff"}'),
-        "GET: JSON body as well": replace(JSON, method="GET", target=JSON_GET.target),
-        "GET: no grant type": Ask("GET", f"/oauth/token?{JSON_CLIENT}"),
     },
-    ("json-api", 400, "unsupported_grant_type"): {"another": member(grant_type="wrong")},
-    ("json-api", 400, "invalid_scope"): {"any": member(scope="wrong")},
     ("json-api", 415, "invalid_request"): {
         "form": replace(JSON, media_type=FORM, body=f"{CLIENT_CREDENTIALS}&{JSON_CLIENT}"),
-        "none": replace(JSON, media_type=None),
-        "GET: form": replace(JSON_GET, media_type=FORM, body=CLIENT_CREDENTIALS),
     },
 }
 
@@ -380,9 +314,8 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     ],
 )
 def test_anything_else_is_refused(standing: Sandbox, name: str, status: int, error: str, ask: Ask) -> None:
-    """What the document doesn't ask for is refused as RFC 6749 says, and no secret comes back."""
+    """Every other request is refused as RFC 6749 says, and the answer repeats no secret."""
     reply = send(standing[name], ask)
-
     assert (reply.status, reply.content["error"]) == (status, error)
     assert reply.headers.get("WWW-Authenticate") == ("Basic" if status == 401 else None)
     assert not [part for part in SECRETS if part in reply.text]
@@ -393,41 +326,33 @@ def test_anything_else_is_refused(standing: Sandbox, name: str, status: int, err
     ("name", "method", "target", "allow"),
     [
         ("upload-api", "GET", f"/connect/token?{UPLOAD_FORM}", "POST"),
-        ("jwt-api", "PUT", "/oauth/v2/token", "POST"),
-        ("auth-api", "GET", f"/auth/password?{USER}", "POST"),
         ("auth-api", "GET", "/auth/refresh?refresh_token=wrong", "POST"),
-        ("organization-api", "GET", ORGANIZATION_QUERY.target, "POST"),
-        ("json-api", "PATCH", JSON_GET.target, "POST, GET"),
         ("json-api", "HEAD", JSON_GET.target, "POST, GET"),
     ],
 )
 def test_other_methods_are_not_allowed(standing: Sandbox, name: str, method: str, target: str, allow: str) -> None:
-    """Ask by another method and you learn which one it should be."""
+    """Another method is answered 405, with the allowed ones."""
     reply = send(standing[name], Ask(method, target))
-
     assert (reply.status, reply.headers["Allow"]) == (405, allow)
     assert not [part for part in SECRETS if part in reply.text]
 
 
-@pytest.mark.parametrize("target", ["/", "/oauth/v2/token/", "/oauth/v2/Token", "/oauth/token", "/UploadData", "/auth"])
+@pytest.mark.parametrize("target", ["/", "/oauth/v2/token/", "/oauth/v2/Token", "/UploadData"])
 def test_unknown_paths_are_not_found(standing: Sandbox, target: str) -> None:
-    """A path is exactly the document's or it is none, even for a good client."""
+    """Only the paths of the document exist."""
     assert send(standing["jwt-api"], replace(JWT, target=target)).status == 404
 
 
-@pytest.mark.parametrize(
-    ("repeated", "status"), [("Authorization", 401), ("Content-Type", 415)], ids=["Authorization", "Content-Type"]
-)
-def test_header_sent_twice_is_refused(standing: Sandbox, repeated: str, status: int) -> None:
-    """Credentials that come twice are refused even if both are right; likewise the type of the form."""
-    headers = {"Authorization": str(JWT.authorization), "Content-Type": FORM}
+def test_a_header_that_is_sent_twice_is_refused(standing: Sandbox) -> None:
+    """Credentials that are sent twice are refused, even if both are right."""
     with closing(connect(standing["jwt-api"])) as connection:
         connection.putrequest("POST", JWT.target)
-        for name, value in [*headers.items(), (repeated, headers[repeated])]:
-            connection.putheader(name, value)
+        for name in ("Authorization", "Authorization"):
+            connection.putheader(name, str(JWT.authorization))
+        connection.putheader("Content-Type", FORM)
         connection.putheader("Content-Length", str(len(CLIENT_CREDENTIALS)))
         connection.endheaders(CLIENT_CREDENTIALS.encode())
-        assert connection.getresponse().status == status
+        assert connection.getresponse().status == 401
 
 
 # ---- Refresh tokens
@@ -450,12 +375,10 @@ def is_refused(system: System, refresh_token: str) -> bool:
     return (reply.status, reply.content.get("error")) == (status, "invalid_grant")
 
 
-def test_refresh_token_is_traded_for_new_tokens(renewable: System) -> None:
-    """A refresh token gives new tokens of both kinds, again and again; access tokens from before stay good."""
+def test_a_refresh_token_gives_new_tokens(renewable: System) -> None:
+    """A refresh token gives a new token of each kind; earlier access tokens stay valid."""
     first = sign_in(renewable)
-
     reply = refresh(renewable, first["refresh_token"])
-
     assert (reply.status, set(reply.content)) == (200, RENEWABLE)
     assert not set(first.values()) & {reply.content["access_token"], reply.content["refresh_token"]}
     assert [call(renewable, tokens["access_token"]) for tokens in (first, reply.content)] == [200, 200]
@@ -463,11 +386,10 @@ def test_refresh_token_is_traded_for_new_tokens(renewable: System) -> None:
     assert renewable.reuses == 0
 
 
-def test_used_refresh_token_brings_its_family_down(renewable: System) -> None:
-    """Send a used refresh token again and all that came of that sign-in is dead; another sign-in's is not."""
+def test_a_spent_refresh_token_revokes_its_family(renewable: System) -> None:
+    """A spent refresh token is refused and revokes all tokens of its sign-in; those of another sign-in stay valid."""
     first, other = sign_in(renewable), sign_in(renewable)
     second = refresh(renewable, first["refresh_token"]).content
-
     assert is_refused(renewable, first["refresh_token"])
     assert is_refused(renewable, second["refresh_token"])
     assert [call(renewable, tokens["access_token"]) for tokens in (first, second, other)] == [401, 401, 200]
@@ -477,44 +399,33 @@ def test_used_refresh_token_brings_its_family_down(renewable: System) -> None:
     assert refresh(renewable, other["refresh_token"]).status == 200
 
 
-def test_one_of_many_callers_wins_a_refresh_token(renewable: System) -> None:
-    """However many send the same refresh token at once, it is traded once and every other is counted."""
+def test_one_of_many_callers_spends_a_refresh_token(renewable: System) -> None:
+    """A refresh token that twenty threads send at once gives a token to one of them; the others count as reuses."""
     refresh_token = sign_in(renewable)["refresh_token"]
-
     with ThreadPoolExecutor(20) as pool:
         statuses = [reply.status for reply in pool.map(lambda _: refresh(renewable, refresh_token), range(20))]
-
     assert (statuses.count(200), renewable.reuses) == (1, 19)
 
 
-def test_revoked_refresh_token_is_refused_but_not_reused(renewable: System) -> None:
-    """Revoke the refresh tokens: they are refused, which is no reuse, and access tokens stay good; signing in helps."""
+def test_each_kind_of_token_is_revoked_alone(renewable: System) -> None:
+    """``revoke`` revokes access tokens, and ``revoke_refresh_tokens`` refresh tokens; neither counts as a reuse."""
     tokens = sign_in(renewable)
-
-    renewable.revoke_refresh_tokens()
-
-    assert is_refused(renewable, tokens["refresh_token"])
-    assert renewable.reuses == 0
+    renewable.revoke()
+    assert call(renewable, tokens["access_token"]) == 401
+    tokens = refresh(renewable, tokens["refresh_token"]).content
     assert call(renewable, tokens["access_token"]) == 200
+    renewable.revoke_refresh_tokens()
+    assert is_refused(renewable, tokens["refresh_token"])
+    assert call(renewable, tokens["access_token"]) == 200
+    assert renewable.reuses == 0
     assert refresh(renewable, sign_in(renewable)["refresh_token"]).status == 200
 
 
-def test_revoked_access_token_leaves_the_refresh_token(renewable: System) -> None:
-    """Revoke the access tokens: the API refuses them before their time, and the refresh token gets you a good one."""
-    tokens = sign_in(renewable)
-
-    renewable.revoke()
-
-    assert call(renewable, tokens["access_token"]) == 401
-    assert call(renewable, refresh(renewable, tokens["refresh_token"]).content["access_token"]) == 200
-
-
 def test_organization_refreshes_in_the_query_as_well(sandbox: Sandbox) -> None:
-    """Client credentials in the query go with a refresh token in the query."""
+    """With client credentials in the query, a refresh token in the query is accepted."""
     system = sandbox["organization-api"]
     refresh_token = send(system, ORGANIZATION_QUERY).content["refresh_token"]
     renewal = f"grant_type=refresh_token&refresh_token={refresh_token}&{ORGANIZATION_CLIENT}"
-
     assert send(system, Ask("POST", f"/oauth2/token?{renewal}")).status == 200
     assert (system.seen[-1].credentials, system.seen[-1].grant_type) == ("query", "refresh_token")
 
@@ -523,10 +434,9 @@ def test_organization_refreshes_in_the_query_as_well(sandbox: Sandbox) -> None:
 
 
 def test_access_token_is_a_signed_jwt_that_says_what_it_is(sandbox: Sandbox, clock: Clock) -> None:
-    """Read the token and you find who issued it, for whom, from when to when, and the scope if there was one."""
+    """The JWT has issuer, subject, times, and the scope if there is one."""
     upload = claims(send(sandbox["upload-api"], UPLOAD).content["access_token"])
     auth = claims(sign_in(sandbox["auth-api"])["access_token"])
-
     assert upload.pop("jti") != auth.pop("jti")
     times = {"iat": clock.now, "exp": clock.now + 3600}
     assert auth == {"iss": sandbox["auth-api"].url, "sub": "ops&sales@example", **times}
@@ -538,15 +448,14 @@ def test_access_token_is_a_signed_jwt_that_says_what_it_is(sandbox: Sandbox, clo
     }
 
 
-@pytest.mark.parametrize(("lifetime", "expires_in"), [(3600.0, "3600"), (1, "1"), (0.5, "0.5"), (90.25, "90.25")])
-def test_access_token_is_good_until_it_expires(
+@pytest.mark.parametrize(("lifetime", "expires_in"), [(3600.0, "3600"), (0.5, "0.5")])
+def test_an_access_token_is_valid_until_it_expires(
     sandbox: Sandbox, clock: Clock, lifetime: float, expires_in: str
 ) -> None:
-    """A token lasts as long as its ``expires_in`` says, not a moment longer, fractions of a second included."""
+    """A token is valid for as long as its ``expires_in`` says, to fractions of a second."""
     system = sandbox["jwt-api"]
     system.lifetime = lifetime
     tokens = send(system, JWT).content
-
     assert json.dumps(tokens["expires_in"]) == expires_in
     clock.now += lifetime - 0.125
     assert call(system, tokens["access_token"]) == 200
@@ -555,28 +464,23 @@ def test_access_token_is_good_until_it_expires(
 
 
 def test_lifetime_is_given_to_the_sandbox() -> None:
-    """The lifetime you make the sandbox with holds for all its systems."""
+    """The sandbox's lifetime is that of all its systems."""
     assert {system.lifetime for system in Sandbox(lifetime=7)} == {7}
 
 
-def test_api_refuses_what_is_no_good_token(sandbox: Sandbox) -> None:
-    """Only this system's own, unaltered token opens its API, and only as ``Authorization: Bearer``."""
+def test_the_api_rejects_everything_but_a_valid_token(sandbox: Sandbox) -> None:
+    """The API accepts only this system's own, unchanged token, and only as ``Authorization: Bearer``."""
     system = sandbox["jwt-api"]
     token = send(system, JWT).content["access_token"]
-    forged = jwt.encode({"alg": "HS256"}, claims(token), OctKey.generate_key(256))
-    another = send(sandbox["json-api"], JSON).content["access_token"]
-
     good = Ask("GET", "/things", f"Bearer {token}")
     asks = {
         "nothing": replace(good, authorization=None),
-        "empty": replace(good, authorization="Bearer"),
         "no JWT": replace(good, authorization="Bearer wrong"),
-        "forged": replace(good, authorization=f"Bearer {forged}"),
-        "another system's": replace(good, authorization=f"Bearer {another}"),
+        "another system's": replace(
+            good, authorization=f"Bearer {send(sandbox['json-api'], JSON).content['access_token']}"
+        ),
         "altered": replace(good, authorization=f"Bearer {token[:-5]}AAAAA"),
         "lower case": replace(good, authorization=f"bearer {token}"),
-        "no scheme": replace(good, authorization=token),
-        "another scheme": replace(good, authorization=f"Token {token}"),
         "client credentials": replace(good, authorization=JWT.authorization),
         "query": Ask("GET", f"/things?access_token={token}"),
         "API key": replace(good, authorization=None, headers={"X-API-Key": token}),
@@ -584,7 +488,6 @@ def test_api_refuses_what_is_no_good_token(sandbox: Sandbox) -> None:
         "nothing, forbidden": Ask("GET", "/forbidden"),
     }
     replies = {why: send(system, ask) for why, ask in asks.items()}
-
     assert send(system, good).status == 200
     assert {why: reply.status for why, reply in replies.items()} == dict.fromkeys(asks, 401)
     assert {reply.headers["WWW-Authenticate"] for reply in replies.values()} == {'Bearer error="invalid_token"'}
@@ -592,24 +495,19 @@ def test_api_refuses_what_is_no_good_token(sandbox: Sandbox) -> None:
 
 
 def test_forbidden_is_forbidden_to_a_good_token(sandbox: Sandbox) -> None:
-    """403 says nothing against the token."""
+    """After a 403 the token is still valid."""
     token = send(sandbox["jwt-api"], JWT).content["access_token"]
-
     assert call(sandbox["jwt-api"], token, "/forbidden") == 403
     assert call(sandbox["jwt-api"], token) == 200
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
-def test_api_tells_what_it_received(sandbox: Sandbox, method: str) -> None:
-    """The API answers by any method who called it and how many bytes came."""
+def test_the_api_says_what_it_received(sandbox: Sandbox, method: str) -> None:
+    """For each method, the API answers who called it, and how many bytes came."""
     system = sandbox["auth-api"]
     token = send(system, AUTH).content["access_token"]
-
-    assert send(system, Ask(method, "/things?x=1&x=%", f"Bearer {token}", "text/csv", "a;b\n")).content == {
-        "system": "auth-api",
-        "subject": "ops&sales@example",
-        "received": 4,
-    }
+    reply = send(system, Ask(method, "/things?x=1&x=%", f"Bearer {token}", "text/csv", "a;b\n"))
+    assert reply.content == {"system": "auth-api", "subject": "ops&sales@example", "received": 4}
 
 
 @pytest.mark.parametrize(
@@ -618,56 +516,38 @@ def test_api_tells_what_it_received(sandbox: Sandbox, method: str) -> None:
         (KEY, None, 200),
         ({}, None, 401),
         ({"X-API-Key": "wrong"}, None, 401),
-        ({}, "Bearer upload-api key of v1", 401),
         (KEY, UPLOAD.authorization, 401),
     ],
-    ids=["key", "nothing", "wrong key", "as Bearer", "Basic as well"],
+    ids=["key", "nothing", "wrong key", "Basic as well"],
 )
-def test_version_1_takes_the_api_key_and_nothing_else(
+def test_version_1_accepts_the_api_key_only(
     sandbox: Sandbox, headers: Mapping[str, str], authorization: str | None, status: int
 ) -> None:
-    """upload-api's version 1 knows the key in its header only, and version 2 doesn't know it."""
+    """upload-api's version 1 accepts the key in its header and no token; version 2 does not accept the key."""
     system = sandbox["upload-api"]
-
     assert send(system, Ask("POST", "/v1/UploadData", authorization, headers=headers)).status == status
     assert send(system, Ask("POST", "/UploadData", authorization, headers=headers)).status == 401
+    token = send(system, UPLOAD).content["access_token"]
+    assert call(system, token, "/v1/UploadData") == 401
 
 
-def test_version_1_takes_no_token(sandbox: Sandbox) -> None:
-    """A token of version 2 is worth nothing in version 1."""
-    token = send(sandbox["upload-api"], UPLOAD).content["access_token"]
-
-    assert call(sandbox["upload-api"], token, "/v1/UploadData") == 401
-    assert call(sandbox["upload-api"], token) == 200
+# ---- What a test can read
 
 
-# ---- What is told
-
-
-@pytest.mark.parametrize(
-    ("name", "credentials"),
-    [
-        ("upload-api", {"ACME_CLIENT_ID": UPLOAD_ID, "ACME_CLIENT_SECRET": "7rg6Gt+hUiob="}),
-        ("jwt-api", {"ACME_CLIENT_ID": "acme/ops@example", "ACME_CLIENT_SECRET": "open sesame + ü"}),
-        ("auth-api", {"ACME_USERNAME": "ops&sales@example", "ACME_PASSWORD": "key=value&more"}),
-        ("organization-api", {"ACME_CLIENT_ID": "organization@42", "ACME_CLIENT_SECRET": "half=50% & ü"}),
-        ("json-api", {"ACME_CLIENT_ID": "json-client", "ACME_CLIENT_SECRET": 'say "hi" \\ + ü'}),
-    ],
-)
-def test_variables_are_ready_to_paste(standing: Sandbox, name: str, credentials: dict[str, str]) -> None:
-    """Put these variables into the environment and you are that system's client."""
-    system = standing[name]
-
-    assert system.variables("ACME") == {"ACME_PROVIDER": name, "ACME_BASE_URL": system.url} | credentials
-
-
-def test_legacy_variables_are_ready_to_paste(standing: Sandbox) -> None:
-    """upload-api's version 1 wants its key and nothing else."""
+def test_variables_are_ready_to_paste(standing: Sandbox) -> None:
+    """A system's variables make a client of it; upload-api has others for its version 1."""
+    system = standing["auth-api"]
+    assert system.variables("ACME") == {
+        "ACME_PROVIDER": "auth-api",
+        "ACME_BASE_URL": system.url,
+        "ACME_USERNAME": "ops&sales@example",
+        "ACME_PASSWORD": "key=value&more",
+    }
     assert standing["upload-api"].legacy_variables("ACME") == {"ACME_API_KEY": KEY["X-API-Key"]}
 
 
 def test_systems_are_found_by_name_and_iterated(standing: Sandbox) -> None:
-    """Take one system by its name or walk through all five, each on a port of its own and with an API."""
+    """A system is found by its name; iterating gives all five, each on a port of its own."""
     assert [system.name for system in standing] == list(standing.systems)
     assert {standing[system.name] for system in standing} == set(standing.systems.values())
     assert len({system.url for system in standing}) == 5
@@ -676,13 +556,12 @@ def test_systems_are_found_by_name_and_iterated(standing: Sandbox) -> None:
 
 
 def test_every_request_is_seen_as_it_came(sandbox: Sandbox) -> None:
-    """Afterwards you can read what reached a system, in order, down to the bytes."""
+    """Every request is recorded as it came, in order."""
     system = sandbox["auth-api"]
     tokens = sign_in(system)
     refresh(system, tokens["refresh_token"])
     call(system, tokens["access_token"], "/things?page=1")
     send(system, Ask("POST", "/nowhere", body="x", headers={"X-Trace": "7"}))
-
     assert [(seen.at, seen.method, seen.target, seen.status, seen.credentials) for seen in system.seen] == [
         ("token", "POST", "/auth/password", 200, "form"),
         ("refresh", "POST", "/auth/refresh", 200, "refresh token in form"),
@@ -698,42 +577,31 @@ def test_every_request_is_seen_as_it_came(sandbox: Sandbox) -> None:
 @pytest.mark.parametrize(
     ("name", "ask", "credentials"),
     [
-        ("upload-api", proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob="), "Basic"),
         ("upload-api", proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob%3D"), "Basic"),
         ("jwt-api", proof(JWT, "acme%2Fops:wrong"), "Basic, URL-encoded"),
         ("jwt-api", replace(JWT, authorization="Basic wrong"), "Basic"),
         ("jwt-api", replace(JWT, authorization="basic wrong"), "Authorization"),
-        ("jwt-api", replace(JWT, authorization="wrong"), "Authorization"),
         ("jwt-api", replace(JWT, authorization=None), "none"),
         ("jwt-api", replace(JWT, authorization=None, body="client_id=acme"), "form"),
-        ("jwt-api", sent(JWT, "username=wrong"), "Basic and form"),
         ("jwt-api", sent(JWT, "password=wrong"), "Basic and form"),
-        ("jwt-api", replace(JWT, method="GET"), "Basic"),
         ("jwt-api", sent(JWT, "malformed"), "Basic"),
         ("jwt-api", Ask("GET", "/oauth/v2/token?client_secret=wrong"), "query"),
         ("jwt-api", replace(JSON, target=JWT.target), "JSON body"),
-        ("organization-api", at(ORGANIZATION, ORGANIZATION_CLIENT), "Basic and query"),
         ("auth-api", sent(AUTH_REFRESH, f"{USER}&refresh_token=wrong"), "form and refresh token in form"),
         ("upload-api", Ask("GET", "/v1/UploadData", headers=KEY), "X-API-Key"),
-        (
-            "upload-api",
-            Ask("GET", "/UploadData", UPLOAD.authorization, headers=KEY),
-            "Basic, URL-encoded and X-API-Key",
-        ),
         ("upload-api", Ask("GET", "/UploadData?client_secret=wrong"), "none"),
     ],
 )
 def test_misplaced_credentials_are_seen_where_they_were(
     standing: Sandbox, name: str, ask: Ask, credentials: str
 ) -> None:
-    """Of a refused request as well you can read where its credentials travelled."""
+    """Where the credentials of a refused request travelled is recorded as well."""
     send(standing[name], ask)
-
     assert standing[name].seen[-1].credentials == credentials
 
 
 def test_seen_prints_no_secret(sandbox: Sandbox) -> None:
-    """Print what was seen and no secret shows, wherever it travelled."""
+    """The ``repr`` of a recorded request shows no secret, wherever it travelled."""
     asks = {
         "upload-api": UPLOAD,
         "jwt-api": JWT,
@@ -743,24 +611,20 @@ def test_seen_prints_no_secret(sandbox: Sandbox) -> None:
     }
     for name, ask in asks.items():
         call(sandbox[name], send(sandbox[name], ask).content["access_token"])
-
     printed = repr([system.seen for system in sandbox])
-
     assert "Basic, URL-encoded" in printed
     assert not [part for part in (*SECRETS, "Bearer ", "eyJ", "Basic ") if part in printed]
 
 
 def test_latency_delays_token_requests_alone(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A slow token endpoint is slow for good and bad requests; it has seen them by then, and its API is not slow."""
+    """``latency`` delays good and bad token requests after they are recorded, and delays no API request."""
     system = sandbox["jwt-api"]
     waits: list[tuple[float, int]] = []
     monkeypatch.setattr(time, "sleep", lambda seconds: waits.append((seconds, len(system.seen))))
     system.latency = 0.25
-
     token = send(system, JWT).content["access_token"]
     send(system, replace(JWT, authorization=None))
     call(system, token)
-
     assert waits == [(0.25, 1), (0.25, 2)]
 
 
@@ -768,7 +632,7 @@ def test_latency_delays_token_requests_alone(sandbox: Sandbox, monkeypatch: pyte
 
 
 def test_chunked_body_is_read(sandbox: Sandbox) -> None:
-    """Send your body in pieces and it arrives in one; so does the next request on that connection."""
+    """A chunked body arrives whole, and so does the next request on that connection."""
     system = sandbox["jwt-api"]
     headers = {"Authorization": str(JWT.authorization), "Content-Type": FORM}
     with closing(connect(system)) as connection:
@@ -777,7 +641,6 @@ def test_chunked_body_is_read(sandbox: Sandbox) -> None:
             token = json.loads(connection.getresponse().read())["access_token"]
         connection.request("POST", "/things", iter([b"x" * 70_000, b"y"]), {"Authorization": f"Bearer {token}"})
         assert json.loads(connection.getresponse().read())["received"] == 70_001
-
     assert {seen.body for seen in system.token_requests} == {CLIENT_CREDENTIALS.encode()}
 
 
@@ -789,12 +652,10 @@ def exchange(system: System, request: bytes) -> bytes:
 
 
 def test_chunk_extensions_and_trailers_are_skipped(sandbox: Sandbox) -> None:
-    """What HTTP allows around chunks is no part of the body, nor of the next request."""
+    """Chunk extensions and trailers belong neither to the body nor to the next request."""
     chunked = b"POST /1 HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;note=x\r\nabc\r\nA\r\n0123456789\r\n0\r\n"
     trailers = b"X-Sum: 1\r\nX-More: 2\r\n\r\n"
-
     exchange(sandbox["jwt-api"], chunked + trailers + b"GET /2 HTTP/1.1\r\nConnection: close\r\n\r\n")
-
     assert [(seen.target, seen.body) for seen in sandbox["jwt-api"].seen] == [("/1", b"abc0123456789"), ("/2", b"")]
 
 
@@ -802,24 +663,22 @@ def test_chunk_extensions_and_trailers_are_skipped(sandbox: Sandbox) -> None:
 def test_unreadable_framing_is_a_bad_request(
     sandbox: Sandbox, capfd: pytest.CaptureFixture[str], framing: bytes
 ) -> None:
-    """A body whose end can't be found gets a 400 and a closed connection, and nothing is printed."""
+    """A body of unknown length is answered 400, the connection is closed, and nothing is printed."""
     answer = exchange(sandbox["jwt-api"], b"POST /things HTTP/1.1\r\n" + framing)
-
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert capfd.readouterr() == ("", "")
 
 
 def test_head_is_answered_without_a_body(sandbox: Sandbox) -> None:
-    """HEAD tells the headers that GET would and no more, so that the next answer starts where it should."""
+    """HEAD is answered with the headers of GET and no body."""
     request = b" /things HTTP/1.1\r\nConnection: close\r\n\r\n"
     head, _, body = exchange(sandbox["jwt-api"], b"GET" + request).partition(b"\r\n\r\n")
-
     assert b"\r\nContent-Length: %d\r\n" % len(body) in head
     assert exchange(sandbox["jwt-api"], b"HEAD" + request).endswith(b"\r\n\r\n")
 
 
 def test_connection_is_kept_and_each_answer_comes_whole(sandbox: Sandbox) -> None:
-    """A pooled connection serves on, and no answer comes in two halves, the second waiting for an acknowledgement."""
+    """A connection serves many requests, and each answer is one packet."""
     address = ("127.0.0.1", urlsplit(sandbox["jwt-api"].url).port or 0)
     with socket.create_connection(address, timeout=10) as connection:
         for _ in range(20):
@@ -828,17 +687,15 @@ def test_connection_is_kept_and_each_answer_comes_whole(sandbox: Sandbox) -> Non
 
 
 def test_fifty_clients_at_once_are_served(sandbox: Sandbox) -> None:
-    """Many threads may ask at the same moment; each gets a token of its own and none is lost from view."""
+    """Fifty threads at once get a token each, and every request is recorded."""
     system = sandbox["json-api"]
-
     with ThreadPoolExecutor(50) as pool:
         tokens = {reply.content["access_token"] for reply in pool.map(lambda _: send(system, JSON), range(100))}
-
     assert (len(tokens), len(system.token_requests)) == (100, 100)
 
 
 def test_client_that_hangs_up_leaves_no_trace(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
-    """Break off in the middle of a request and nothing is printed."""
+    """A client that closes its connection during a request causes no output."""
     address = ("127.0.0.1", urlsplit(sandbox["jwt-api"].url).port or 0)
     with socket.create_connection(address, timeout=10) as connection:
         connection.sendall(b"GET /things HTTP/1.1\r\n\r\n")
@@ -847,12 +704,11 @@ def test_client_that_hangs_up_leaves_no_trace(sandbox: Sandbox, capfd: pytest.Ca
     for thread in threading.enumerate():
         if "process_request_thread" in thread.name:
             thread.join(10)
-
     assert capfd.readouterr() == ("", "")
 
 
 def test_stop_cuts_open_connections(clock: Clock) -> None:
-    """After the end nobody is there, not even on a connection that was kept; stopping twice does no harm."""
+    """``stop`` closes open connections as well; a second ``stop`` does nothing."""
     sandbox = Sandbox(clock=clock)
     sandbox.stop()
     sandbox.start()
@@ -860,9 +716,7 @@ def test_stop_cuts_open_connections(clock: Clock) -> None:
     with closing(connect(system)) as kept:
         kept.request("GET", "/things")
         kept.getresponse().read()
-
         sandbox.stop()
-
         assert kept.sock.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         send(system, JWT)
@@ -870,7 +724,7 @@ def test_stop_cuts_open_connections(clock: Clock) -> None:
 
 
 def test_started_again_it_remembers(clock: Clock) -> None:
-    """Stop and start: the same systems at new addresses, with the tokens and the requests that they knew."""
+    """After ``stop`` and ``start``, tokens and recorded requests are still there, at new addresses."""
     sandbox = Sandbox(clock=clock)
     with sandbox:
         token = send(sandbox["jwt-api"], JWT).content["access_token"]
@@ -879,13 +733,8 @@ def test_started_again_it_remembers(clock: Clock) -> None:
     assert len(sandbox["jwt-api"].seen) == 2
 
 
-def test_sandbox_takes_nothing_from_the_package() -> None:
-    """Client and server share no code, so neither can hide the other's misreading of a document."""
-    tree = ast.parse(Path(auth_plugins.sandbox.__file__).read_text(encoding="utf-8"))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-
-    assert imports
-    for node in imports:
-        names = [node.module or "."] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
-        assert not [name for name in names if name.startswith((".", "auth_plugins", "authlib"))]
-        assert not getattr(node, "level", 0)
+def test_the_sandbox_imports_nothing_of_ours() -> None:
+    """Client and server share no code; otherwise a mistake in both would stay hidden."""
+    for path in Path(auth_plugins.sandbox.__file__).parent.glob("*.py"):
+        for line in path.read_text("utf-8").splitlines():
+            assert not re.match(r"\s*(from|import) (\.\.|auth_plugins|authlib)|.*import_module", line), (path, line)

@@ -35,7 +35,7 @@ from .test_source import PASSWORD, URL, Endpoint, expire, refusal, source
 endpoint, rotating, files, quick_names = stores.endpoint, stores.rotating, stores.files, stores.quick_names
 
 #: Seconds for which a cache that failed is left alone, and a little more.
-REST = _shared._REST + 0.1
+REST = 5.1
 
 
 class Failing(LockingCache):

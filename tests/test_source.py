@@ -178,7 +178,7 @@ def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: 
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     asked = len(endpoint.requests)
     assert [tokens.token() for _ in range(5)] == [first] * 5
     assert len(endpoint.requests) == asked
@@ -867,9 +867,9 @@ def test_a_failed_renewal_is_put_off_by_a_third_of_what_is_left(endpoint: Endpoi
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     left = (tokens.token().expires_at or 0.0) - clock.now
-    assert tokens._state.renew_after == pytest.approx(clock.now + left / 3, abs=0.01)
+    assert tokens._state.refresh_after == pytest.approx(clock.now + left / 3, abs=0.01)
 
 
 def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoint, clock: Clock) -> None:
@@ -880,8 +880,8 @@ def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoin
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(9.2)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
-    assert tokens._state.renew_after == pytest.approx(clock.now + 0.5, abs=0.001)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
+    assert tokens._state.refresh_after == pytest.approx(clock.now + 0.5, abs=0.001)
 
 
 def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> None:
@@ -891,10 +891,10 @@ def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> 
     tokens.token()
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     tokens.invalidate(tokens.token())
     tokens.token()
-    assert (tokens._state.renew_after, tokens._state.serves_until) == (0.0, 0.0)
+    assert (tokens._state.refresh_after, tokens._state.serves_until) == (0.0, 0.0)
 
 
 def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:

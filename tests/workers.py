@@ -103,7 +103,7 @@ class Worker:
         self._configuration = made(grant), made(cache), policy
         self._auth = OAuth2Auth(self._configuration[0], cache=self._configuration[1], **policy)
         if rest is not None:
-            setattr(_shared, "_REST", rest)  # noqa: B010 - a constant
+            setattr(_shared, "_BACK_OFF", rest)  # noqa: B010 - a constant
 
     def get(self, url: str, threads: int = 1) -> list[str]:
         """The statuses, or errors, of as many requests at once."""

@@ -14,7 +14,8 @@ from auth_plugins._base.validation import check_header, hide_arguments
 from auth_plugins._source.source import Policy, TokenSource, source_for
 
 if TYPE_CHECKING:
-    from auth_plugins._caches.memory import MemoryCache, TokenCache
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._transports.base import Transport

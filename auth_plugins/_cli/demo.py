@@ -1,113 +1,117 @@
-"""What ``auth-plugins demo`` plays: each of the five systems with each client, and what the systems saw of it.
+"""Plays the five systems with each client, and compares what the systems saw with what they should have seen.
 
-Rows come back as data; whoever asks prints them.
+Returns data; :mod:`.play` prints it.
 """
-
-from __future__ import annotations
 
 import asyncio
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins.sandbox import Sandbox, System
 
-__all__ = ["CLIENTS", "EXPECTED", "Row", "Story", "play"]
-
-#: Gets a URL, and returns the status of the answer.
-Get = Callable[[str], int]
 ASKED_AGAIN, REFRESH_TOKEN = "asked again", "refresh token"
-#: Calls made with the second token, the last of which meets its revocation.
+#: Calls with the second token; before the last one it is revoked.
 _CALLS = 5
-
-
-@dataclass(frozen=True)
-class Story:
-    """What happened in a row, or has to."""
-
-    #: Where the credentials of each token request travelled, in order.
-    credentials: tuple[str, ...]
-    #: How each token after the first was got.
-    renewals: tuple[str, ...]
-    #: How often the user's password was sent.
-    passwords: int = 0
-    #: How often a refresh token was sent that had been used already.
-    reuses: int = 0
-    #: The status of each call, as its caller got it.
-    answers: tuple[int, ...] = (200,) * (1 + _CALLS)
-    #: How often the API refused a token: once, for it revokes one, and never for a token that ended.
-    refused: int = 1
-
-
-EXPECTED: Mapping[str, Story] = {
-    "upload-api": Story(("Basic, URL-encoded",) * 3, (ASKED_AGAIN,) * 2),
-    "jwt-api": Story(("Basic",) * 3, (ASKED_AGAIN,) * 2),
-    "auth-api": Story(("form", *("refresh token in form",) * 2), (REFRESH_TOKEN,) * 2, passwords=1),
-    "organization-api": Story(("Basic",) * 3, (REFRESH_TOKEN,) * 2),
-    "json-api": Story(("JSON body",) * 3, (ASKED_AGAIN,) * 2),
+#: Where the credentials of the three token requests of a row travel, and how the second and third token are fetched.
+_EXPECTED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "upload-api": (("Basic, URL-encoded",) * 3, ASKED_AGAIN),
+    "jwt-api": (("Basic",) * 3, ASKED_AGAIN),
+    "auth-api": (("form", "refresh token in form", "refresh token in form"), REFRESH_TOKEN),
+    "organization-api": (("Basic",) * 3, REFRESH_TOKEN),
+    "json-api": (("JSON body",) * 3, ASKED_AGAIN),
 }
+
+
+def expected(system: str) -> dict[str, Any]:
+    """Return what :attr:`Row.seen` should be."""
+    credentials, renewal = _EXPECTED[system]
+    return {
+        "credentials": credentials,
+        "renewals": (renewal,) * 2,
+        "passwords": int(system == "auth-api"),
+        "reuses": 0,
+        "answers": (200,) * (1 + _CALLS),
+        "refused": 1,  # the revoked token, and never an expired one
+    }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system with one client."""
+    """One system with one client: what the system saw, and the error that ended it early."""
 
     system: str
     client: str
-    seen: Story
-    expected: Story
-    #: What broke the row off; ``None``: nothing did.
+    seen: Mapping[str, Any]
     error: str | None = None
 
     @property
     def problems(self) -> list[str]:
-        """Why the row is not as expected; empty: it is."""
-        seen, expected = asdict(self.seen), asdict(self.expected)
-        differences = [
-            f"{name}: expected {expected[name]}, saw {seen[name]}" for name in seen if seen[name] != expected[name]
-        ]
-        return [self.error, *differences] if self.error else differences
+        """What differs from what was expected."""
+        pairs = {name: (value, self.seen[name]) for name, value in expected(self.system).items()}
+        found = [f"{name}: expected {value}, saw {seen}" for name, (value, seen) in pairs.items() if seen != value]
+        return [self.error, *found] if self.error else found
 
 
-def play(lifetime: float = 2.0) -> list[Row]:
+#: Each client: its library, and the class of it that is used.
+CLIENTS = {
+    "requests": ("requests", "Session"),
+    "httpx": ("httpx", "Client"),
+    "httpx async": ("httpx", "AsyncClient"),
+    "httpx2": ("httpx2", "Client"),
+    "httpx2 async": ("httpx2", "AsyncClient"),
+}
+
+
+def play(lifetime: float = 2.0, clients: Iterable[str] = tuple(CLIENTS)) -> list[Row]:
     """Play all rows at once, each with a token of its own.
 
-    :param lifetime: seconds that the first token of each row is good for, and that the rows wait.
-    :raises ImportError: one of the libraries isn't installed; the extra that brings it is named.
+    :param lifetime: seconds until the first token of each row expires, which the rows wait for.
+    :raises ImportError: a library is not installed; the message names the extra that brings it.
     """
-    # First of all, so that a library that is missing is missed before anything happens.
-    auths = {client: importlib.import_module(f"auth_plugins.{library}") for client, (library, _) in CLIENTS.items()}
-    with ExitStack() as stack, ThreadPoolExecutor(len(EXPECTED) * len(CLIENTS)) as pool:
-        # A sandbox for each client, so that what a system sees is of one row.
-        sandboxes = {client: stack.enter_context(Sandbox(lifetime)) for client in CLIENTS}
+    # First of all, so that nothing is started if a library is missing.
+    auths = {client: importlib.import_module(f"auth_plugins.{CLIENTS[client][0]}").OAuth2Auth for client in clients}
+    with ExitStack() as stack, ThreadPoolExecutor(len(_EXPECTED) * len(auths)) as pool:
+        # A sandbox for each client, so that a system sees the requests of one row only.
+        sandboxes = {client: stack.enter_context(Sandbox(lifetime)) for client in auths}
         rows = [
-            pool.submit(_row, sandboxes[client][name], client, auths[client].OAuth2Auth)
-            for name in EXPECTED
-            for client in CLIENTS
+            pool.submit(_row, sandboxes[client][name], client, auths[client]) for name in _EXPECTED for client in auths
         ]
         return [row.result() for row in rows]
 
 
 def _row(system: System, client: str, auth: Any) -> Row:
-    library, connect = CLIENTS[client]
     answers: list[int] = []
     error = None
     try:
-        auth = auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
-        with connect(importlib.import_module(library), auth) as get:
+        with _opened(client, auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())) as get:
             answers.extend(_calls(system, get))
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
-    return Row(system.name, client, _story(system, answers), EXPECTED[system.name], error)
+    return Row(system.name, client, _seen(system, answers), error)
 
 
-def _calls(system: System, get: Get) -> Iterator[int]:
-    """A first token, which ends; a second, which is used again and again, until it is revoked early; and a third."""
+@contextmanager
+def _opened(client: str, auth: Any) -> Iterator[Callable[[str], int]]:
+    """Open *client*; what it gives is a function that gets a URL and returns the status of the answer."""
+    library, kind = CLIENTS[client]
+    session: Any = getattr(importlib.import_module(library), kind)()
+    session.auth = auth
+    with asyncio.Runner() as runner:
+        run: Callable[[Any], Any] = runner.run if kind == "AsyncClient" else lambda result: result
+        try:
+            yield lambda url: run(session.get(url, timeout=10)).status_code
+        finally:
+            run(session.aclose() if kind == "AsyncClient" else session.close())
+
+
+def _calls(system: System, get: Callable[[str], int]) -> Iterator[int]:
+    """Use a first token until it expires; a second several times, until it is revoked; and a third."""
     yield get(system.api_url)
     time.sleep(system.lifetime)
     system.lifetime = 3600.0
@@ -117,49 +121,14 @@ def _calls(system: System, get: Get) -> Iterator[int]:
     yield get(system.api_url)
 
 
-def _story(system: System, answers: list[int]) -> Story:
+def _seen(system: System, answers: list[int]) -> dict[str, Any]:
     requests = system.token_requests
-    return Story(
-        credentials=tuple(seen.credentials for seen in requests),
-        renewals=tuple(
-            REFRESH_TOKEN if seen.at == "refresh" or seen.grant_type == "refresh_token" else ASKED_AGAIN
-            for seen in requests[1:]
-        ),
-        passwords=sum(b"password=" in seen.body for seen in requests),
-        reuses=system.reuses,
-        answers=tuple(answers),
-        refused=sum(seen.status == 401 for seen in system.seen if seen.at == "api"),
-    )
-
-
-@contextmanager
-def _session(requests: Any, auth: Any) -> Iterator[Get]:
-    with requests.Session() as session:
-        session.auth = auth
-        yield lambda url: session.get(url, timeout=10).status_code
-
-
-@contextmanager
-def _client(httpx: Any, auth: Any) -> Iterator[Get]:
-    with httpx.Client(auth=auth) as client:
-        yield lambda url: client.get(url).status_code
-
-
-@contextmanager
-def _async_client(httpx: Any, auth: Any) -> Iterator[Get]:
-    with asyncio.Runner() as runner:
-        client = httpx.AsyncClient(auth=auth)
-        try:
-            yield lambda url: runner.run(client.get(url)).status_code
-        finally:
-            runner.run(client.aclose())
-
-
-#: Each client: the library, and how it is put to use with an auth.
-CLIENTS: Mapping[str, tuple[str, Callable[[Any, Any], AbstractContextManager[Get]]]] = {
-    "requests": ("requests", _session),
-    "httpx": ("httpx", _client),
-    "httpx async": ("httpx", _async_client),
-    "httpx2": ("httpx2", _client),
-    "httpx2 async": ("httpx2", _async_client),
-}
+    refreshes = [seen.at == "refresh" or seen.grant_type == "refresh_token" for seen in requests[1:]]
+    return {
+        "credentials": tuple(seen.credentials for seen in requests),
+        "renewals": tuple(REFRESH_TOKEN if refreshed else ASKED_AGAIN for refreshed in refreshes),
+        "passwords": sum(b"password=" in seen.body for seen in requests),
+        "reuses": system.reuses,
+        "answers": tuple(answers),
+        "refused": sum(seen.status == 401 for seen in system.seen if seen.at == "api"),
+    }

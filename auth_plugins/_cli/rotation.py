@@ -1,24 +1,21 @@
-"""Refresh tokens that a server takes once only: what is stored of them, and when one may be sent by a command."""
-
-from __future__ import annotations
+"""Rotation of refresh tokens: what is stored of one, and when a command may send one."""
 
 from typing import Any
 
-from auth_plugins._caches.memory import TokenCache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._caches.shared import shared_cache_for
+from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
-__all__ = ["loses_successor", "stored_token"]
-
 
 def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tuple[str, str] | None:
-    """Why a command must not send the refresh token of *grant*, and what to do; ``None``: it may.
+    """Return why a command must not send the refresh token of *grant*, and what to do; ``None``: it may.
 
-    A server that rotates refresh tokens takes each of them once. Where the successor ends with the process, the next
-    command would send a used one, for which servers revoke all tokens of the login.
+    A server that rotates refresh tokens answers with a new one and refuses the old one from then on. If the new one is
+    lost, the next command sends a spent refresh token, for which servers revoke all tokens of the login.
 
-    :param cache: where the successor would be stored; ``None``: in the memory of this process.
+    :param cache: where the new refresh token would be stored; ``None``: in the memory of this process.
     :param variable: the name of the variable that configures *cache*.
     """
     if grant.is_repeatable:
@@ -33,10 +30,13 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
     return None
 
 
-def stored_token(grant: Grant, cache: Any) -> Token | None:
-    """What a shared *cache* holds for *grant*; it may have expired, and be of use for its refresh token."""
-    if cache is None:
-        return None
+def shared_entry(grant: Grant, cache: Any) -> SharedEntry | None:
+    """Return the entry of *grant* in a shared *cache*; ``None``: the grant has nothing to share."""
     shared = shared_cache_for(cache)
-    shelf = shared.shelf(grant, shared.memory.state(grant))
-    return shelf.read() if shelf else None
+    return shared.entry_of(grant, shared.memory.state(grant))
+
+
+def stored_token(grant: Grant, cache: Any) -> Token | None:
+    """Return the token of *grant* in a shared *cache*, which may have expired; ``None``: there is none."""
+    entry = None if cache is None else shared_entry(grant, cache)
+    return entry.read() if entry else None

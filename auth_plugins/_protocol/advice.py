@@ -1,67 +1,70 @@
-"""What a refusal of the token endpoint may be about, as data, and what to do about each: for messages and ``check``."""
+"""What a token endpoint's refusal may be about, and what to do: one table, for messages and ``auth-plugins check``.
+
+A *trouble* is a name in :data:`ADVICE`. Options that it is about follow behind a colon: ``"ends:scope"``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import re
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
-__all__ = ["HINTS", "REFUSED_REFRESH_TOKEN", "TROUBLE", "advice", "hints", "named"]
+__all__ = ["ADVICE", "REFUSED_REFRESH_TOKEN", "TROUBLE", "advice_for", "has_odd_ends", "named", "troubles_of"]
 
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token"})
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
 
-#: Advice by kind. ``{scope}`` and the like is the name of that option, as an argument or as a variable; ``{option}``
-#: is the option that a hint is about, which stands behind the kind: ``"ends:scope"``.
-HINTS = {
-    "trouble": "the server is in trouble or wants a rest: try again later",
-    "endpoint": "is {endpoint} the token endpoint?",
-    "method": "is {endpoint} the token endpoint, and {method} the one it wants?",
+#: What to do, by trouble. ``{scope}`` and the like becomes the name of that option, an argument or a variable;
+#: ``{options}`` the names of those behind the colon.
+ADVICE = {
+    "trouble": "the server is in trouble or asks for a pause: try again later",
+    "endpoint": "is {options} the token endpoint?",
+    "method": "is {options} the token endpoint, and is {method} (POST or GET) right?",
     "redirect": (
-        "none is followed, as the secret would go along: set {endpoint} to the final address, if that is the endpoint"
+        "redirects are not followed, because the secret would be sent along: set {options} to the final address, "
+        "if that is the token endpoint"
     ),
-    "request": "check what the server's documentation wants sent: {client_auth}, {encoding}, {scope}, {params}",
-    "who": (
-        "check the client id and secret, or the user name and password, "
-        "and that the server wants them where {client_auth} puts them"
+    "packed": "have the server's owner send answers that are not compressed",
+    "not_bearer": "have the server's owner give this client Bearer tokens",
+    "request": (
+        "check what the server's documentation asks for: {client_auth}, {encoding} (form, json or query), {scope}"
     ),
     "client": (
-        "check the client id and secret, and that the server wants them where {client_auth} puts them: "
+        "check {options}, and that the server expects them where {client_auth} puts them: "
         "client_secret_basic, client_secret_basic_raw or client_secret_post"
     ),
-    "no_secret": "no client secret was sent: if this client has one, give {client_secret}",
-    "ends": "{option} begins or ends with whitespace or a quote: remove it",
+    "no_client": "no client was sent: if the server knows this one, set {client_id} and {client_secret}",
+    "no_secret": "no client secret was sent: if this client has one, set {client_secret}",
+    "ends": "{options} begins or ends with whitespace or a quote: remove it",
     "spelling": (
-        "this id or secret has characters (such as + / = %) that client_secret_basic percent-encodes "
-        "and client_secret_basic_raw does not: try the other one"
+        "the id or secret has characters (such as + / = %) that client_secret_basic percent-encodes and "
+        "client_secret_basic_raw does not: try the other one as {client_auth}"
     ),
     "user": (
-        "check the user name and password, and if they are right, ask the server's owner whether this client must send "
+        "check {username} and {password}, and if they are right, ask the server's owner whether this client must send "
         "a DPoP proof (RFC 9449)"
     ),
-    "proof": (
-        "ask the server's owner whether this client must send a DPoP proof (RFC 9449) or a certificate: "
-        "id and secret alone are no grant that can be invalid"
-    ),
+    "proof": "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
     "grant": "check that what this grant consists of is valid, and has not expired",
-    "dpop": "have the server's owner give this client Bearer tokens: it must send DPoP proofs (RFC 9449) now",
+    "dpop": "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens",
     "refresh_token": (
-        "the refresh token is expired, revoked or already used: obtain a new one by signing in again, "
-        "and give {refresh_token}"
+        "the refresh token is expired, revoked or already used: obtain a new refresh token by signing in again, "
+        "and set {refresh_token}"
     ),
-    "old_refresh_token": "the refresh token may be expired, revoked or already used",
-    "scope": "ask for a {scope} that this client was given",
+    "old_refresh_token": "if the refresh token is expired, revoked or already used, obtain a new refresh token",
+    "scope": "set {scope} to what this client was given",
     "no_scope": "no scope was sent: set {scope} to what the server's documentation names",
     "target": "check {audience} and {resource}",
     "unauthorized": (
-        "check the client id and secret, and have the server's owner allow this client its grant type, "
-        "and tell whether it must use a certificate or a key instead of a secret"
+        "have the server's owner allow this client its grant type, and say whether it must use a certificate or a key "
+        "instead of a secret"
     ),
-    "grant_type": "check that the server offers this grant type at {endpoint}, and takes this {encoding} and {method}",
+    "grant_type": "check that the server offers this grant type at {options}, with this {encoding} and {method}",
 }
 _BY_CODE = {
     "invalid_client": "client",
@@ -77,64 +80,80 @@ _BY_CODE = {
 }
 #: By the grant that was refused by ``invalid_grant``.
 _INVALID_GRANT = {"client_credentials": "proof", "password": "user", "refresh_token": "refresh_token"}
-#: Kinds that doubt who the client is, and that doubt what it sent.
-_DOUBTS_CLIENT = frozenset({"client", "who", "unauthorized", "request"})
-_DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token", "old_refresh_token"}
-
+#: Troubles that doubt who the client is, and that doubt what it sent.
+_DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
+_DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token"}
 #: How messages name options that are often set by a variable.
 _NAMED = {name: f"{name} (or the variable {name.upper()})" for name in ("client_auth", "scope", "refresh_token")}
+#: What a copy from elsewhere may bring along.
+_ODD_ENDS = " \t\r\n\v\f\xa0\u200b\ufeff\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 
 def named(option: str) -> str:
-    """How a message names an option; ``check`` names a variable."""
+    """Return how a message names an option; ``auth-plugins check`` names a variable."""
     return _NAMED.get(option, option)
 
 
-def hints(code: str | None, status: int, body: str | None, facts: RequestFacts) -> Iterator[str]:
-    """Yield what a refusal may be about, the likeliest first: names in :data:`HINTS`.
+def has_odd_ends(value: str) -> bool:
+    """Return whether *value* begins or ends with whitespace, an invisible character or a quote."""
+    return value != value.strip(_ODD_ENDS)
+
+
+def troubles_of(code: str | None, status: int, body: str | None, facts: RequestFacts) -> Iterator[str]:
+    """Yield what a refusal may be about, the likeliest first.
 
     :param code: the error code that the server sent.
     :param body: the kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``.
     """
-    main = _main(code, status, body, facts)
-    is_bare = body == "empty" and status in (400, 403)
-    if not facts.has_scope and (is_bare or main == "scope"):
+    main = _main_trouble(code, status, body, facts)
+    if not facts.has_scope and (main == "scope" or (body == "empty" and status in (400, 403))):
         yield "no_scope"
         if main == "scope":
             return
-    if main in _DOUBTS_CLIENT and facts.has_client and not facts.has_secret:
-        yield "no_secret"
+    if main in _DOUBTS_CLIENT and not facts.has_secret:
+        if "client_id" in facts.credentials:
+            yield "no_secret"
+        elif code == "invalid_client":
+            yield "no_client"
     if main in _DOUBTS_REQUEST:
         yield from (f"ends:{option}" for option in facts.odd_ends)
     if main in _DOUBTS_CLIENT and facts.is_refresh and code not in _BY_CODE:
         yield "old_refresh_token"
-    yield main
+    if "{options}" in ADVICE[main]:
+        yield f"{main}:{_credentials(code, facts) if main == 'client' else facts.endpoint}"
+    else:
+        yield main
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
 
 
-def _main(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
+def advice_for(trouble: str, name_of: Callable[[str], str] = named) -> list[str]:
+    """Return what to do about each *trouble*.
+
+    :param trouble: as in ``TokenRequestError.trouble``: several have a space between.
+    :param name_of: names an option as its reader sets it: :func:`named`, or the name of a variable.
+    """
+    advice = []
+    for each in trouble.split():
+        name, _, options = each.partition(":")
+        text = ADVICE[name].replace("{options}", " and ".join(f"{{{option}}}" for option in options.split(",")))
+        advice.append(re.sub(r"\{(\w+)\}", lambda match: name_of(match[1]), text))
+    return advice
+
+
+def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
     if code == "invalid_grant":
         return _INVALID_GRANT.get(facts.grant_type, "grant")
-    if code in _BY_CODE:
+    if code in _BY_CODE and (facts.credentials or code != "invalid_client"):
         return _BY_CODE[code]
     if status == 429 or status >= 500:
         return "trouble"
-    if status in (401, 403):
-        return "who"
+    if status in (401, 403) and facts.credentials:
+        return "client"
     return "method" if status in (404, 405) or body == "page" else "request"
 
 
-def advice(kinds: Iterable[str], name_of: Callable[[str], str], endpoint: str = "token_url") -> list[str]:
-    """What to do about each of *kinds*.
-
-    :param name_of: names an option as its reader sets it: :func:`named`, or the name of a variable.
-    :param endpoint: the option that holds the URL that refused.
-    """
-
-    class Names(dict[str, str]):
-        def __missing__(self, option: str) -> str:
-            return name_of(endpoint if option == "endpoint" else option)
-
-    split = (kind.partition(":") for kind in kinds)
-    return [HINTS[kind].format_map(Names({"option": name_of(option)})) for kind, _, option in split]
+def _credentials(code: str | None, facts: RequestFacts) -> str:
+    """Return the options to check: those of the client alone if the server refuses the client."""
+    of_client = [name for name in facts.credentials if name.startswith("client_")]
+    return ",".join(of_client if of_client and code == "invalid_client" else facts.credentials)

@@ -1,4 +1,4 @@
-"""Reading the token endpoint's answer: a :class:`~auth_plugins.Token`, or an error that says what to do; no I/O."""
+"""Reads the token endpoint's answer: a :class:`~auth_plugins.Token`, or an error that says what to do; no I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from urllib.parse import parse_qsl
 from auth_plugins._base.errors import TokenRequestError
 
 from .expiry import expires_at, is_absent
-from .messages import LONGEST_BODY, Redactor, TokenRequest, TokenResponse, one_line, redacted_excerpt
+from .messages import LONGEST_BODY, TokenRequest, TokenResponse
+from .redaction import Redactor, redacted_excerpt
 from .refusals import Answer, fail, no_token, refuse, retry_after
 from .tokens import Token, looks_like_jwt
 
@@ -25,31 +26,31 @@ _log = logging.getLogger("auth_plugins")
 
 #: Characters of a token type that are kept; the registered ones are shorter.
 _LONGEST_TYPE = 40
-#: Types in the IANA registry that are sent otherwise than as Bearer, and Basic, which some servers announce.
+#: Types in the IANA registry that are not sent as Bearer, and Basic, which some servers announce.
 _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
-#: Those that JSON comes in, but for UTF-8, whose byte order mark goes; Python has codecs that take minutes, or no text.
+#: The charsets of JSON other than UTF-8. Python has codecs that take minutes, or make no text.
 _CHARSET = r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii"
-#: Characters of the shortest token that is kept out of what is told about it.
-_SHORTEST = 8
+#: Characters of the shortest token that is hidden elsewhere in its answer; a shorter one is part of many words.
+_SHORTEST_TOKEN = 8
 _PRINTABLE = r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"
-#: What some servers put before the token as well.
+#: What some servers put before the token.
 _SCHEME = r"(?i)\A(bearer +)+(?=.)"
-#: Names and values; some servers leave the spaces in a scope as they are. One name before prose is no form.
+#: Names and values. Some servers do not encode the spaces in a scope. One name before prose is no form.
 _FORM = r"[\w.-]+=(\S*|[^\r\n&]*&[\w.-]+=[^\r\n]*)\Z"
-#: Warnings that are remembered, so that each is logged once for a token endpoint.
+#: How many warnings are remembered, so that each is logged once.
 _MOST_WARNINGS = 256
 
 
 def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
-    """Read a token (RFC 6749 §5.1).
+    """Return the token of an answer (RFC 6749 §5.1).
 
-    :param now: Unix seconds at which the token was asked for, from which its lifetime counts.
+    :param now: Unix seconds at which the token was requested, from which its lifetime counts.
     :raises TokenRequestError: the server refused, or what it sent is no token.
     """
     try:
         return _read(request, response, now)
     except TokenRequestError as error:
-        # Without the frames that hold what the server sent: error reporters store the variables of each.
+        # Error reporters store the variables of each frame, and these frames hold what the server sent.
         refusal = error.with_traceback(None)
     try:
         raise refusal
@@ -58,54 +59,50 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
 
 
 def is_printable(value: object) -> TypeGuard[str]:
-    """Whether *value* is a text that can stand in a header."""
+    """Return whether *value* is a text that a header can carry."""
     return isinstance(value, str) and re.fullmatch(_PRINTABLE, value) is not None
 
 
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
-    members = answer.members
+    members, endpoint = answer.members, f"endpoint:{request.facts.endpoint}"
     error = members.get("error")
     if (error and not is_absent(error)) or not 200 <= response.status < 300:
         refuse(answer)
     if not members:
         looks = {"empty": "the body is empty", "page": "it is a web page"}
         what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
-        fail(answer, "answered no token", remedy=f"{what}: is {request.facts.endpoint} the token endpoint?")
+        fail(answer, f"answered no token: {what}", endpoint)
     access_token = members.get("access_token")
     if is_absent(access_token):
         no_token(answer)
     if not is_printable(access_token):
-        fail(answer, "answered an access_token that cannot stand in a header", "endpoint")
-    from .authlib_client import members_of
-
+        fail(answer, "answered an access_token that cannot stand in a header", endpoint)
     access_token = re.sub(_SCHEME, "", access_token)
+    refresh_token = members.get("refresh_token")
+    if not is_printable(refresh_token) or is_absent(refresh_token):
+        refresh_token = None
     if isinstance(scope := members.get("scope"), list):
         scope = " ".join(map(str, scope))
-    checked = members_of({"access_token": access_token, "refresh_token": members.get("refresh_token")})
-    refresh_token = checked["refresh_token"]
-    usable = is_printable(refresh_token) and not is_absent(refresh_token)
-    # What is shown of a token must not hold it; a short one is no secret, and in every other word.
-    hide = Redactor(each for each in (access_token, refresh_token) if isinstance(each, str) and len(each) >= _SHORTEST)
+    hide = Redactor(each for each in (access_token, refresh_token or "") if len(each) >= _SHORTEST_TOKEN)
     return Token(
-        access_token=checked["access_token"],
+        access_token=access_token,
         token_type=_token_type(answer, hide),
         expires_at=expires_at(members, access_token, now, functools.partial(_warn_of_lifetime, request.endpoint)),
-        refresh_token=refresh_token if usable else None,
-        scope=one_line(hide(request.redact(scope))) if isinstance(scope, str) else None,
+        refresh_token=refresh_token,
+        scope=hide(request.redact(scope)) if isinstance(scope, str) else None,
         issued_at=now,
     )
 
 
 def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
-    """An answer in any of the forms in which tokens were seen to come; without members if it is none of them."""
+    """Return an answer in any of the forms in which tokens were seen; in another form it has no members."""
     unread = Answer(request, response, {}, None, "")
     if coding := response.headers.get("content-encoding"):
-        named = redacted_excerpt(request, coding, _LONGEST_TYPE)
-        what = f"answered {response.status}, packed by {named!r} and not to be unpacked"
-        fail(unread, what, remedy="have its owner send answers as they are: nothing else was asked for")
+        shown = redacted_excerpt(request, coding, _LONGEST_TYPE)
+        fail(unread, f"answered {response.status}, compressed by {shown!r}, which cannot be read", "packed")
     if len(response.body) > LONGEST_BODY:
-        fail(unread, "answered more than 1 MiB", "endpoint")
+        fail(unread, "answered more than 1 MiB", f"endpoint:{request.facts.endpoint}")
     text = _text(response)
     stripped = text.strip()
     try:
@@ -116,21 +113,22 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
             return Answer(request, response, dict(parse_qsl(stripped)), _kind_of_form(response), text)
         members, kind = stripped, "empty" if not stripped else "page" if _is_html(response) else "text"
     if isinstance(members, str):
-        # Some identity servers answer the bare JWT, as a JSON string or not even that.
+        # Some identity servers answer the bare JWT, quoted or not.
         jwt = re.sub(_SCHEME, "", members)
         members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
     return Answer(request, response, members if isinstance(members, dict) else {}, kind, text)
 
 
 def _kind_of_form(response: TokenResponse) -> str:
-    """What a body is that looks like a form: a firewall's page or line may do so as well."""
+    """Return the kind of a body that looks like a form: a firewall's page or line may do so as well."""
     is_text = response.headers.get("content-type", "").lower().startswith("text/plain")
     return "page" if _is_html(response) else "text" if is_text else "form"
 
 
 def _text(response: TokenResponse) -> str:
-    _, _, told = response.headers.get("content-type", "").lower().partition("charset")
-    if told and (charset := re.match(r"""\s*=\s*["']?([\w-]+)""", told)) and re.fullmatch(_CHARSET, charset[1]):
+    _, _, parameter = response.headers.get("content-type", "").lower().partition("charset")
+    charset = re.match(r"""\s*=\s*["']?([\w-]+)""", parameter)
+    if charset and re.fullmatch(_CHARSET, charset[1]):
         with contextlib.suppress(LookupError):
             return response.body.decode(charset[1], "replace")
     return response.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
@@ -143,13 +141,12 @@ def _is_html(response: TokenResponse) -> bool:
 def _token_type(answer: Answer, hide: Redactor) -> str:
     request, value = answer.request, answer.members.get("token_type")
     if value is not None and not isinstance(value, str):
-        fail(answer, "answered a token_type that is no string", remedy="this is no RFC 6749 token")
+        fail(answer, "answered a token_type that is no string", f"endpoint:{request.facts.endpoint}")
     name = "" if is_absent(value) else str(value).strip()
     if not name or name.lower() == "bearer":
         return "Bearer"
     if name.lower() in _NOT_BEARER:
-        what = f"answered a token of type {name.lower()!r}"
-        fail(answer, what, remedy="have this client given Bearer tokens")
+        fail(answer, f"answered a token of type {name.lower()!r}", "not_bearer")
     shown = hide(redacted_excerpt(request, name, _LONGEST_TYPE))
     _warn_of_type(request.endpoint, shown)
     return shown

@@ -1,4 +1,4 @@
-"""Reads when a token ends: from the answer's members, and from the JWT that the token may be; no I/O."""
+"""Reads when a token ends, from the answer's members and from the token, if that is a JWT."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .tokens import jwt_claims
 
 __all__ = ["expires_at", "is_absent", "moment_of"]
 
-#: Seconds; a longer lifetime is a mistake or a way of saying "for ever".
+#: Seconds. A longer lifetime is a mistake, or means "for ever".
 _LONGEST_LIFETIME = 10 * 365 * 86400
 #: A number from here on counts milliseconds: as seconds it is the year 5138, as milliseconds 1973.
 _MILLISECONDS = 1e11
@@ -26,7 +26,7 @@ _ABSENT = frozenset({"", "null", "none", "nil", "undefined"})
 
 
 def is_absent(value: Any) -> bool:
-    """Whether *value* stands for no value: null, an empty string, or the text ``"null"`` and the like."""
+    """Return whether *value* stands for no value: null, an empty string, or a text such as ``"null"``."""
     return value is None or (isinstance(value, str) and value.strip().lower() in _ABSENT)
 
 
@@ -35,12 +35,12 @@ def expires_at(
 ) -> float | None:
     """Return the moment at which the token ends, in Unix seconds; ``None``: the server does not say.
 
-    In this order: ``expires_in`` (or the shorter life of the JWT), the JWT's ``exp``, ``expires_at``, ``expires_on``,
-    ``expires``. A moment in the last three that has passed says nothing: the clocks differ, or the server means
-    something else.
+    The first that is there counts: ``expires_in`` (or the lifetime of the JWT, if that is shorter), the JWT's ``exp``,
+    ``expires_at``, ``expires_on``, ``expires``. A moment in the last three that has passed is ignored: the clocks
+    differ, or the server means something else.
 
     :param now: Unix seconds from which a lifetime counts.
-    :param unreadable: is called with the name of each member that should say it, and cannot be read.
+    :param unreadable: called with the name of each member that cannot be read.
     """
     claims = jwt_claims(access_token) or {}
     begins, ends = (_in_seconds(_number(claims.get(name))) for name in ("iat", "exp"))
@@ -50,20 +50,20 @@ def expires_at(
         return now + min(lifetime, jwt_lifetime, _LONGEST_LIFETIME)
     if ends is not None:
         if ends <= now and jwt_lifetime < math.inf:
-            # Over before it arrived: the clocks differ, and the length of its life doesn't.
+            # Expired before it arrived: the clocks differ, but the lifetime is the same by both.
             ends = now + jwt_lifetime
         return max(0.0, min(ends, now + _LONGEST_LIFETIME))
     return _first_moment(members, now, unreadable)
 
 
 def moment_of(value: Any) -> float | None:
-    """The moment that *value* says, in Unix seconds: a number of seconds or milliseconds, or a date; else ``None``."""
+    """Return *value*, a number of seconds or milliseconds or a date, in Unix seconds; ``None``: it is none of these."""
     number = _number(value)
     return _in_seconds(number) if number is not None else _date(value)
 
 
 def _lifetime(value: Any, now: float, unreadable: Callable[[str], None]) -> float | None:
-    """The seconds that ``expires_in`` says; ``None``: it says nothing, as 0 and less do."""
+    """Return the seconds of ``expires_in``; ``None``: unknown, as with 0 and less."""
     if value is False or is_absent(value):
         return None
     seconds = _number(value)
@@ -74,7 +74,7 @@ def _lifetime(value: Any, now: float, unreadable: Callable[[str], None]) -> floa
             return None
         seconds = moment - now
     else:
-        # Some servers send the moment. No lifetime is that long, and no token is issued for longer.
+        # Some servers send a moment. A lifetime is shorter than any moment of today.
         for moment in (seconds, seconds / 1000):
             if moment > _LONGEST_LIFETIME and now < moment <= now + _LONGEST_LIFETIME:
                 seconds = moment - now
@@ -90,7 +90,7 @@ def _first_moment(members: Mapping[str, Any], now: float, unreadable: Callable[[
         if moment is None:
             unreadable(name)
         elif name == "expires" and number is not None and 0 < number <= _LONGEST_LIFETIME:
-            return now + number  # early drafts of OAuth 2.0 call the lifetime so
+            return now + number  # the name of the lifetime in early drafts of OAuth 2.0
         elif moment > now:
             return min(moment, now + _LONGEST_LIFETIME)
     return None
@@ -101,7 +101,7 @@ def _in_seconds(number: float | None) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """A number, however it is written; ``None`` if it is none. What is too large for a float is infinite."""
+    """Return a number, also one in a text; ``None``: it is none. One that is too large for a float becomes infinite."""
     if isinstance(value, str) and re.fullmatch(_NUMBER, value.strip()):
         return float(value)
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:  # noqa: PLR0124 - NaN
@@ -113,7 +113,7 @@ def _number(value: Any) -> float | None:
 
 
 def _date(value: Any) -> float | None:
-    """An ISO 8601 date in Unix seconds, in UTC if it names no zone; ``None``: it is none."""
+    """Return an ISO 8601 date in Unix seconds, in UTC if it has no zone; ``None``: it is none."""
     if not isinstance(value, str) or len(value) > _LONGEST_DATE:
         return None
     text = value.strip().upper()

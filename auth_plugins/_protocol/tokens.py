@@ -1,4 +1,4 @@
-"""The token: what a grant is traded for, and what goes into a request."""
+"""The token, and how a JWT is read."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn
 
 from auth_plugins._base.hidden import hidden
 
-__all__ = ["Token"]
+__all__ = ["Token", "jwt_claims", "looks_like_jwt"]
 
 
 class Token:
-    """An access token as the token endpoint issued it (RFC 6749 §5.1); immutable, and safe to share between threads.
+    """An access token as the token endpoint issued it (RFC 6749 §5.1): immutable, and safe to share between threads.
 
-    Neither ``repr`` nor ``str`` shows the token. Two are equal if all that is told of them is.
+    Neither ``repr`` nor ``str`` shows the token. Two tokens are equal if all their attributes are.
     """
 
     # No dataclass: to load dataclasses, and to make one, takes longer than all else that an import of an adapter does.
@@ -25,13 +26,14 @@ class Token:
 
     #: The token itself; opaque to the client.
     access_token: str
-    #: How the token is used, as the server named it; ``"Bearer"`` where it named nothing.
+    #: How the token is used, as the server named it; ``"Bearer"`` where the server named nothing.
     token_type: str
-    #: When the token ends, in Unix seconds; ``None``: nobody told, so it is used until it is refused.
+    #: When the token ends, in Unix seconds; ``None``: the server does not say, and the token is used until an API
+    #: rejects it.
     expires_at: float | None
-    #: What renews this token; ``None``: the server sent none.
+    #: What a new token can be requested with; ``None``: the server sent none.
     refresh_token: str | None
-    #: What the token allows, as the server said; ``None``: it did not say, so it is what was asked for.
+    #: What the token allows, as the server said; ``None``: it did not say, so it is what was requested.
     scope: str | None
     #: When the token was issued, in Unix seconds; 0.0 for a constant key.
     issued_at: float
@@ -46,25 +48,18 @@ class Token:
         scope: str | None = None,
         issued_at: float = 0.0,
     ) -> None:
-        put = object.__setattr__
-        put(self, "access_token", hidden(access_token))
-        put(self, "token_type", token_type)
-        put(self, "expires_at", expires_at)
-        put(self, "refresh_token", hidden(refresh_token))
-        put(self, "scope", scope)
-        put(self, "issued_at", issued_at)
+        values = (hidden(access_token), expires_at, issued_at, hidden(refresh_token), scope, token_type)
+        for name, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, name, value)
 
-    def __setattr__(self, name: str, value: object) -> NoReturn:
-        raise AttributeError(f"a Token is immutable; {name} stays as it is")
+    def __setattr__(self, name: str, value: object = None) -> NoReturn:
+        raise AttributeError(f"a Token is immutable; make a new one with another {name}")
 
-    def __delattr__(self, name: str) -> NoReturn:
-        raise AttributeError(f"a Token is immutable; {name} stays as it is")
+    __delattr__ = __setattr__
 
     def __repr__(self) -> str:
-        return (
-            f"Token(token_type={self.token_type!r}, expires_at={self.expires_at!r}, scope={self.scope!r}, "
-            f"issued_at={self.issued_at!r})"
-        )
+        shown = ("token_type", "expires_at", "scope", "issued_at")
+        return f"Token({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __eq__(self, other: object) -> bool:
         return self.members() == other.members() if isinstance(other, Token) else NotImplemented
@@ -73,33 +68,29 @@ class Token:
         return hash(tuple(self.members().values()))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _token, (self.members(),)
+        return partial(Token, **self.members()), ()
 
     def members(self) -> dict[str, Any]:
-        """All that makes it up, by name; the tokens included."""
+        """Return all attributes by name, the tokens included."""
         return {name: getattr(self, name) for name in self.__slots__}
 
     @property
     def header_value(self) -> str:
-        """What goes into ``Authorization``: ``"Bearer …"`` (RFC 6750 §2.1); a str whose repr does not show it."""
+        """The value of ``Authorization``: ``"Bearer …"`` (RFC 6750 §2.1); a str whose ``repr`` does not show it."""
         value: str = hidden(f"Bearer {self.access_token}")
         return value
 
     @property
     def claims(self) -> Mapping[str, Any]:
-        """The payload of a JWT, *unverified* (RFC 7519 §4): good for a look, never for a decision.
+        """The payload of a JWT, *unverified* (RFC 7519 §4): to look at, never to decide by. Empty for other tokens.
 
-        Empty where the token is opaque. The API verifies the signature; a client has no business with it.
+        The API verifies the signature; the client cannot.
         """
         return MappingProxyType(jwt_claims(self.access_token) or {})
 
 
-def _token(members: Mapping[str, Any]) -> Token:
-    return Token(**members)
-
-
 def jwt_claims(text: str) -> dict[str, Any] | None:
-    """Read the payload of a compact JWT (RFC 7519 §3); ``None`` if *text* isn't one, or is encrypted."""
+    """Return the payload of a compact JWT (RFC 7519 §3); ``None``: *text* is none, or is encrypted."""
     segments = text.split(".")
     if len(segments) != 3:
         return None
@@ -107,7 +98,7 @@ def jwt_claims(text: str) -> dict[str, Any] | None:
 
 
 def looks_like_jwt(text: str) -> bool:
-    """Whether *text* begins as each signed or encrypted JWT does: with a header that names an algorithm."""
+    """Return whether *text* begins as signed and encrypted JWTs do: with a header that names an algorithm."""
     first, dot, _ = text.partition(".")
     return bool(dot) and "alg" in (_json_segment(first) or {}) and not any(map(str.isspace, text))
 

@@ -22,14 +22,17 @@ from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.loading import loading
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import hide_arguments
-from auth_plugins._caches.memory import Failure, GrantOfSession, MemoryCache, TokenCache, shared_cache
+from auth_plugins._caches.grant_state import RememberedFailure
+from auth_plugins._caches.memory import MemoryCache, process_cache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.base import Transport, default_transport
 
 # What is loaded by the first who needs it: most processes import this before they know whether they need a token.
 if TYPE_CHECKING:
-    from auth_plugins._caches.shared import SharedCache, SharedEntry
+    from auth_plugins._caches.shared import SharedCache
+    from auth_plugins._caches.shared_entry import SharedEntry
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
     from .flight import Flight
@@ -133,7 +136,7 @@ class TokenSource:
             )
         self.grant = grant
         if cache is None:
-            self._cache = shared_cache()
+            self._cache = process_cache()
         else:
             self._cache = self._memory_before(cache)
         if self._shared is not None or leeway != _LEEWAY or timeout != _TIMEOUT or refresh_ahead is not True:
@@ -232,7 +235,7 @@ class TokenSource:
     def invalidate(self, token: Token) -> None:
         """Never hand out *token* again: it was refused. A newer one stays, and so does the refresh token."""
         with self._cache.lock:
-            self._state.refuse(token)
+            self._state.reject(token)
             self._state.failure = None
 
     def revoke(self) -> None:
@@ -249,7 +252,7 @@ class TokenSource:
             with self._cache.lock:
                 token, refreshable = state.token, state.refreshable
                 for each in filter(None, (token, lying)):
-                    state.refuse(each)
+                    state.reject(each)
                 # A flight under way lands for those who wait for it, and for nobody else.
                 state.token = state.refreshable = state.failure = state.flight = None
             if shelf:
@@ -284,7 +287,7 @@ class TokenSource:
             raise seeded
         with self._cache.lock:
             flight, state.flight = state.flight, None
-            state.refused = tuple(each for each in state.refused if each.access_token != seeded.access_token)
+            state.rejected = tuple(each for each in state.rejected if each.access_token != seeded.access_token)
             state.seeded_at, state.refreshable = now, seeded if seeded.refresh_token else None
             self._put(seeded)
         if flight is not None:
@@ -298,7 +301,7 @@ class TokenSource:
             is_shared = shelf.store(dated, shelf.read())
         with self._cache.lock:
             if is_shared and state.token is seeded:
-                state.lay = dated
+                state.last_shared = dated
                 if self.grant.is_repeatable:
                     state.refreshable = None
 
@@ -324,13 +327,13 @@ class TokenSource:
         state, now = self._state, runtime.elapsed()
         with self._cache.lock:
             if state.token != token:
-                state.refuse(token)
+                state.reject(token)
                 return True
-            recent = tuple(moment for moment in state.given_up if moment > now - _PROBATION)
+            recent = tuple(moment for moment in state.rejection_times if moment > now - _PROBATION)
             if now >= state.probation_until and len(recent) < _MOST_GIVEN_UP:
                 state.failure = None
-                state.probation_until, state.given_up = now + _PROBATION, (*recent, now)
-                state.refuse(token)
+                state.probation_until, state.rejection_times = now + _PROBATION, (*recent, now)
+                state.reject(token)
                 return True
             is_told = now < state.warned_until
             if not is_told:
@@ -362,7 +365,7 @@ class TokenSource:
             return token if runtime.elapsed() < state.serves_until and self._is_alive(token) else None
         if now < refresh_at:
             state.seen = (token, self._window_of, token.issued_at - _SKEW, refresh_at)
-        elif self._window_of[1] and runtime.elapsed() >= state.renew_after:
+        elif self._window_of[1] and runtime.elapsed() >= state.refresh_after:
             self._renew_in_background(token)
         return token
 
@@ -543,7 +546,7 @@ class TokenSource:
 
     def _lead(self, flight: Flight) -> None:
         outcome: Token | AuthError | None = None
-        failure: Failure | None = None
+        failure: RememberedFailure | None = None
         try:
             flight.leader, flight.thread = threading.get_ident(), threading.current_thread()
             failure = self._resting()
@@ -593,7 +596,7 @@ class TokenSource:
         """Have *token* be the one that is handed out; under the lock."""
         state, old, now = self._state, self._state.token, runtime.time()
         state.token, state.failure = token, None
-        state.renew_after = state.serves_until = 0.0
+        state.refresh_after = state.serves_until = 0.0
         self._cache.keep(state)
         if old is None or old.access_token != token.access_token or old.expires_at is None:
             return
@@ -608,7 +611,7 @@ class TokenSource:
         state, lying = self._state, flight.fallback
         has_none = state.token is None or not self._is_alive(state.token)
         if has_failed and has_none and lying and self._is_alive(lying) and not state.is_behind(lying):
-            state.token = state.lay = lying
+            state.token = state.last_shared = lying
             self._cache.keep(state)
         self._wait_to_replace(has_failed=has_failed)
 
@@ -618,11 +621,11 @@ class TokenSource:
         if state.token is not None and state.token.expires_at is not None:
             # One more try at a third of the way to its end, and so on.
             until = runtime.elapsed() + max(_SHORTEST_REST, (state.token.expires_at - runtime.time()) / 3)
-            state.renew_after = until
+            state.refresh_after = until
             if has_failed:
                 state.serves_until = until
 
-    def _resting(self) -> Failure | None:
+    def _resting(self) -> RememberedFailure | None:
         """The refusal that is still remembered; none if a secret has changed since."""
         failure = self._state.failure
         if failure is None or runtime.elapsed() >= failure.until or failure.secrets != hash(self.grant.secrets()):
@@ -650,30 +653,34 @@ class TokenSource:
             times = self._state.failure.times + 1 if self._state.failure else 1
             rest = min(_REST * 2 ** min(times - 1, _DOUBLINGS), _LONGEST_REST)
             rest = max(rest, min(at_least, _LONGEST_RETRY_AFTER))
-            self._state.failure = Failure(error=kept, secrets=secrets, until=runtime.elapsed() + rest, times=times)
+            self._state.failure = RememberedFailure(
+                error=kept, secrets=secrets, until=runtime.elapsed() + rest, times=times
+            )
         _log.debug("a refusal is remembered for %.0f s", rest)
 
     def _shared_entry(self) -> SharedEntry | None:
         """Where the token lies in the shared cache, if there is one."""
-        return self._shared.shelf(self.grant, self._state) if self._shared else None
+        return self._shared.entry_of(self.grant, self._state) if self._shared else None
 
     def _ask(self, flight: Flight) -> Token | None:
         """Get a token: the one that another process put into the shared cache, or one of one's own.
 
         ``None``: another process renews it at this moment, and there is no hurry.
         """
+        from auth_plugins._caches.shared_entry import LockState
+
         shelf = self._shared_entry()
         for _ in self._turns():
             if shelf is None:
                 break
             if (found := self._taken(shelf.read(), flight)) is not None:
                 return found
-            with shelf.locked(self._lease) as held:
-                if held:
+            with shelf.locked(self._lease) as lock:
+                if lock is LockState.ACQUIRED:
                     # Look again: whoever held it before may have stored one since we looked.
                     lying = shelf.read()
                     return self._taken(lying, flight) or self._stored(shelf, lying, flight)
-            if held is None:
+            if lock is LockState.UNAVAILABLE:
                 break
             if flight.renewing is not None:
                 return None
@@ -683,9 +690,11 @@ class TokenSource:
     @contextlib.contextmanager
     def _waiting_for(self, shelf: SharedEntry) -> Iterator[None]:
         """Hold the lock of *shelf*; without it, where it cannot be had in time."""
+        from auth_plugins._caches.shared_entry import LockState
+
         for _ in self._turns():
-            with shelf.locked(self._lease) as held:
-                if held is not False:
+            with shelf.locked(self._lease) as lock:
+                if lock is not LockState.BUSY:
                     yield
                     return
         yield
@@ -705,11 +714,11 @@ class TokenSource:
         """Ask for a token, and store it before anyone uses it: a refresh token that is lost is worth a password."""
         state = self._state
         own, flight.fallback = state.refreshable, lying
-        if lying is not None and lying.refresh_token and (own is None or lying != state.lay):
+        if lying is not None and lying.refresh_token and (own is None or lying != state.last_shared):
             own = lying  # another process stored it since
         token = self._obtain(flight, own, shelf)
         flight.is_shared = shelf.store(token, lying)
-        state.lay = token if flight.is_shared else lying
+        state.last_shared = token if flight.is_shared else lying
         if state.flight is not flight:  # it was revoked, or given up, meanwhile, and is for those who wait alone
             shelf.delete(token)
         return token
@@ -721,7 +730,7 @@ class TokenSource:
             return None
         if not lying.issued_at - _SKEW <= runtime.time() < self._window(lying)[1]:
             return None
-        flight.is_shared, self._state.lay = True, lying
+        flight.is_shared, self._state.last_shared = True, lying
         _log.debug("a token was found in the shared cache")
         return lying
 
@@ -758,14 +767,14 @@ class TokenSource:
                 raise refusals[-1] if refusals else _spent(self.grant)
             how = type(self.grant).__name__
             if old is not None:
-                state.refused_refresh = hash(old)
+                state.refused_refresh_token = hash(old)
             if state.flight is flight or state.refreshable is refreshable:  # else it is one that was seeded meanwhile
                 state.refreshable = None
             if refreshable and shelf:
                 shelf.delete(refreshable)
             token = self.grant.request_token(ask)
             state.spend(origin, token.refresh_token, is_own=True)
-            return _without(token, state.refused_refresh)
+            return _without(token, state.refused_refresh_token)
         finally:
             refusals.clear()  # an error's traceback has this frame: they would keep each other
 
@@ -935,7 +944,7 @@ def source_for(
     if session is not None and _has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
-        source._state = source._cache.state(GrantOfSession(source.grant, session))
+        source._state = source._cache.state(source.grant, session)
     return source
 
 

@@ -1,0 +1,113 @@
+"""``auth-plugins cache``: the tokens that a shared cache stores."""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import click
+
+from auth_plugins._base.errors import AuthError, ConfigurationError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.redis import RedisCache
+from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
+from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
+from auth_plugins._protocol.messages import Redactor
+
+from .common import fail, prefix_argument
+from .rotation import shared_entry
+
+_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+
+
+@click.group()
+def cache() -> None:
+    """Look after the tokens that processes share.
+
+    PREFIX_CACHE and PREFIX_CACHE_KEY say where they are stored. Without PREFIX and without AUTH_PLUGINS_CACHE, they are
+    in the user's own cache directory.
+    """
+
+
+@cache.command("list")
+@prefix_argument
+def list_cache(prefix: str) -> None:
+    """Print what the cache of PREFIX stores: for whom, and until when; never a token."""
+    with _cache_errors(prefix):
+        found = _cache_of(prefix)
+        entries = shared_cache_for(found).entries()
+    for entry in entries:
+        click.echo(f"({entry})" if isinstance(entry, str) else _described(entry))
+    if not entries:
+        click.echo(f"nothing is stored in {found!r}", err=True)
+
+
+@cache.command()
+@click.argument("prefix", required=False)
+@click.option("--all", "everything", is_flag=True, help="Delete all tokens in the cache of PREFIX.")
+def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click's
+    """Delete the token of PREFIX.
+
+    Without PREFIX: all tokens in the user's own cache directory, or in the cache of AUTH_PLUGINS_CACHE.
+    """
+    with _cache_errors(prefix or "AUTH_PLUGINS"):
+        found = _cache_of(prefix or "AUTH_PLUGINS")
+        if prefix is None or everything:
+            names = set(found.names())
+        else:
+            entry = shared_entry(configuration(prefix, None)[0], found)
+            names = {name for name in entry.names if found.get(name) is not None} if entry else set()
+        for name in names:
+            found.delete(name)
+        if isinstance(found, FileCache) and (prefix is None or everything):
+            found.remove_free_locks()
+    click.echo(f"forgot {len(names - {KEY_CHECK})} of {found!r}")
+
+
+@cache.command()
+def key() -> None:
+    """Print a new key, for PREFIX_CACHE_KEY."""
+    from cryptography.fernet import Fernet
+
+    click.echo(Fernet.generate_key().decode())
+
+
+@contextlib.contextmanager
+def _cache_errors(prefix: str) -> Iterator[None]:
+    """Make one line of any error that the cache of *prefix* raises. A request only logs it."""
+    try:
+        yield
+    except AuthError:
+        raise
+    except Exception as error:
+        # A Redis that does not know AUTH repeats the password in its error.
+        text = Redactor(cache_secrets(prefix))(str(error))
+        fail(f"the cache cannot be used ({type(error).__name__}: {text})", 1)
+
+
+def _cache_of(prefix: str) -> FileCache | RedisCache:
+    found = cache_of(prefix)
+    if found is None and prefix == "AUTH_PLUGINS":
+        return FileCache()
+    if found is None:
+        raise ConfigurationError(
+            "is memory, which ends with its process", argument="cache", advice="set it to file or redis://..."
+        ).renamed({"cache": f"{prefix.removesuffix('_')}_CACHE"})
+    return found
+
+
+def _described(entry: StoredToken) -> str:
+    about, expires_at = entry.about, entry.token.expires_at
+    whom = " ".join(about[name] for name in ("username", "client_id") if name in about)
+    line = f"{about.get('grant', '?')} {whom} at {about.get('token_url', '?')}"
+    if "scope" in about:
+        line += f", scope {about['scope']}"
+    if expires_at is None:
+        line += ": no expiry known"
+    else:
+        line += f": until {datetime.fromtimestamp(min(max(expires_at, 0.0), _LATEST), UTC):%Y-%m-%d %H:%M:%S} UTC"
+        line += " (expired)" if expires_at <= runtime.time() else ""
+    line += ", renewable" if entry.token.refresh_token else ""
+    # A name may hold characters that steer a terminal.
+    return "".join(char if char.isprintable() else "?" for char in line)

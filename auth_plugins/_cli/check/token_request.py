@@ -1,0 +1,180 @@
+"""The token request of ``auth-plugins check``: as it is configured, and by other ways of client authentication."""
+
+from __future__ import annotations
+
+import email.utils
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._cli.rotation import loses_successor, stored_token
+from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._protocol.advice import TROUBLE, advice_for
+from auth_plugins._protocol.answers import read
+from auth_plugins._protocol.messages import TokenRequest
+from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.source import source_for
+from auth_plugins._transports.reasons import certificate_advice
+
+from .context import Context
+from .network import check_way
+from .report import State, Step
+
+__all__ = ["fetch_token"]
+
+#: Seconds by which two clocks may differ.
+_SKEW = 30.0
+#: The refusals by which a server says that it knows the client.
+_KNOWN_CLIENT = frozenset(
+    {"invalid_grant", "invalid_scope", "invalid_target", "unauthorized_client", "unsupported_grant_type"}
+)
+#: Those that are not about the client.
+_NOT_OF_CLIENT = (
+    _KNOWN_CLIENT | TROUBLE | {"access_denied", "bad_refresh_token", "invalid_dpop_proof", "use_dpop_nonce"}
+)
+
+_Steps = Generator[Step, None, Token | None]
+
+
+def fetch_token(context: Context) -> _Steps:
+    """Get a token, or explain why there is none."""
+    grant, step = context.grant, None
+    if not isinstance(grant, OAuthGrant):
+        yield Step.note("token request", "an API key needs none")
+        return grant.request_token(lambda request: _read(context, request))
+    for step in check_way(grant.token_url, context):
+        yield step
+    if step is not None and step.state is State.FAILED:
+        yield Step.note("token request", "not tried, as the token endpoint cannot be reached")
+        return None
+    if loss := loses_successor(grant, context.cache, context.variable("cache")):
+        yield Step.note("token request", f"not tried: {loss[0]}", loss[1])
+        return None
+    stored = stored_token(grant, context.cache) if grant.is_repeatable else None
+    uses_cache = not grant.is_repeatable or bool(stored and stored.refresh_token)
+    outcome = _attempt(context, grant)
+    if not isinstance(outcome, Token):
+        yield Step.failed("token request", *_explained(outcome, context))
+    elif not context.answers:
+        yield Step.good("token request", "none: the cache has a token")
+    else:
+        how = "by way of the cache" if uses_cache else "without what memory and cache hold"
+        answered = ", then ".join(str(answer.status) for answer in context.answers)
+        yield Step.good("token request", f"answered {answered} to {context.library.__name__}, asked {how}")
+    if context.answers:
+        yield _compare_clocks(context)
+    return outcome if isinstance(outcome, Token) else (yield from _try_others(outcome, grant, context))
+
+
+def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
+    """Send one token request as requests would, but without a token from memory or cache."""
+    context.answers.clear()
+    try:
+        stored = stored_token(grant, context.cache) if grant.is_repeatable else None
+        if grant.is_repeatable and not (stored and stored.refresh_token):
+            # Without a TokenSource, which would retry: there may be a password in the request.
+            return grant.request_token(lambda request: _read(context, request))
+        # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
+        # is used as requests use it: they would fail where a new token request works.
+        policy: Any = {"timeout": context.timeout}
+        source = source_for(grant, context.send, allow_http=context.allow_http, cache=context.cache, policy=policy)
+        if stored:
+            source.invalidate(stored)
+        return source.token()
+    except (TokenRequestError, TokenTransportError) as error:
+        return error
+
+
+def _read(context: Context, request: TokenRequest) -> Token:
+    now = runtime.time()
+    return read(request, context.send(request, context.timeout), now)
+
+
+def _explained(error: AuthError, context: Context) -> list[str]:
+    """Return what happened, and what to do."""
+    if isinstance(error, TokenRequestError):
+        # The client of a provider is an argument of it, where it has one.
+        known = [
+            each for each in error.trouble.split() if not (context.provider and each in ("no_client", "no_secret"))
+        ]
+        return [error.problem, *(advice_for(" ".join(known), context.variable) or [error.advice])]
+    variable = context.variable("token_url")
+    if isinstance(error, TokenTransportError) and error.trouble == "certificate":
+        return [error.problem, certificate_advice(error.verify_code, context.library.__name__, variable)]
+    return [error.problem, f"check {variable}, the network and its proxies, and {context.variable('timeout')}"]
+
+
+def _compare_clocks(context: Context) -> Step:
+    answer = context.answers[-1]
+    try:
+        date = email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return Step.note("clock", "the answer has no Date to compare with")
+    ahead = answer.received_at - date
+    if abs(ahead) <= _SKEW:
+        return Step.good("clock", f"within {_SKEW:.0f} s of the server's")
+    way, when = ("ahead of", "early") if ahead > 0 else ("behind", "late")
+    what = f"this machine's is {abs(ahead):.0f} s {way} the server's, so that tokens may seem to end {when}"
+    return Step.note("clock", what, "set it, for example by NTP; if it is right, inform the server's owner")
+
+
+def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps:
+    """Try other ways of client authentication, where the refusal may be about that."""
+    ways, variable = _other_ways(error, grant), context.variable("client_auth")
+    if not grant.is_repeatable and stored_token(grant, context.cache):
+        ways = []  # the configured refresh token was used: another client_auth would not find its successor
+    if ways and not context.may_try(ways):
+        advice = f"have them tried by --try-others, or set {variable} to one of them"
+        yield Step.note("other client_auth", f"not tried: {', '.join(ways)}", advice)
+        return None
+    for way in ways:
+        outcome, works = _attempt(context, replace(grant, client_auth=way)), f"{way} works: set {variable}={way}"
+        if isinstance(outcome, Token):
+            yield Step.good(f"try {way}", f"answered {context.answers[-1].status}", works)
+            return outcome
+        is_known = isinstance(outcome, TokenRequestError) and outcome.error in _KNOWN_CLIENT
+        detail, *advice_of_it = _explained(outcome, context)
+        yield Step.failed(f"try {way}", detail, *([works, *advice_of_it] if is_known else []))
+        if is_known:
+            break
+    return None
+
+
+def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
+    """Return the other values of client_auth that the server may expect, and that send something else."""
+    if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
+        return []
+    known, ways = [_sent(grant)], []
+    for way in ("client_secret_basic_raw", "client_secret_basic", "client_secret_post"):
+        if way == "client_secret_post" and (grant.encoding == "query" or grant.method == "GET"):
+            continue  # a secret is not put into a URL to see what happens
+        try:
+            sent = _sent(replace(grant, client_auth=way))
+        except ConfigurationError:  # an id with a colon, as Basic without encoding
+            continue
+        if sent not in known:
+            known.append(sent)
+            ways.append(way)
+    # A password or a refresh token is sent along, and servers count: only where it was not judged, and only once more.
+    most = len(ways) if isinstance(grant, ClientCredentials) else int(error.error == "invalid_client")
+    return ways[:most]
+
+
+def _doubts_client(error: TokenRequestError) -> bool:
+    """Return whether a refusal may be about client authentication.
+
+    A web page, and plain text unless with a 401, is a firewall's; a ``Retry-After`` is that of a server in trouble.
+    """
+    if error.status_code not in (400, 401, 403) or error.error in _NOT_OF_CLIENT or error.retry_after is not None:
+        return False
+    return error._body_kind in ("json", "form", "empty") or (error._body_kind == "text" and error.status_code == 401)
+
+
+def _sent(grant: OAuthGrant) -> tuple[str | None, bytes]:
+    """Return what *grant* would send."""
+    requests: list[TokenRequest] = []
+    grant.request_token(lambda request: requests.append(request) or Token(access_token="none"))  # type: ignore[func-returns-value]
+    return requests[0].headers.get("Authorization"), requests[0].body

@@ -1,0 +1,64 @@
+"""Five token endpoints and their APIs on loopback, each exactly as its document says.
+
+    with Sandbox() as sandbox:
+        system = sandbox["jwt-api"]
+        os.environ.update(system.variables("ACME"))
+        ...                             # the program under test: asks system.url for tokens and calls system.api_url
+        print(system.token_requests)    # what the system received, and where the credentials travelled
+
+A request that the document does not describe is refused, so a client that works here does not work by luck. Where a
+document says nothing about errors, RFC 6749 applies. No error repeats a value that was sent: it may be secret.
+
+The sandbox imports nothing from the rest of the package; a mistake that both sides made would stay hidden.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Literal, Self, overload
+
+from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
+from ._seen import Seen
+from ._server import Server
+from ._system import System
+
+__all__ = ["AuthApi", "JsonApi", "JwtApi", "OrganizationApi", "Sandbox", "Seen", "System", "UploadApi"]
+
+
+class Sandbox:
+    """All five systems, each on a port of its own. Iterating over it gives the systems.
+
+    :param lifetime: seconds until an access token expires.
+    :param clock: returns the present Unix time, in seconds.
+    """
+
+    def __init__(self, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
+        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi)
+        self.systems: Mapping[str, System] = MappingProxyType({kind.name: kind(lifetime, clock) for kind in kinds})
+        self._servers: list[Server] = []
+
+    @overload
+    def __getitem__(self, name: Literal["upload-api"]) -> UploadApi: ...
+    @overload
+    def __getitem__(self, name: str) -> System: ...
+    def __getitem__(self, name: str) -> System:
+        return self.systems[name]
+
+    def __iter__(self) -> Iterator[System]:
+        return iter(self.systems.values())
+
+    def start(self) -> None:
+        """Serve on free ports of 127.0.0.1 until :meth:`stop`."""
+        self._servers.extend(Server(system) for system in self)
+
+    def stop(self) -> None:
+        """Accept no more requests and close open connections. Does nothing if the sandbox is not running."""
+        while self._servers:
+            self._servers.pop().stop()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()

@@ -1,0 +1,79 @@
+"""A request that a system received, taken apart: its parameters, and where its credentials travelled."""
+
+import json
+import re
+from base64 import b64decode
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl
+
+FORM, JSON = "application/x-www-form-urlencoded", "application/json"
+
+
+class Seen:
+    """One request that a system received. Its ``repr`` leaves out everything that may hold a secret."""
+
+    def __init__(self, at: str, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.at = at  #: ``token``, ``refresh`` (auth-api's second endpoint) or ``api`` (all other paths).
+        self.method, self.body = method, body
+        self.target = target  #: As in the request line, with the query.
+        self.headers = headers  #: Names in lower case; repeated ones are joined by a comma.
+        self.status = 0  #: The HTTP status of the answer.
+        self.media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.in_query, self.in_body, self.is_malformed = dict[str, str](), dict[str, str](), False
+        if at != "api":
+            try:
+                self.in_query = _read_form(target.partition("?")[2])
+                read = {FORM: _read_form, JSON: _read_json}.get(self.media_type)
+                self.in_body = read(body.decode()) if read else {}
+            except ValueError:
+                self.is_malformed = True
+        self.grant_type = (self.in_query | self.in_body).get("grant_type", "")  #: As sent; empty if there was none.
+        scheme, _, self.authorization = headers.get("authorization", "").partition(" ")
+        self.basic = ""  #: The decoded Basic credentials; empty if they are not Base64.
+        with suppress(ValueError):
+            self.basic = b64decode(self.authorization, validate=True).decode()
+        self.places = self._places_of_credentials(scheme)
+        #: Where the credentials travelled: ``Basic``, ``Basic, URL-encoded``, ``Bearer``, ``Authorization`` (any other
+        #: scheme or spelling), ``X-API-Key``, ``query``, ``form``, ``JSON body``, ``refresh token in form``, ``none``.
+        #: Several, which are always refused, are joined by ``and``.
+        self.credentials = " and ".join(self.places) or "none"
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in ("at", "method", "status", "credentials", "grant_type")}
+        return f"Seen({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+
+    def _places_of_credentials(self, scheme: str) -> list[str]:
+        # Credentials that hold an unencoded character, such as +, were sent as they are.
+        encoded = "%" in self.basic and re.fullmatch(r"(?:[\w.~:-]|%[0-9A-Fa-f]{2})*", self.basic, re.ASCII)
+        schemes = {"Basic": "Basic, URL-encoded" if encoded else "Basic", "Bearer": "Bearer"}
+        secret = {"client_id", "client_secret", "username", "password"}
+        places = {
+            schemes.get(scheme, "Authorization"): "authorization" in self.headers,
+            "X-API-Key": "x-api-key" in self.headers,
+            "query": secret & self.in_query.keys(),
+            "JSON body" if self.media_type == JSON else "form": secret & self.in_body.keys(),
+            "refresh token in form": self.at == "refresh" and "refresh_token" in self.in_body,
+        }
+        return [place for place, used in places.items() if used]
+
+
+def _read_form(text: str) -> dict[str, str]:
+    if not re.fullmatch(r"(?:[!-$&-~]|%[0-9A-Fa-f]{2})*", text):
+        raise ValueError
+    return _unique(parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict"))
+
+
+def _read_json(text: str) -> dict[str, str]:
+    parameters = json.loads(text or "{}", object_pairs_hook=_unique)
+    if type(parameters) is not dict:
+        raise ValueError
+    return parameters
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, str]:
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs) or not all(isinstance(value, str) for value in parameters.values()):
+        raise ValueError
+    return parameters

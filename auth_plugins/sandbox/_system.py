@@ -1,0 +1,189 @@
+"""One system: a token endpoint and an API that answer what a document describes, and refuse everything else."""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import ClassVar
+from urllib.parse import unquote
+
+from ._seen import FORM, Seen
+from ._tokens import IssuedTokens
+
+
+class Refusal(Exception):  # noqa: N818 - an answer, not a mistake
+    """Answers a request with *status* and an error (RFC 6749 §5.2)."""
+
+    def __init__(self, status: int, error: str, description: str = "") -> None:
+        self.status = status
+        self.content = {"error": error} | ({"error_description": description} if description else {})
+
+
+class System:
+    """One of the five systems. A subclass holds what its document says, as data. Any thread may call the methods."""
+
+    name: ClassVar[str]
+    client_id: ClassVar[str] = ""
+    client_secret: ClassVar[str] = ""
+    username: ClassVar[str] = ""
+    password: ClassVar[str] = ""
+    scope: ClassVar[str] = ""  #: The scope that has to be requested; ``""``: none may be.
+    grant_types: ClassVar[tuple[str, ...]] = ("client_credentials",)
+    token_path: ClassVar[str]
+    refresh_path: ClassVar[str | None] = None
+    api_path: ClassVar[str] = "/things"
+    #: Where credentials may travel, for each endpoint and method.
+    accepted: ClassVar[Mapping[tuple[str, str], tuple[str, ...]]]
+    media_type: ClassVar[str] = FORM
+    #: The members of a token response, in order.
+    answered: ClassVar[tuple[str, ...]] = ("token_type", "expires_in", "access_token")
+    token_type: ClassVar[str] = "Bearer"
+
+    def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
+        self.url = ""  #: ``http://127.0.0.1:PORT``, once started.
+        self.lifetime = lifetime  #: Seconds until the access tokens that are issued from now on expire.
+        self.latency = 0.0  #: Seconds that a token request takes, after it was received and decided.
+        self.seen: list[Seen] = []  #: Every request, in order.
+        self._lock = threading.Lock()  # guards `seen` and `_issued`; not held while a request waits
+        self._issued = IssuedTokens(clock)
+
+    @property
+    def api_url(self) -> str:
+        """A URL of the API that needs an access token. The path ``/forbidden`` answers 403 to a valid one."""
+        return self.url + self.api_path
+
+    @property
+    def token_requests(self) -> list[Seen]:
+        """The token requests among :attr:`seen`, with the refused ones."""
+        with self._lock:
+            return [seen for seen in self.seen if seen.at != "api"]
+
+    @property
+    def reuses(self) -> int:
+        """How many times a spent refresh token was sent."""
+        return self._issued.reuses
+
+    def variables(self, prefix: str) -> dict[str, str]:
+        """Return the environment variables of a client of this system, with its secrets."""
+        credentials = {name: getattr(self, name) for name in ("client_id", "client_secret", "username", "password")}
+        values = {"provider": self.name, "base_url": self.url, **credentials}
+        return {f"{prefix}_{name.upper()}": value for name, value in values.items() if value}
+
+    def revoke(self) -> None:
+        """Revoke every access token issued so far; refresh tokens stay valid."""
+        with self._lock:
+            self._issued.access.clear()
+
+    def revoke_refresh_tokens(self) -> None:
+        """Revoke every refresh token issued so far; access tokens stay valid."""
+        with self._lock:
+            self._issued.refresh.clear()
+
+    def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[int, Mapping[str, str], object]:
+        """Decide one request: the status, further headers, and the JSON content."""
+        path = target.partition("?")[0]
+        at = {self.token_path: "token", self.refresh_path: "refresh"}.get(path, "api")
+        request = Seen(at, method, target, headers, body)
+        further: Mapping[str, str] = {}
+        with self._lock:
+            try:
+                status, content = 200, self._call_api(path, request) if at == "api" else self._respond(request)
+            except Refusal as refusal:
+                status, content = refusal.status, refusal.content
+                challenge = 'Bearer error="invalid_token"' if at == "api" else "Basic"
+                methods = ", ".join(method for place, method in self.accepted if place == at)
+                further = {401: {"WWW-Authenticate": challenge}, 405: {"Allow": methods}}.get(status, {})
+            request.status = status
+            self.seen.append(request)
+        if at != "api":
+            time.sleep(self.latency)
+        return status, further, content
+
+    def _call_api(self, path: str, request: Seen) -> object:
+        if path not in (self.api_path, "/forbidden"):
+            raise Refusal(404, "not_found")
+        if request.credentials != "Bearer" or not self._issued.is_valid(request.authorization):
+            raise Refusal(401, "invalid_token")
+        if path == "/forbidden":
+            raise Refusal(403, "insufficient_scope")
+        return self._received(request)
+
+    def _received(self, request: Seen) -> object:
+        return {"system": self.name, "subject": self.client_id or self.username, "received": len(request.body)}
+
+    def _respond(self, request: Seen) -> object:
+        """Answer a token request."""
+        family = self._family(request, self._parameters(request))
+        claims = {"iss": self.url, "sub": self.client_id or self.username} | (
+            {"scope": self.scope} if self.scope else {}
+        )
+        access_token, refresh_token = self._issued.issue(family, claims, self.lifetime)
+        members = {
+            "access_token": access_token,
+            "refresh_token": refresh_token,
+            "token_type": self.token_type,
+            "expires_in": int(self.lifetime) if self.lifetime == int(self.lifetime) else self.lifetime,
+        }
+        return self._shape(members)
+
+    def _shape(self, members: Mapping[str, object]) -> object:
+        return {name: members[name] for name in self.answered}
+
+    def _parameters(self, request: Seen) -> Mapping[str, str]:
+        """Return the parameters of a token request that has its credentials in one place that the document allows."""
+        accepted = self.accepted.get((request.at, request.method))
+        if accepted is None:
+            raise Refusal(405, "invalid_request", "this endpoint needs another method")
+        if request.body and request.media_type != self.media_type:
+            raise Refusal(415, "invalid_request", f"Content-Type must be {self.media_type}")
+        if request.is_malformed:
+            raise Refusal(400, "invalid_request", "a parameter is malformed or repeated")
+        if len(request.places) > 1:
+            raise Refusal(400, "invalid_request", f"credentials in more than one place: {request.credentials}")
+        if request.credentials not in accepted:
+            # No 401 without a client: from /auth/refresh it means "sign in again", which would hide a mistake.
+            status, error = (401, "invalid_client") if self.client_id else (400, "invalid_request")
+            raise Refusal(status, error, f"credentials must be in {' or '.join(accepted)}, not {request.credentials}")
+        parameters, misplaced = request.in_body, request.in_query
+        if request.credentials == "query":
+            parameters, misplaced = misplaced, parameters
+        if misplaced:
+            raise Refusal(400, "invalid_request", "all parameters must be in one place")
+        return parameters
+
+    def _family(self, request: Seen, parameters: Mapping[str, str]) -> str:
+        """Return the family of the new token: an earlier one for a refresh token, else a new one."""
+        names = {"grant_type"}
+        client_id, _, client_secret = request.basic.partition(":")
+        if request.credentials == "Basic, URL-encoded":
+            client_id, client_secret = unquote(client_id), unquote(client_secret)
+        elif request.credentials != "Basic":
+            client_id, client_secret = parameters.get("client_id", ""), parameters.get("client_secret", "")
+            names |= {"client_id", "client_secret"}
+        if (client_id, client_secret) != (self.client_id, self.client_secret):
+            raise Refusal(401, "invalid_client", "unknown client, or not its secret")
+        if "grant_type" in parameters and request.grant_type not in self.grant_types:
+            raise Refusal(400, "unsupported_grant_type")
+        if parameters.get("scope", "") != self.scope:
+            raise Refusal(400, "invalid_scope", f"scope must be {self.scope or 'left out'}")
+        if self.scope:
+            names.add("scope")
+        if request.grant_type == "refresh_token":
+            return self._refresh(parameters, names, status=400)
+        require(names, parameters)
+        return secrets.token_hex()
+
+    def _refresh(self, parameters: Mapping[str, str], names: set[str], status: int) -> str:
+        require(names | {"refresh_token"}, parameters)
+        family = self._issued.spend(parameters["refresh_token"])
+        if family is None:
+            raise Refusal(status, "invalid_grant", "the refresh token is unknown, spent or revoked")
+        return family
+
+
+def require(names: set[str], parameters: Mapping[str, str]) -> None:
+    """Refuse *parameters* unless their names are exactly *names*."""
+    if parameters.keys() != names:
+        raise Refusal(400, "invalid_request", f"the parameters must be exactly: {', '.join(sorted(names))}")
