@@ -9,7 +9,7 @@ from typing import Any
 from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hosts import AllowedHosts
-from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header
+from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.api_key import ApiKey
@@ -107,17 +107,12 @@ def _words(value: str) -> list[str] | None:
     return value.replace(",", " ").split() or None
 
 
-def _checked(read: Callable[[str], Any], check: Callable[[Any], object]) -> Callable[[str], Any]:
-    """Return a reader for what *check* accepts."""
-
-    def checked(value: str) -> Any:
-        try:
-            check(meaning := read(value))
-        except ConfigurationError:
-            return None
-        return meaning
-
-    return checked
+def _hosts(value: str) -> list[str] | None:
+    try:
+        AllowedHosts(hosts := _words(value) or [])
+    except ConfigurationError:  # its text holds the value
+        return None
+    return hosts
 
 
 def _cache(value: str) -> tuple[Callable[..., Any] | None, tuple[str, ...]] | None:
@@ -140,12 +135,8 @@ READERS: Mapping[str, _Reader] = {
     "CLIENT_AUTH": _choice(*CLIENT_AUTH),
     "ENCODING": _choice(*ENCODINGS),
     "METHOD": _choice(*METHODS),
-    "API_KEY_HEADER": (_checked(str, lambda name: check_header(name, "")), "the name of a header, such as X-API-Key"),
     "CACHE": (_cache, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),
-    "ALLOWED_HOSTS": (
-        _checked(lambda value: _words(value) or [], AllowedHosts),
-        "hosts, such as api.example.com, *.example.com or 127.0.0.1:8080, separated by commas",
-    ),
+    "ALLOWED_HOSTS": (_hosts, "hosts, such as api.example.com, *.example.com or 127.0.0.1:8080, separated by commas"),
     "ALLOW_HTTP": _SWITCH,
     "LEEWAY": (_seconds, "seconds, such as 60, or 0"),
     "REFRESH_AHEAD": _SWITCH,
