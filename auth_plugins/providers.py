@@ -35,7 +35,7 @@ def upload_api(
     ``client_auth="client_secret_basic_raw"``.
 
     :param identity_url: the URL of the identity server, such as ``https://identity.example.com``.
-    :param scope: as in :class:`ClientCredentials`; the default is the API's own.
+    :param scope: as in :class:`~auth_plugins.ClientCredentials`; the default is the API's own.
     """
     url = _join("identity_url", identity_url, "/connect/token")
     return ClientCredentials(url, client_id, client_secret, **_BASIC | {"scope": scope} | options)

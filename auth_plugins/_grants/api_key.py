@@ -50,8 +50,8 @@ class ApiKey(FrozenGrant):
         """Return the key as a token that does not expire; no request is sent."""
         (key,) = self.secrets()
         if not key.isascii() or not key.isprintable() or key != key.strip():
-            problem = "must be printable ASCII without a space at either end, as others cannot stand in a header"
-            raise ConfigurationError(problem, argument="value", advice="check the key")
+            problem = "the API key must be printable ASCII without a space at either end"
+            raise ConfigurationError(f"{problem}, as others cannot stand in a header", advice="check the key")
         return Token(access_token=key, token_type=self.scheme)
 
     def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> None:
