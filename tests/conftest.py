@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -96,6 +97,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     init = AuthError.__init__
 
+    @functools.wraps(init)
     def keep(error: AuthError, *arguments: Any, **options: Any) -> None:
         init(error, *arguments, **options)
         errors.append(error)

@@ -141,7 +141,7 @@ def not_an_auth(given: object) -> ConfigurationError:
     return ConfigurationError(
         f"must be an OAuth2Auth, got {type(given).__name__}",
         argument="auth",
-        advice="wrap it in OAuth2Auth(...) from auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2",
+        advice="give OAuth2Auth(...) of it, from auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2",
     )
 
 

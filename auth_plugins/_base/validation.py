@@ -232,4 +232,5 @@ def check_header(name: object, value: object, name_argument: str = "header", val
     if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
         raise ConfigurationError("must be a header name, such as X-API-Key", argument=name_argument)
     if not isinstance(value, str) or not re.fullmatch(_HEADER_VALUE, value):
-        raise ConfigurationError("must be a str of printable Latin-1 characters", argument=value_argument)
+        problem = "must be a str of printable Latin-1 characters, as a header carries it"
+        raise ConfigurationError(problem, argument=value_argument)
