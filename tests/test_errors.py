@@ -106,7 +106,8 @@ def test_a_text_is_made_of_data() -> None:
     assert (
         str(renamed) == str(pickle.loads(pickle.dumps(renamed))) == "ACME_CLIENT_SECRET needs ACME_CLIENT_ID; give both"
     )
-    assert str(ConfigurationError("no {a}").renamed({"": "ACME:", "a": "b"})) == "ACME: no b"
+    error = ConfigurationError("no {a}").renamed({"": "ACME:", "a": "{b}"})
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "ACME: no {b}"
     refused = TokenRequestError("no", trouble="scope", advice="do")
     unreachable = TokenTransportError("no", trouble="certificate", advice="do", verify_code=18)
     errors: list[AuthError] = [refused, unreachable, InsecureTransportError("no", advice="do")]

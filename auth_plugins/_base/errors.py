@@ -172,6 +172,7 @@ def to_library_error(error: AuthError, kinds: Iterable[type[AuthError]], **attri
 
 def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
     error = kind(*args)
+    error.args = args  # a text with braces stays as it is
     error.__dict__.update(attributes)
     if "__notes__" in attributes:
         error.__notes__ = list(attributes["__notes__"])
