@@ -1202,7 +1202,8 @@ def test_a_line_break_in_a_secret_is_refused(run: Run, server: Loopback, tmp_pat
     outcome = run("ACME", **variables)
     assert (outcome.status, server.token_requests) == (2, [])
     assert outcome.err == (
-        "error: the file of ACME_CLIENT_SECRET_FILE contains a control character, such as a line break; remove it\n"
+        "error: the file of ACME_CLIENT_SECRET_FILE must not have a control character, such as a line break; "
+        "remove it\n"
     )
 
 

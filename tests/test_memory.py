@@ -41,7 +41,7 @@ def endpoint(clock: Clock) -> Endpoint:
 @pytest.fixture
 def _unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
     """Errors are not kept for the search for secrets, which every test of this suite ends with."""
-    monkeypatch.delattr(AuthError, "__init__")
+    monkeypatch.setattr(AuthError, "__init__", AuthError.__init__.__wrapped__)  # type: ignore[attr-defined]
 
 
 unwatched = pytest.mark.usefixtures("_unwatched")

@@ -48,7 +48,7 @@ from auth_plugins import (
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._caches.entries import StoredToken
-from auth_plugins._environment import variables as _variables
+from auth_plugins._environment import definitions as _definitions
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
@@ -519,7 +519,7 @@ URLS += [
     "https://[::1",
     "http://",
 ]
-KNOWN = sorted(_variables._KNOWN)
+KNOWN = sorted(_definitions.KNOWN)
 typos = st.sampled_from(KNOWN).flatmap(
     lambda name: st.sampled_from(
         [f"{name}S", name[:-1], name.lower(), f"X_{name}", f"{name}_FILE", name[1:], f"_{name}"]
@@ -559,7 +559,7 @@ def environments(draw: Any) -> dict[str, str]:
 @often(700)
 @given(environments())
 def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None:
-    """Whatever my variables hold, I get a grant, or one error that names a variable, and no value of any."""
+    """Any environment makes a grant, or an error that names a variable and shows no value."""
     refusal = None
     try:
         grant, arguments = configuration("ACME", environ)
@@ -576,7 +576,7 @@ def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None
 
 
 def test_a_home_directory_that_is_none_is_not_told() -> None:
-    """I put a secret where the cache's path belongs: no log has it, whatever it begins with."""
+    """The error for a home directory that does not exist does not show the path."""
     environ = {"ACME_API_KEY": "k", "ACME_CACHE": f"file:~{CANARY}/tokens"}
     with pytest.raises(ConfigurationError, match="ACME_CACHE") as caught:
         configuration("ACME", environ)
@@ -636,7 +636,7 @@ patterns = st.builds(
 def test_a_host_is_allowed_if_it_is_meant(
     pattern: str, scheme: str, host: str, port: int | None, is_near: bool
 ) -> None:
-    """The hosts that I list get my token, in any case, by IDNA or not, on the port that I named; and no other does."""
+    """A token goes to a host exactly if a pattern means it, by any case, IDNA and port."""
     if is_near:  # or hardly any would be
         host = dressed(pattern.removeprefix("*.").rpartition(":")[0] or pattern.removeprefix("*."), str.swapcase, "")
         host = f"sub.{host}" if pattern.startswith("*.") else host

@@ -152,9 +152,9 @@ def test_moving_from_an_api_key_takes_variables_only(sandbox: Sandbox, monkeypat
 
 def test_every_variable_is_in_the_table() -> None:
     """Every variable is in the README."""
-    from auth_plugins._environment.variables import _KNOWN
+    from auth_plugins._environment.definitions import KNOWN
 
-    assert not {name for name in _KNOWN if f"``{name}``" not in README}
+    assert not {name for name in KNOWN if f"``{name}``" not in README}
 
 
 def test_the_three_ways_are_on_the_first_screen() -> None:

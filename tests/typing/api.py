@@ -65,3 +65,4 @@ except TokenRequestError as error:
     code: str | None = error.error
     status: int | None = error.status_code
     rest: float | None = error.retry_after
+    explained: tuple[str, str, str] = (error.problem, error.advice, error.trouble)

@@ -10,7 +10,8 @@ from typing import Any
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._cli.rotation import loses_successor, stored_token
-from auth_plugins._grants.oauth import ClientCredentials, OAuthGrant
+from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import TROUBLE, advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
@@ -144,7 +145,7 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
 
 def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
-    if grant._client()[1] is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
+    if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
     known, ways = [_sent(grant)], []
     for way in ("client_secret_basic_raw", "client_secret_basic", "client_secret_post"):
