@@ -49,10 +49,10 @@ def fetch_token(context: Context) -> _Steps:
     if step is not None and step.state is State.FAILED:
         yield Step.note("token request", "not tried, as the token endpoint cannot be reached")
         return None
-    if loss := loses_successor(grant, context.cache, context.variable("cache")):
+    if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
         yield Step.note("token request", f"not tried: {loss[0]}", loss[1])
         return None
-    stored = stored_token(grant, context.cache) if grant.is_repeatable else None
+    stored = stored_token(grant, context.policy["cache"]) if grant.is_repeatable else None
     uses_cache = not grant.is_repeatable or bool(stored and stored.refresh_token)
     outcome = _attempt(context, grant)
     if not isinstance(outcome, Token):
@@ -72,14 +72,16 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
     """Send one token request as requests would, but without a token from memory or cache."""
     context.answers.clear()
     try:
-        stored = stored_token(grant, context.cache) if grant.is_repeatable else None
+        stored = stored_token(grant, context.policy["cache"]) if grant.is_repeatable else None
         if grant.is_repeatable and not (stored and stored.refresh_token):
             # Without a TokenSource, which would retry: there may be a password in the request.
             return grant.request_token(lambda request: _read(context, request))
         # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
         # is used as requests use it: they would fail where a new token request works.
-        policy: Any = {"timeout": context.timeout}
-        source = source_for(grant, context.send, allow_http=context.allow_http, cache=context.cache, policy=policy)
+        policy: Any = {"timeout": context.policy["timeout"]}
+        source = source_for(
+            grant, context.send, allow_http=context.policy["allow_http"], cache=context.policy["cache"], policy=policy
+        )
         if stored:
             source.invalidate(stored)
         return source.token()
@@ -89,7 +91,7 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
 
 def _read(context: Context, request: TokenRequest) -> Token:
     now = runtime.time()
-    return read(request, context.send(request, context.timeout), now)
+    return read(request, context.send(request, context.policy["timeout"]), now)
 
 
 def _explained(error: AuthError, context: Context) -> list[str]:
@@ -123,7 +125,7 @@ def _compare_clocks(context: Context) -> Step:
 def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps:
     """Try other ways of client authentication, where the refusal may be about that."""
     ways, variable = _other_ways(error, grant), context.variable("client_auth")
-    if not grant.is_repeatable and stored_token(grant, context.cache):
+    if not grant.is_repeatable and stored_token(grant, context.policy["cache"]):
         ways = []  # the configured refresh token was used: another client_auth would not find its successor
     if ways and not context.may_try(ways):
         advice = f"have them tried by --try-others, or set {variable} to one of them"
