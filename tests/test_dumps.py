@@ -70,7 +70,7 @@ DUMPS: dict[str, Callable[[Any], str]] = {
 
 @pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
 def test_a_dump_of_a_token_does_not_show_it(dump: Callable[[Any], str]) -> None:
-    """Pretty printers and debuggers show what is told of a token, and neither the token nor a part of it."""
+    """Pretty printers and debuggers show neither a token nor a part of it."""
     shown = dump(TOKEN)
     assert not [part for secret in (ACCESS, REFRESH) for part in (secret[:7], secret[-7:]) if part in shown]
 
@@ -85,7 +85,7 @@ def test_a_header_value_is_a_string_like_any() -> None:
 
 
 def test_parts_of_a_secret_are_hidden() -> None:
-    """What cuts a secret before it asks for its repr shows nothing of it."""
+    """A part that is cut from a secret hides itself as well."""
     secret = Hidden("first line\nsecond line")
     for part in (secret[:5], secret[::2], secret[0], *secret.splitlines(), *secret.splitlines(keepends=True)):
         assert repr(part) == "'***'"
@@ -200,7 +200,7 @@ def test_frames_of_a_refusal_hold_no_secret(
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
 @pytest.mark.parametrize("renews", [False, True], ids=["first", "refresh"])
 def test_frames_of_a_connection_error_hold_no_secret(made: Any, *, renews: bool) -> None:
-    """Nothing listens at the token endpoint: no frame of the error holds a secret."""
+    """No frame of a connection error holds a secret."""
     assert_nothing_stored(failure(made("http://127.0.0.1:9/token"), renews=renews))
 
 
@@ -226,7 +226,7 @@ def test_frames_hold_no_part_of_a_query(
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
 @pytest.mark.parametrize("raised", [ValueError("report it"), KeyError("x")], ids=repr)
 def test_frames_of_an_unexpected_error_hold_no_secret(made: Any, raised: Exception) -> None:
-    """A library fails in an unexpected way while a token request is sent: no frame holds a secret."""
+    """No frame of an unexpected error of a session holds a secret."""
     session = requests.Session()
     session.mount("http://", Failing(raised))
     source = auth_plugins.requests.OAuth2Auth(made("http://127.0.0.1:9/token"), session=session).source
@@ -251,7 +251,7 @@ class Failing(requests.adapters.BaseAdapter):
 
 @pytest.mark.parametrize("secret", [raising, lambda: SECRET + "\ud800"], ids=["raises", "odd"])
 def test_frames_of_a_callable_that_fails_hold_no_secret(secret: Any) -> None:
-    """A secret that cannot be read is told without the others."""
+    """The error of a secret that cannot be read holds none of the others."""
     for grant in (
         ClientCredentials("https://id.example.com/token", "id", secret),
         Password("https://id.example.com/token", "ann", PASSWORD, "id", secret),
@@ -263,7 +263,7 @@ def test_frames_of_a_callable_that_fails_hold_no_secret(secret: Any) -> None:
 
 
 def test_frames_of_a_revocation_hold_no_token(server: Loopback) -> None:
-    """A server that refuses to revoke a token gets it into no frame of the error."""
+    """No frame of a refused revocation holds a token."""
     server.token_play = ANSWERS["a refusal"]
     source = TokenSource(
         ClientCredentials(server.token_url, "id", SECRET, revocation_url=server.token_url), cache=MemoryCache()
@@ -275,7 +275,7 @@ def test_frames_of_a_revocation_hold_no_token(server: Loopback) -> None:
 
 
 def test_reading_an_answer_leaves_one_frame() -> None:
-    """The frames that held the answer's members are gone from the error: the place that read it is enough."""
+    """The frames that held the answer's members are not in the error's traceback."""
     requests: list[Any] = []
     GRANTS["password"]("https://id.example.com/token").request_token(lambda each: requests.append(each) or TOKEN)  # type: ignore[func-returns-value]
     answer = TokenResponse(status=400, headers={}, body=PASSWORD.encode(), received_at=0.0)

@@ -849,13 +849,13 @@ class _Stored:
 
 
 def from_cache(text: str) -> Token:
-    """The token of one who finds *text* in his shared cache, and whose server is well."""
-    source = TokenSource(ClientCredentials(URL, "client-7", CLIENT_SECRET), cache=_Stored(text), refresh_ahead=False)
-    fresh = {"access_token": "fresh", "expires_in": 3600}
-    source._transport = lambda request, _: TokenResponse(
-        status=200, headers={}, body=json.dumps(fresh).encode(), received_at=time.time()
+    """The token for a process that finds *text* in its shared cache, and whose server issues a new token."""
+    fresh = httpx.MockTransport(lambda _: httpx.Response(200, json={"access_token": "fresh", "expires_in": 3600}))
+    grant = ClientCredentials(URL, "client-7", CLIENT_SECRET)
+    auth = auth_plugins.httpx.OAuth2Auth(
+        grant, client=httpx.Client(transport=fresh), cache=_Stored(text), refresh_ahead=False
     )
-    return source.token()
+    return auth.source.token()
 
 
 @often(30)

@@ -78,10 +78,8 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
             return grant.request_token(lambda request: _read(context, request))
         # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
         # is used as requests use it: they would fail where a new token request works.
-        policy: Any = {"timeout": context.policy["timeout"]}
-        source = source_for(
-            grant, context.send, allow_http=context.policy["allow_http"], cache=context.policy["cache"], policy=policy
-        )
+        options: Any = {name: context.policy[name] for name in ("allow_http", "cache")}
+        source = source_for(grant, context.send, **options, policy={"timeout": context.policy["timeout"]})
         if stored:
             source.invalidate(stored)
         return source.token()
@@ -98,10 +96,9 @@ def _explained(error: AuthError, context: Context) -> list[str]:
     """Return what happened, and what to do."""
     if isinstance(error, TokenRequestError):
         # The client of a provider is an argument of it, where it has one.
-        known = [
-            each for each in error.trouble.split() if not (context.provider and each in ("no_client", "no_secret"))
-        ]
-        return [error.problem, *(advice_for(" ".join(known), context.variable) or [error.advice])]
+        ignored = ("no_client", "no_secret") if context.provider else ()
+        trouble = " ".join(each for each in error.trouble.split() if each not in ignored)
+        return [error.problem, *filter(None, advice_for(trouble, context.variable) or [error.advice])]
     variable = context.variable("token_url")
     if isinstance(error, TokenTransportError) and error.trouble == "certificate":
         return [error.problem, certificate_advice(error.verify_code, context.library.__name__, variable)]
