@@ -44,11 +44,13 @@ from .loopback import Loopback, Received, as_json
 quick_names = stores.quick_names
 
 SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
-#: Each spelling of it has this word in it, but for Base64.
+#: Each spelling of it has this word in it, except Base64.
 CANARY = "canary7"
 SECRET = f'{CANARY} /+=%&"\\ü'
 CLIENT = "id@example"
 AUTHS = ["client_secret_basic", "client_secret_basic_raw", "client_secret_post"]
+#: Libraries to hide, so that each of the three is used.
+HIDDEN = {"requests": (), "httpx2": ("requests",), "httpx": ("requests", "httpx2")}
 
 
 @dataclass
@@ -109,6 +111,14 @@ def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[byt
     return run
 
 
+@pytest.fixture(params=HIDDEN)
+def library(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Each of the libraries, as the first that is installed."""
+    for hidden in HIDDEN[request.param]:
+        monkeypatch.setitem(sys.modules, hidden, None)
+    return request.param
+
+
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     with Sandbox() as sandbox:
@@ -156,14 +166,13 @@ RAW, ENCODED = f"{CLIENT}:{SECRET}", f"{quote(CLIENT, safe='')}:{quote(SECRET, s
 
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_all_is_well(run: Run, sandbox: Sandbox, name: str) -> None:
-    """I configure one of the five, check it, and see every step; nothing of a secret or of the token."""
+    """For each of the five systems every step is shown, and nothing of a secret or of the token."""
     system = sandbox[name]
     outcome = run("ACME", "--url", system.api_url, **system.variables("ACME"))
     assert (outcome.status, outcome.err) == (0, "")
     assert not any(line.startswith("FAILED") for line in outcome.out.splitlines())
-    names = [each for each in outcome.names() if each != "variable"]
     steps = ["grant", "cache", "name resolution", "connection", "token request", "clock", "token", "JWT", "API"]
-    assert names == steps
+    assert [each for each in outcome.names() if each != "variable"] == steps
     assert f"of the provider {name} at {system.url}" in outcome.step("grant")[1]
     assert outcome.step("API")[1] == f"{system.api_url} answered 200"
     assert len(system.token_requests) == 1
@@ -172,98 +181,73 @@ def test_all_is_well(run: Run, sandbox: Sandbox, name: str) -> None:
         assert not hidden or hidden not in outcome.out
 
 
-@pytest.mark.parametrize(
-    ("hidden", "used"), [((), "requests"), (("requests",), "httpx2"), (("requests", "httpx2"), "httpx")]
-)
-def test_the_library_that_is_there_is_used(
-    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], used: str
-) -> None:
-    """I have one of the three libraries, and am told by which it was tried."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
+def test_the_first_installed_library_is_used(run: Run, server: Loopback, library: str) -> None:
+    """Token request and API request are sent by the first installed library, which is named."""
     outcome = run("ACME", "--url", server.api_url, **client(server))
     assert outcome.status == 0
-    assert f"answered 200 to {used}, asked without what memory and cache hold" in outcome.step("token request")[1]
-    [asked], [called] = server.token_requests, server.api_requests
-    for received in (asked, called):
-        agent = {"requests": "python-requests/", "httpx2": "python-httpx2/", "httpx": "python-httpx/"}[used]
-        assert received.headers["user-agent"].startswith(agent)
+    assert f"answered 200 to {library}, asked without what memory and cache hold" in outcome.step("token request")[1]
+    for received in (*server.token_requests, *server.api_requests):
+        assert received.headers["user-agent"].startswith(f"python-{library}/")
 
 
-def test_it_says_what_is_set_and_where(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """I see which variables count, which are secrets, which come from a file, and which defaults apply."""
+def test_it_shows_what_is_set_and_where(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """Variables, secrets, files and defaults are named, and each check sends a token request."""
     (tmp_path / "secret").write_text(SECRET)
     variables = client(server, CLIENT_SECRET_FILE=str(tmp_path / "secret"), SCOPE=" ", CACHE=f"file:{tmp_path}/cache")
     del variables["ACME_CLIENT_SECRET"]
-    outcome = run("ACME_", **variables, ACME_ENCODING="json", ACME_CLIENT_AUTH="client_secret_post")
-    assert outcome.status == 0
+    for count in (1, 2):
+        outcome = run("ACME_", **variables, ACME_ENCODING="json", ACME_CLIENT_AUTH="client_secret_post")
+        assert (outcome.status, len(server.token_requests)) == (0, count)
     for line in (
         "ok      variable: ACME_CLIENT_ID is set in the environment",
         "ok      variable: ACME_CLIENT_SECRET_FILE is set in the environment and names a file (a secret)",
         "-       variable: ACME_SCOPE is empty, as if it were not set",
     ):
         assert line in outcome.out.splitlines()
-    assert outcome.step("grant")[1] == (
-        f"ClientCredentials at {server.token_url}, client_auth client_secret_post, encoding json, "
-        "method POST (by default)"
-    )
+    defaults = "client_auth client_secret_post, encoding json, method POST (by default)"
+    assert outcome.step("grant")[1] == f"ClientCredentials at {server.token_url}, {defaults}"
     assert outcome.step("cache")[1] == f"FileCache('{tmp_path}/cache')"
-    assert not list((tmp_path / "cache").glob("*.token")), "it was asked afresh, and nothing is left in the cache"
+    assert not list((tmp_path / "cache").glob("*.token")), "nothing is left in the cache"
     assert CLIENT not in outcome.out
 
 
-def test_a_cache_that_cannot_be_used_is_told(
+def test_a_cache_that_cannot_be_used_fails(
     run: Run, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Requests would go on without the cache, and nobody would notice: here I am told, and of which variable."""
+    """Requests go on without a broken cache; the check fails, and names the variable."""
     (tmp_path / "file").touch()
     for cache in ("redis://:s3cr3t-w0rd@127.0.0.1:1/0", f"file:{tmp_path}/file"):
         outcome = run("ACME", **client(server, CACHE=cache))
-        assert outcome.status == 1
-        assert outcome.step("cache")[0] == "FAILED"
+        assert (outcome.status, outcome.step("cache")[0], outcome.step("token request")[0]) == (1, "FAILED", "ok")
         assert "each process fetches its own token: check ACME_CACHE" in outcome.out
         assert "s3cr3t-w0rd" not in outcome.out
-        assert outcome.step("token request")[0] == "ok", "the rest is tried all the same"
     monkeypatch.setattr(FileCache, "get", lambda *_: None)
     outcome = run("ACME", **client(server, CACHE=f"file:{tmp_path}/cache"))
     assert "LookupError: what was stored is not found again" in outcome.step("cache")[1]
 
 
-def test_a_token_is_asked_for_afresh(run: Run, server: Loopback) -> None:
-    """I check twice, and each time the server is asked: no cache hides what is wrong now."""
-    for _ in range(2):
-        assert run("ACME", **client(server)).status == 0
-    assert len(server.token_requests) == 2
-
-
 def test_json_is_one_object(run: Run, server: Loopback) -> None:
-    """My monitoring reads one JSON object, whose members have the same names each time."""
+    """``--json`` prints one object, whose members have the same names each time."""
     server.token_play = issuing(jwt(aud="api", sub="ann", exp=2000000000), scope="a")
-    outcome = run("ACME", "--json", **client(server, SCOPE="a"))
-    report = outcome.report
+    report = run("ACME", "--json", **client(server, SCOPE="a")).report
     assert list(report) == ["ok", "status", "prefix", "steps", "token", "error"]
     assert (report["ok"], report["status"], report["prefix"], report["error"]) == (True, 0, "ACME", None)
     for step in report["steps"]:
         assert list(step) == ["name", "ok", "detail", "advice"]
         assert step["ok"] in (True, False, None)
         assert isinstance(step["advice"], list)
-    expires_at, expires_in = report["token"].pop("expires_at"), report["token"].pop("expires_in")
-    assert expires_at == pytest.approx(time.time() + 3600, abs=10)
-    assert expires_in == pytest.approx(3600, abs=10)
-    assert report["token"] == {
-        "token_type": "Bearer",
-        "scope": "a",
-        "refresh_token": False,
-        "claims": {"sub": "ann", "aud": "api", "exp": 2000000000},
-    }
+    token = report["token"]
+    assert token.pop("expires_at") == pytest.approx(time.time() + 3600, abs=10)
+    assert token.pop("expires_in") == pytest.approx(3600, abs=10)
+    claims = {"sub": "ann", "aud": "api", "exp": 2000000000}
+    assert token == {"token_type": "Bearer", "scope": "a", "refresh_token": False, "claims": claims}
 
 
-def test_an_api_key_needs_no_token(run: Run, server: Loopback) -> None:
-    """I have a key: nothing is asked for, and the API is tried with it."""
+def test_an_api_key_needs_no_token_request(run: Run, server: Loopback) -> None:
+    """With an API key no token is requested, and the API is tried with the key."""
     server.api = lambda received: as_json({}, 200 if received.headers.get("x-api-key") == CANARY else 401)
     outcome = run("ACME", "--url", server.api_url, ACME_API_KEY=CANARY)
-    assert outcome.status == 0
-    assert outcome.step("grant")[1] == "ApiKey"
+    assert (outcome.status, outcome.step("grant")[1]) == (0, "ApiKey")
     assert outcome.step("token request")[:2] == ("-", "an API key needs none")
     assert outcome.step("token")[1] == "a key, no end known, no refresh token"
     refused = run("ACME", "--url", server.api_url, ACME_API_KEY=f"{CANARY}-other")
@@ -271,11 +255,11 @@ def test_an_api_key_needs_no_token(run: Run, server: Loopback) -> None:
     assert refused.step("API")[2].endswith("check ACME_API_KEY and ACME_API_KEY_HEADER")
 
 
-# A client that proves itself otherwise
+# Other ways of client authentication
 
 
 WAYS = [
-    # configured, what the server wants, how
+    # configured, what the server expects, how
     ("client_secret_basic", "client_secret_basic_raw", {"basic": RAW}),
     ("client_secret_basic_raw", "client_secret_basic", {"basic": ENCODED}),
     ("client_secret_basic", "client_secret_post", {"body": "&client_secret="}),
@@ -287,78 +271,61 @@ WAYS = [
 def test_another_client_auth_is_found(
     run: Run, server: Loopback, configured: str, wanted: str, way: dict[str, str]
 ) -> None:
-    """My credentials are right, and refused: it finds out how the server wants them, and says what to set."""
+    """``--try-others`` finds the client_auth that the server accepts, and says what to set."""
     server.token_play = wanting(server, **way)
     variables = client(server, CLIENT_AUTH=configured)
     outcome = run("ACME", "--try-others", "--url", server.api_url, **variables)
     assert outcome.status == 1, "it fails as it is configured"
-    assert outcome.step("token request")[0] == "FAILED"
-    assert outcome.step(f"try {wanted}") == (
-        "ok",
-        "answered 200",
-        f"        → {wanted} works: set ACME_CLIENT_AUTH={wanted}",
-    )
-    assert outcome.step("API")[0] == "ok"
+    advice = f"        → {wanted} works: set ACME_CLIENT_AUTH={wanted}"
+    assert outcome.step(f"try {wanted}") == ("ok", "answered 200", advice)
+    assert (outcome.step("token request")[0], outcome.step("API")[0]) == ("FAILED", "ok")
     assert run("ACME", **{**variables, "ACME_CLIENT_AUTH": wanted}).status == 0
 
 
 def test_it_asks_before_it_tries(run: Run, server: Loopback) -> None:
-    """At my terminal it asks me first; no is no."""
+    """At a terminal it asks first; in a script, and with ``--json``, it neither asks nor tries without the option."""
     server.token_play = wanting(server, basic=RAW)
     yes = run("ACME", typed="y\n", **client(server))
     assert "Try client_secret_basic_raw and client_secret_post as well, at the same token endpoint?" in yes.err
     # Old versions of click print the blank behind a question to standard output.
     assert "ok      try client_secret_basic_raw: answered 200\n" in yes.out
     assert len(server.token_requests) == 2
-    no = run("ACME", typed="n\n", **client(server))
-    assert len(server.token_requests) == 3
-    assert no.out.endswith(
-        "-       other client_auth: not tried: client_secret_basic_raw, client_secret_post\n"
-        "        → have them tried by --try-others, or set ACME_CLIENT_AUTH to one of them\n"
-    )
-
-
-def test_it_asks_nobody_where_nobody_is(run: Run, server: Loopback) -> None:
-    """In a script, and for --json, it neither asks nor tries, unless I say --try-others."""
-    server.token_play = wanting(server, basic=RAW)
-    assert run("ACME", **client(server)).step("other client_auth")[0] == "-"
+    for outcome in (run("ACME", typed="n\n", **client(server)), run("ACME", **client(server))):
+        assert outcome.out.endswith(
+            "-       other client_auth: not tried: client_secret_basic_raw, client_secret_post\n"
+            "        → have them tried by --try-others, or set ACME_CLIENT_AUTH to one of them\n"
+        )
     silent = run("ACME", "--json", typed="y\n", **client(server))
-    assert (silent.err, silent.report["token"]) == ("", None)
-    assert len(server.token_requests) == 2
+    assert (silent.err, silent.report["token"], len(server.token_requests)) == ("", None, 5)
     assert run("ACME", "--json", "--try-others", typed="", **client(server)).report["token"] is not None
 
 
-@pytest.mark.parametrize("configured", AUTHS)
-def test_what_would_be_the_same_is_not_tried(run: Run, server: Loopback, configured: str) -> None:
-    """Of an id and a secret without special characters, no request is sent twice with the same credentials."""
-    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
-    variables = client(server, CLIENT_ID="plain-id", CLIENT_SECRET=CANARY, CLIENT_AUTH=configured)
-    outcome = run("ACME", "--try-others", **variables)
-    assert outcome.status == 1
-    assert len(server.token_requests) == 2
+#: Variables besides those of a client, and how many token requests are sent to a server that knows no client.
+TRIED: dict[str, tuple[dict[str, str], int]] = {
+    **{f"plain, {auth}": ({"CLIENT_SECRET": CANARY, "CLIENT_ID": "i", "CLIENT_AUTH": auth}, 2) for auth in AUTHS},
+    "a colon in the id, and a secret in a URL": ({"CLIENT_ID": "a:b", "ENCODING": "query"}, 1),
+    "GET": ({"METHOD": "GET"}, 2),
+    "GET, from another": ({"METHOD": "GET", "CLIENT_AUTH": "client_secret_post"}, 3),
+}  # fmt: skip
 
 
-def test_what_cannot_work_is_not_tried(run: Run, server: Loopback) -> None:
-    """An id with a colon cannot travel raw; and a secret is never put into a URL to see what happens."""
+@pytest.mark.parametrize(("variables", "count"), TRIED.values(), ids=TRIED)
+def test_what_is_the_same_or_cannot_work_is_not_tried(
+    run: Run, server: Loopback, variables: dict[str, str], count: int
+) -> None:
+    """No request is sent twice with the same credentials, none by a way that cannot work, and no secret in a URL."""
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
-    assert run("ACME", "--try-others", **client(server, CLIENT_ID="a:b", ENCODING="query")).status == 1
-    assert len(server.token_requests) == 1
-    run("ACME", "--try-others", **client(server, METHOD="GET", ENCODING="form"))
-    assert len(server.token_requests) == 3
-    assert not any("secret" in received.target for received in server.token_requests)
-    run("ACME", "--try-others", **client(server, METHOD="GET", CLIENT_AUTH="client_secret_post"))
-    assert len(server.token_requests) == 6, "as it is configured, and both of Basic"
+    assert run("ACME", "--try-others", **client(server, **variables)).status == 1
+    assert len(server.token_requests) == count
+    assert not any("secret" in received.target for received in server.token_requests[1:])
 
 
 def test_a_client_that_gets_further_is_known(run: Run, server: Loopback) -> None:
-    """Raw is what it wants, and then another scope: I am told both, and nothing else is tried."""
-
-    def play(received: Received) -> Response:
-        return as_json({"error": "invalid_scope"}, 400) if basic(received) == RAW else as_json({}, 401)
-
-    server.token_play = play
-    outcome = run("ACME", "--try-others", **client(server))
-    mark, detail, advice = outcome.step("try client_secret_basic_raw")
+    """Where another way leads to another refusal, both are explained, and no further way is tried."""
+    server.token_play = lambda received: (
+        as_json({"error": "invalid_scope"}, 400) if basic(received) == RAW else as_json({}, 401)
+    )
+    mark, detail, advice = run("ACME", "--try-others", **client(server)).step("try client_secret_basic_raw")
     assert (mark, "answered 400 (invalid_scope)" in detail) == ("FAILED", True)
     assert "set ACME_CLIENT_AUTH=client_secret_basic_raw\n" in advice
     assert advice.endswith("→ no scope was sent: set ACME_SCOPE to what the server's documentation names")
@@ -366,131 +333,79 @@ def test_a_client_that_gets_further_is_known(run: Run, server: Loopback) -> None
 
 
 @pytest.mark.parametrize(
-    ("answer", "sent"),
-    [
-        (({"error": "invalid_client"}, 401), 2),
-        (({"error": "invalid_grant"}, 400), 1),
-        (({"error": "invalid_request"}, 400), 1),
-        (({}, 401), 1),
-        (({}, 503), 1),
-    ],
+    ("error", "status", "count"),
+    [("invalid_client", 401, 2), ("invalid_grant", 400, 1), ("invalid_request", 400, 1), ("", 401, 1), ("", 503, 1)],
 )
-def test_a_password_is_sent_twice_at_most(run: Run, server: Loopback, answer: tuple[Any, int], sent: int) -> None:
-    """I have three attempts before I am locked out: one more is made where only the client was refused, else none."""
-    server.token_play = lambda _: as_json(*answer)
+def test_a_password_is_sent_twice_at_most(run: Run, server: Loopback, error: str, status: int, count: int) -> None:
+    """A password is sent once more where only the client was refused, and else not."""
+    server.token_play = lambda _: as_json({"error": error}, status)
     assert run("ACME", "--try-others", typed="y\n", **user(server)).status == 1
-    assert len(server.token_requests) == sent
+    assert len(server.token_requests) == count
 
 
-def test_a_refused_token_sends_no_password(run: Run, server: Loopback) -> None:
-    """The API refuses my token: that is told, and no other one is asked for."""
+def test_a_rejected_token_sends_no_password(run: Run, server: Loopback) -> None:
+    """An API that rejects the token causes no further token request."""
     server.api = lambda _: as_json({}, 401)
-    for name, variables in ("password", user(server)), ("key", {"ACME_API_KEY": CANARY}):
-        assert run("ACME", "--url", server.api_url, **variables).status == 1, name
+    for variables in (user(server), {"ACME_API_KEY": CANARY}):
+        assert run("ACME", "--url", server.api_url, **variables).status == 1
     assert (len(server.token_requests), len(server.api_requests)) == (1, 2)
 
 
-def test_a_public_client_has_nothing_to_try(run: Run, server: Loopback) -> None:
-    """My client has no secret, so that there is no other way to prove it."""
-    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
-    outcome = run(
-        "ACME", "--try-others", ACME_TOKEN_URL=server.token_url, ACME_CLIENT_ID=CLIENT, ACME_CLIENT_AUTH="none"
-    )
+#: Variables, what the advice says, and what it does not say.
+WITHOUT_SECRET: dict[str, tuple[dict[str, str], str, str]] = {
+    "a public client": (
+        {"TOKEN_URL": "/token", "CLIENT_ID": CLIENT, "CLIENT_AUTH": "none"},
+        "no client secret was sent: if this client has one, set ACME_CLIENT_SECRET\n",
+        "no client was",
+    ),
+    "no client": (
+        {"TOKEN_URL": "/token", "USERNAME": "ann", "PASSWORD": SECRET},
+        "no client was sent: if the server knows this one, set ACME_CLIENT_ID and ACME_CLIENT_SECRET\n",
+        "no client secret",
+    ),
+    "a provider without clients": (
+        {"PROVIDER": "auth-api", "BASE_URL": "", "USERNAME": "ann", "PASSWORD": SECRET},
+        "check ACME_USERNAME and ACME_PASSWORD, and that",
+        "no client",
+    ),
+}
+
+
+@pytest.mark.parametrize(("variables", "said", "unsaid"), WITHOUT_SECRET.values(), ids=WITHOUT_SECRET)
+def test_a_secret_that_is_missing_is_named(
+    run: Run, server: Loopback, variables: dict[str, str], said: str, unsaid: str
+) -> None:
+    """A refused client without a secret is told which variables are missing, except where a provider has no clients."""
+    server.token_play = server.api = lambda _: as_json({"error": "invalid_client"}, 401)
+    urls = {name: server.url + path for name, path in variables.items() if name.endswith("_URL")}
+    outcome = run("ACME", "--try-others", **{f"ACME_{name}": value for name, value in {**variables, **urls}.items()})
     advice = outcome.step("token request")[2]
-    assert "→ no client secret was sent: if this client has one, set ACME_CLIENT_SECRET\n" in advice
-    assert "→ check ACME_CLIENT_ID, and that" in advice
-    assert len(server.token_requests) == 1
-
-
-def test_a_client_that_was_forgotten_is_named(run: Run, server: Loopback) -> None:
-    """The server wants a client, and I configured a user alone: I am told which variables make one."""
-    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
-    outcome = run("ACME", ACME_TOKEN_URL=server.token_url, ACME_USERNAME="ann", ACME_PASSWORD=SECRET)
-    said = "no client was sent: if the server knows this one, set ACME_CLIENT_ID and ACME_CLIENT_SECRET"
-    assert said in outcome.step("token request")[2]
-
-
-def test_a_provider_without_a_client_is_asked_for_none(run: Run, server: Loopback) -> None:
-    """The system has users and no clients: nothing is said of a client's secret."""
-    server.api = lambda _: as_json({"error": "invalid_client"}, 401)
-    variables = {"PROVIDER": "auth-api", "BASE_URL": server.url, "USERNAME": "ann", "PASSWORD": SECRET}
-    outcome = run("ACME", **{f"ACME_{name}": value for name, value in variables.items()})
-    advice = outcome.step("token request")[2]
-    assert advice.startswith("        → check ACME_USERNAME and ACME_PASSWORD, and that")
-    assert "no client" not in advice
+    assert said in advice
+    assert unsaid not in advice
+    assert len(server.token_requests + server.api_requests) == 1
 
 
 # A token endpoint that refuses
 
 
-HTML = Response("<html>welcome</html>", content_type="text/html")
 FORBIDDEN = Response("Forbidden by policy 7", 403, content_type="text/plain")
 REFUSALS: dict[str, tuple[Response, dict[str, str], str]] = {
     # what the server answers, further variables, what the advice says
-    "JSON wanted": (as_json({}, 415), {}, "ACME_ENCODING (form, json or query)"),
-    "a form wanted": (
-        as_json({"error": "invalid_request"}, 400),
-        {"ENCODING": "json"},
-        "ACME_ENCODING (form, json or query)",
-    ),
-    "a grant it cannot read": (
-        as_json({"error": "unsupported_grant_type"}, 400),
-        {},
-        "with this ACME_ENCODING and ACME_METHOD",
-    ),
-    "no scope": (as_json({"error": "invalid_scope"}, 400), {}, "no scope was sent: set ACME_SCOPE to what"),
-    "no target": (as_json({"error": "invalid_target"}, 400), {}, "check ACME_AUDIENCE and ACME_RESOURCE"),
-    "no right": (as_json({"error": "unauthorized_client"}, 400), {}, "owner allow this client its grant type"),
-    "wrong password": (
-        as_json({"error": "invalid_grant"}, 400),
-        {"USERNAME": "ann", "PASSWORD": SECRET},
-        "check ACME_USERNAME and ACME_PASSWORD, and if they are right",
-    ),
-    "wrong secret": (as_json({}, 403), {}, "check ACME_CLIENT_ID and ACME_CLIENT_SECRET"),
-    "wrong secret, told by 400": (as_json({"error": "invalid_client"}, 400), {}, "check ACME_CLIENT_ID"),
-    "a web page": (HTML, {}, "is ACME_TOKEN_URL the token endpoint?"),
-    "a web page that refuses": (Response("<p>no</p>", 400), {}, "is ACME_TOKEN_URL the token endpoint, and is"),
-    "not there": (as_json({}, 404), {}, "is ACME_TOKEN_URL the token endpoint, and is"),
-    "moved": (as_json({}, 302, Location="https://id.example.com/"), {}, "set ACME_TOKEN_URL to the final address"),
-    "GET wanted": (as_json({}, 405), {}, "is ACME_METHOD (POST or GET) right?"),
-    "in trouble": (as_json({}, 503, Retry_After="7"), {}, "try again later"),
-    "too many": (as_json({}, 429), {}, "asks for a pause: try again later"),
-    "no scope, told by an empty 400": (Response("", 400), {}, "no scope was sent: set ACME_SCOPE to what"),
-    "no scope, told by an empty 403": (Response(" ", 403), {}, "no scope was sent: set ACME_SCOPE to what"),
-    "an empty 403 for a wrong secret": (Response("", 403), {}, "check ACME_CLIENT_ID and ACME_CLIENT_SECRET"),
-    "a client that has to send DPoP": (
-        as_json({"error": "invalid_grant"}, 400),
-        {},
-        "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
-    ),
-    "no proof": (as_json({"error": "invalid_dpop_proof"}, 400), {}, "give this client Bearer tokens"),
-    "a nonce": (as_json({"error": "use_dpop_nonce"}, 400), {}, "the server asks for DPoP (RFC 9449)"),
-    "a client with a certificate": (
-        as_json({"error": "unauthorized_client"}, 400),
-        {},
-        "say whether it must use a certificate or a key instead of a secret",
-    ),
-    "a grant that is not offered": (
-        as_json({"error": "unsupported_grant_type"}, 400),
-        {},
-        "check that the server offers this grant type at ACME_TOKEN_URL",
-    ),
-    "a secret that is encoded": (
-        as_json({"error": "invalid_client"}, 401),
-        {},
-        "client_secret_basic_raw does not: try the other one as ACME_CLIENT_AUTH",
-    ),
-    "a secret that is not encoded": (
-        as_json({"error": "invalid_request"}, 400),
-        {"CLIENT_AUTH": "client_secret_basic_raw"},
-        "client_secret_basic_raw does not: try the other one as ACME_CLIENT_AUTH",
-    ),
-}
+    "a request": (as_json({}, 415), {}, "the server's documentation asks for: ACME_CLIENT_AUTH, ACME_ENCODING (form,"),
+    "a target": (as_json({"error": "invalid_target"}, 400), {}, "check ACME_AUDIENCE and ACME_RESOURCE"),
+    "a user": (as_json({"error": "invalid_grant"}, 400), {"USERNAME": "a", "PASSWORD": "b"}, "check ACME_USERNAME and"),
+    "a client": (as_json({}, 403), {}, "check ACME_CLIENT_ID and ACME_CLIENT_SECRET, and that"),
+    "a redirect": (as_json({}, 302, Location="https://id.example.com/"), {}, "set ACME_TOKEN_URL to the final address"),
+    "a method": (as_json({}, 405), {}, "is ACME_TOKEN_URL the token endpoint, and is ACME_METHOD (POST or GET) right?"),
+    "a pause": (as_json({}, 503, Retry_After="7"), {}, "try again later"),
+    "no scope": (Response("", 400), {}, "no scope was sent: set ACME_SCOPE to what"),
+    "an encoded secret": (as_json({"error": "invalid_client"}, 401), {}, "try the other one as ACME_CLIENT_AUTH"),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSALS)
 def test_a_refusal_is_explained(run: Run, server: Loopback, case: str) -> None:
-    """The server refuses: I see its answer, and the variable to change."""
+    """A refusal is shown with the server's answer, and with advice that names variables."""
     answer, further, said = REFUSALS[case]
     server.token_play = lambda _: answer
     outcome = run("ACME", "--url", server.api_url, **client(server, **further))
@@ -502,34 +417,24 @@ def test_a_refusal_is_explained(run: Run, server: Loopback, case: str) -> None:
     assert not server.api_requests
 
 
-def test_a_scope_that_is_set_is_not_missing(run: Run, server: Loopback) -> None:
-    """I set a scope, and the server answers an empty 403: nothing says that the scope is missing."""
-    server.token_play = lambda _: Response("", 403)
-    assert "ACME_SCOPE" not in run("ACME", **client(server, SCOPE="read")).step("token request")[2]
-
-
-@pytest.mark.parametrize("code", ["invalid_grant", "bad_refresh_token"])
-def test_a_dead_refresh_token_is_named(run: Run, server: Loopback, tmp_path: Path, code: str) -> None:
-    """My refresh token is dead: I am told which variable it is, and that I have to obtain a new one."""
-    server.token_play = lambda _: as_json({"error": code}, 400)
-    variables = {"ACME_TOKEN_URL": server.token_url, "ACME_CACHE": f"file:{tmp_path}/cache"}
+@pytest.mark.parametrize("name", ["REFRESH_TOKEN", "REFRESH_TOKEN_FILE"])
+def test_an_expired_refresh_token_is_named(run: Run, server: Loopback, tmp_path: Path, name: str) -> None:
+    """The variable of a refused refresh token is named, with the advice to obtain a new one."""
+    server.token_play = lambda _: as_json({"error": "invalid_grant"}, 400)
     (tmp_path / "token").write_text(f"{CANARY}-first\n")
-    for name, given in (("REFRESH_TOKEN", f"{CANARY}-first"), ("REFRESH_TOKEN_FILE", f"{tmp_path}/token")):
-        advice = run("ACME", "--try-others", **variables, **{f"ACME_{name}": given}).step("token request")[2]
-        assert advice == (
-            "        → the refresh token is expired, revoked or already used: "
-            f"obtain a new refresh token by signing in again, and set ACME_{name}"
-        )
-        forget()
+    given = f"{tmp_path}/token" if name.endswith("_FILE") else f"{CANARY}-first"
+    variables = {"ACME_TOKEN_URL": server.token_url, "ACME_CACHE": f"file:{tmp_path}/cache", f"ACME_{name}": given}
+    advice = run("ACME", "--try-others", **variables).step("token request")[2]
+    assert f"obtain a new refresh token by signing in again, and set ACME_{name}" in advice
 
 
-#: Answers that say nothing of how the client proves itself.
+#: Answers that say nothing of the client authentication.
 NOT_OF_CLIENT: dict[str, Response] = {
     "another error": as_json({"error": "invalid_grant"}, 400),
-    "a dead refresh token": as_json({"error": "bad_refresh_token"}, 400),
-    "a proof that is missing": as_json({"error": "use_dpop_nonce"}, 400),
+    "a refused refresh token": as_json({"error": "bad_refresh_token"}, 400),
+    "a missing proof": as_json({"error": "use_dpop_nonce"}, 400),
     "a server in trouble": as_json({"error": "temporarily_unavailable"}, 400),
-    "a server that wants a rest": as_json({}, 403, Retry_After="5"),
+    "a server that asks for a pause": as_json({}, 403, Retry_After="5"),
     "a web page": Response("<html>sign in</html>", 401, content_type="text/html"),
     "a web page without its type": Response(" <p>no</p>", 403, content_type="application/octet-stream"),
     "a firewall": FORBIDDEN,
@@ -540,38 +445,26 @@ NOT_OF_CLIENT: dict[str, Response] = {
     "a redirect": as_json({}, 307, Location="/elsewhere"),
     "a good answer without a token": as_json({"message": "hello"}),
 }
+OF_CLIENT = {
+    "an error": as_json({"error": "invalid_client"}, 400),
+    "words": as_json({"message": "who are you?"}, 403),
+    "nothing": Response("", 401),
+    "text": Response("Unauthorized", 401, content_type="text/plain"),
+    "a form": Response("error=invalid_client", 400, content_type="application/x-www-form-urlencoded"),
+}
 
 
-@pytest.mark.parametrize("case", NOT_OF_CLIENT)
-def test_a_secret_is_not_sent_again_for_what_is_no_matter_of_the_client(run: Run, server: Loopback, case: str) -> None:
-    """--try-others sends my secret again only where the refusal can be about how the client proves itself."""
-    server.token_play = lambda _: NOT_OF_CLIENT[case]
-    for words in (["--try-others"], ["--try-others", "--json"]):
-        assert run("ACME", *words, **client(server)).status == 1
-    assert len(server.token_requests) == 2
-    assert "other client_auth" not in run("ACME", **client(server)).names()
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        as_json({"error": "invalid_client"}, 400),
-        as_json({"message": "who are you?"}, 403),
-        Response("", 401),
-        Response("Unauthorized", 401, content_type="text/plain"),
-        Response("error=invalid_client", 400, content_type="application/x-www-form-urlencoded"),
-    ],
-    ids=lambda answer: f"{answer.status_code} {answer.get_data().decode()}",
-)
-def test_a_secret_is_sent_again_where_the_client_may_be_meant(run: Run, server: Loopback, answer: Response) -> None:
-    """The server refuses the client, in whichever form: the other ways are tried."""
-    server.token_play = lambda _: answer
-    run("ACME", "--try-others", **client(server))
-    assert len(server.token_requests) == 3
+@pytest.mark.parametrize("case", [*NOT_OF_CLIENT, *OF_CLIENT])
+def test_a_secret_is_sent_again_only_where_the_client_may_be_meant(run: Run, server: Loopback, case: str) -> None:
+    """``--try-others`` sends the secret again only where the refusal can be about client authentication."""
+    server.token_play = lambda _: {**NOT_OF_CLIENT, **OF_CLIENT}[case]
+    assert run("ACME", "--try-others", **client(server)).status == 1
+    assert len(server.token_requests) == (3 if case in OF_CLIENT else 1)
+    assert ("other client_auth" in run("ACME", **client(server)).names()) is (case in OF_CLIENT)
 
 
 def test_a_provider_has_a_base_url(run: Run, sandbox: Sandbox) -> None:
-    """I configured a provider: the variable that I am told is the one that I set."""
+    """With a provider the advice names BASE_URL in place of TOKEN_URL."""
     system = sandbox["jwt-api"]
     variables = {**system.variables("ACME"), "ACME_BASE_URL": f"{system.url}/v9"}
     assert "is ACME_BASE_URL the token endpoint, and" in run("ACME", **variables).step("token request")[2]
@@ -591,14 +484,14 @@ def set_date(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     ],
 )
 @pytest.mark.parametrize("status", [200, 401])
-def test_clocks_that_differ_are_told(
+def test_clocks_that_differ_are_noted(
     run: Run, server: Loopback, set_date: Callable[[str], None], seconds: int, said: str, status: int
 ) -> None:
-    """My clock is wrong, or the server's: I am told by how much, in which direction, and what follows."""
+    """A difference between the clocks is shown with its size, its direction and what follows; it is no failure."""
     set_date(email.utils.formatdate(time.time() + seconds, usegmt=True))
     server.token_play = lambda _: as_json({"access_token": "opaque"}, status)
     outcome = run("ACME", **client(server))
-    assert outcome.status == int(status != 200), "a token that was had is good whatever the clocks say"
+    assert outcome.status == int(status != 200)
     mark, detail, advice = outcome.step("clock")
     # A Date has no fractions.
     assert (mark, detail) in [("-", f"this machine's is {about} s {said}") for about in (124, 125, 126)]
@@ -606,8 +499,8 @@ def test_clocks_that_differ_are_told(
 
 
 @pytest.mark.parametrize("date", ["", "soon", "Mon, 99 Jan 2024 00:00:00 GMT"])
-def test_a_date_that_is_none_is_told(run: Run, server: Loopback, set_date: Callable[[str], None], date: str) -> None:
-    """The server tells no time, so nothing is said of clocks."""
+def test_an_answer_without_a_date(run: Run, server: Loopback, set_date: Callable[[str], None], date: str) -> None:
+    """Where the server sends no readable Date, clocks are not compared."""
     set_date(date)
     assert run("ACME", **client(server)).step("clock")[:2] == ("-", "the answer has no Date to compare with")
 
@@ -616,72 +509,64 @@ def test_a_date_that_is_none_is_told(run: Run, server: Loopback, set_date: Calla
 
 
 def test_a_name_that_does_not_resolve(run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I misspelt the host: the name is what fails, and nothing is sent."""
+    """A name that DNS does not know fails as such, within the timeout, and nothing is sent."""
 
     def resolve(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
+    over, url = threading.Event(), f"https://id.example.test/token?key={CANARY}"
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
-    outcome = run("ACME", **client(server, TOKEN_URL="https://id.example.test/token?key=" + CANARY))
-    assert outcome.status == 1
+    outcome = run("ACME", **client(server, TOKEN_URL=url))
     mark, detail, advice = outcome.step("name resolution")
-    assert (mark, detail) == ("FAILED", "id.example.test port 443: Name or service not known")
+    assert (outcome.status, mark) == (1, "FAILED")
+    assert detail == "id.example.test port 443: Name or service not known"
     assert "check the host in ACME_TOKEN_URL" in advice
-    assert outcome.names()[-1] == "token request"
-    assert outcome.step("token request")[0] == "-"
+    assert (outcome.names()[-1], outcome.step("token request")[0]) == ("token request", "-")
     assert "at https://id.example.test/token?..., " in outcome.step("grant")[1]
-
-
-def test_a_name_is_not_waited_for_for_ever(run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The DNS is dead: ACME_TIMEOUT bounds the look-up too."""
-    over = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: over.wait(10))
     began = time.monotonic()
     outcome = run("ACME", **client(server, TIMEOUT="0.05"))
-    assert time.monotonic() - began < 5
     over.set()
+    assert time.monotonic() - began < 5
     assert outcome.step("name resolution")[1].endswith(": no answer in time")
 
 
-def test_nobody_listens(run: Run, server: Loopback) -> None:
-    """The port is wrong: the name is fine, the connection isn't."""
+def test_a_server_that_cannot_be_connected_to(run: Run, server: Loopback) -> None:
+    """A closed port fails at the connection, and an impossible name at its resolution."""
     outcome = run("ACME", **client(server, TOKEN_URL="http://127.0.0.1:1/token"))
-    assert outcome.status == 1
-    assert outcome.step("name resolution")[0] == "ok"
     mark, detail, advice = outcome.step("connection")
+    assert (outcome.status, outcome.step("name resolution")[0]) == (1, "ok")
     assert (mark, detail) == ("FAILED", "127.0.0.1 port 1: Connection refused")
     assert "check host and port in ACME_TOKEN_URL" in advice
-
-
-def test_an_odd_host_is_a_line_too(run: Run, server: Loopback) -> None:
-    """What no DNS can be asked for is explained like any other name."""
     outcome = run("ACME", **client(server, TOKEN_URL=f"https://{'a' * 64}.example/token"))
     assert (outcome.status, outcome.step("name resolution")[0]) == (1, "FAILED")
 
 
-def test_a_server_that_says_nothing(run: Run, server: Loopback) -> None:
-    """It takes the connection and never answers: I am told so when ACME_TIMEOUT is over."""
+def test_a_server_that_does_not_answer(run: Run, server: Loopback) -> None:
+    """A server that accepts the connection and never answers fails when ACME_TIMEOUT is over."""
     server.latency = 1
     outcome = run("ACME", **client(server, TIMEOUT="0.1"))
-    assert outcome.status == 1
     mark, detail, advice = outcome.step("token request")
-    assert (mark, "could not be reached (timed out after 0.1 s)" in detail) == ("FAILED", True)
+    assert (outcome.status, mark) == (1, "FAILED")
+    assert "could not be reached (timed out after 0.1 s)" in detail
     assert advice.endswith("check ACME_TOKEN_URL, the network and its proxies, and ACME_TIMEOUT")
     assert "clock" not in outcome.names()
 
 
-def test_a_secret_does_not_travel_in_clear(run: Run, server: Loopback) -> None:
-    """I wrote http:// for https://: nothing is sent, and I am told the variable that would allow it."""
-    outcome = run("ACME", **client(server, TOKEN_URL="http://id.example.com/token"))
-    mark, detail, advice = outcome.step("connection")
-    assert (outcome.status, mark) == (1, "FAILED")
-    assert detail == "refused, as a secret or a token would travel to id.example.com in clear"
-    assert advice.endswith("use https://, or set ACME_ALLOW_HTTP=true")
+def test_nothing_travels_in_clear(run: Run, server: Loopback) -> None:
+    """To http:// of another machine nothing is sent, and the variable that allows it is named."""
+    token = run("ACME", **client(server, TOKEN_URL="http://id.example.com/token"))
+    api = run("ACME", "--url", "http://api.example.com/", **client(server))
+    for outcome, name, host in ((token, "connection", "id.example.com"), (api, "API", "api.example.com")):
+        mark, detail, advice = outcome.step(name)
+        assert (outcome.status, mark) == (1, "FAILED")
+        assert detail == f"refused, as a secret or a token would travel to {host} in clear"
+        assert advice.endswith("use https://, or set ACME_ALLOW_HTTP=true")
 
 
 @pytest.mark.parametrize("variable", ["HTTP_PROXY", "ALL_PROXY"])
-def test_a_proxy_is_told(run: Run, server: Loopback, variable: str) -> None:
-    """My requests go by a proxy: I am told by which, without its password, and nothing is tried directly."""
+def test_a_proxy_is_shown(run: Run, server: Loopback, variable: str) -> None:
+    """A proxy is named without its password, and nothing is tried around it."""
     proxy = f"http://me:{CANARY}@{server.url.removeprefix('http://')}"
     variables = client(server, TOKEN_URL="http://id.example.test/token", ALLOW_HTTP="true")
     outcome = run("ACME", **variables, **{variable: proxy})
@@ -689,8 +574,7 @@ def test_a_proxy_is_told(run: Run, server: Loopback, variable: str) -> None:
     assert "name resolution" not in outcome.names()
     mark, detail, _ = outcome.step("connection")
     assert (mark, server.url.removeprefix("http://") in detail) == ("-", True)
-    [received] = server.token_requests
-    assert received.target == "http://id.example.test/token"
+    assert [each.target for each in server.token_requests] == ["http://id.example.test/token"]
     assert run("ACME", **client(server), **{variable: proxy}, NO_PROXY="127.0.0.1").step("connection")[0] == "ok"
 
 
@@ -748,31 +632,18 @@ def secure(tmp_path: Path) -> Iterator[Callable[[str, int], Secure]]:
         server.stop()
 
 
-LIBRARIES = [((), "REQUESTS_CA_BUNDLE"), (("requests",), "SSL_CERT_FILE"), (("requests", "httpx2"), "SSL_CERT_FILE")]
-
-
-@pytest.mark.parametrize(("hidden", "variable"), LIBRARIES, ids=["requests", "httpx2", "httpx"])
-def test_a_ca_of_my_own(
-    run: Run,
-    secure: Callable[[str, int], Secure],
-    monkeypatch: pytest.MonkeyPatch,
-    hidden: tuple[str, ...],
-    variable: str,
-) -> None:
-    """My server's certificate is signed by my own CA: I am told the variable of my library, set it, and it works."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
+def test_a_ca_of_ones_own(run: Run, secure: Callable[[str, int], Secure], library: str) -> None:
+    """For a certificate of an unknown CA the variable of the library is named; with that variable, it works."""
+    variable = "REQUESTS_CA_BUNDLE" if library == "requests" else "SSL_CERT_FILE"
     _transport._ssl_context.cache_clear()
     server = secure("127.0.0.1", 5)
     outcome = run("ACME", **client(server))
-    assert outcome.status == 1
     mark, detail, advice = outcome.step("TLS")
-    assert mark == "FAILED"
+    assert (outcome.status, mark, server.token_requests) == (1, "FAILED", [])
     assert detail.startswith("self-signed certificate: TLSv1.3; certificate of CN=127.0.0.1, by CN=127.0.0.1, until ")
     assert f"set {variable} to its file" in advice
-    assert not server.token_requests
     good = run("ACME", **client(server), **{variable: str(server.certificate)})
-    _transport._ssl_context.cache_clear()  # what the others shall trust
+    _transport._ssl_context.cache_clear()
     assert good.status == 0
     assert good.step("TLS")[1].startswith("TLSv1.3; certificate of CN=127.0.0.1, by CN=127.0.0.1, until ")
 
@@ -784,10 +655,10 @@ def test_a_ca_of_my_own(
         ("id.example.com", 5, "IP address mismatch, certificate is not valid", "check the host in ACME_TOKEN_URL"),
     ],
 )
-def test_a_certificate_that_is_not_good(
+def test_a_certificate_that_is_not_valid(
     run: Run, secure: Callable[[str, int], Secure], name: str, days: int, problem: str, advice: str
 ) -> None:
-    """The certificate has expired, or is another host's: I see which it is, and whose business that is."""
+    """An expired certificate, and one of another host, are shown with what is wrong and what to do."""
     server = secure(name, days)
     outcome = run("ACME", **client(server), REQUESTS_CA_BUNDLE=str(server.certificate))
     mark, detail, said = outcome.step("TLS")
@@ -798,36 +669,29 @@ def test_a_certificate_that_is_not_good(
 
 
 def test_a_port_without_tls(run: Run, server: Loopback) -> None:
-    """I wrote https:// for a port that speaks http."""
+    """https:// to a port that speaks http fails at TLS."""
     outcome = run("ACME", **client(server, TOKEN_URL=server.token_url.replace("http", "https")))
     mark, _, advice = outcome.step("TLS")
     assert (outcome.status, mark, outcome.step("connection")[0]) == (1, "FAILED", "ok")
     assert "check that the port in ACME_TOKEN_URL is one of https" in advice
 
 
-def test_a_bundle_that_is_not_there(run: Run, secure: Callable[[str, int], Secure], tmp_path: Path) -> None:
-    """The variable with my CA names a directory without it, or nothing: I am told, and there is no traceback."""
+def test_a_bundle_that_trusts_nothing(run: Run, secure: Callable[[str, int], Secure], tmp_path: Path) -> None:
+    """An empty directory of CAs trusts nothing; a file that is no bundle fails, and its variable is named."""
     server = secure("127.0.0.1", 5)
     (tmp_path / "empty").mkdir()
     outcome = run("ACME", **client(server), REQUESTS_CA_BUNDLE=str(tmp_path / "empty"))
     assert outcome.step("TLS")[1].startswith("self-signed certificate: ")
-    server.stop()
-    assert run("ACME", **client(server)).step("connection")[0] == "FAILED"
-
-
-def test_a_bundle_that_cannot_be_read(run: Run, secure: Callable[[str, int], Secure], tmp_path: Path) -> None:
-    """The variable with my CA names a file that is none: I am told that, and which variables it may be."""
     (tmp_path / "ca.pem").write_text("no certificate")
-    outcome = run("ACME", **client(secure("127.0.0.1", 5)), REQUESTS_CA_BUNDLE=str(tmp_path / "ca.pem"))
-    mark, detail, advice = outcome.step("TLS")
+    mark, detail, advice = run("ACME", **client(server), REQUESTS_CA_BUNDLE=str(tmp_path / "ca.pem")).step("TLS")
     assert (mark, detail.partition(" (")[0]) == ("FAILED", "the certificates to trust cannot be read")
     assert "REQUESTS_CA_BUNDLE" in advice
 
 
-def test_a_certificate_that_nobody_can_read(
+def test_a_certificate_that_cannot_be_read(
     run: Run, secure: Callable[[str, int], Secure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """My server's certificate is of a version that there isn't: it is told, and there is no traceback."""
+    """A certificate that cryptography cannot read causes no traceback."""
 
     def load(_: bytes) -> x509.Certificate:
         raise x509.InvalidVersion("4 is not a valid X509 version", 4)
@@ -837,10 +701,10 @@ def test_a_certificate_that_nobody_can_read(
     assert outcome.step("TLS")[1].endswith("; a certificate that cannot be read (InvalidVersion)")
 
 
-def test_a_certificate_that_only_the_library_refuses(
+def test_a_certificate_that_only_the_library_rejects(
     run: Run, secure: Callable[[str, int], Secure], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As behind a proxy that opens TLS: the library says no, and I am told what to set all the same."""
+    """Where only the library rejects the certificate, as behind a proxy that opens TLS, its variable is named too."""
     server = secure("127.0.0.1", 5)
     trusting = ssl.create_default_context(cafile=server.certificate)
     monkeypatch.setattr(ssl, "create_default_context", lambda **_: trusting)
@@ -854,7 +718,7 @@ def test_a_certificate_that_only_the_library_refuses(
 
 
 def test_the_token_is_described(run: Run, server: Loopback) -> None:
-    """I see what the token is good for, registered claims only: no name, no mail, no signature."""
+    """Lifetime, scope and registered claims of the token are shown: no name, no mail, no signature."""
     now = int(time.time())
     claims = {"iss": "https://id", "aud": ["a", "b"], "exp": now + 60, "nbf": now, "scp": "read", "email": "ann@home"}
     server.token_play = issuing(jwt(**claims, roles=[f"x {SECRET}"]), scope="read", refresh_token=CANARY)
@@ -862,9 +726,8 @@ def test_the_token_is_described(run: Run, server: Loopback) -> None:
     assert outcome.status == 0
     assert outcome.step("token")[1].startswith("Bearer, ends in 3600 s, at ")
     assert outcome.step("token")[1].endswith(" UTC, scope read, a refresh token")
-    assert outcome.step("JWT")[1] == (
-        f'alg "HS256", iss "https://id", aud ["a", "b"], exp {now + 60}, nbf {now}, scp "read", roles "***"'
-    )
+    shown = f'alg "HS256", iss "https://id", aud ["a", "b"], exp {now + 60}, nbf {now}, scp "read", roles "***"'
+    assert outcome.step("JWT")[1] == shown
     mark, detail, advice = outcome.step("scope")
     assert (mark, detail) == ("-", "not granted: write")
     assert "change ACME_SCOPE" in advice
@@ -873,8 +736,8 @@ def test_the_token_is_described(run: Run, server: Loopback) -> None:
 @pytest.mark.parametrize(
     ("granted", "said"), [("a b c", "granted besides: c"), ("a c", "not granted: b; granted besides: c"), ("b a", None)]
 )
-def test_another_scope_than_asked_for_is_told(run: Run, server: Loopback, granted: str, said: str | None) -> None:
-    """The server granted something else than I asked for."""
+def test_another_scope_is_noted(run: Run, server: Loopback, granted: str, said: str | None) -> None:
+    """A granted scope that differs from the requested one is shown."""
     server.token_play = issuing("opaque", scope=granted)
     outcome = run("ACME", **client(server, SCOPE="a b"))
     assert ("scope" in outcome.names()) == (said is not None)
@@ -882,15 +745,11 @@ def test_another_scope_than_asked_for_is_told(run: Run, server: Loopback, grante
         assert outcome.step("scope")[1] == said
 
 
-def test_a_token_for_later_is_told(run: Run, server: Loopback) -> None:
-    """By my clock the token is not good yet: an API may say 401, and a clock is why."""
+def test_a_token_at_the_wrong_time(run: Run, server: Loopback) -> None:
+    """A token that is not valid yet is noted, and one that has ended fails."""
     server.token_play = issuing(jwt(nbf=time.time() + 100))
     mark, _, advice = run("ACME", **client(server)).step("JWT")
     assert (mark, "not valid yet: compare the clocks" in advice) == ("-", True)
-
-
-def test_a_token_that_has_ended_fails(run: Run, server: Loopback) -> None:
-    """A server that hands out what is over is told."""
     server.token_play = issuing("opaque", expires_in=1e-9)
     outcome = run("ACME", **client(server))
     mark, _, advice = outcome.step("token")
@@ -898,111 +757,92 @@ def test_a_token_that_has_ended_fails(run: Run, server: Loopback) -> None:
     assert "it had ended before it came" in advice
 
 
+def test_claims_are_json_for_any_parser(run: Run, server: Loopback) -> None:
+    """Claims that are no numbers, or very long, are shown as short texts."""
+    server.token_play = issuing(
+        jwt(iss="x " * 5_000, exp=float("nan"), roles=[float("inf"), {"a": 1}], aud="NaN-bread")
+    )
+    outcome = run("ACME", "--json", **client(server))
+    claims = json.loads(outcome.out, parse_constant=pytest.fail)["token"]["claims"]
+    assert claims == {
+        "iss": ('"' + "x " * 250)[:500], "aud": '"NaN-bread"', "exp": "NaN", "roles": '[Infinity, {"a": 1}]'
+    }  # fmt: skip
+
+
 # The API
 
 
-@pytest.fixture
-def answering(server: Loopback) -> Callable[..., dict[str, str]]:
-    """Has the API answer that."""
+#: What the API answers, the detail, and the advice.
+API: list[tuple[int, str, str, str]] = [
+    (204, "", "answered 204", ""),
+    (
+        401,
+        'Bearer error="invalid_token", error_description="the audience of token-1 is wrong"',
+        "answered 401 (error: invalid_token, error_description: the audience of *** is wrong)",
+        "check whom it is for: ACME_AUDIENCE, ACME_RESOURCE",
+    ),
+    (401, "", "answered 401", "who issued it, ACME_TOKEN_URL"),
+    (
+        401,
+        'Bearer error="insufficient_scope", scope="write"',
+        "answered 401 (error: insufficient_scope, scope: write)",
+        "set ACME_SCOPE",
+    ),
+    (403, "", "answered 403", "the token is known but lacks a right: set ACME_SCOPE, or have the account given"),
+    (404, "", "answered 404", "check the URL"),
+    (500, "", "answered 500", "the API is in trouble"),
+    (429, "", "answered 429", "the API is in trouble"),
+    (304, "", "answered 304", "check the URL"),
+]
 
-    def answer(status: int, **headers: str) -> dict[str, str]:
-        server.api = lambda _: as_json({}, status, **headers)
-        return client(server)
 
-    return answer
-
-
-@pytest.mark.parametrize(
-    ("status", "challenge", "detail", "advice"),
-    [
-        (204, "", "answered 204", ""),
-        (
-            401,
-            'Bearer error="invalid_token", error_description="the audience of token-1 is wrong"',
-            "answered 401 (error: invalid_token, error_description: the audience of *** is wrong)",
-            "check whom it is for: ACME_AUDIENCE, ACME_RESOURCE",
-        ),
-        (401, "", "answered 401", "who issued it, ACME_TOKEN_URL"),
-        (
-            401,
-            'Bearer error="insufficient_scope", scope="write"',
-            "answered 401 (error: insufficient_scope, scope: write)",
-            "set ACME_SCOPE",
-        ),
-        (403, "", "answered 403", "the token is known but lacks a right: set ACME_SCOPE, or have the account given"),
-        (404, "", "answered 404", "check the URL"),
-        (500, "", "answered 500", "the API is in trouble"),
-        (429, "", "answered 429", "the API is in trouble"),
-        (304, "", "answered 304", "check the URL"),
-    ],
-)
+@pytest.mark.parametrize(("status", "challenge", "detail", "advice"), API)
 def test_an_api_that_refuses_is_explained(
-    run: Run, server: Loopback, answering: Any, status: int, challenge: str, detail: str, advice: str
+    run: Run, server: Loopback, status: int, challenge: str, detail: str, advice: str
 ) -> None:
-    """401 is about the token, 403 about the account, the rest about neither."""
-    variables = answering(status, **({"WWW_Authenticate": challenge} if challenge else {}))
-    outcome = run("ACME", "--url", f"{server.api_url}?key={CANARY}", **variables)
-    good = status == 204
-    assert outcome.status == int(not good)
+    """A 401 is about the token, a 403 about the account, and other answers are about neither."""
+    headers = {"WWW_Authenticate": challenge} if challenge else {}
+    server.api = lambda _: as_json({}, status, **headers)
+    outcome = run("ACME", "--url", f"{server.api_url}?key={CANARY}", **client(server))
+    assert outcome.status == int(status != 204)
     step = outcome.step("API")
-    assert step[:2] == ("ok" if good else "FAILED", f"{server.api_url}?... {detail}")
+    assert step[:2] == ("ok" if status == 204 else "FAILED", f"{server.api_url}?... {detail}")
     assert advice in step[2]
     assert len(server.api_requests) == 1
 
 
 REDIRECTS: dict[str, tuple[str, str, str]] = {
-    "http://127.0.0.2:9/there?key=1": (
-        "FAILED",
-        "http://127.0.0.2:9/there?..., where no token goes",
-        "a page to sign in",
-    ),
+    "http://127.0.0.2:9/there?key=1": ("FAILED", "http://127.0.0.2:9/there?..., where no token goes", "a page to sign"),
     "/there": ("-", "{url}/there", "try that address"),
     "ftp://127.0.0.2/": ("FAILED", "what is no address, where no token goes", "it may be a page to sign in at"),
 }
 
 
-@pytest.mark.parametrize("hidden", [(), ("requests",)], ids=["requests", "httpx2"])
 @pytest.mark.parametrize("target", REDIRECTS)
-def test_a_redirect_is_told(
-    run: Run, server: Loopback, answering: Any, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], target: str
-) -> None:
-    """The API sends me elsewhere: I am told where, and whether the token would go there; nobody is asked."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
+def test_a_redirect_of_the_api(run: Run, server: Loopback, library: str, target: str) -> None:
+    """A redirect is shown with its target, and is not followed."""
     mark, said, advice = REDIRECTS[target]
-    outcome = run("ACME", "--url", server.api_url, **answering(302, Location=target))
-    assert outcome.status == (mark == "FAILED")
+    server.api = lambda _: as_json({}, 302, Location=target)
+    outcome = run("ACME", "--url", server.api_url, **client(server))
     step = outcome.step("API")
-    assert step[:2] == (mark, f"{server.api_url} redirects to {said.format(url=server.url)}")
+    assert (outcome.status, step[0]) == (mark == "FAILED", mark)
+    assert step[1] == f"{server.api_url} redirects to {said.format(url=server.url)}"
     assert advice in step[2]
     assert len(server.api_requests) == 1
 
 
 def test_a_host_that_is_not_allowed_gets_nothing(run: Run, server: Loopback) -> None:
-    """I allowed one host, and try another: I am told which variable leaves it out."""
+    """A host that ALLOWED_HOSTS leaves out gets no request."""
     outcome = run("ACME", "--url", server.api_url, **client(server, ALLOWED_HOSTS="api.example.com"))
     mark, detail, advice = outcome.step("API")
-    assert (outcome.status, mark) == (1, "FAILED")
+    assert (outcome.status, mark, server.api_requests) == (1, "FAILED", [])
     assert detail == f"{server.api_url} gets no token, as ACME_ALLOWED_HOSTS leaves it out"
     assert advice.endswith("add its host to ACME_ALLOWED_HOSTS")
-    assert not server.api_requests
     assert run("ACME", "--url", server.api_url, **client(server, ALLOWED_HOSTS="127.0.0.1")).status == 0
 
 
-def test_an_api_in_clear_gets_nothing(run: Run, server: Loopback) -> None:
-    """I wrote http:// for https://."""
-    outcome = run("ACME", "--url", "http://api.example.com/", **client(server))
-    assert outcome.status == 1
-    assert outcome.step("API")[2].endswith("use https://, or set ACME_ALLOW_HTTP=true")
-
-
-@pytest.mark.parametrize("hidden", [(), ("requests",)], ids=["requests", "httpx2"])
-def test_an_api_that_is_not_there(
-    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...]
-) -> None:
-    """Nobody answers: one line, without what may be secret in the URL."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
+def test_an_api_that_is_not_there(run: Run, server: Loopback, library: str) -> None:
+    """An API that cannot be reached is one line, without what may be secret in the URL."""
     outcome = run("ACME", "--url", f"http://me:{CANARY}@127.0.0.1:1/?key={CANARY}", **client(server))
     mark, detail, advice = outcome.step("API")
     assert (outcome.status, mark) == (1, "FAILED")
@@ -1010,11 +850,31 @@ def test_an_api_that_is_not_there(
     assert "check the URL, the network and its proxies" in advice
 
 
+@pytest.mark.timeout(30)
+def test_an_api_that_never_ends_is_tried(run: Run, server: Loopback, library: str) -> None:
+    """The status of an API that streams for ever is enough."""
+    server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
+    assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
+
+
+@pytest.mark.timeout(30)
+def test_an_api_that_does_not_answer_is_given_up(server: Loopback) -> None:
+    """An API that never sends its status does not hold the check up."""
+    done = threading.Event()
+    server.api = lambda _: done.wait(20) and as_json({})  # type: ignore[assignment,return-value]  # it ends, in time
+    adapter = auth_plugins.requests.OAuth2Auth
+    options: dict[str, Any] = {"library": requests, "adapter": adapter, "may_try": bool, "tell": str}
+    report = check("ACME", client(server), server.api_url, **options, api_timeout=0.3)
+    done.set()
+    assert (report.steps[-1].name, report.steps[-1].mark) == ("API", "FAILED")
+    assert f"{server.api_url} did not answer (" in report.steps[-1].detail
+
+
 # Refresh tokens that may be spent once
 
 
 def test_a_refresh_token_is_not_wasted(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """Mine may be good for once: it is not spent for a look, unless what comes of it is kept for my program."""
+    """A refresh token is not spent unless its successor is stored for the program."""
     server.token_play = issuing("opaque", refresh_token=f"{CANARY}-next")
     variables = {"ACME_TOKEN_URL": server.token_url, "ACME_REFRESH_TOKEN": f"{CANARY}-first"}
     outcome = run("ACME", **variables)
@@ -1033,7 +893,7 @@ def test_a_refresh_token_is_not_wasted(run: Run, server: Loopback, tmp_path: Pat
 
 
 def test_a_used_refresh_token_is_not_tried_in_other_ways(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """The client is refused after my refresh token was used: another way would send the used one, and is not tried."""
+    """After the configured refresh token was used, no other client_auth is tried with it."""
     server.token_play = issuing("opaque", refresh_token=f"{CANARY}-next", expires_in=1)
     variables = client(server, REFRESH_TOKEN=f"{CANARY}-first", CACHE=f"file:{tmp_path}")
     assert run("ACME", **variables).status == 0
@@ -1044,7 +904,7 @@ def test_a_used_refresh_token_is_not_tried_in_other_ways(run: Run, server: Loopb
 
 
 def age(directory: Path) -> None:
-    """Have all that lies in a cache of files expire, as after a while, and forget what this process knows of it."""
+    """Expire all entries of a cache of files, and forget what this process knows of them."""
     forget()
     for path in directory.glob("*.token"):
         entry = json.loads(path.read_text())
@@ -1070,7 +930,7 @@ REFRESH_ANSWERS: dict[str, Response] = {
 @pytest.mark.parametrize("case", REFRESH_ANSWERS)
 @pytest.mark.parametrize("kind", ["client", "user"])
 def test_the_check_agrees_with_requests(run: Run, server: Loopback, tmp_path: Path, kind: str, case: str) -> None:
-    """The check uses the refresh token of the cache as requests do, and is green where they get a token."""
+    """The check uses the refresh token of the cache as requests do, and succeeds where they get a token."""
     variables = {"client": client, "user": user}[kind](server, CACHE=f"file:{tmp_path}")
     number = itertools.count(1)
 
@@ -1116,7 +976,7 @@ def sent(server: Loopback) -> list[str]:
 
 
 def test_a_refresh_token_of_the_cache_is_replaced_there(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """The check used the refresh token of the cache, though the token was good: its successor is stored there."""
+    """Where the check uses the refresh token of the cache, its successor is stored there."""
     number = itertools.count(1)
     server.token_play = lambda _: as_json(
         {
@@ -1138,7 +998,7 @@ def test_a_refresh_token_of_the_cache_is_replaced_there(run: Run, server: Loopba
 
 
 def test_a_refused_refresh_token_is_told(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """The refresh token of the cache was refused, and the secret taken, as requests do it: I see both answers."""
+    """Where the refresh token is refused and the secret accepted, both answers are shown."""
     server.token_play = issuing("opaque", refresh_token=f"{CANARY}-next")
     variables = client(server, CACHE=f"file:{tmp_path}")
     source(variables).token()
@@ -1154,135 +1014,74 @@ def test_a_refused_refresh_token_is_told(run: Run, server: Loopback, tmp_path: P
 
 
 SLIPS: list[tuple[dict[str, str], str]] = [
-    ({"CLIENT_ID": f" {CLIENT}"}, "ACME_CLIENT_ID"),
     ({"CLIENT_ID": f"{CLIENT}\u200b"}, "ACME_CLIENT_ID"),
-    ({"CLIENT_SECRET": f"'{SECRET}'"}, "ACME_CLIENT_SECRET"),
     ({"CLIENT_SECRET": f"{SECRET}\u00a0"}, "ACME_CLIENT_SECRET"),
     ({"SCOPE": '"read write"'}, "ACME_SCOPE"),
     ({"USERNAME": "ann ", "PASSWORD": SECRET}, "ACME_USERNAME"),
     ({"USERNAME": "ann", "PASSWORD": f"\ufeff{SECRET}"}, "ACME_PASSWORD"),
-    ({"USERNAME": "ann", "PASSWORD": f"{SECRET}\u201d"}, "ACME_PASSWORD"),
+    ({"CLIENT_SECRET": f"a {SECRET}' b", "SCOPE": "read write"}, ""),
 ]
 
 
 @pytest.mark.parametrize(("variables", "name"), SLIPS)
-def test_what_may_have_been_pasted_along_is_told(
+def test_what_may_have_been_pasted_along_is_noted(
     run: Run, server: Loopback, variables: dict[str, str], name: str
 ) -> None:
-    """A space, a quotation mark or an invisible character around a value may belong to it: it is told, and sent."""
+    """A space, a quote or an invisible character at an end of a value is noted, and sent, as it may belong to it."""
     outcome = run("ACME", **client(server, **variables))
     assert outcome.status == 0
-    lines = outcome.out.splitlines()
     oddity = f"-       variable: {name} begins or ends with whitespace, an invisible character or a quote"
-    assert lines[lines.index(oddity) + 1] == "        → if that does not belong to it, remove it"
+    advice = "        → if that does not belong to it, remove it"
+    assert outcome.out.count(f"{oddity}\n{advice}\n") == outcome.out.count(advice) == int(bool(name))
 
 
-def test_what_was_pasted_into_a_file_is_told_too(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """The secret in the file has a space at its end: the variable of the file is named."""
+def test_what_was_pasted_into_a_file_is_noted(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """A space at the end of a secret's file is noted, by the variable of the file; one in a key too."""
     (tmp_path / "secret").write_text(f"{SECRET} \n")
     variables = client(server, CLIENT_SECRET_FILE=f"{tmp_path}/secret")
     del variables["ACME_CLIENT_SECRET"]
-    outcome = run("ACME", **variables)
-    assert "-       variable: ACME_CLIENT_SECRET_FILE begins or ends with whitespace" in outcome.out
-    key = run("KEY", KEY_API_KEY=f"{CANARY}'")
-    assert "-       variable: KEY_API_KEY begins or ends with whitespace" in key.out
-
-
-def test_values_without_slips_are_not_told(run: Run, server: Loopback) -> None:
-    """Spaces and quotation marks inside of a value are nobody's slip."""
-    outcome = run("ACME", **client(server, CLIENT_SECRET=f"a {SECRET}' b", SCOPE="read write"))
-    assert "if that does not belong to it" not in outcome.out
-
-
-def test_a_line_break_in_a_secret_is_refused(run: Run, server: Loopback, tmp_path: Path) -> None:
-    """The file of my secret has an empty line at its end: that is configuration, and nothing is sent."""
-    (tmp_path / "secret").write_text(f"{SECRET}\n\n")
-    variables = client(server, CLIENT_SECRET_FILE=f"{tmp_path}/secret")
-    del variables["ACME_CLIENT_SECRET"]
-    outcome = run("ACME", **variables)
-    assert (outcome.status, server.token_requests) == (2, [])
-    assert outcome.err == (
-        "error: the file of ACME_CLIENT_SECRET_FILE must not have a control character, such as a line break; "
-        "remove it\n"
-    )
+    assert "variable: ACME_CLIENT_SECRET_FILE begins or ends with" in run("ACME", **variables).out
+    assert "variable: KEY_API_KEY begins or ends with" in run("KEY", KEY_API_KEY=f"{CANARY}'").out
 
 
 def test_a_mistake_in_the_variables_is_status_2(run: Run, server: Loopback) -> None:
-    """I misspelt a variable: the usual line, and with --json an object that says the same."""
+    """A misspelt variable is one line and status 2; with --json an object says the same."""
     human = run("ACME", **client(server, SCOPES="x"))
     assert (human.status, human.out) == (2, "")
-    assert human.err.startswith("error: ACME_SCOPES is no known variable; did you mean ACME_SCOPE?")
+    assert human.err.startswith("error: ACME_SCOPES ")
     machine = run("ACME", "--json", **client(server, SCOPES="x"))
+    error = human.err.removeprefix("error: ").rstrip("\n")
     assert (machine.status, machine.err) == (2, "")
     assert machine.report == {
-        "ok": False,
-        "status": 2,
-        "prefix": "ACME",
-        "steps": [],
-        "token": None,
-        "error": human.err.removeprefix("error: ").rstrip("\n"),
-    }
+        "ok": False, "status": 2, "prefix": "ACME", "steps": [], "token": None, "error": error
+    }  # fmt: skip
 
 
 def test_a_file_that_is_not_there_is_found_first(run: Run, server: Loopback) -> None:
-    """The file of my secret is not mounted: that is configuration, and nobody is asked."""
+    """A secret's file that does not exist is a mistake in the configuration, and nothing is sent."""
     variables = {"ACME_TOKEN_URL": server.token_url, "ACME_CLIENT_ID": CLIENT, "ACME_CLIENT_SECRET_FILE": f"/{CANARY}"}
     outcome = run("ACME", **variables)
     assert (outcome.status, outcome.out, server.token_requests) == (2, "", [])
-    assert "the file of ACME_CLIENT_SECRET_FILE cannot be read" in outcome.err
+    assert "ACME_CLIENT_SECRET_FILE" in outcome.err
 
 
-def test_what_turns_out_late_keeps_its_steps(run: Run) -> None:
-    """A key that no header can carry: the steps up to there, and the error."""
+def test_a_late_mistake_keeps_the_steps_before_it(run: Run) -> None:
+    """A key that no header can carry is found late: the steps before it are reported with the error."""
     outcome = run("ACME", "--json", ACME_API_KEY=SECRET)
     assert (outcome.status, outcome.report["steps"][-1]["name"]) == (2, "token request")
     assert "cannot stand in a header" in outcome.report["error"]
 
 
 def test_without_a_library(run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """I installed the command line alone."""
-    for library in ("requests", "httpx", "httpx2"):
+    """Without any of the three libraries the error says what to install."""
+    for library in HIDDEN:
         monkeypatch.setitem(sys.modules, library, None)
     outcome = run("ACME", "--json", **client(server))
     assert (outcome.status, "pip install" in outcome.report["error"]) == (2, True)
 
 
-@pytest.mark.timeout(30)
-@pytest.mark.parametrize("hidden", [(), ("requests",), ("requests", "httpx2")], ids=["requests", "httpx2", "httpx"])
-def test_an_api_that_never_ends_is_tried(
-    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...]
-) -> None:
-    """The status of an API that streams for ever is enough."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
-    server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
-    assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
-
-
-@pytest.mark.timeout(30)
-def test_an_api_that_drips_is_given_up(server: Loopback) -> None:
-    """An API that takes for ever to send its status does not hold the check up."""
-    done = threading.Event()
-    server.api = lambda _: done.wait(20) and as_json({})  # type: ignore[assignment,return-value]  # it ends, in time
-    adapter = auth_plugins.requests.OAuth2Auth
-    options: dict[str, Any] = {"library": requests, "adapter": adapter, "may_try": bool, "tell": str}
-    report = check("ACME", client(server), server.api_url, **options, api_timeout=0.3)
-    done.set()
-    assert (report.steps[-1].name, report.steps[-1].mark) == ("API", "FAILED")
-    assert f"{server.api_url} did not answer (" in report.steps[-1].detail
-
-
-def test_claims_are_told_in_json_that_all_can_read(run: Run, server: Loopback) -> None:
-    """A token's claims are no numbers, or without end: the report is JSON for any parser, and short."""
-    server.token_play = issuing(jwt(iss="x " * 5_000, exp=float("nan"), roles=[float("inf"), 1], aud="NaN-bread"))
-    outcome = run("ACME", "--json", **client(server))
-    assert "NaN," not in outcome.out
-    claims = json.loads(outcome.out, parse_constant=pytest.fail)["token"]["claims"]
-    assert claims == {"iss": ('"' + "x " * 250)[:500], "aud": '"NaN-bread"', "exp": "NaN", "roles": "[Infinity, 1]"}
-
-
-def test_a_url_that_is_none_is_usage(run: Run) -> None:
-    """I forgot https://."""
+def test_a_url_without_a_scheme_is_usage(run: Run) -> None:
+    """A --url without https:// is a mistake in usage."""
     outcome = run("ACME", "--url", "api.example.com")
     assert (outcome.status, outcome.out, "give it whole" in outcome.err) == (2, "", True)
 

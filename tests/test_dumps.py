@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 import pickle
 import pprint
@@ -13,11 +14,13 @@ from types import FrameType
 from typing import Any
 
 import pytest
+import requests
 import rich
 import rich.console
 import rich.pretty
 from werkzeug.wrappers import Response
 
+import auth_plugins.requests
 from auth_plugins import (
     AuthError,
     ClientCredentials,
@@ -30,10 +33,9 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.hidden import Hidden
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
-from auth_plugins._source import source as _source
-from auth_plugins._transports.base import httpx_transport, requests_transport
 
 from .loopback import Loopback, Received, as_json
 
@@ -68,7 +70,7 @@ DUMPS: dict[str, Callable[[Any], str]] = {
 
 @pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
 def test_a_dump_of_a_token_does_not_show_it(dump: Callable[[Any], str]) -> None:
-    """Pretty printers and debuggers show what is told of a token, and neither the token nor a part of it."""
+    """Pretty printers and debuggers show neither a token nor a part of it."""
     shown = dump(TOKEN)
     assert not [part for secret in (ACCESS, REFRESH) for part in (secret[:7], secret[-7:]) if part in shown]
 
@@ -83,7 +85,7 @@ def test_a_header_value_is_a_string_like_any() -> None:
 
 
 def test_parts_of_a_secret_are_hidden() -> None:
-    """What cuts a secret before it asks for its repr shows nothing of it."""
+    """A part that is cut from a secret hides itself as well."""
     secret = Hidden("first line\nsecond line")
     for part in (secret[:5], secret[::2], secret[0], *secret.splitlines(), *secret.splitlines(keepends=True)):
         assert repr(part) == "'***'"
@@ -169,12 +171,13 @@ GRANTS: dict[str, Callable[..., Any]] = {
 WAYS: list[dict[str, Any]] = [{}, {"client_auth": "client_secret_post", "encoding": "json"}, {"method": "GET"}]
 
 
-def failure(grant: Any, *, renews: bool, cause: Callable[[], None] = lambda: None) -> BaseException:
+def failure(grant: Any, *, renews: bool, library: str = "requests") -> BaseException:
     """What is raised where a token is needed, at first or by a refresh token."""
-    source = TokenSource(grant, cache=MemoryCache(), timeout=2)
+    adapter = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth
+    source = adapter(grant, cache=MemoryCache(), timeout=2).source
     if renews:
-        source._state.refreshable = TOKEN
-    cause()
+        source.seed(TOKEN)
+        source.invalidate(TOKEN)
     with pytest.raises(Exception) as caught:  # noqa: PT011 - any
         source.token()
     return caught.value
@@ -197,7 +200,7 @@ def test_frames_of_a_refusal_hold_no_secret(
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
 @pytest.mark.parametrize("renews", [False, True], ids=["first", "refresh"])
 def test_frames_of_a_connection_error_hold_no_secret(made: Any, *, renews: bool) -> None:
-    """Nothing listens at the token endpoint: no frame of the error holds a secret."""
+    """No frame of a connection error holds a secret."""
     assert_nothing_stored(failure(made("http://127.0.0.1:9/token"), renews=renews))
 
 
@@ -205,16 +208,15 @@ def test_frames_of_a_connection_error_hold_no_secret(made: Any, *, renews: bool)
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:9/token", "http://id.example.com/token"], ids=["refused", "insecure"]
 )
-@pytest.mark.parametrize("transport", [requests_transport(), httpx_transport("httpx")], ids=["requests", "httpx"])
+@pytest.mark.parametrize("library", ["requests", "httpx"])
 @pytest.mark.parametrize("renews", [False, True], ids=["first", "refresh"])
 def test_frames_hold_no_part_of_a_query(
-    made: Any, url: str, transport: Any, monkeypatch: pytest.MonkeyPatch, *, renews: bool
+    made: Any, url: str, library: str, monkeypatch: pytest.MonkeyPatch, *, renews: bool
 ) -> None:
     """Where the parameters travel in the URL, no frame of an error before the answer holds a secret or the query."""
-    monkeypatch.setattr(TokenSource, "_transport", staticmethod(transport))
-    monkeypatch.setattr(_source, "_PAUSES", ())
+    monkeypatch.setattr(runtime, "sleep", lambda _: None)
     grant = made(url, encoding="query", method="GET", client_auth="client_secret_post")
-    error = failure(grant, renews=renews)
+    error = failure(grant, renews=renews, library=library)
     assert isinstance(error, InsecureTransportError if "example" in url else TokenTransportError)
     assert_nothing_stored(error)
     shown = " ".join(each for frame in frames(error) for value in frame.f_locals.values() for each in stored(value))
@@ -224,22 +226,32 @@ def test_frames_hold_no_part_of_a_query(
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
 @pytest.mark.parametrize("raised", [ValueError("report it"), KeyError("x")], ids=repr)
 def test_frames_of_an_unexpected_error_hold_no_secret(made: Any, raised: Exception) -> None:
-    """A library fails in an unexpected way while a token request is sent: no frame holds a secret."""
-    grant = made("http://127.0.0.1:9/token")
-    source = TokenSource(grant, cache=MemoryCache())
-
-    def send(*_: Any) -> TokenResponse:
-        raise raised
-
-    source._transport = send
-    with pytest.raises(type(raised)) as caught:
+    """No frame of an unexpected error of a session holds a secret."""
+    session = requests.Session()
+    session.mount("http://", Failing(raised))
+    source = auth_plugins.requests.OAuth2Auth(made("http://127.0.0.1:9/token"), session=session).source
+    with pytest.raises((type(raised), AuthError)) as caught:
         source.token()
     assert_nothing_stored(caught.value)
 
 
+class Failing(requests.adapters.BaseAdapter):
+    """A user's own adapter, which raises an error."""
+
+    def __init__(self, raised: Exception) -> None:
+        super().__init__()
+        self.raised = raised
+
+    def send(self, *_: Any, **__: Any) -> Any:
+        raise self.raised
+
+    def close(self) -> None:
+        pass
+
+
 @pytest.mark.parametrize("secret", [raising, lambda: SECRET + "\ud800"], ids=["raises", "odd"])
 def test_frames_of_a_callable_that_fails_hold_no_secret(secret: Any) -> None:
-    """A secret that cannot be read is told without the others."""
+    """The error of a secret that cannot be read holds none of the others."""
     for grant in (
         ClientCredentials("https://id.example.com/token", "id", secret),
         Password("https://id.example.com/token", "ann", PASSWORD, "id", secret),
@@ -251,19 +263,19 @@ def test_frames_of_a_callable_that_fails_hold_no_secret(secret: Any) -> None:
 
 
 def test_frames_of_a_revocation_hold_no_token(server: Loopback) -> None:
-    """A server that refuses to revoke a token gets it into no frame of the error."""
+    """No frame of a refused revocation holds a token."""
     server.token_play = ANSWERS["a refusal"]
     source = TokenSource(
         ClientCredentials(server.token_url, "id", SECRET, revocation_url=server.token_url), cache=MemoryCache()
     )
-    source._state.token = TOKEN
+    source.seed(TOKEN)
     with pytest.raises(AuthError) as caught:
         source.revoke()
     assert_nothing_stored(caught.value)
 
 
 def test_reading_an_answer_leaves_one_frame() -> None:
-    """The frames that held the answer's members are gone from the error: the place that read it is enough."""
+    """The frames that held the answer's members are not in the error's traceback."""
     requests: list[Any] = []
     GRANTS["password"]("https://id.example.com/token").request_token(lambda each: requests.append(each) or TOKEN)  # type: ignore[func-returns-value]
     answer = TokenResponse(status=400, headers={}, body=PASSWORD.encode(), received_at=0.0)

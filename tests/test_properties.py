@@ -46,6 +46,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.hosts import AllowedHosts
+from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._environment import definitions as _definitions
@@ -53,8 +54,6 @@ from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
 from auth_plugins._protocol.redaction import Redactor, one_line
-from auth_plugins._source import source as _source
-from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
 
 FUZZ = int(os.environ.get("FUZZ") or 0)
 
@@ -85,7 +84,7 @@ REQUEST = GRANT.refresh_request(REFRESH_TOKEN)
 
 
 def spellings(secret: str) -> dict[str, str]:
-    """What a server, or a library, may make of a secret that it quotes."""
+    """The promised spellings of a secret that a server, or a library, quotes."""
     quoted = quote(secret, safe="")
     return {
         "as it is": secret,
@@ -105,7 +104,7 @@ def spellings(secret: str) -> dict[str, str]:
 
 
 def told(error: BaseException) -> str:
-    """All that anybody could be shown of an error, and of what hangs on it."""
+    """All that can be shown of an error and of its causes."""
     shown = []
     while error is not None:
         parts = (error, repr(error), error.args, vars(error), *traceback.format_exception(error))
@@ -282,7 +281,7 @@ def encoded(draw: Any, written: st.SearchStrategy[str] = texts) -> bytes:
 @often(1100)
 @given(statuses, header_sets, encoded() | st.binary())
 def test_any_answer_is_a_token_or_an_error(status: int, headers: dict[str, str], body: bytes) -> None:
-    """Whatever a token endpoint sends, I get a token that can be sent, or one error in one line, without my secrets."""
+    """Any answer of a token endpoint is a token that can be sent, or one error in one line, without secrets."""
     outcome(status, headers, body)
     for each in (headers, {}):
         outcome(200, each, body)
@@ -299,17 +298,6 @@ def test_a_success_is_a_token_or_an_error(status: int, body: bytes) -> None:
     assert isinstance(outcome(302, {"location": "https://login.example.com/"}, body), AuthError)
 
 
-@often(300)
-@given(st.integers(0, 220), st.sampled_from(SECRETS), st.data())
-def test_a_secret_is_not_told_in_part(before: int, secret: str, data: Any) -> None:
-    """A server in trouble quotes my request back at me, and the error cuts what it says: never within a secret."""
-    how, spelt = data.draw(st.sampled_from(sorted(spellings(secret).items())))
-    for body in (f"{'x' * before}{spelt} wrong", json.dumps({"error": "x", "error_description": f"no: {spelt}"})):
-        shown = told(outcome(400, {}, body.encode()))
-        for text in (secret, spelt):
-            assert not [text[at : at + 6] for at in range(len(text) - 5) if text[at : at + 6] in shown], how
-
-
 #: Texts that nearly can.
 almost = st.text(st.sampled_from("ab~! \t\n\r\x00\x7f\x85\u2028é"), min_size=1, max_size=4)
 
@@ -317,7 +305,7 @@ almost = st.text(st.sampled_from("ab~! \t\n\r\x00\x7f\x85\u2028é"), min_size=1,
 @often(300)
 @given(st.text(min_size=1) | almost, st.sampled_from([0, 1, 60, 3600.5, "3600", 10**400]))
 def test_only_what_can_stand_in_a_header_is_a_token(access_token: str, lifetime: Any) -> None:
-    """A line break, a tab, a space at an end or a letter beyond ASCII in an access token never reaches a header."""
+    """An access token with a line break, a tab, a space at an end or a letter beyond ASCII reaches no header."""
     members = {"access_token": access_token, "expires_in": lifetime}
     got = outcome(200, {}, json.dumps(members).encode())
     fit = access_token.isascii() and access_token.isprintable() and access_token == access_token.strip()
@@ -326,12 +314,6 @@ def test_only_what_can_stand_in_a_header_is_a_token(access_token: str, lifetime:
         assert got.access_token == access_token
         # 0 says nothing.
         assert got.expires_at == (NOW + min(float(str(lifetime)), 10 * 365 * 86400) if lifetime else None)
-
-
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "7", "true"])
-def test_what_is_no_string_is_no_token(number: str) -> None:
-    """A number where the token belongs is none, and neither is what JSON doesn't even have."""
-    assert isinstance(outcome(200, {}, f'{{"access_token": {number}}}'.encode()), AuthError)
 
 
 class RawServer:
@@ -443,17 +425,11 @@ wire = st.builds(
     payloads | encoded() | st.binary(),
 )
 
-TRANSPORTS: dict[str, Transport] = {
-    "requests": requests_transport(),
-    "httpx": httpx_transport("httpx"),
-    "httpx2": httpx_transport("httpx2"),
-}
 
-
-@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.InsecureRequestWarning")
 def test_any_bytes_on_the_wire_are_a_token_or_an_error(library: str, raw_server: RawServer) -> None:
-    """What listens there speaks another protocol, or HTTP badly: a token, or one clear error, and never a long wait."""
+    """Any bytes on the wire are a token or one clear error, without a long wait."""
     grant = ClientCredentials(
         f"http://127.0.0.1:{raw_server.port}/token",
         "client-7",
@@ -470,8 +446,7 @@ def test_any_bytes_on_the_wire_are_a_token_or_an_error(library: str, raw_server:
     @example(CLIENT_SECRET.encode() + b"\r\n\r\n")
     def answered(content: bytes) -> None:
         raw_server.answer = content
-        source = TokenSource(grant, cache=MemoryCache(), timeout=3)
-        source._transport = TRANSPORTS[library]
+        source = LIBRARIES[library][1].OAuth2Auth(grant, cache=MemoryCache(), timeout=3).source
         began = time.perf_counter()
         got: Token | AuthError
         try:
@@ -486,7 +461,7 @@ def test_any_bytes_on_the_wire_are_a_token_or_an_error(library: str, raw_server:
         assert time.perf_counter() - began < 10
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_source, "_PAUSES", ())  # one try
+        patch.setattr(runtime, "sleep", lambda _: None)
         answered()
     assert seen == {Token, TokenRequestError, TokenTransportError}
 
@@ -761,7 +736,7 @@ def test_a_url_that_is_none_is_an_error_of_requests(url: str) -> None:
 
 @pytest.mark.parametrize("spelt", [TENANT_KEY, base64.b64encode(CLIENT_SECRET.encode()).decode()])
 def test_a_redirect_to_a_secret_does_not_tell_it(spelt: str) -> None:
-    """A server redirects to an address made of my secret: the error, which names the host, has none of it."""
+    """The error of a redirect to an address that is a secret does not show it."""
     assert spelt.lower() not in told(outcome(302, {"location": f"https://{spelt}/"}, b"")).lower()
 
 
@@ -876,13 +851,13 @@ class _Stored:
 
 
 def from_cache(text: str) -> Token:
-    """The token of one who finds *text* in his shared cache, and whose server is well."""
-    source = TokenSource(ClientCredentials(URL, "client-7", CLIENT_SECRET), cache=_Stored(text), refresh_ahead=False)
-    fresh = {"access_token": "fresh", "expires_in": 3600}
-    source._transport = lambda request, _: TokenResponse(
-        status=200, headers={}, body=json.dumps(fresh).encode(), received_at=time.time()
+    """The token for a process that finds *text* in its shared cache, and whose server issues a new token."""
+    fresh = httpx.MockTransport(lambda _: httpx.Response(200, json={"access_token": "fresh", "expires_in": 3600}))
+    grant = ClientCredentials(URL, "client-7", CLIENT_SECRET)
+    auth = auth_plugins.httpx.OAuth2Auth(
+        grant, client=httpx.Client(transport=fresh), cache=_Stored(text), refresh_ahead=False
     )
-    return source.token()
+    return auth.source.token()
 
 
 @often(30)

@@ -1,4 +1,4 @@
-"""The requests that grants make, to the byte: what each server's documentation says is what is sent."""
+"""The token requests of grants, to the byte, as each server's documentation shows them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ each_way = pytest.mark.parametrize(
 
 @each_way
 def test_what_is_sent(client_auth: str, encoding: str, method: str) -> None:
-    """For each client_auth, encoding and method: this method, this URL, these headers and this body, nothing else."""
+    """Each client_auth, encoding and method sends this URL, these headers and this body, and nothing else."""
     grant = ClientCredentials(
         URL,
         ID,
@@ -96,7 +96,7 @@ def test_what_is_sent(client_auth: str, encoding: str, method: str) -> None:
 def test_it_arrives_as_it_was_built(
     driver: SyncDriver, client_auth: str, encoding: str, method: str, server: Loopback
 ) -> None:
-    """Each library puts a token request on the wire to the byte, with no header of its own for the body."""
+    """Each library sends a token request as it was built, and adds no header for the body."""
     secret = None if client_auth == "none" else KEY
     grant = ClientCredentials(
         server.token_url, ID, secret, scope="x ü", client_auth=client_auth, encoding=encoding, method=method
@@ -111,20 +111,20 @@ def test_it_arrives_as_it_was_built(
 
 
 def test_raw_basic_is_utf8() -> None:
-    """My secret has a euro sign in it: raw Basic carries it as UTF-8, to the byte."""
+    """Basic without percent-encoding sends a euro sign as UTF-8."""
     request = traded(ClientCredentials(URL, "ü", "€", client_auth="client_secret_basic_raw"))
     assert request.headers["Authorization"] == "Basic w7w64oKs"
 
 
 def test_a_query_of_the_urls_own_stays() -> None:
-    """My token_url has a query: it is kept, whatever is added."""
+    """A query in token_url is kept when parameters are added to it."""
     url = URL + "?tenant=a"
     assert traded(ClientCredentials(url, "id", encoding="query")).url == f"{url}&{GRANT}&client_id=id"
     assert traded(ClientCredentials(url, "id")).url == url
 
 
 def test_each_grant_asks_for_itself() -> None:
-    """User name and password, or a refresh token, travel as RFC 6749 has it, with a client or without."""
+    """A password or a refresh token is sent as in RFC 6749, with and without a client."""
     password = Password(URL, "me@example.com", "p w+", scope="x")
     assert parts(traded(password)) == (
         "POST", URL, FORM, b"grant_type=password&username=me%40example.com&password=p+w%2B&scope=x"
@@ -155,7 +155,7 @@ PARAMS: dict[str, tuple[dict[str, Any], str]] = {
 
 
 def test_a_grant_type_of_ones_own_is_that_of_the_grant() -> None:
-    """My server wants another grant_type: the grant is traded by it, whatever its kind, and renewed as always."""
+    """A grant_type in ``params`` is sent for the grant, and not for a refresh."""
     own = {"params": {"grant_type": "urn:x"}}
     for grant in (ClientCredentials(URL, "id", **own), Password(URL, "me", "p", **own), RefreshToken(URL, "r", **own)):  # type: ignore[arg-type]
         assert dict(parse_qsl(traded(grant).body.decode()))["grant_type"] == "urn:x"
@@ -164,7 +164,7 @@ def test_a_grant_type_of_ones_own_is_that_of_the_grant() -> None:
 
 @pytest.mark.parametrize(("options", "content"), PARAMS.values(), ids=PARAMS)
 def test_parameters(options: dict[str, Any], content: str) -> None:
-    """What I add is sent, what I replace is replaced, what I set to None is left out, and "0" is something."""
+    """Parameters of the user are added, replace standard ones, or with None remove them; "0" is sent."""
     assert body(**options) == content
     assert parse_qsl(traded(ClientCredentials(URL, "id", method="GET", **options)).url.partition("?")[2], True) == (
         parse_qsl(content, keep_blank_values=True)
@@ -172,13 +172,13 @@ def test_parameters(options: dict[str, Any], content: str) -> None:
 
 
 def test_without_parameters_the_url_stays_as_it_is() -> None:
-    """I take out all there is: no question mark is left."""
+    """Without any parameter the URL has no question mark."""
     nothing = {"client_id": None, "grant_type": None}
     assert traded(ClientCredentials(URL, "id", method="GET", params=nothing)).url == URL
 
 
 def test_json_keeps_types() -> None:
-    """In JSON a number is a number, and what repeats is an array."""
+    """In JSON a number stays a number, and a repeated parameter becomes an array."""
     options: dict[str, Any] = {
         "resource": ["a", "b", "c"],
         "params": {"n": 0, "t": True, "f": 0.5, "l": ["x"], "e": "€"},
@@ -190,7 +190,7 @@ def test_json_keeps_types() -> None:
 
 
 def test_headers() -> None:
-    """A header of mine goes along; one of the package's own, in whatever case, gives way to it."""
+    """A header of the user is sent, in place of one of the package's own of that name in any case."""
     grant = ClientCredentials(URL, "id", "s", headers={"X-A": "ü", "ACCEPT": "*/*", "authorization": "mine"})
     kept = {name: value for name, value in FORM.items() if name != "Accept"}
     assert dict(traded(grant).headers) == {**kept, "X-A": "ü", "ACCEPT": "*/*", "authorization": "mine"}
@@ -198,7 +198,7 @@ def test_headers() -> None:
 
 @each_way
 def test_a_renewal_asks_the_same_way(client_auth: str, encoding: str, method: str) -> None:
-    """A refresh token travels as the grant does: same client, audience, resource and additions; but no scope."""
+    """A refresh sends the same client, audience, resource and parameters as the grant, but no scope."""
     grant = ClientCredentials(
         URL, "id", None if client_auth == "none" else "s",
         client_auth=client_auth, encoding=encoding, method=method,
@@ -217,14 +217,14 @@ def test_a_renewal_asks_the_same_way(client_auth: str, encoding: str, method: st
 
 
 def test_where_a_renewal_goes() -> None:
-    """The refresh token goes to refresh_url, where I named one."""
+    """A refresh goes to refresh_url, if there is one."""
     assert renewed(Password(URL, "u", "p")).url == URL
     assert renewed(Password(URL, "u", "p", refresh_url=URL + "/refresh")).url == URL + "/refresh"
     assert renewed(RefreshToken(URL, "r")).body == b"grant_type=refresh_token&refresh_token=r%2F1%2B"
 
 
 def test_a_revocation() -> None:
-    """Each token is given back by a request of its own, the refresh token first, with the client's credentials."""
+    """Each token is revoked by a request of its own, the refresh token first, with the client's credentials."""
     grant = ClientCredentials(
         URL, "id", "s", method="GET", scope="x", audience="a", resource="r", revocation_url=URL + "/revoke"
     )
@@ -237,7 +237,7 @@ def test_a_revocation() -> None:
 
 
 def test_a_request_shows_nothing() -> None:
-    """A token request in a traceback or a log shows no secret, and an endpoint without its query."""
+    """The ``repr`` of a token request shows no secret, and its endpoint has no query."""
     request = traded(ClientCredentials(URL, "id", "s3cr3t", client_auth="client_secret_post", encoding="query"))
     assert repr(request) == "TokenRequest(method='POST')"
     assert request.endpoint == URL
@@ -297,21 +297,21 @@ SYSTEMS: dict[str, tuple[OAuthGrant, list[tuple[str, dict[str, str], str, str]]]
 
 @pytest.mark.parametrize(("grant", "expected"), SYSTEMS.values(), ids=SYSTEMS)
 def test_the_five_systems(grant: OAuthGrant, expected: list[tuple[str, dict[str, str], str, str]]) -> None:
-    """Each system that is known by name is sent what its documentation shows, to the byte."""
+    """Each of the five providers sends what the documentation of its system shows."""
     for request, (line, headers, basic, content) in zip((traded(grant), renewed(grant)), expected, strict=False):
         authorization = {"Authorization": basic} if basic else {}
         assert parts(request) == (*line.split(" "), headers | authorization, content.encode())
 
 
 def test_the_upload_apis_example() -> None:
-    """The example of its documentation differs from its text, and is one argument away."""
+    """The example of the Upload API's documentation, which differs from its text, is one argument away."""
     grant = upload_api("https://identity.example.com/", UPLOAD_ID, UPLOAD_SECRET, client_auth="client_secret_basic_raw")
     assert traded(grant).headers["Authorization"] == UPLOAD_EXAMPLE
     assert traded(upload_api(BASE, "id", "s", scope="another")).body == f"{GRANT}&scope=another".encode()
 
 
 def test_a_provider_takes_the_options_of_its_grant() -> None:
-    """What I know better than the documentation, I say, and it wins."""
+    """The options of a grant override what a provider sets."""
     grant = jwt_api(BASE, "id", "s", scope="x", client_auth="client_secret_post", params={"a": "b"})
     assert parts(traded(grant))[2:] == (FORM, f"{GRANT}&scope=x&client_id=id&client_secret=s&a=b".encode())
     assert renewed(auth_api(BASE, "u", "p", refresh_url=f"{BASE}/other")).url == f"{BASE}/other"

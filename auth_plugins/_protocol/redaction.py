@@ -2,7 +2,7 @@
 
 The rule: each word (what stands between two spaces) becomes ``***`` if it holds a secret of the request, as it is,
 percent-encoded, escaped for JSON or HTML, or in Base64; or if it looks like a token: a JWT, 20 or more letters and
-digits in a row (``-`` and ``_`` count as well) that are neither all letters nor a UUID, or more than 1,000 characters.
+digits in a row (``-`` and ``_`` count as well) that are neither all letters nor a UUID; or has over 1,000 characters.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Redactor:
         return text in self._secrets
 
     def _is_in(self, word: str, in_base64: list[str]) -> bool:
-        if _MARK in word or (self._secrets and len(word) > _LONGEST_WORD):
+        if _MARK in word or len(word) > _LONGEST_WORD:
             return True
         escaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), word).replace("\\", "")
         views = {unquote(word), unquote_plus(word), html.unescape(word), escaped} - {word}
@@ -95,9 +95,9 @@ def secret_words(name: str, value: Any) -> list[str]:
 
 
 def _looks_like_token(word: str) -> bool:
-    if len(word) > _LONGEST_WORD or re.search(_JWT, word):
-        return True
-    return any(re.match(_MIXED, run) and not re.fullmatch(_UUID, run) for run in re.findall(_RUN, word))
+    runs = re.findall(_RUN, word)
+    is_odd = any(re.match(_MIXED, run) and not re.fullmatch(_UUID, run) for run in runs)
+    return is_odd or re.search(_JWT, word) is not None
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -25,15 +25,15 @@ _CHALLENGE = re.compile(r'\b(error|error_description|scope)="([^"]*)"')
 def call(url: str, token: Token, context: Context) -> Step:
     """Send one GET to *url*."""
     place = shown(url, url)
-    if context.allowed_hosts is not None and origin(url) not in AllowedHosts(context.allowed_hosts):
+    hosts = context.policy["allowed_hosts"]
+    if hosts is not None and origin(url) not in AllowedHosts(hosts):
         variable = context.variable("allowed_hosts")
         return Step.failed("API", f"{place} gets no token, as {variable} leaves it out", f"add its host to {variable}")
     if unsafe := refused_in_clear("API", urlsplit(url), context):
         return unsafe
     # As a constant key: a 401 is to be shown, and another token request would send a password again.
     key = ApiKey(token.access_token, *context.grant.header_and_scheme())
-    hosts, cache = context.allowed_hosts, MemoryCache()
-    auth = context.adapter(key, cache=cache, allowed_hosts=hosts, allow_http=context.allow_http)
+    auth = context.adapter(key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"])
     try:
         response = bounded(lambda: _get(url, auth, context), context.api_timeout)
     except Exception as error:

@@ -6,9 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auth_plugins._caches.file import FileCache
-from auth_plugins._caches.redis import RedisCache
-from auth_plugins._environment.configuration import Setting, cache_secrets, configuration, settings
+from auth_plugins._environment.configuration import Setting, configuration, settings
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor
@@ -25,26 +23,23 @@ class Context:
     """One check."""
 
     prefix: str
+    environ: Mapping[str, str]
     grant: Grant
+    #: The arguments of an adapter, each with its default.
+    policy: Mapping[str, Any]
     #: The variables that are set, and the name of the provider; ``None``: there is none.
     settings: Sequence[Setting]
     provider: str | None
-    cache: FileCache | RedisCache | None
-    #: What an error of the cache may quote.
-    cache_secrets: Sequence[str]
-    allowed_hosts: Sequence[str] | None
-    allow_http: bool
-    #: Seconds for each thing that is tried, and for an answer of the API.
-    timeout: float
-    api_timeout: float
     #: requests, httpx2 or httpx, and its ``OAuth2Auth``.
     library: Any
     adapter: Callable[..., Any]
     #: Asked whether the client may prove itself in these other ways too.
     may_try: Callable[[Sequence[str]], bool]
-    transport: Transport
+    #: Seconds that the API may take to answer.
+    api_timeout: float
     #: Each takes secrets out of texts of others.
     redactors: list[Redactor]
+    transport: Transport = field(default_factory=default_transport)
     #: The answers of the token endpoint to the present attempt.
     answers: list[TokenResponse] = field(default_factory=list)
     #: What is known of the token, for JSON; ``None``: there is no token.
@@ -81,17 +76,14 @@ def context_of(prefix: str, environ: Mapping[str, str], **others: Any) -> Contex
     """
     grant, policy = configuration(prefix, environ)
     found, provider = settings(prefix, environ)
+    defaults = {"cache": None, "allowed_hosts": None, "allow_http": False, "timeout": _TIMEOUT}
     return Context(
         prefix=prefix.removesuffix("_"),
+        environ=environ,
         grant=grant,
+        policy={**defaults, **policy},
         settings=found,
         provider=provider,
-        cache=policy.get("cache"),
-        cache_secrets=cache_secrets(prefix, environ),
-        allowed_hosts=policy.get("allowed_hosts"),
-        allow_http=policy.get("allow_http", False),
-        timeout=policy.get("timeout", _TIMEOUT),
-        transport=default_transport(),
         redactors=[Redactor(grant.secrets())],
         **others,
     )

@@ -35,7 +35,7 @@ def check_way(url: str, context: Context) -> Iterator[Step]:
         why = f"by the proxy {proxy} (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY excepts hosts), which looks it up"
         yield Step.note("connection", why)
         return
-    variable, seconds, name = context.variable("token_url"), context.timeout, "name resolution"
+    variable, seconds, name = context.variable("token_url"), context.policy["timeout"], "name resolution"
     advice = f"check the host in {variable}, and that this machine's DNS knows it (VPN? container?)"
     try:
         found = bounded(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), seconds)
@@ -54,7 +54,7 @@ def check_way(url: str, context: Context) -> Iterator[Step]:
 def refused_in_clear(name: str, parts: SplitResult, context: Context) -> Step | None:
     """Return the step that fails where a secret or a token would travel in clear; ``None``: it would not."""
     try:
-        check_transport(parts.scheme, parts.hostname or "", allow_http=context.allow_http)
+        check_transport(parts.scheme, parts.hostname or "", allow_http=context.policy["allow_http"])
     except InsecureTransportError:
         what = f"refused, as a secret or a token would travel to {parts.hostname} in clear"
         return Step.failed(name, what, f"use https://, or set {context.variable('allow_http')}=true")
@@ -92,13 +92,13 @@ def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
         advice = "check the files that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR name"
         return Step.failed("TLS", f"the certificates to trust cannot be read ({_reason(error)})", advice)
     try:
-        return Step.good("TLS", _handshake(host, port, trust, context.timeout))
+        return Step.good("TLS", _handshake(host, port, trust, context.policy["timeout"]))
     except ssl.SSLCertVerificationError as error:
         no_trust = ssl.create_default_context()
         no_trust.check_hostname, no_trust.verify_mode = False, ssl.CERT_NONE  # to show the certificate; nothing is sent
         certificate = ""
         with contextlib.suppress(OSError, ValueError):
-            certificate = f": {_handshake(host, port, no_trust, context.timeout)}"
+            certificate = f": {_handshake(host, port, no_trust, context.policy['timeout'])}"
         advice = certificate_advice(error.verify_code, library.__name__, variable)
         return Step.failed("TLS", f"{error.verify_message}{certificate}", advice)
     except (OSError, ValueError) as error:

@@ -50,10 +50,10 @@ def fetch_token(context: Context) -> _Steps:
     if step is not None and step.state is State.FAILED:
         yield Step.note("token request", "not tried, as the token endpoint cannot be reached")
         return None
-    if loss := loses_successor(grant, context.cache, context.variable("cache")):
+    if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
         yield Step.note("token request", f"not tried: {loss[0]}", loss[1])
         return None
-    stored = stored_token(grant, context.cache) if grant.is_repeatable else None
+    stored = stored_token(grant, context.policy["cache"]) if grant.is_repeatable else None
     uses_cache = not grant.is_repeatable or bool(stored and stored.refresh_token)
     outcome = _attempt(context, grant)
     if not isinstance(outcome, Token):
@@ -73,14 +73,14 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
     """Send one token request as requests would, but without a token from memory or cache."""
     context.answers.clear()
     try:
-        stored = stored_token(grant, context.cache) if grant.is_repeatable else None
+        stored = stored_token(grant, context.policy["cache"]) if grant.is_repeatable else None
         if grant.is_repeatable and not (stored and stored.refresh_token):
             # Without a TokenSource, which would retry: there may be a password in the request.
             return grant.request_token(lambda request: _read(context, request))
         # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
         # is used as requests use it: they would fail where a new token request works.
-        policy: Any = {"timeout": context.timeout}
-        source = source_for(grant, context.send, allow_http=context.allow_http, cache=context.cache, policy=policy)
+        options: Any = {name: context.policy[name] for name in ("allow_http", "cache")}
+        source = source_for(grant, context.send, **options, policy={"timeout": context.policy["timeout"]})
         if stored:
             source.invalidate(stored)
         return source.token()
@@ -90,17 +90,16 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
 
 def _read(context: Context, request: TokenRequest) -> Token:
     now = runtime.time()
-    return read(request, context.send(request, context.timeout), now)
+    return read(request, context.send(request, context.policy["timeout"]), now)
 
 
 def _explained(error: AuthError, context: Context) -> list[str]:
     """Return what happened, and what to do."""
     if isinstance(error, TokenRequestError):
         # The client of a provider is an argument of it, where it has one.
-        known = [
-            each for each in error.trouble.split() if not (context.provider and each in ("no_client", "no_secret"))
-        ]
-        return [error.problem, *(advice_for(" ".join(known), context.variable) or [error.advice])]
+        ignored = ("no_client", "no_secret") if context.provider else ()
+        trouble = " ".join(each for each in error.trouble.split() if each not in ignored)
+        return [error.problem, *filter(None, advice_for(trouble, context.variable) or [error.advice])]
     variable = context.variable("token_url")
     if isinstance(error, TokenTransportError) and error.trouble == "certificate":
         return [error.problem, certificate_advice(error.verify_code, context.library.__name__, variable)]
@@ -124,7 +123,7 @@ def _compare_clocks(context: Context) -> Step:
 def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps:
     """Try other ways of client authentication, where the refusal may be about that."""
     ways, variable = _other_ways(error, grant), context.variable("client_auth")
-    if not grant.is_repeatable and stored_token(grant, context.cache):
+    if not grant.is_repeatable and stored_token(grant, context.policy["cache"]):
         ways = []  # the configured refresh token was used: another client_auth would not find its successor
     if ways and not context.may_try(ways):
         advice = f"have them tried by --try-others, or set {variable} to one of them"

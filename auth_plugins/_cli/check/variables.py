@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from auth_plugins._base.validation import resolve_secret
 from auth_plugins._caches.shared import shared_cache_for
+from auth_plugins._environment.configuration import cache_secrets
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import has_odd_ends
 from auth_plugins._protocol.redaction import Redactor
@@ -48,13 +49,15 @@ def check_grant(context: Context) -> Step:
 
 def check_cache(context: Context) -> Step:
     """Try the cache. Requests go on without one that fails, so that only a warning would say so."""
-    cache = context.cache
+    cache = context.policy["cache"]
     if cache is None:
         return Step.good("cache", "the memory of each process")
     try:
         shared_cache_for(cache).probe()
     except Exception as error:
         advice = f"requests go on without it, and each process fetches its own token: check {context.variable('cache')}"
-        text = Redactor(context.cache_secrets)(str(error))  # a server that does not know AUTH quotes the password
+        text = Redactor(cache_secrets(context.prefix, context.environ))(
+            str(error)
+        )  # a server that does not know AUTH quotes the password
         return Step.failed("cache", f"{cache!r}: {type(error).__name__}: {text}", advice)
     return Step.good("cache", repr(cache))
