@@ -214,8 +214,13 @@ def test_names_are_those_of_older_versions() -> None:
 
 def test_a_name_costs_once(files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The slow hash is computed once per process and secret, not for each token."""
-    hashed: list[Any] = []
-    monkeypatch.setattr(hashlib, "scrypt", lambda *arguments, **_: hashed.append(arguments) or bytes(32))
+    hashed = []
+
+    def count(text: bytes, **_: Any) -> bytes:
+        hashed.append(text)
+        return bytes(32)
+
+    monkeypatch.setattr(hashlib, "scrypt", count)
     tokens = process(files, endpoint)
     for _ in range(5):
         tokens.token()

@@ -1,11 +1,10 @@
-"""A shared cache in trouble: damaged disks, a Redis that is down, slow or full, and caches of one's own that raise."""
+"""Outages of a shared cache: disks, a Redis that is down, slow or full, and caches of a user's own that raise."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import hashlib
-import json
 import os
 import socket
 import threading
@@ -23,10 +22,9 @@ from auth_plugins import (
     RefreshToken,
     TokenRequestError,
 )
-from auth_plugins._caches import shared as _shared
+from auth_plugins._caches.shared import SharedCache
 
 from . import stores
-from .conftest import forget
 from .loopback import Clock
 from .redis_server import RedisServer
 from .stores import KEY, OTHER_KEY, LockingCache, Store, in_files, in_redis, process, told
@@ -34,12 +32,12 @@ from .test_source import PASSWORD, URL, Endpoint, expire, refusal, source
 
 endpoint, rotating, files, quick_names = stores.endpoint, stores.rotating, stores.files, stores.quick_names
 
-#: Seconds for which a cache that failed is left alone, and a little more.
+#: Seconds for which a cache that failed is not used, and a little more.
 REST = 5.1
 
 
 class Failing(LockingCache):
-    """A cache of a user's own that raises whatever *errors* has for a method."""
+    """A cache of a user's own that raises what *errors* has for a method."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,7 +77,7 @@ def failing() -> tuple[Store, Failing]:
     return Store(lambda: cache, lambda: str(cache.entries).encode(), lambda *_: None), cache
 
 
-# What may happen to a cache; each yields it, and what mends it
+# Each yields a cache during an outage, and what ends it
 
 Trouble = Iterator[tuple[Store, Callable[[], Any]]]
 
@@ -189,7 +187,7 @@ def trouble(request: pytest.FixtureRequest) -> Trouble:
 def test_trouble_costs_one_warning_and_no_request(
     trouble: tuple[Store, Callable[[], Any]], endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The cache is out of order: I get my tokens, one warning when that begins, and one when it works again."""
+    """An outage fails no request; one warning says that it began, and one that the cache works again."""
     store, mend = trouble
     tokens = process(store, endpoint)
     got = []
@@ -213,7 +211,7 @@ def test_trouble_costs_one_warning_and_no_request(
 def test_an_entry_that_the_disk_cannot_read_is_trouble(
     files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The disk cannot read an entry that exists: the warning quotes the error, and another token is requested."""
+    """An entry that the disk cannot read is an outage; the warning quotes the error."""
     process(files, endpoint).token()
     open_file = os.open
 
@@ -231,7 +229,7 @@ def test_an_entry_that_the_disk_cannot_read_is_trouble(
 def test_a_cache_in_trouble_is_left_alone_for_a_while(
     failing: tuple[Store, Failing], endpoint: Endpoint, clock: Clock
 ) -> None:
-    """A cache that failed isn't tried for each token: it rests for five seconds."""
+    """A cache that failed is not used for five seconds."""
     store, cache = failing
     tries: list[float] = []
 
@@ -251,7 +249,7 @@ def test_a_cache_in_trouble_is_left_alone_for_a_while(
 def test_a_redis_that_hangs_costs_a_second_or_two(
     own_redis: RedisServer, endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Redis takes connections and answers nothing: requests wait for it a little, and then go on without it."""
+    """A Redis that answers nothing holds a request up for a second or two."""
     store = in_redis(own_redis, lambda: RedisCache(own_redis.url))
     tokens = process(store, endpoint)
     tokens.token()
@@ -271,7 +269,7 @@ def test_a_redis_that_hangs_costs_a_second_or_two(
 
 
 def test_nothing_is_sent_to_redis_twice() -> None:
-    """Redis closes each connection at once: a command fails at the first try, since a request waits for it."""
+    """A command is not retried on another connection, as a request waits for it."""
     connections = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -293,7 +291,7 @@ def test_nothing_is_sent_to_redis_twice() -> None:
 
 
 def test_what_the_user_of_redis_needs(own_redis: RedisServer, rotating: Endpoint, clock: Clock) -> None:
-    """As documented: GET, SET, DEL and EVAL on the keys of its prefix are enough, and SCAN to list them."""
+    """GET, SET, DEL and EVAL on the keys of the prefix are enough, and SCAN to list them."""
     with own_redis.client() as client:
         client.acl_setuser(
             "auth",
@@ -322,7 +320,7 @@ def test_a_hash_that_is_forbidden_is_no_error(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The machine forbids scrypt, as FIPS does: tokens aren't shared, I am told, and no request fails."""
+    """Where the system forbids scrypt, tokens are not shared, a warning says so, and no request fails."""
 
     def forbidden(*_: Any, **__: Any) -> bytes:
         raise ValueError("unsupported hash type")
@@ -337,17 +335,22 @@ def test_a_hash_that_is_forbidden_is_no_error(
     assert "(hash: ValueError)" in warning
 
 
-# Whose a refresh token is, when nobody can be agreed with
+# Which refresh token is used
 
 
-def test_a_refresh_token_that_others_may_hold_is_not_used(
-    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock
+@pytest.mark.parametrize("what", ["get", "enter"])
+@pytest.mark.parametrize("whose", ["fetched", "found"])
+def test_a_refresh_token_that_others_may_have_is_not_used(
+    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock, what: str, whose: str
 ) -> None:
-    """In trouble a refresh token from the cache is left alone: my password is sent, and what I get is mine to use."""
+    """During an outage the password is sent instead of a stored refresh token; what that gets is refreshed later."""
     store, cache = failing
     tokens = process(store, rotating, PASSWORD)
     tokens.token()
-    cache.errors = {"get": broken}
+    if whose == "found":
+        tokens = process(store, rotating, PASSWORD)
+        tokens.token()
+    cache.errors = {what: broken}
     for _ in range(3):
         expire(clock)
         tokens.token()
@@ -355,23 +358,8 @@ def test_a_refresh_token_that_others_may_hold_is_not_used(
     assert [body.partition("refresh_token=")[2][:9] for body in rotating.bodies[2:]] == ["refresh-2", "refresh-3"]
 
 
-@pytest.mark.parametrize("what", ["get", "enter"])
-def test_a_refresh_token_that_was_found_is_not_used_either(
-    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock, what: str
-) -> None:
-    """Another process put it there, and the cache breaks down when I want to renew: my password is sent."""
-    store, cache = failing
-    process(store, rotating, PASSWORD).token()
-    tokens = process(store, rotating, PASSWORD)
-    tokens.token()
-    cache.errors = {what: broken}
-    expire(clock)
-    tokens.token()
-    assert ["password=pw" in body for body in rotating.bodies] == [True, True]
-
-
-def test_what_nobody_else_could_store_is_mine(failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock) -> None:
-    """My token could not be stored: its refresh token is mine alone, and is used; my password isn't sent again."""
+def test_what_could_not_be_stored_is_used(failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock) -> None:
+    """A refresh token that could not be stored is used by its process."""
     store, cache = failing
     cache.errors = {"set": broken}
     tokens = process(store, rotating, PASSWORD)
@@ -381,10 +369,10 @@ def test_what_nobody_else_could_store_is_mine(failing: tuple[Store, Failing], ro
     assert ["password=pw" in body for body in rotating.bodies] == [True, False, False]
 
 
-def test_who_has_nothing_but_a_refresh_token_uses_the_newest(
+def test_a_refresh_token_grant_uses_the_newest(
     failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock
 ) -> None:
-    """I started from a refresh token: in trouble the newest one that I know goes on."""
+    """During an outage a RefreshToken grant goes on with the newest refresh token that its process knows."""
     store, cache = failing
     grant = RefreshToken(URL, "mine")
     tokens, other = process(store, rotating, grant), process(store, rotating, grant)
@@ -402,10 +390,10 @@ def test_who_has_nothing_but_a_refresh_token_uses_the_newest(
 
 
 @pytest.mark.parametrize("grant", [PASSWORD, RefreshToken(URL, "mine")], ids=["Password", "RefreshToken"])
-def test_after_the_trouble_the_newest_wins(
+def test_after_the_outage_the_newest_wins(
     failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock, grant: Any
 ) -> None:
-    """The cache works again, and has an old refresh token: the one that I got meanwhile is used, and stored for all."""
+    """After an outage the refresh token that came meanwhile replaces an older stored one."""
     store, cache = failing
     tokens = process(store, rotating, grant)
     tokens.token()
@@ -423,10 +411,10 @@ def test_after_the_trouble_the_newest_wins(
     assert "refresh_token=refresh-3" in rotating.bodies[-1]
 
 
-def test_what_another_process_got_after_the_trouble_wins(
+def test_what_another_process_stored_after_the_outage_wins(
     failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock
 ) -> None:
-    """The cache works again, and another process has stored a newer refresh token than mine: that is used."""
+    """A refresh token that another process stored after the outage is used."""
     store, cache = failing
     tokens, other = process(store, rotating, PASSWORD), process(store, rotating, PASSWORD)
     cache.errors = {"set": broken}
@@ -439,7 +427,7 @@ def test_what_another_process_got_after_the_trouble_wins(
     assert "refresh_token=refresh-2" in rotating.bodies[-1]
 
 
-# Caches of one's own
+# Caches of a user's own
 
 
 @pytest.mark.parametrize("what", ["get", "set", "delete", "enter", "exit"])
@@ -456,7 +444,7 @@ def test_whatever_my_cache_raises_no_request_fails(
     error: Exception,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """A bug in a cache of my own: at most one warning, of one line, and a token each time."""
+    """Any exception of a cache of a user's own costs at most one warning, of one line, and no request."""
     store, cache = failing
     tokens = process(store, rotating, PASSWORD)
     tokens.token()
@@ -464,7 +452,7 @@ def test_whatever_my_cache_raises_no_request_fails(
     for number in range(2, 6):
         expire(clock)
         if number == 3:
-            rotating.script = [refusal("invalid_grant", 400)]  # then what lies there is to be deleted
+            rotating.script = [refusal("invalid_grant", 400)]  # then the entry is to be deleted
         assert tokens.token().access_token == f"token-{number}"
     tokens.revoke()
     assert len(told(caplog)) == (0 if what == "exit" else 1)
@@ -478,7 +466,7 @@ def test_whatever_my_cache_raises_no_request_fails(
 def test_an_error_that_cannot_be_shown_is_no_error(
     failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """My cache raises an exception that raises when it is made a text: one warning, and my token."""
+    """An exception whose text cannot be made costs one warning."""
 
     class UnspeakableError(Exception):
         def __str__(self) -> str:
@@ -491,58 +479,33 @@ def test_an_error_that_cannot_be_shown_is_no_error(
     assert "UnspeakableError" in warning
 
 
-QUOTED: dict[str, Callable[..., str]] = {
-    "SQL": lambda key, value, ttl: f"INSERT INTO tokens VALUES ({key!r}, {value!r}, {ttl!r})",
-    "arguments": lambda *arguments: repr(arguments),
-    "JSON": lambda *arguments: json.dumps({"parameters": arguments}),
-    "JSON in JSON": lambda _, value, __: json.dumps(json.dumps(value)),
-    "bytes": lambda _, value, __: repr(value.encode()),
-    "the token": lambda _, value, __: json.loads(value)["token"]["access_token"],
-    "the refresh token": lambda _, value, __: "no such row: " + json.loads(value)["token"]["refresh_token"],
-    "SQLAlchemy": lambda _, value, __: f"{value[:150]!r} ... (123 characters truncated) ... {value[-150:]!r}",
-}
-
-
-@pytest.mark.parametrize("quoted", QUOTED.values(), ids=QUOTED)
+@pytest.mark.parametrize(
+    ("make", "described"),
+    [
+        (ValueError, "set: ValueError"),
+        (redis.ResponseError, "set: ResponseError"),
+        (redis.RedisError, "set: RedisError"),
+    ],
+)
 def test_no_token_of_an_error_is_logged(
-    failing: tuple[Store, Failing],
-    endpoint: Endpoint,
-    quoted: Callable[..., str],
-    caplog: pytest.LogCaptureFixture,
+    failing: tuple[Store, Failing], rotating: Endpoint, caplog: pytest.LogCaptureFixture, make: Any, described: str
 ) -> None:
-    """My cache's exception quotes what it was to store, as those of SQL libraries do: no part of a token is logged."""
+    """An exception that quotes what was to be stored, as those of SQL libraries and of Redis do, is not quoted."""
     store, cache = failing
-    long = "SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJVadQssw5c" * 10
-    access, refresh = f"access-{long}", f"refresh-{long}"
-    endpoint.script = [({"access_token": access, "refresh_token": refresh, "expires_in": 60}, 200)]
-    cache.errors = {"set": lambda *arguments: ValueError(quoted(*arguments))}
-    assert process(store, endpoint).token().access_token == access
+    cache.errors = {"set": lambda name, value, _: make(f"INSERT INTO tokens VALUES {name} {value}")}
+    assert process(store, rotating).token().access_token == "token-1"
     [warning] = told(caplog)
-    assert "out of order" in warning
-    assert not any(token[start : start + 20] in caplog.text for token in (access, refresh) for start in range(400))
-
-
-def test_no_token_of_an_error_of_redis_is_logged(
-    failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Redis quotes the arguments of a command that it does not know: no part of a token is logged."""
-    store, cache = failing
-    cache.errors = {"set": lambda name, value, _: redis.ResponseError(f"unknown command 'EVAL', with args: {value}")}
-    assert process(store, endpoint).token().access_token == "token-1"
-    [warning] = told(caplog)
-    assert "(set: ResponseError)" in warning
+    assert f"out of order ({described})" in warning
     assert "token-1" not in caplog.text
+    assert "refresh-1" not in caplog.text
 
 
-def test_many_threads_are_told_once(
+def test_an_outage_is_logged_once(
     failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Twenty threads with a token each meet the trouble at the same moment: that is one warning."""
-    store, cache = failing
-    forget()
-    tokens = [
-        source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=store.cache()) for number in range(20)
-    ]
+    """Twenty threads that meet an outage at the same moment log one warning."""
+    _, cache = failing
+    tokens = [source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache) for number in range(20)]
     meeting = threading.Barrier(20)
 
     def fail(*_: Any) -> Exception:
@@ -559,8 +522,8 @@ def test_many_threads_are_told_once(
     assert len(endpoint.requests) == 20
 
 
-def test_the_holder_of_the_lock_stores_its_token_in_trouble(endpoint: Endpoint, clock: Clock) -> None:
-    """The cache fails at the look under the lock: the token is stored all the same, for those who wait for it."""
+def test_the_lock_holder_stores_its_token_during_an_outage(endpoint: Endpoint, clock: Clock) -> None:
+    """If reading the entry under the lock fails, the token is stored all the same, for the processes that wait."""
 
     class FailsAtTheSecondLook(LockingCache):
         looks = 0
@@ -572,16 +535,14 @@ def test_the_holder_of_the_lock_stores_its_token_in_trouble(endpoint: Endpoint, 
             return super().get(key)
 
     cache = FailsAtTheSecondLook()
-    tokens = source(endpoint, cache=cache)
+    tokens = process(cache, endpoint)
     tokens.token()
-    assert "token-1" in str(cache.entries)
-    forget()
-    assert source(endpoint, cache=cache).token() == tokens.token()
+    assert process(cache, endpoint).token() == tokens.token()
 
 
-def test_what_began_before_the_trouble_is_no_sign_of_its_end(caplog: pytest.LogCaptureFixture) -> None:
-    """A slow answer, to a command that was sent before the cache failed, does not mean that the cache works again."""
-    shared = _shared.SharedCache(LockingCache())
+def test_a_call_that_began_before_the_outage_does_not_end_it(caplog: pytest.LogCaptureFixture) -> None:
+    """An answer to a call that began before the cache failed does not mean that it works again."""
+    shared = SharedCache(LockingCache())
 
     def fail() -> str:
         raise broken()
@@ -594,10 +555,10 @@ def test_what_began_before_the_trouble_is_no_sign_of_its_end(caplog: pytest.LogC
     assert ["out of order" in text for text in told(caplog)] == [True]
 
 
-def test_a_wrong_key_is_told_after_the_trouble(
+def test_a_wrong_key_is_logged_after_the_outage(
     tmp_path: Path, endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A cache with another key is out of order at first: that the key is wrong is told as soon as it works."""
+    """That a key is wrong is logged when an outage, during which the cache was first used, is over."""
     process(in_files(tmp_path / "tokens", key=KEY), endpoint).token()
     (tmp_path / "tokens").chmod(0o777)
     tokens = process(in_files(tmp_path / "tokens", key=OTHER_KEY), endpoint)
@@ -610,7 +571,7 @@ def test_a_wrong_key_is_told_after_the_trouble(
 
 
 def test_an_error_of_the_server_stays_one(files: Store, endpoint: Endpoint, clock: Clock) -> None:
-    """The token endpoint refuses: I get its error, and the lock is free for the next."""
+    """After a refused token request the lock is free for the next process."""
     endpoint.script = [refusal()] * 2
     for _ in range(2):
         with pytest.raises(TokenRequestError, match="invalid_client"):
