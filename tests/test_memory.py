@@ -249,3 +249,18 @@ def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:
     tokens = auth_plugins.TokenSource(ClientCredentials(server.token_url, "client"))
     one, other = (auth_plugins.requests.OAuth2Auth(tokens, session=requests.Session()) for _ in range(2))
     assert len({each.token().access_token for each in (tokens, one.source, other.source)}) == 3
+
+
+def test_a_state_with_a_token_request_under_way_is_kept(endpoint: Endpoint) -> None:
+    """Hundreds of other grants come and go during a token request: two sources still share its token afterwards."""
+    cache = MemoryCache()
+    tokens = source(endpoint, cache=cache)
+
+    def come_and_go() -> Any:
+        for number in range(600):
+            cache.state(ClientCredentials(URL, f"client-{number}", "s"))
+        assert tokens._state in cache._kept
+        return endpoint.issue
+
+    endpoint.script = [come_and_go]
+    assert tokens.token() is source(endpoint, cache=cache).token()
