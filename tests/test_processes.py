@@ -519,19 +519,6 @@ def test_a_stopped_process_is_not_waited_for_with_files(
     assert len(tokens(cache)) == 1
 
 
-def test_a_rejected_token_is_replaced_once(fleet: Fleet, server: Loopback, cache: Spec) -> None:
-    """After the API revokes the token of two processes, one fetches another, and the other process finds it."""
-    first, second = fleet(2, credentials(server), cache)
-    assert all_do([first, second], "get", url=server.api_url) == [["200"], ["200"]]
-    server.revoke()
-    assert first.do("get", url=server.api_url) == ["200"]
-    server.api_requests.clear()
-    assert second.do("get", url=server.api_url) == ["200"]
-    sent = [received.headers["authorization"] for received in server.api_requests]
-    assert sent == ["Bearer token-1", "Bearer token-2"]
-    assert len(server.token_requests) == 2
-
-
 def test_one_process_refreshes_in_the_background(fleet: Fleet, server: Loopback, cache: Spec) -> None:
     """Of four processes, one refreshes a stale token in the background, and no request waits for it."""
     processes = fleet(4, credentials(server), cache)

@@ -72,9 +72,8 @@ def broken(*_: Any) -> Exception:
 
 
 @pytest.fixture
-def failing() -> tuple[Store, Failing]:
-    cache = Failing()
-    return Store(lambda: cache, lambda: str(cache.entries).encode(), lambda *_: None), cache
+def failing() -> Failing:
+    return Failing()
 
 
 # Each yields a cache during an outage, and what ends it
@@ -94,13 +93,7 @@ def _disk_full(request: pytest.FixtureRequest) -> Trouble:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", fail)
-        yield in_files(request.getfixturevalue("tmp_path") / "tokens"), patch.undo
-
-
-def _disk_full_with_a_key(request: pytest.FixtureRequest) -> Trouble:
-    for store, mend in _disk_full(request):
-        directory = store.cache()._directory
-        yield in_files(directory, key=KEY), mend
+        yield in_files(request.getfixturevalue("tmp_path") / "tokens", key=KEY), patch.undo
 
 
 def _refusing(request: pytest.FixtureRequest, refuses: Callable[[str, int], bool]) -> Trouble:
@@ -120,62 +113,47 @@ def _refusing(request: pytest.FixtureRequest, refuses: Callable[[str, int], bool
         yield in_files(directory), patch.undo
 
 
-def _forbidden(request: pytest.FixtureRequest) -> Trouble:
-    return _refusing(request, lambda *_: True)
-
-
-def _disk_broken(request: pytest.FixtureRequest) -> Trouble:
-    return _refusing(request, lambda path, _: path.endswith((".token", ".new")))
-
-
-def _read_only(request: pytest.FixtureRequest) -> Trouble:
-    return _refusing(request, lambda _, flags: bool(flags & os.O_CREAT))
-
-
-def _redis(request: pytest.FixtureRequest, user: str = "", **arguments: Any) -> tuple[RedisServer, Store]:
+def _redis(request: pytest.FixtureRequest, begin: Callable[..., Any], end: Callable[..., Any], user: str) -> Trouble:
     server: RedisServer = request.getfixturevalue("own_redis")
     url = server.url.replace("//", f"//{user}")
-    return server, in_redis(server, lambda: RedisCache(url, **arguments))
-
-
-def _redis_down(request: pytest.FixtureRequest) -> Trouble:
-    server, store = _redis(request)
-    server.stop()
-    yield store, server.start
-
-
-def _redis_with_another_password(request: pytest.FixtureRequest) -> Trouble:
-    server, store = _redis(request, ":p4ssw0rd@")
     with server.client() as client:
-        client.config_set("requirepass", "other")
-        yield store, lambda: client.config_set("requirepass", "p4ssw0rd")
+        begin(server, client)
+        yield in_redis(server, lambda: RedisCache(url, key=KEY)), lambda: end(server, client)
 
 
-def _redis_of_a_reader(request: pytest.FixtureRequest) -> Trouble:
-    server, store = _redis(request, "reader:p4ssw0rd@")
-    with server.client() as client:
-        client.acl_setuser("reader", enabled=True, passwords=["+p4ssw0rd"], keys=["*"], commands=["+get"])
-        yield store, lambda: client.acl_setuser("reader", enabled=True, commands=["+set", "+del", "+eval"])
-
-
-def _redis_full(request: pytest.FixtureRequest) -> Trouble:
-    server, store = _redis(request, key=KEY)
-    with server.client() as client:
-        client.config_set("maxmemory", "1")
-        yield store, lambda: client.config_set("maxmemory", "0")
+def _forbid_writing(_: RedisServer, client: redis.Redis) -> None:
+    client.acl_setuser("reader", enabled=True, passwords=["+p4ssw0rd"], keys=["*"], commands=["+get"])
 
 
 TROUBLES: dict[str, Callable[[pytest.FixtureRequest], Trouble]] = {
     "a directory below a file": _below_a_file,
     "a disk that is full": _disk_full,
-    "a disk that is full, and a key": _disk_full_with_a_key,
-    "a directory that is forbidden": _forbidden,
-    "a directory that cannot be written": _read_only,
-    "files that cannot be opened": _disk_broken,
-    "Redis is down": _redis_down,
-    "Redis has another password": _redis_with_another_password,
-    "Redis forbids to write": _redis_of_a_reader,
-    "Redis is full": _redis_full,
+    "a directory that is forbidden": lambda request: _refusing(request, lambda *_: True),
+    "a directory that cannot be written": lambda request: _refusing(request, lambda _, flags: bool(flags & os.O_CREAT)),
+    "files that cannot be opened": lambda request: _refusing(
+        request, lambda path, _: path.endswith((".token", ".new"))
+    ),
+    "Redis is down": lambda request: _redis(
+        request, lambda server, _: server.stop(), lambda server, _: server.start(), ""
+    ),
+    "Redis has another password": lambda request: _redis(
+        request,
+        lambda _, client: client.config_set("requirepass", "other"),
+        lambda _, client: client.config_set("requirepass", "p4ssw0rd"),
+        ":p4ssw0rd@",
+    ),
+    "Redis forbids to write": lambda request: _redis(
+        request,
+        _forbid_writing,
+        lambda _, client: client.acl_setuser("reader", enabled=True, commands=["+set", "+del", "+eval"]),
+        "reader:p4ssw0rd@",
+    ),
+    "Redis is full": lambda request: _redis(
+        request,
+        lambda _, client: client.config_set("maxmemory", "1"),
+        lambda _, client: client.config_set("maxmemory", "0"),
+        "",
+    ),
 }
 
 
@@ -226,19 +204,16 @@ def test_an_entry_that_the_disk_cannot_read_is_trouble(
     assert "out of order (get: OSError: Input/output error)" in warning
 
 
-def test_a_cache_in_trouble_is_left_alone_for_a_while(
-    failing: tuple[Store, Failing], endpoint: Endpoint, clock: Clock
-) -> None:
+def test_a_cache_in_trouble_is_left_alone_for_a_while(failing: Failing, endpoint: Endpoint, clock: Clock) -> None:
     """A cache that failed is not used for five seconds."""
-    store, cache = failing
     tries: list[float] = []
 
     def count(*_: Any) -> Exception:
         tries.append(clock.now)
         return broken()
 
-    cache.errors = {"get": count, "set": count, "enter": count}
-    tokens = process(store, endpoint)
+    failing.errors = {"get": count, "set": count, "enter": count}
+    tokens = process(failing, endpoint)
     start = clock.now
     for _ in range(12):
         tokens.invalidate(tokens.token())
@@ -341,16 +316,15 @@ def test_a_hash_that_is_forbidden_is_no_error(
 @pytest.mark.parametrize("what", ["get", "enter"])
 @pytest.mark.parametrize("whose", ["fetched", "found"])
 def test_a_refresh_token_that_others_may_have_is_not_used(
-    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock, what: str, whose: str
+    failing: Failing, rotating: Endpoint, clock: Clock, what: str, whose: str
 ) -> None:
     """During an outage the password is sent instead of a stored refresh token; what that gets is refreshed later."""
-    store, cache = failing
-    tokens = process(store, rotating, PASSWORD)
+    tokens = process(failing, rotating, PASSWORD)
     tokens.token()
     if whose == "found":
-        tokens = process(store, rotating, PASSWORD)
+        tokens = process(failing, rotating, PASSWORD)
         tokens.token()
-    cache.errors = {what: broken}
+    failing.errors = {what: broken}
     for _ in range(3):
         expire(clock)
         tokens.token()
@@ -358,30 +332,26 @@ def test_a_refresh_token_that_others_may_have_is_not_used(
     assert [body.partition("refresh_token=")[2][:9] for body in rotating.bodies[2:]] == ["refresh-2", "refresh-3"]
 
 
-def test_what_could_not_be_stored_is_used(failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock) -> None:
+def test_what_could_not_be_stored_is_used(failing: Failing, rotating: Endpoint, clock: Clock) -> None:
     """A refresh token that could not be stored is used by its process."""
-    store, cache = failing
-    cache.errors = {"set": broken}
-    tokens = process(store, rotating, PASSWORD)
+    failing.errors = {"set": broken}
+    tokens = process(failing, rotating, PASSWORD)
     for _ in range(3):
         tokens.token()
         expire(clock)
     assert ["password=pw" in body for body in rotating.bodies] == [True, False, False]
 
 
-def test_a_refresh_token_grant_uses_the_newest(
-    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock
-) -> None:
+def test_a_refresh_token_grant_uses_the_newest(failing: Failing, rotating: Endpoint, clock: Clock) -> None:
     """During an outage a RefreshToken grant goes on with the newest refresh token that its process knows."""
-    store, cache = failing
     grant = RefreshToken(URL, "mine")
-    tokens, other = process(store, rotating, grant), process(store, rotating, grant)
+    tokens, other = process(failing, rotating, grant), process(failing, rotating, grant)
     tokens.token()
     expire(clock)
     other.token()
     expire(clock)
     tokens.token()
-    cache.errors = {"get": broken}
+    failing.errors = {"get": broken}
     for _ in range(2):
         expire(clock)
         tokens.token()
@@ -390,36 +360,30 @@ def test_a_refresh_token_grant_uses_the_newest(
 
 
 @pytest.mark.parametrize("grant", [PASSWORD, RefreshToken(URL, "mine")], ids=["Password", "RefreshToken"])
-def test_after_the_outage_the_newest_wins(
-    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock, grant: Any
-) -> None:
+def test_after_the_outage_the_newest_wins(failing: Failing, rotating: Endpoint, clock: Clock, grant: Any) -> None:
     """After an outage the refresh token that came meanwhile replaces an older stored one."""
-    store, cache = failing
-    tokens = process(store, rotating, grant)
+    tokens = process(failing, rotating, grant)
     tokens.token()
-    cache.errors = {"get": broken}
+    failing.errors = {"get": broken}
     expire(clock)
     tokens.token()
-    cache.errors = {}
+    failing.errors = {}
     expire(clock)
     assert tokens.token().access_token == "token-3"
     assert "refresh_token=refresh-2" in rotating.bodies[-1]
-    other = process(store, rotating, grant)
+    other = process(failing, rotating, grant)
     assert other.token().access_token == "token-3"
     expire(clock)
     other.token()
     assert "refresh_token=refresh-3" in rotating.bodies[-1]
 
 
-def test_what_another_process_stored_after_the_outage_wins(
-    failing: tuple[Store, Failing], rotating: Endpoint, clock: Clock
-) -> None:
+def test_what_another_process_stored_after_the_outage_wins(failing: Failing, rotating: Endpoint, clock: Clock) -> None:
     """A refresh token that another process stored after the outage is used."""
-    store, cache = failing
-    tokens, other = process(store, rotating, PASSWORD), process(store, rotating, PASSWORD)
-    cache.errors = {"set": broken}
+    tokens, other = process(failing, rotating, PASSWORD), process(failing, rotating, PASSWORD)
+    failing.errors = {"set": broken}
     tokens.token()
-    cache.errors = {}
+    failing.errors = {}
     clock.forward(10)
     other.token()
     expire(clock)
@@ -437,7 +401,7 @@ def test_what_another_process_stored_after_the_outage_wins(
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_my_cache_raises_no_request_fails(
-    failing: tuple[Store, Failing],
+    failing: Failing,
     rotating: Endpoint,
     clock: Clock,
     what: str,
@@ -445,10 +409,9 @@ def test_whatever_my_cache_raises_no_request_fails(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Any exception of a cache of a user's own costs at most one warning, of one line, and no request."""
-    store, cache = failing
-    tokens = process(store, rotating, PASSWORD)
+    tokens = process(failing, rotating, PASSWORD)
     tokens.token()
-    cache.errors = {what: lambda *_: error}
+    failing.errors = {what: lambda *_: error}
     for number in range(2, 6):
         expire(clock)
         if number == 3:
@@ -460,11 +423,11 @@ def test_whatever_my_cache_raises_no_request_fails(
         assert type(error).__name__ in text
         assert "\n" not in text
         assert len(text) < 500
-    assert not any(lock.locked() for lock in cache.locks.values())
+    assert not any(lock.locked() for lock in failing.locks.values())
 
 
 def test_an_error_that_cannot_be_shown_is_no_error(
-    failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
+    failing: Failing, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An exception whose text cannot be made costs one warning."""
 
@@ -472,9 +435,8 @@ def test_an_error_that_cannot_be_shown_is_no_error(
         def __str__(self) -> str:
             raise RuntimeError("no words")
 
-    store, cache = failing
-    cache.errors = {"get": lambda *_: UnspeakableError()}
-    assert process(store, endpoint).token().access_token == "token-1"
+    failing.errors = {"get": lambda *_: UnspeakableError()}
+    assert process(failing, endpoint).token().access_token == "token-1"
     [warning] = told(caplog)
     assert "UnspeakableError" in warning
 
@@ -488,31 +450,27 @@ def test_an_error_that_cannot_be_shown_is_no_error(
     ],
 )
 def test_no_token_of_an_error_is_logged(
-    failing: tuple[Store, Failing], rotating: Endpoint, caplog: pytest.LogCaptureFixture, make: Any, described: str
+    failing: Failing, rotating: Endpoint, caplog: pytest.LogCaptureFixture, make: Any, described: str
 ) -> None:
     """An exception that quotes what was to be stored, as those of SQL libraries and of Redis do, is not quoted."""
-    store, cache = failing
-    cache.errors = {"set": lambda name, value, _: make(f"INSERT INTO tokens VALUES {name} {value}")}
-    assert process(store, rotating).token().access_token == "token-1"
+    failing.errors = {"set": lambda name, value, _: make(f"INSERT INTO tokens VALUES {name} {value}")}
+    assert process(failing, rotating).token().access_token == "token-1"
     [warning] = told(caplog)
     assert f"out of order ({described})" in warning
     assert "token-1" not in caplog.text
     assert "refresh-1" not in caplog.text
 
 
-def test_an_outage_is_logged_once(
-    failing: tuple[Store, Failing], endpoint: Endpoint, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_is_logged_once(failing: Failing, endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     """Twenty threads that meet an outage at the same moment log one warning."""
-    _, cache = failing
-    tokens = [source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache) for number in range(20)]
+    tokens = [source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=failing) for number in range(20)]
     meeting = threading.Barrier(20)
 
     def fail(*_: Any) -> Exception:
         meeting.wait(30)
         return broken()
 
-    cache.errors = {"get": fail}
+    failing.errors = {"get": fail}
     threads = [threading.Thread(target=each.token) for each in tokens]
     for thread in threads:
         thread.start()
