@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import pickle
 import pprint
@@ -34,7 +35,6 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
-from auth_plugins._caches import entries
 from auth_plugins._caches.encryption import Opaque
 
 from . import stores
@@ -187,7 +187,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "while the name is made": (hashlib, "scrypt"),
     "while the identity is dumped": (json, "dumps"),
     "while an entry is read": (json, "loads"),
-    "while a token is made of an entry": (entries, "Token"),
+    "while an entry is checked": (math, "isfinite"),
     "while an entry is encrypted": (MultiFernet, "encrypt"),
     "while an entry is decrypted": (MultiFernet, "decrypt"),
     "while the name is made with a key": (hmac, "digest"),
