@@ -180,18 +180,16 @@ def test_thousands_of_failing_tenants_are_let_go(
     assert len(cache._states) <= 512
 
 
-def test_a_rest_grows_for_ever_without_an_error(endpoint: Endpoint, clock: Clock) -> None:
-    """After thousands of refusals in a row the error is still the server's own, and the rest is a minute."""
+def test_a_back_off_grows_to_a_minute(endpoint: Endpoint, clock: Clock) -> None:
+    """After a thousand refusals in a row the error is still the server's own, and the back-off is a minute."""
     tokens = source(endpoint)
-    endpoint.script = [refusal()] * 2
-    with pytest.raises(TokenRequestError):
-        tokens.token()
+    endpoint.script = [refusal()] * 1100
+    for _ in range(1100):
+        with pytest.raises(TokenRequestError, match="invalid_client"):
+            tokens.token()
+        clock.forward(60)
     assert tokens._state.failure is not None
-    tokens._state.failure.times = 5000
-    clock.forward(61)
-    with pytest.raises(TokenRequestError, match="invalid_client"):
-        tokens.token()
-    assert tokens._state.failure.until == clock.now + 60
+    assert tokens._state.failure.until == clock.now
 
 
 # Grants without a secret.
@@ -249,3 +247,18 @@ def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:
     tokens = auth_plugins.TokenSource(ClientCredentials(server.token_url, "client"))
     one, other = (auth_plugins.requests.OAuth2Auth(tokens, session=requests.Session()) for _ in range(2))
     assert len({each.token().access_token for each in (tokens, one.source, other.source)}) == 3
+
+
+def test_a_state_with_a_token_request_under_way_is_kept(endpoint: Endpoint) -> None:
+    """Hundreds of other grants come and go during a token request: two sources still share its token afterwards."""
+    cache = MemoryCache()
+    tokens = source(endpoint, cache=cache)
+
+    def come_and_go() -> Any:
+        for number in range(600):
+            cache.state(ClientCredentials(URL, f"client-{number}", "s"))
+        assert tokens._state in cache._kept
+        return endpoint.issue
+
+    endpoint.script = [come_and_go]
+    assert tokens.token() is source(endpoint, cache=cache).token()

@@ -41,16 +41,18 @@ def made(spec: Spec) -> Any:
 
 
 class Clock:
-    """The time by which the package judges tokens: the real one, moved on by as much as the test says."""
+    """The time by which the package judges tokens: the real one, moved on, and sped up, as the test says."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        #: How fast the time passes by which the package waits.
+        self.speed = 1.0
 
     def time(self) -> float:
         return time.time() + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
+        return time.monotonic() * self.speed + self.ahead
 
     def elapsed(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
@@ -93,17 +95,15 @@ class Worker:
         setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
         logging.getLogger("auth_plugins").addHandler(handler)
 
-    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any], rest: float | None = None) -> None:
-        """Make an auth object, and know of no token; *rest*: seconds for which a cache that failed is left alone."""
-        self._clock.ahead = 0.0
+    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any], speed: float) -> None:
+        """Make an auth object, and know of no token."""
+        self._clock.ahead, self._clock.speed = 0.0, speed
         self._warnings.clear()
         # Another test may have had this very port: what it left in memory is nothing to go by.
         _shared._all.clear()
         _shared._latest.clear()
         self._configuration = made(grant), made(cache), policy
         self._auth = OAuth2Auth(self._configuration[0], cache=self._configuration[1], **policy)
-        if rest is not None:
-            setattr(_shared, "_BACK_OFF", rest)  # noqa: B010 - a constant
 
     def get(self, url: str, threads: int = 1) -> list[str]:
         """The statuses, or errors, of as many requests at once."""

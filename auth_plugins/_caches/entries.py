@@ -26,8 +26,7 @@ class StoredToken:
 
     def dump(self) -> str:
         """Return the text of the entry, in ASCII."""
-        name = {} if self.name is None else {"name": self.name}
-        return json.dumps({"token": self.token.members(), "about": self.about, **name})
+        return json.dumps({"token": self.token.members(), "about": self.about, "name": self.name})
 
     @classmethod
     def load(cls, text: str) -> StoredToken | None:

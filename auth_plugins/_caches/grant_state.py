@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from auth_plugins._base.runtime import runtime
 
@@ -21,20 +21,17 @@ _REJECTED, _SPENT = 4, 4
 NOT_SEEN = (None, None, 0.0, 0.0)
 
 
-class RememberedFailure:
+class RememberedFailure(NamedTuple):
     """A failed token request, whose error is raised again until a back-off ends."""
 
-    __slots__ = ("error", "secrets", "times", "until")
-
-    def __init__(self, error: AuthError, *, secrets: int, until: float, times: int) -> None:
-        #: Without a traceback, which would keep the variables of its frames.
-        self.error = error
-        #: Hash of the grant's secrets: other secrets end the back-off.
-        self.secrets = secrets
-        #: End of the back-off, by ``runtime.elapsed``.
-        self.until = until
-        #: How many failures in a row; the back-off grows with it.
-        self.times = times
+    #: Without a traceback, which would keep the variables of its frames.
+    error: AuthError
+    #: Hash of the grant's secrets: other secrets end the back-off.
+    secrets: int
+    #: End of the back-off, by ``runtime.elapsed``.
+    until: float
+    #: How many failures in a row; the back-off grows with it.
+    times: int
 
 
 class GrantState:

@@ -61,12 +61,15 @@ class RedisCache(BaseCache):
     def __init__(self, url_or_client: Any, prefix: str = "auth_plugins:", key: Key = None) -> None:
         if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}"):
             raise ConfigurationError('must be a text without braces, such as "auth_plugins:"', argument="prefix")
-        self._is_url = isinstance(url_or_client, str)
-        _check_url(url_or_client) if self._is_url else _check_client(url_or_client)
         self._prefix = prefix
-        self._place = Opaque(url_or_client)
         # A client's own repr may show its password.
-        self._redis = _client(self._place) if self._is_url else self._place
+        self._place = self._redis = Opaque(url_or_client)
+        self._is_url = isinstance(url_or_client, str)
+        if self._is_url:
+            _check_url(url_or_client)
+            self._redis = _client(self._place)
+        else:
+            _check_client(url_or_client)
         #: By name of the locks that this thread holds, a random text that proves it.
         self._proofs = threading.local()
         super().__init__(key, self._place, prefix)

@@ -118,6 +118,7 @@ class SharedCache:
         self.cache = cache
         self.cipher: EntryCipher = cache._cipher if isinstance(cache, BaseCache) else EntryCipher(None)
         self._outages = Outages(cache, self.memory)
+        #: Calls the cache; see :meth:`Outages.attempt`.
         self.attempt = self._outages.attempt
         self._damaged: set[str] = set()
         self._is_key_checked = not self.cipher.keys
