@@ -9,16 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 from typing import Any, NoReturn, Self
 
 import pytest
 
 from auth_plugins import AuthError, ClientCredentials, MemoryCache, TokenSource, TokenTransportError
-from auth_plugins._transports import deadline as _deadline
-from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
-from auth_plugins._transports.deadline import Deadline, Sending
-from auth_plugins._transports.httpx import TimeLeft, Trace
+from auth_plugins._base.runtime import runtime
+from auth_plugins._transports.base import Transport
+from auth_plugins._transports.httpx import httpx_transport
+from auth_plugins._transports.requests import requests_transport
 
 from .drivers import ALL, Driver, each
 
@@ -271,13 +270,12 @@ def test_no_thread_to_watch_with(library: str, monkeypatch: pytest.MonkeyPatch) 
         source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.2)
         source._transport = TRANSPORTS[library]()
         with monkeypatch.context() as patch:
-            parts = {"Event": threading.Event, "Lock": threading.Lock, "Thread": _no_thread}
-            patch.setattr(_deadline, "threading", SimpleNamespace(**parts))
+            patch.setattr(runtime, "start_thread", _no_thread)
             with pytest.raises(TokenTransportError):
                 source.token()
 
 
-def _no_thread(**_: Any) -> None:
+def _no_thread(*_: Any) -> None:
     raise RuntimeError("can't start new thread")
 
 
@@ -289,29 +287,3 @@ def _no_thread_stays() -> Iterator[None]:
     while any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-class SharedConnection:
-    """What httpcore tells of a connection that it made."""
-
-    def __init__(self, connection: socket.socket, protocol: str | None) -> None:
-        tls = SimpleNamespace(selected_alpn_protocol=lambda: protocol) if protocol else None
-        self._extra = {"socket": connection, "ssl_object": tls}
-
-    def get_extra_info(self, name: str) -> Any:
-        return self._extra[name]
-
-
-@pytest.mark.parametrize(("protocol", "watched"), [(None, True), ("http/1.1", True), ("h2", False)])
-def test_a_connection_that_others_share_is_left_alone(protocol: str | None, watched: bool) -> None:
-    """My own client speaks HTTP/2: a token request that takes too long doesn't end my other requests."""
-    here, there = socket.socketpair()
-    with here, there, Deadline(0.001) as deadline:
-        trace = Trace("https://id.example.com/token", deadline, Sending(), TimeLeft(deadline, 1))
-        trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
-        there.settimeout(10 if watched else 0.5)
-        if watched:
-            assert there.recv(1) == b"", "it was shut down"
-        else:
-            with pytest.raises(TimeoutError):
-                there.recv(1)

@@ -33,7 +33,6 @@ from werkzeug.wrappers import Response
 import auth_plugins
 from auth_plugins import AuthError, FileCache, TokenSource
 from auth_plugins._cli.main import main
-from auth_plugins._transports import base as _transport
 from auth_plugins.sandbox import Sandbox
 
 from . import stores
@@ -773,7 +772,6 @@ def test_a_ca_of_my_own(
     """My server's certificate is signed by my own CA: I am told the variable of my library, set it, and it works."""
     for library in hidden:
         monkeypatch.setitem(sys.modules, library, None)
-    _transport._ssl_context.cache_clear()
     server = secure("127.0.0.1", 5)
     outcome = run("ACME", **client(server))
     assert outcome.status == 1
@@ -783,7 +781,6 @@ def test_a_ca_of_my_own(
     assert f"set {variable} to its file" in advice
     assert not server.token_requests
     good = run("ACME", **client(server), **{variable: str(server.certificate)})
-    _transport._ssl_context.cache_clear()  # what the others shall trust
     assert good.status == 0
     assert good.step("TLS")[1].startswith("TLSv1.3; certificate of CN=127.0.0.1, by CN=127.0.0.1, until ")
 

@@ -33,7 +33,8 @@ from auth_plugins._base.hidden import Hidden
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
 from auth_plugins._source import source as _source
-from auth_plugins._transports.base import httpx_transport, requests_transport
+from auth_plugins._transports.httpx import httpx_transport
+from auth_plugins._transports.requests import requests_transport
 
 from .loopback import Loopback, Received, as_json
 

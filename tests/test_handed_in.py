@@ -7,6 +7,8 @@ import functools
 import http.client
 import importlib
 import io
+import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -31,9 +33,8 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._transports.base import httpx_transport, requests_transport
-from auth_plugins._transports.deadline import Deadline, EndedError, Sending
-from auth_plugins._transports.httpx import TimeLeft, Trace
+from auth_plugins._transports.httpx import httpx_transport
+from auth_plugins._transports.requests import requests_transport
 
 from .loopback import Loopback, as_json
 from .test_bounds import PLAYS, TRANSPORTS, Endpoint
@@ -443,13 +444,17 @@ def test_a_pool_of_ones_own(server: Loopback) -> None:
     assert server.token_requests == []
 
 
-def test_no_step_is_taken_after_the_deadline() -> None:
-    """A transport of the user's repeats connections until the deadline is over: the next one is not made."""
-    deadline = Deadline(-1)
-    trace = Trace("http://127.0.0.1/token", deadline, Sending(), TimeLeft(deadline, 1))
-    with pytest.raises(EndedError):
-        trace("connection.connect_tcp.started", {"host": "127.0.0.1", "port": 80})
-    trace("unknown", {})
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_connections_are_not_retried_after_the_deadline(library: str, make: Callable[..., Any]) -> None:
+    """A client's transport retries a refused connection after ever longer pauses: no pause begins after the timeout."""
+    module = importlib.import_module(library)
+    client = make(library, transport=module.HTTPTransport(retries=10))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/token"
+    began = time.monotonic()
+    with pytest.raises(TokenTransportError, match="could not be reached"):
+        by(library, client, ClientCredentials(url, "id", "s3cr3t"), timeout=0.3).token()
+    assert time.monotonic() - began < 5, "all ten pauses take minutes"
 
 
 @pytest.mark.parametrize("module", [httpx, httpx2])

@@ -53,7 +53,9 @@ from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import Redactor, TokenResponse
 from auth_plugins._source import source as _source
-from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
+from auth_plugins._transports.base import Transport
+from auth_plugins._transports.httpx import httpx_transport
+from auth_plugins._transports.requests import requests_transport
 
 FUZZ = int(os.environ.get("FUZZ") or 0)
 

@@ -6,7 +6,6 @@ import importlib
 import pickle
 import socket
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -16,9 +15,9 @@ import urllib3
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError
-from auth_plugins._transports import base as _transport
-from auth_plugins._transports.base import httpx_transport, requests_transport
+from auth_plugins._transports.httpx import httpx_transport
 from auth_plugins._transports.reasons import certificate_advice, chain, reason_of
+from auth_plugins._transports.requests import requests_transport
 
 from .keep_alive import KeepAlive, make_certificate
 from .loopback import Loopback
@@ -35,12 +34,9 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _no_ca_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_ca_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    _transport._ssl_context.cache_clear()
-    yield
-    _transport._ssl_context.cache_clear()
 
 
 def failure(library: str, url: str, timeout: float = 0.4, **options: Any) -> TokenTransportError:
@@ -285,7 +281,7 @@ def test_a_proxy_that_is_not_known_by_address() -> None:
     """A proxy of a user's own adapter failed: it is told as such."""
     error = requests.exceptions.ProxyError(urllib3.exceptions.ProxyError("no", OSError("Tunnel failed")))
     reason = reason_of(chain(error), "https://a.test/token", seconds=1, proxy=None, library="requests")
-    assert (reason.kind, reason.text) == ("proxy", "the proxy failed: OSError: Tunnel failed")
+    assert (reason.trouble, reason.text) == ("proxy", "the proxy failed: OSError: Tunnel failed")
     refused = urllib3.exceptions.ProxyError("no", ConnectionRefusedError())
     reason = reason_of(chain(refused), "https://a.test/token", seconds=1, proxy=None, library="requests")
     assert reason.text == "connection to the proxy refused"
@@ -295,14 +291,14 @@ def test_names_that_urllib3_compares() -> None:
     """Some versions of urllib3 compare the names in a certificate themselves: the reason is the same."""
     error = urllib3.exceptions.SSLError(CertificateError("hostname '127.0.0.1' doesn't match 'a.test'"))
     reason = reason_of(chain(error), "https://127.0.0.1/token", seconds=1, proxy=None, library="requests")
-    assert (reason.kind, reason.advice) == ("certificate", "check the host in token_url")
+    assert (reason.trouble, reason.advice) == ("certificate", "check the host in token_url")
     assert reason.text == "TLS certificate of 127.0.0.1 not trusted: it is another host's"
 
 
 def test_a_tls_error_without_a_reason() -> None:
     """An error of TLS that says nothing more is told as such."""
     reason = reason_of([ssl.SSLError()], "https://a.test/token", seconds=1, proxy=None, library="httpx")
-    assert (reason.kind, reason.text) == ("tls", "no TLS with a.test:443")
+    assert (reason.trouble, reason.text) == ("tls", "no TLS with a.test:443")
 
 
 def test_advice_for_an_expired_certificate() -> None:

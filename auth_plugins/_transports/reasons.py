@@ -1,4 +1,4 @@
-"""Says in one line why a token endpoint could not be reached: by the types of errors, and not by their text."""
+"""Says in one line why a token endpoint could not be reached, from the types of errors and not from their text."""
 
 from __future__ import annotations
 
@@ -13,31 +13,30 @@ from auth_plugins._base.hosts import DEFAULT_PORTS
 
 __all__ = ["Reason", "certificate_advice", "chain", "reason_of"]
 
-#: How OpenSSL numbers a certificate that is not good yet, or no more; and one of another name, or of another address.
+#: OpenSSL's numbers for a certificate that is not valid yet, or no longer; and for one of another name or address.
 _CERTIFICATE_TIME, _CERTIFICATE_NAME = (9, 10), (62, 64)
-#: Errors of these wrap others; the message names the first one of another origin.
-_WRAPPERS = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
+#: Their errors wrap others; the message names the first error of another package.
+_LIBRARIES = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
 #: The most errors that are looked at.
 _LONGEST_CHAIN = 50
-_PROXY_ADVICE = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
 
 
-class Reason(NamedTuple):  # no dataclass: to load dataclasses takes longer than the rest of an adapter
+class Reason(NamedTuple):  # importing dataclasses takes longer than the rest of an adapter
     """Why there was no answer."""
 
     #: ``"certificate"``, ``"closed"``, ``"connection"``, ``"name"``, ``"proxy"``, ``"refused"``, ``"timeout"``,
     #: ``"tls"`` or ``"other"``.
-    kind: str
+    trouble: str
     text: str
     #: What to do.
     advice: str
-    #: OpenSSL's number of what is wrong with a certificate.
+    #: OpenSSL's number for what is wrong with a certificate; 0: nothing.
     verify_code: int = 0
 
 
-def chain(error: BaseException, outside: BaseException | None = None) -> list[BaseException]:
-    """*error* and all that it wraps, the outermost first; not what was being handled before, *outside*."""
-    found, seen = [error], {id(error), id(outside)}
+def chain(error: BaseException, outer: BaseException | None = None) -> list[BaseException]:
+    """Return *error* and all that it wraps, the outermost first; not *outer*, which was being handled before."""
+    found, seen = [error], {id(error), id(outer)}
     for each in found:  # and those that are added meanwhile
         wrapped = [getattr(each, name, None) for name in ("reason", "original_error", "__cause__", "__context__")]
         for inner in (*each.args, *wrapped):
@@ -50,69 +49,90 @@ def chain(error: BaseException, outside: BaseException | None = None) -> list[Ba
 def reason_of(
     errors: Sequence[BaseException], url: str, *, seconds: float, proxy: tuple[str, int] | None, library: str
 ) -> Reason:
-    """Find out what *errors*, a :func:`chain`, mean for a request to *url* that had so many *seconds*."""
+    """Return what *errors*, a :func:`chain`, mean for a request to *url* whose timeout was *seconds*."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0)
+    host, port = proxy or (parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0))
     is_proxied = proxy is not None or _named(errors, "ProxyError")
-    # Whom a connection was made to; its certificate is the server's nearly always.
-    peer = "the proxy" if proxy is None and is_proxied else _address(*(proxy or (host, port)), "proxy " * is_proxied)
-    default = "check token_url, the network and its proxies, or try again later"
-    advice = _PROXY_ADVICE if is_proxied else default
+    name = f"proxy {host}" if proxy else "the proxy" if is_proxied else host
+    peer = name if is_proxied and not proxy else f"{'proxy ' * is_proxied}{_address(host, port)}"
 
-    if distrust := next((each for each in errors if isinstance(each, ssl.SSLCertVerificationError)), None):
-        text = f"TLS certificate of {host} not trusted: {distrust.verify_message}"
-        return Reason("certificate", text, certificate_advice(distrust.verify_code, library), distrust.verify_code)
-    if _named(errors, "CertificateError"):  # that of urllib3, where it compares names itself
-        code, text = _CERTIFICATE_NAME[0], f"TLS certificate of {host} not trusted: it is another host's"
-        return Reason("certificate", text, certificate_advice(code, library), code)
+    def advice(text: str) -> str:
+        return "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)" if is_proxied else text
+
+    certificate = _certificate(errors, parts.hostname or "", library)
+    if certificate is not None:
+        return certificate
     if _is_any(errors, socket.gaierror):
-        name = peer.rpartition(":")[0] if is_proxied and proxy else host
-        advice = advice if is_proxied else "check the host in token_url, and that this machine's DNS knows it"
-        return Reason("name", f"name resolution of {name} failed", advice)
+        todo = advice("check the host in token_url, and that this machine's DNS knows it")
+        return Reason("name", f"name resolution of {name} failed", todo)
     if _is_any(errors, ConnectionRefusedError):
-        advice = advice if is_proxied else "check host and port in token_url, and that the server runs"
-        return Reason("refused", f"connection to {peer} refused", advice)
+        todo = advice("check host and port in token_url, and that the server runs")
+        return Reason("refused", f"connection to {peer} refused", todo)
     if _named(errors, "EmptyPoolError", "PoolTimeout"):
-        owner = "session=" if library == "requests" else "client="
-        return Reason("timeout", f"no free connection of {owner} within {_rounded(seconds)} s", "give it more of them")
-    return _later(errors, peer, advice, seconds) or _other(errors, peer, advice, is_proxied=is_proxied)
+        text = f"no free connection of {_argument(library)} within {_rounded(seconds)} s"
+        return Reason("timeout", text, "give it more of them")
+    todo = advice("check token_url, the network and its proxies, or try again later")
+    trouble, text = _broken(errors, peer, seconds) or ("", "")
+    if not trouble:
+        origin = next(
+            (each for each in errors if type(each).__module__.partition(".")[0] not in _LIBRARIES), errors[-1]
+        )
+        text = f"{type(origin).__name__}: {origin}"
+        trouble, text = ("proxy", f"{peer} failed: {text}") if is_proxied else ("other", text)
+    return Reason(trouble, text, todo)
 
 
-def _later(errors: Sequence[BaseException], peer: str, advice: str, seconds: float) -> Reason | None:
-    """What went wrong after the host was found."""
-    if broken := next((each for each in errors if isinstance(each, ssl.SSLError)), None):
-        why = getattr(broken, "reason", None)
-        return Reason("tls", f"no TLS with {peer}{f': {why}' if isinstance(why, str) else ''}", advice)
+def _certificate(errors: Sequence[BaseException], host: str, library: str) -> Reason | None:
+    code, problem = 0, ""
+    for error in errors:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            code, problem = error.verify_code, error.verify_message
+            break
+        if _named([error], "CertificateError"):  # urllib3 compares some names itself
+            code, problem = _CERTIFICATE_NAME[0], "it is another host's"
+    if not problem:
+        return None
+    text = f"TLS certificate of {host} not trusted: {problem}"
+    return Reason("certificate", text, certificate_advice(code, library), code)
+
+
+def _broken(errors: Sequence[BaseException], peer: str, seconds: float) -> tuple[str, str] | None:
+    """Return the kind and text of a trouble that came after the host was found."""
+    if tls := next((each for each in errors if isinstance(each, ssl.SSLError)), None):
+        why = getattr(tls, "reason", None)
+        return "tls", f"no TLS with {peer}{f': {why}' if isinstance(why, str) else ''}"
     number = next((each.errno for each in errors if isinstance(each, OSError) and each.errno), None)
     if number is not None and _named(errors, "NewConnectionError", "ConnectError"):
-        return Reason("connection", f"no connection to {peer}: {os.strerror(number)}", advice)
+        return "connection", f"no connection to {peer}: {os.strerror(number)}"
     if _named(errors, "ConnectTimeout", "ConnectTimeoutError"):
-        return Reason("timeout", f"connection to {peer} timed out", advice)
+        return "timeout", f"connection to {peer} timed out"
     if _is_any(errors, TimeoutError) or _named(errors, "Timeout", "TimeoutException", "TimeoutError"):
-        return Reason("timeout", f"timed out after {_rounded(seconds)} s", advice)
+        return "timeout", f"timed out after {_rounded(seconds)} s"
     if _is_any(errors, ConnectionError) or _named(errors, "IncompleteRead"):
-        return Reason("closed", f"connection to {peer} closed before the answer was complete", advice)
+        return "closed", f"connection to {peer} closed before the answer was complete"
     return None
 
 
-def _other(errors: Sequence[BaseException], peer: str, advice: str, *, is_proxied: bool) -> Reason:
-    origin = next((each for each in errors if type(each).__module__.partition(".")[0] not in _WRAPPERS), errors[-1])
-    text = f"{type(origin).__name__}: {origin}"
-    return Reason("proxy", f"{peer} failed: {text}", advice) if is_proxied else Reason("other", text, advice)
-
-
 def certificate_advice(code: int, library: str, variable: str = "token_url") -> str:
-    """Advice for a certificate that *library* refuses; *code* is OpenSSL's, *variable* says where the host stands."""
+    """Return the advice for a certificate that *library* rejects.
+
+    :param code: OpenSSL's number for the problem.
+    :param variable: the argument or variable that holds the host.
+    """
     if code in _CERTIFICATE_TIME:
         return "have the server's owner renew it, or set this machine's clock right"
     if code in _CERTIFICATE_NAME:
         return f"check the host in {variable}"
-    name, argument = ("REQUESTS_CA_BUNDLE", "session=") if library == "requests" else ("SSL_CERT_FILE", "client=")
-    return f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {argument} in code"
+    name = "REQUESTS_CA_BUNDLE" if library == "requests" else "SSL_CERT_FILE"
+    return f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {_argument(library)} in code"
 
 
-def _address(host: str, port: int, what: str = "") -> str:
-    return f"{what}[{host}]:{port}" if ":" in host else f"{what}{host}:{port}"
+def _argument(library: str) -> str:
+    return "session=" if library == "requests" else "client="
+
+
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _rounded(seconds: float) -> str:
@@ -124,5 +144,5 @@ def _is_any(errors: Sequence[BaseException], kind: type[BaseException]) -> bool:
 
 
 def _named(errors: Sequence[BaseException], *names: str) -> bool:
-    """Whether one of *errors* is of a class, or derived from one, of these names: those of libraries, all alike."""
+    """Whether the class of one of *errors*, or a base class of it, has one of these names: each library has its own."""
     return any(base.__name__ in names for each in errors for base in type(each).__mro__)
