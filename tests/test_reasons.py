@@ -281,7 +281,7 @@ def test_a_proxy_that_is_not_known_by_address() -> None:
     """A proxy of a user's own adapter failed: it is told as such."""
     error = requests.exceptions.ProxyError(urllib3.exceptions.ProxyError("no", OSError("Tunnel failed")))
     reason = reason_of(chain(error), "https://a.test/token", seconds=1, proxy=None, library="requests")
-    assert (reason.trouble, reason.text) == ("proxy", "the proxy failed: OSError: Tunnel failed")
+    assert (reason.trouble, reason.text) == ("proxy", "the proxy failed: Tunnel failed")
     refused = urllib3.exceptions.ProxyError("no", ConnectionRefusedError())
     reason = reason_of(chain(refused), "https://a.test/token", seconds=1, proxy=None, library="requests")
     assert reason.text == "connection to the proxy refused"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -19,6 +18,22 @@ _CERTIFICATE_TIME, _CERTIFICATE_NAME = (9, 10), (62, 64)
 _LIBRARIES = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
 #: The most errors that are looked at.
 _LONGEST_CHAIN = 50
+_CHECK_PROXY = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
+_CHECK_NAME = "check the host in token_url, and that this machine's DNS knows it"
+_CHECK_SERVER = "check host and port in token_url, and that the server runs"
+_TRY_LATER = "check token_url, the network and its proxies, or try again later"
+_BROKEN = "ConnectionResetError ConnectionAbortedError BrokenPipeError IncompleteRead"
+#: Names of classes of errors, the kind of trouble, what to say, what to do. The first row that matches counts.
+_TROUBLES = (
+    ("gaierror", "name", "name resolution of {name} failed", _CHECK_NAME),
+    ("ConnectionRefusedError", "refused", "connection to {peer} refused", _CHECK_SERVER),
+    ("EmptyPoolError PoolTimeout", "timeout", "no free connection of {session} within {seconds} s", ""),
+    ("SSLError", "tls", "no TLS with {peer}{tls}", _TRY_LATER),
+    ("NewConnectionError ConnectError", "connection", "no connection to {peer}: {system}", _TRY_LATER),
+    ("ConnectTimeout ConnectTimeoutError", "timeout", "connection to {peer} timed out", _TRY_LATER),
+    ("Timeout TimeoutException TimeoutError", "timeout", "timed out after {seconds} s", _TRY_LATER),
+    (_BROKEN, "closed", "connection to {peer} closed before the answer was complete", _TRY_LATER),
+)
 
 
 class Reason(NamedTuple):  # importing dataclasses takes longer than the rest of an adapter
@@ -51,35 +66,33 @@ def reason_of(
 ) -> Reason:
     """Return what *errors*, a :func:`chain`, mean for a request to *url* whose timeout was *seconds*."""
     parts = urlsplit(url)
-    host, port = proxy or (parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0))
-    is_proxied = proxy is not None or _named(errors, "ProxyError")
-    name = f"proxy {host}" if proxy else "the proxy" if is_proxied else host
-    peer = name if is_proxied and not proxy else f"{'proxy ' * is_proxied}{_address(host, port)}"
-
-    def advice(text: str) -> str:
-        return "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)" if is_proxied else text
-
     certificate = _certificate(errors, parts.hostname or "", library)
     if certificate is not None:
         return certificate
-    if _is_any(errors, socket.gaierror):
-        todo = advice("check the host in token_url, and that this machine's DNS knows it")
-        return Reason("name", f"name resolution of {name} failed", todo)
-    if _is_any(errors, ConnectionRefusedError):
-        todo = advice("check host and port in token_url, and that the server runs")
-        return Reason("refused", f"connection to {peer} refused", todo)
-    if _named(errors, "EmptyPoolError", "PoolTimeout"):
-        text = f"no free connection of {_argument(library)} within {_rounded(seconds)} s"
-        return Reason("timeout", text, "give it more of them")
-    todo = advice("check token_url, the network and its proxies, or try again later")
-    trouble, text = _broken(errors, peer, seconds) or ("", "")
-    if not trouble:
-        origin = next(
-            (each for each in errors if type(each).__module__.partition(".")[0] not in _LIBRARIES), errors[-1]
-        )
-        text = f"{type(origin).__name__}: {origin}"
-        trouble, text = ("proxy", f"{peer} failed: {text}") if is_proxied else ("other", text)
-    return Reason(trouble, text, todo)
+    is_proxied = proxy is not None or _named(errors, "ProxyError")
+    host, port = proxy or (parts.hostname or "", parts.port or DEFAULT_PORTS.get(parts.scheme, 0))
+    name, peer = host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    if is_proxied:
+        name, peer = (f"proxy {name}", f"proxy {peer}") if proxy else ("the proxy", "the proxy")
+    tls = next((getattr(each, "reason", None) for each in errors if isinstance(each, ssl.SSLError)), None)
+    number = next((each.errno for each in errors if isinstance(each, OSError) and each.errno), None)
+    facts = {
+        "name": name,
+        "peer": peer,
+        "session": _argument(library),
+        "seconds": f"{max(round(seconds, 1), 0.1):g}",
+        "tls": f": {tls}" if isinstance(tls, str) else "",
+        "system": os.strerror(number) if number else "",
+    }
+    for names, trouble, text, advice in _TROUBLES:
+        if _named(errors, names) and (trouble != "connection" or number):
+            todo = "give it more of them" if not advice else _CHECK_PROXY if is_proxied else advice
+            return Reason(trouble, text.format_map(facts), todo)
+    foreign = (each for each in errors if type(each).__module__.partition(".")[0] not in _LIBRARIES)
+    origin = next(foreign, errors[-1])
+    if is_proxied:
+        return Reason("proxy", f"{peer} failed: {origin}", _CHECK_PROXY)
+    return Reason("other", f"{type(origin).__name__}: {origin}", _TRY_LATER)
 
 
 def _certificate(errors: Sequence[BaseException], host: str, library: str) -> Reason | None:
@@ -94,23 +107,6 @@ def _certificate(errors: Sequence[BaseException], host: str, library: str) -> Re
         return None
     text = f"TLS certificate of {host} not trusted: {problem}"
     return Reason("certificate", text, certificate_advice(code, library), code)
-
-
-def _broken(errors: Sequence[BaseException], peer: str, seconds: float) -> tuple[str, str] | None:
-    """Return the kind and text of a trouble that came after the host was found."""
-    if tls := next((each for each in errors if isinstance(each, ssl.SSLError)), None):
-        why = getattr(tls, "reason", None)
-        return "tls", f"no TLS with {peer}{f': {why}' if isinstance(why, str) else ''}"
-    number = next((each.errno for each in errors if isinstance(each, OSError) and each.errno), None)
-    if number is not None and _named(errors, "NewConnectionError", "ConnectError"):
-        return "connection", f"no connection to {peer}: {os.strerror(number)}"
-    if _named(errors, "ConnectTimeout", "ConnectTimeoutError"):
-        return "timeout", f"connection to {peer} timed out"
-    if _is_any(errors, TimeoutError) or _named(errors, "Timeout", "TimeoutException", "TimeoutError"):
-        return "timeout", f"timed out after {_rounded(seconds)} s"
-    if _is_any(errors, ConnectionError) or _named(errors, "IncompleteRead"):
-        return "closed", f"connection to {peer} closed before the answer was complete"
-    return None
 
 
 def certificate_advice(code: int, library: str, variable: str = "token_url") -> str:
@@ -131,18 +127,6 @@ def _argument(library: str) -> str:
     return "session=" if library == "requests" else "client="
 
 
-def _address(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _rounded(seconds: float) -> str:
-    return f"{max(round(seconds, 1), 0.1):g}"
-
-
-def _is_any(errors: Sequence[BaseException], kind: type[BaseException]) -> bool:
-    return any(isinstance(each, kind) for each in errors)
-
-
-def _named(errors: Sequence[BaseException], *names: str) -> bool:
-    """Whether the class of one of *errors*, or a base class of it, has one of these names: each library has its own."""
-    return any(base.__name__ in names for each in errors for base in type(each).__mro__)
+def _named(errors: Sequence[BaseException], names: str) -> bool:
+    """Whether the class of one of *errors*, or a base class of it, is one of *names*: each library has its own."""
+    return any(base.__name__ in names.split() for each in errors for base in type(each).__mro__)
