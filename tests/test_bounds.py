@@ -167,9 +167,9 @@ def test_the_default_timeout_is_10_seconds(library: str, server: Loopback) -> No
     asked: list[float] = []
 
     class Adapter(HTTPAdapter):
-        def send(self, *arguments: Any, timeout: Any = None, **keywords: Any) -> Any:
-            asked.append(timeout[1])
-            return super().send(*arguments, timeout=timeout, **keywords)
+        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+            asked.append(options["timeout"][1])
+            return super().send(request, **options)
 
     def answer(request: Any) -> Any:
         asked.append(request.extensions["timeout"]["read"])

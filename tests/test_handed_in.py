@@ -64,7 +64,7 @@ APIS_OWN: dict[str, Any] = {
 def test_what_is_for_the_api_stays_there(
     library: str, client_auth: str, make: Callable[..., Any], server: Loopback
 ) -> None:
-    """A token request has the session's harmless headers, not its credentials and params; cookies are neither sent nor set."""
+    """A token request has the session's harmless headers, not its credentials, params and cookies."""
     handed = make(library, **APIS_OWN)
     handed.cookies.set("session", "of-the-api")
     server.token_play = lambda _: as_json({"access_token": "abc"}, Set_Cookie="login=1; Path=/")
