@@ -1,4 +1,4 @@
-"""A fleet on paper is one that could be: its numbers, its table, and the package that it is a model of."""
+"""The model of a fleet of workers agrees with the package, and with the numbers in the documentation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DOCUMENT = ROOT / "docs" / "sharing.rst"
 
 
 class CountingRedis(redis.Redis):
-    """A client that remembers what its process sent."""
+    """A client that records its commands."""
 
     def __init__(self, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -41,13 +41,13 @@ class CountingRedis(redis.Redis):
         return super().execute_command(*arguments, **options)
 
     def since(self) -> str:
-        """What was sent since the last look."""
+        """Return the commands since the last call."""
         sent, self.sent = " ".join(self.sent), []
         return sent
 
 
 class Workers:
-    """Sources that know nothing of each other, as those of processes do, each with a connection of its own."""
+    """Token sources that share nothing but Redis, as those of different processes."""
 
     def __init__(self, grant: ClientCredentials, server: RedisServer, count: int) -> None:
         self.clients = [CountingRedis(port=server.port) for _ in range(count)]
@@ -55,7 +55,7 @@ class Workers:
         for client in self.clients:
             forget()
             self.sources.append(TokenSource(grant, cache=RedisCache(client)))
-            # The name of the entry takes a while, and 20 processes on one processor would not start at once.
+            # Computed here, as it takes long: 20 sources on one processor would not start at once.
             self.sources[-1]._shared_entry()
         assert len({id(source._shared) for source in self.sources}) == count
 
@@ -83,15 +83,15 @@ def fleet() -> dict[str, Any]:
 
 
 def simulated(fleet: dict[str, Any], what: str, workers: int, **options: float) -> tuple[Any, Any]:
-    """The load by arithmetic, and by simulation."""
+    """The load by formula, and by simulation."""
     setting = fleet["Setting"](workers, **options)
     return fleet[f"{what}_formula"](setting), fleet[what](setting, 1)
 
 
 @pytest.mark.parametrize("what", ["cold", "steady"])
 @pytest.mark.parametrize("workers", [1, 200, 5000])
-def test_however_many_share_a_token_one_is_asked_for(fleet: dict[str, Any], what: str, workers: int) -> None:
-    """My fleet starts, and goes on: one token request for each token, be there one worker or 5,000."""
+def test_any_number_of_workers_makes_one_token_request(fleet: dict[str, Any], what: str, workers: int) -> None:
+    """One worker or 5,000 make one token request for each token."""
     formula, counted = simulated(fleet, what, workers)
     assert formula.token_requests == counted.token_requests == 1
 
@@ -101,10 +101,8 @@ def test_however_many_share_a_token_one_is_asked_for(fleet: dict[str, Any], what
     [("cold", {}), ("cold", {"within": 10}), ("steady", {}), ("steady", {"lifetime": 60})],
     ids=["cold", "cold, one after the other", "steady", "steady, short-lived"],
 )
-def test_the_arithmetic_is_what_a_simulation_counts(
-    fleet: dict[str, Any], what: str, options: dict[str, float]
-) -> None:
-    """I calculate what my fleet asks of Redis by the formula, and that is what it asks, within a few per cent."""
+def test_the_formula_agrees_with_the_simulation(fleet: dict[str, Any], what: str, options: dict[str, float]) -> None:
+    """Formula and simulation of the commands to Redis agree within a few per cent."""
     setting = fleet["Setting"](5000, **options)
     formula, counted = fleet[f"{what}_formula"](setting), [fleet[what](setting, seed) for seed in range(8)]
     for name, tolerance in (("commands", 0.02), ("mean", 0.05), ("peak", 0.1)):
@@ -112,21 +110,21 @@ def test_the_arithmetic_is_what_a_simulation_counts(
         assert average == pytest.approx(getattr(formula, name), rel=tolerance), name
 
 
-def test_without_a_shared_cache_everybody_asks(fleet: dict[str, Any]) -> None:
-    """I share nothing, and pay for it: as many token requests as there are workers."""
+def test_without_a_shared_cache_each_worker_makes_a_token_request(fleet: dict[str, Any]) -> None:
+    """Without a shared cache there are as many token requests as workers."""
     formula, counted = simulated(fleet, "alone", 200)
     assert (formula.token_requests, counted.token_requests, counted.commands) == (200, 200, 0)
 
 
 def test_a_slow_redis_is_seen(fleet: dict[str, Any]) -> None:
-    """My Redis is too slow for my fleet: that is what I am told, and how late its answers are."""
+    """The program says if Redis is too slow for the fleet."""
     overload, setting = fleet["overload"], fleet["Setting"](2000)
     assert " 0 of " in overload(setting, 1, 100_000).replace("\n", " ")
     assert " 0 of " not in overload(setting, 1, 1000).replace("\n", " ")
 
 
 def test_the_window_is_that_of_the_package(fleet: dict[str, Any], grant: ClientCredentials) -> None:
-    """Workers on paper renew their tokens when real ones do."""
+    """The model refreshes tokens at the same moments as the package."""
     for lifetime in (60.0, 3600.0, 86400.0):
         setting, source = fleet["Setting"](1, lifetime=lifetime), TokenSource(grant)
         windows = [source._window(Token(access_token=str(i), expires_at=lifetime)) for i in range(5000)]
@@ -139,11 +137,11 @@ def test_the_window_is_that_of_the_package(fleet: dict[str, Any], grant: ClientC
 def test_real_workers_one_after_the_other(
     clock: Clock, server: Loopback, workers: Callable[[int], Workers], fleet: dict[str, Any]
 ) -> None:
-    """20 processes over a real Redis: 4 commands from who asks, 1 from each other one, cold, and renewing ahead."""
+    """The leader of 20 workers sends four commands to Redis, each other one sends one: cold, and for a refresh."""
     crowd = workers(20)
     for end in (None, 3600.0 - 200.0):
         if end is not None:
-            clock.forward(end)  # the old token is still good, and everybody's renewal is due
+            clock.forward(end)  # the token is stale for all of them
         for source in crowd.sources:
             source.token()
             for thread in threading.enumerate():
@@ -158,7 +156,7 @@ def test_real_workers_one_after_the_other(
 
 
 def test_real_workers_at_once(server: Loopback, workers: Callable[[int], Workers], fleet: dict[str, Any]) -> None:
-    """20 processes start within the same moment over a real Redis: and look about as often as those on paper."""
+    """20 workers that start at once send about as many commands to Redis as the model says."""
     server.latency = fleet["LATENCY"]
     crowd = workers(20)
     with ThreadPoolExecutor(20) as pool:
@@ -169,12 +167,12 @@ def test_real_workers_at_once(server: Loopback, workers: Callable[[int], Workers
         assert re.fullmatch(r"(EVAL SET )*EVAL( EVAL)?", each)
     formula, counted = simulated(fleet, "cold", 20, within=0.001)
     real = sum(len(each.split()) for each in sent)
-    # Within a tenth on a machine that has nothing else to do.
+    # Within a tenth on an idle machine.
     assert 0.25 * counted.commands < real < 1.5 * formula.commands
 
 
 def test_the_program_prints_a_table() -> None:
-    """I run it for a fleet of my own, and read what it costs; the same seed says the same."""
+    """The program prints a table, the same one for the same seed."""
     command = [sys.executable, str(PROGRAM), "--workers", "200", "--seed", "7"]
     first, second = (subprocess.run(command, capture_output=True, text=True, check=True) for _ in range(2))
     assert first.stdout == second.stdout
@@ -186,13 +184,13 @@ def test_the_program_prints_a_table() -> None:
     assert other.stdout != first.stdout
 
 
-def test_the_documents_numbers_are_those_of_the_program(fleet: dict[str, Any]) -> None:
-    """What docs/sharing.rst says of 1,000 and 100,000 workers is what the program says today."""
+def test_the_documented_numbers_are_those_of_the_program(fleet: dict[str, Any]) -> None:
+    """docs/sharing.rst has the program's numbers for 1,000 and 100,000 workers."""
     text = DOCUMENT.read_text("utf-8")
     documented = [re.split(r" {2,}", line) for line in text.splitlines() if re.match(r"[\d,]+ {2,}\w+ \w+", line)]
     printed = fleet["rows"](fleet["Setting"](1000), 1)
     assert [tuple(row) for row in documented if row[0] == "1,000"] == printed
-    # By arithmetic alone for the big one, whose simulation takes its time.
+    # By formula for the large fleet, whose simulation takes long.
     setting = fleet["Setting"](100_000)
     big = [row for row in documented if row[0] == "100,000"]
     for row, what in zip(big, ("cold", "steady", "alone"), strict=True):
@@ -202,9 +200,9 @@ def test_the_documents_numbers_are_those_of_the_program(fleet: dict[str, Any]) -
 
 
 def test_the_suite_prints_a_table() -> None:
-    """I run the suite where no peers are installed, and with next to no work: each goal has its row, and its number."""
+    """The benchmark suite prints a row with a number for each goal, without other libraries installed."""
     hot, others = ["calls", "anew", "threads", "traffic"], ["imports", "first", "tenants", "cold", "shared", "steady"]
-    # Its modules lie beside it; the package does not.
+    # It imports modules beside it.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
     command = [sys.executable, str(SUITE), "--quick", "--only", *hot, *others, "commands"]
     printed = subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout
