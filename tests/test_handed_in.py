@@ -299,6 +299,20 @@ def test_a_hook_may_send_something_else(server: Loopback) -> None:
     assert heard == [200]
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_hook_may_raise_for_the_status(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A refused token request raises a TokenRequestError even if a hook of the session raises for its status."""
+    session = make(library)
+    hooks = session.hooks if library == "requests" else session.event_hooks
+    hooks["response"].append(lambda response, **_: response.raise_for_status())
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    with pytest.raises(TokenRequestError) as caught:
+        by(library, session, server.token_url).token()
+    assert caught.value.status_code == 401
+    # httpx has closed the response by then.
+    assert caught.value.error == ("invalid_client" if library == "requests" else None)
+
+
 def test_a_subclass_of_session_handles_token_requests(server: Loopback) -> None:
     """The methods of a subclass of Session handle token requests, and attributes that they set are kept."""
     session = Recording()
