@@ -96,6 +96,28 @@ def test_the_timeout_holds_on_an_open_connection(play: str, library: str) -> Non
         assert endpoint.connections <= 3
 
 
+def test_the_timeout_holds_for_the_body_with_a_users_adapter() -> None:
+    """The timeout holds for a dripping body if a user's adapter sends by another one."""
+
+    class Wrapping(requests.adapters.BaseAdapter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = HTTPAdapter()
+
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            return self.inner.send(*arguments, **options)
+
+        def close(self) -> None:
+            self.inner.close()
+
+    with Endpoint(WARM_PLAYS["the size of a chunk drips"]) as endpoint, requests.Session() as session:
+        session.mount("http://", Wrapping())
+        began = time.monotonic()
+        with pytest.raises(TokenTransportError, match="timed out"):
+            source_of("requests", endpoint, session, timeout=0.5).token()
+        assert time.monotonic() - began < 5
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(
     "cut_off",

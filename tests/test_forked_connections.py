@@ -271,6 +271,24 @@ def test_an_adapter_within_another(
     assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
 
 
+class Closed(requests.Session):
+    """Hides its attributes."""
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise TypeError
+
+
+def test_a_session_that_hides_its_attributes(endpoint: KeepAlive, certificate: Path) -> None:
+    """Children that share a session without a ``__dict__`` get their own tokens only."""
+    with Closed() as session:
+        session.verify, session.trust_env = str(certificate), False
+        assert session.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
+        tokens = tokens_of_four_children(lambda name: by("requests", session, endpoint.url, name).token().access_token)
+    assert tokens == FOUR
+    assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
+
+
 @pytest.mark.parametrize("kind", [SlottedTransport, TransparentTransport, httpx_retries.RetryTransport])
 def test_a_transport_within_another(kind: Callable[[Any], Any], endpoint: KeepAlive, certificate: Path) -> None:
     """Children that share a transport within another, in a slot for example, get their own tokens only."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -68,14 +69,6 @@ class Attempt:
         if self._sent is None:
             self._sent = sent
 
-    def check_unsent(self) -> None:
-        """Stop what would lead to a second sending.
-
-        :raises EndedError: the request was answered, or has failed.
-        """
-        if self.answer is not None or self.error is not None:
-            raise EndedError
-
     def allow_again(self) -> None:
         """Allow another sending: the server did not process this one."""
         self._sent = None
@@ -109,7 +102,7 @@ def send_once(
     except (Exception, EndedError) as error:
         if isinstance(error, EndedError) and attempt.answer is not None and attempt.deadline.left() >= 0:
             # The session was about to repeat a request that the server had answered.
-            return read_response(*attempt.answer, [], attempt.deadline)
+            return read_response(*attempt.answer, [], Deadline(math.inf))
         failure = to_transport_error(attempt, attempt.cause_of(error), outer, library_error)
     # Not in the ``except`` block, where the library's error, which holds secrets, would become the context.
     raise failure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,8 @@ def default_transport() -> Transport:
 
     :raises ConfigurationError: none of them is installed.
     """
+    import importlib.util
+
     # The library is imported here, not by the first request: the caller holds off forks during imports.
     if importlib.util.find_spec("requests"):
         from .requests import requests_transport

@@ -63,8 +63,13 @@ def _drop_connections(session: Any) -> None:
 
 
 def _attributes(owner: Any) -> dict[str, Any]:
-    """Return the attributes of *owner*, those in slots too, without calling its class."""
-    found = dict(getattr(owner, "__dict__", {}))
+    """Return the attributes of *owner*, those in slots too."""
+    found = {}
+    for name in ("adapters", "_transport", "_mounts"):  # by name, as a session may be a proxy object
+        with contextlib.suppress(Exception):
+            found[name] = getattr(owner, name)
+    with contextlib.suppress(Exception):
+        found.update(vars(owner))
     for kind in type(owner).__mro__:
         for name, slot in vars(kind).items():
             if isinstance(slot, types.MemberDescriptorType):

@@ -156,7 +156,8 @@ class _Trace:
         if step in _STEPS and attempt.deadline.left() < 0:
             raise EndedError
         if step == "connect_tcp":
-            attempt.check_unsent()
+            if attempt.answer is not None or attempt.error is not None:  # for a second sending
+                raise EndedError
             peer = normal_host(str(info.get("host"))), info.get("port")
             attempt.proxy = None if peer == self._origin else peer  # type: ignore[assignment]
         elif step == "send_request_headers":

@@ -37,13 +37,11 @@ _TROUBLES = (
 
 
 class Reason(NamedTuple):  # importing dataclasses takes longer than the rest of an adapter
-    """Why there was no answer."""
+    """Why there was no answer, and what to do."""
 
-    #: ``"certificate"``, ``"closed"``, ``"connection"``, ``"name"``, ``"proxy"``, ``"refused"``, ``"timeout"``,
-    #: ``"tls"`` or ``"other"``.
+    #: As in the rows above; ``"certificate"``, ``"proxy"`` or ``"other"``.
     trouble: str
     text: str
-    #: What to do.
     advice: str
     #: OpenSSL's number for what is wrong with a certificate; 0: nothing.
     verify_code: int = 0

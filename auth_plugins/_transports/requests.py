@@ -65,12 +65,14 @@ def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
                 timeout=(attempt.connect_timeout, deadline.seconds),
                 allow_redirects=False,
                 stream=True,
-                proxies=dict.fromkeys(("http", "https", "all")) if attempt.is_direct else None,
+                **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
             )
         except requests.HTTPError as error:  # by a hook that raises for a bad status
             if error.response is None:
                 raise
             response = error.response
+        # For a user's own adapter; the others watch their connections themselves.
+        deadline.watch(getattr(getattr(response.raw, "_connection", None), "sock", None))
         try:
             chunks, packed = body_chunks(response)
             return read_response(response.status_code, response.headers, chunks, deadline, packed=packed)
@@ -109,11 +111,7 @@ def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:
         return adapter
     copied = copy_with(adapter, {"max_retries": Retry(0, read=False)})
     find = copied.get_connection_with_tls_context
-
-    def find_bounded(*arguments: Any, **keywords: Any) -> Any:
-        return _bounded_pool(find(*arguments, **keywords), attempt)
-
-    copied.get_connection_with_tls_context = find_bounded
+    copied.get_connection_with_tls_context = lambda *given, **named: _bounded_pool(find(*given, **named), attempt)
     return copied
 
 
