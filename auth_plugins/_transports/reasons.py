@@ -84,7 +84,7 @@ def reason_of(
     }
     for names, trouble, text, advice in _TROUBLES:
         if _named(errors, names) and (trouble != "connection" or number):
-            todo = "give it more of them" if not advice else _CHECK_PROXY if is_proxied else advice
+            todo = "let it open more connections" if not advice else _CHECK_PROXY if is_proxied else advice
             return Reason(trouble, text.format_map(facts), todo)
     foreign = (each for each in errors if type(each).__module__.partition(".")[0] not in _LIBRARIES)
     origin = next(foreign, errors[-1])
