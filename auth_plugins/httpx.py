@@ -16,7 +16,7 @@ from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._source.source import Policy, TokenSource
-from auth_plugins._transports.base import httpx_transport
+from auth_plugins._transports.httpx import httpx_transport
 
 __all__ = ["OAuth2Auth"]
 

@@ -25,7 +25,7 @@ from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import Policy, TokenSource
-from auth_plugins._transports.base import requests_transport
+from auth_plugins._transports.requests import requests_transport
 
 __all__ = ["OAuth2Auth"]
 

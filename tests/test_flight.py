@@ -33,7 +33,7 @@ from auth_plugins import (
 from auth_plugins._base import loading as _loading
 from auth_plugins._protocol.messages import TokenResponse
 from auth_plugins._source.flight import Flight
-from auth_plugins._transports.base import requests_transport
+from auth_plugins._transports.requests import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Clock, Loopback, Received, as_json

@@ -15,7 +15,7 @@ import h2.events
 import pytest
 
 from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError
-from auth_plugins._transports.base import httpx_transport
+from auth_plugins._transports.httpx import httpx_transport
 
 LIBRARIES = ["httpx", "httpx2"]
 #: Plays the answer to one request: the server, the connection, the stream.

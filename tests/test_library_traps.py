@@ -34,7 +34,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
-from auth_plugins._transports.bodies import as_they_come
+from auth_plugins._transports.requests import body_chunks
 
 from .drivers import ALL, SYNC, Call, Driver, each
 from .loopback import Clock, Loopback, Received, as_json
@@ -458,7 +458,7 @@ def test_whatever_has_no_read1_is_read_byte_by_byte(kind: Any) -> None:
     """I have urllib3 1.26, or an adapter of my own: an answer is read all the same, as it comes."""
     response = requests.Response()
     response.raw = kind(io.BytesIO(b"abc"), preload_content=False) if kind is OlderResponse else kind(b"abc")
-    chunks, packed = as_they_come(response)
+    chunks, packed = body_chunks(response)
     assert list(chunks) == [b"a", b"b", b"c"]
     assert packed == (kind is OlderResponse)
 

@@ -46,7 +46,7 @@ class Process:
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
-        # -P: the folder of the program, that of the tests, is nowhere to import from.
+        # -P: nothing is imported from the folder of the tests.
         command = [sys.executable, "-P", "-W", "error", workers.__file__]
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -54,7 +54,7 @@ class Process:
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
-        # Its first word is that it has imported everything.
+        # Its first line says that it has imported everything.
         self._due = 1
         self._is_forked = False
 
@@ -196,7 +196,7 @@ def tokens(cache: Spec) -> list[str]:
 def eventually(condition: Callable[[], Any], what: str) -> None:
     deadline = time.monotonic() + SAFETY
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
+        assert time.monotonic() < deadline, f"did not happen: {what}"
         time.sleep(0.01)
 
 
@@ -328,7 +328,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
 
     def wait_for_the_next_token() -> None:
         before = tokens(cache)
-        eventually(lambda: tokens(cache) != before, "a token of those who are left")
+        eventually(lambda: tokens(cache) != before, "a token of another process")
 
     try:
         for _ in range(3):
@@ -338,7 +338,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
             kill(chance.choice(list(alive)))
             assert all(isinstance(entry, StoredToken) for entry in entries(cache))
             if cache[0] == "RedisCache":
-                # Or those who wait for the locks of several, one after the other, would go on without.
+                # Otherwise a process that waits for several such locks would go on without one.
                 wait_for_the_next_token()
             bear()
     finally:
@@ -348,7 +348,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
     noted = notes.read_text()
     asked, cut_short = _times_of_asking(noted, killed_at, timeout)
     assert len(asked) > kills / 4
-    assert cut_short > kills / 20, "some were killed while they asked"
+    assert cut_short > kills / 20, "some were killed during a token request"
     for (_, end), (begin, _) in itertools.pairwise(asked):
         assert end <= begin, "two token requests at the same time"
     assert another.do("get", url=server.api_url) == ["200"], "a later process gets a token"
