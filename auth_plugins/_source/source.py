@@ -749,7 +749,7 @@ class TokenSource:
             token = self.grant.refresh(ask, old)
             if token is not None:
                 state.spend(old, token.refresh_token, is_own=old == self.grant.own_refresh_token())
-                if state.refreshable is refreshable:
+                if state.flight is flight or state.refreshable is refreshable:
                     # The old one is spent, whatever becomes of this flight.
                     state.refreshable = token
                 return token
