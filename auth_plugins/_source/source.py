@@ -891,35 +891,22 @@ def source_for(
     *,
     allow_http: bool,
     cache: MemoryCache | TokenCache | None,
-    policy: Policy,
+    leeway: float | None = None,
+    timeout: float | None = None,
+    refresh_ahead: bool | None = None,
     session: object = None,
 ) -> TokenSource:
-    """The source behind an adapter, which sends its token requests by *transport*.
+    """Return the source behind an adapter, which sends its token requests by *transport*.
 
-    A source that was made by hand keeps its own cache, policy and, where *transport* is ``None``, library. A grant
-    without a secret has one token for each *session*, the library's own behind *transport*: its certificate or headers
-    may be all that the server knows the client by.
+    A source that the user made keeps its own cache, leeway, timeout and, where *transport* is ``None``, library. A
+    grant without a secret has one token for each *session*, the library's own behind *transport*: its certificate or
+    headers may be all that the server knows the client by.
 
-    :raises ConfigurationError: an argument cannot work, is unknown, or contradicts the source's own.
+    :param leeway: as of :class:`TokenSource`, like the next two; ``None``: not given.
+    :raises ConfigurationError: an argument is not valid, or contradicts the source's own.
     """
-    for unknown in sorted(set(policy) - set(Policy.__annotations__)) if policy else ():
-        import difflib
-
-        known = {
-            "allowed_hosts",
-            "allow_http",
-            "cache",
-            "client",
-            "header",
-            "scheme",
-            "session",
-            *Policy.__annotations__,
-        } - {unknown}
-        likely = difflib.get_close_matches(unknown, known, n=1)
-        advice = f"did you mean {likely[0]}?" if likely else f"there are {', '.join(sorted(known))}"
-        raise ConfigurationError(
-            f"{unknown} is no argument of this OAuth2Auth; {advice} (client: httpx; session: requests)"
-        )
+    given = {"leeway": leeway, "timeout": timeout, "refresh_ahead": refresh_ahead}
+    policy: Any = {name: value for name, value in given.items() if value is not None}
     if not isinstance(grant_or_source, TokenSource):
         source = TokenSource(grant_or_source, cache=cache, **policy)
     elif cache is not None or policy:

@@ -223,8 +223,9 @@ class _Run:
                 return grant.request_token(self._ask)
             # What comes of a refresh token belongs where the next process finds it. One that the cache holds is used as
             # requests use it: they would fail where a new token request works.
-            policy: Any = {"timeout": setup.timeout}
-            source = source_for(grant, self._send, allow_http=setup.allow_http, cache=setup.cache, policy=policy)
+            source = source_for(
+                grant, self._send, allow_http=setup.allow_http, cache=setup.cache, timeout=setup.timeout
+            )
             if stored:
                 source.invalidate(stored)
             return source.token()
