@@ -10,7 +10,6 @@ import json
 import logging
 import threading
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait as really_wait
@@ -30,7 +29,6 @@ from hypothesis.stateful import (
 )
 
 from auth_plugins import (
-    AuthError,
     ClientCredentials,
     Grant,
     MemoryCache,
@@ -44,8 +42,7 @@ from auth_plugins import (
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.encryption import Seal
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-from auth_plugins._source import flight as _flight
-from auth_plugins._source import source as _source
+from auth_plugins._source.source import source_for
 
 from .conftest import forget
 from .loopback import Clock
@@ -171,7 +168,9 @@ class Server:
 class Process:
     """What a process has, and what the model knows of it."""
 
-    source: TokenSource
+    source: TokenSource = field(init=False)
+    #: What sends its token requests.
+    transport: Callable[[TokenRequest, float], TokenResponse] = field(init=False)
     #: The tokens that it was handed.
     given: list[Token] = field(default_factory=list)
     #: Those that it was told to hand out no more, the latest four.
@@ -189,8 +188,8 @@ class Process:
     replaced: set[str] = field(default_factory=set)
     #: The tokens that it has forgotten.
     forgotten: set[str] = field(default_factory=set)
-    #: Background renewals that no thread runs yet.
-    background: list[Any] = field(default_factory=list)
+    #: Background refreshes that no thread runs yet: the attempt, and what leads it.
+    background: dict[Any, Callable[[], object]] = field(default_factory=dict)
 
 
 @dataclass(eq=False, repr=False)
@@ -239,10 +238,9 @@ class Interleavings(RuleBasedStateMachine):
         self.main = threading.get_ident()
         self.clock.rule(self.patch)
         self.patch.setattr(self.clock, "sleep", self._sleep)
-        self.patch.setattr(_flight, "wait", self._wait)
+        self.patch.setattr(runtime, "wait", self._wait)
+        self.patch.setattr(runtime, "start_thread", self._start_thread)
         self.patch.setattr(runtime, "uniform", lambda low, high: (low + high) / 2)
-        # One that is the same in each run.
-        self.patch.setattr(_source, "hash", lambda value: zlib.crc32(repr(value).encode()), raising=False)
         self.patch.setattr(logging.getLogger("auth_plugins"), "disabled", True)
 
     def teardown(self) -> None:
@@ -271,10 +269,15 @@ class Interleavings(RuleBasedStateMachine):
     def _start(self) -> Process:
         """A process that knows nothing."""
         forget()
-        source = TokenSource(self.grant, cache=self.cache or MemoryCache(), **self.policy)
-        process = Process(source)
-        source._transport = lambda request, timeout: self._travel(process, request, timeout)
-        source._lead_in_background = process.background.append  # type: ignore[assignment,method-assign]
+        process = Process()
+
+        def travel(request: TokenRequest, timeout: float) -> TokenResponse:
+            return process.transport(request, timeout)
+
+        process.transport = lambda request, timeout: self._travel(process, request, timeout)
+        process.source = source_for(
+            self.grant, travel, allow_http=False, cache=self.cache or MemoryCache(), **self.policy
+        )
         return process
 
     # What the package calls in place of the real thing.
@@ -350,23 +353,27 @@ class Interleavings(RuleBasedStateMachine):
         ends = self.server.issued[token][1]
         return ends is None or self.clock.now < ends
 
-    def _wait(self, flights: list[Any], timeout: float) -> Any:
-        """In place of concurrent.futures.wait: whoever is waited for runs now, or isn't heard of in time."""
-        [flight] = flights
+    def _start_thread(self, function: Callable[[], object], _: str) -> None:
+        """A thread that is started gets its turn later."""
+        process = self.running[threading.get_ident()][-1].process
+        process.background[process.source._state.flight] = function
+
+    def _wait(self, flight: Any, timeout: float) -> None:
+        """In place of a wait: the leader runs now, or isn't heard of in time."""
         if threading.get_ident() != self.main:
-            return really_wait(flights, timeout)
+            really_wait([flight], timeout)
+            return
         if self.is_stuck:
             self.is_stuck = False
             self._note_trouble()
             self.clock.forward(timeout)
-            return None
+            return
         for process in self.processes:
             if flight in process.background:
                 self._run_background(process, flight)
         if not flight.done():
             self._land()
         assert flight.done(), "nobody is there who could end this flight"
-        return None
 
     def _sleep(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -379,13 +386,11 @@ class Interleavings(RuleBasedStateMachine):
             self._land()
 
     def _run_background(self, process: Process, flight: Any) -> None:
-        process.background.remove(flight)
+        lead = process.background.pop(flight)
         call = self._call(process)
-        try:
-            with self._within(call):
-                process.source._lead(flight)
-        except AuthError as error:
-            call.outcome = error
+        with self._within(call):
+            lead()
+        call.outcome = flight.exception()
         self._over(call)
 
     # Calls, and what holds for each of them.
@@ -654,11 +659,11 @@ class Interleavings(RuleBasedStateMachine):
     def crowd(self, which: int, size: int) -> None:
         """Several threads need a token at once: whoever asks is answered when all others wait for him."""
         process = self._process(which)
-        travel, crowd = process.source._transport, Crowd(process.source, size)
-        process.source._transport = lambda request, timeout: crowd.lead(lambda: travel(request, timeout))  # type: ignore[misc]
+        travel, crowd = process.transport, Crowd(process.source, size)
+        process.transport = lambda request, timeout: crowd.lead(lambda: travel(request, timeout))
         call = self._call(process)
         crowd.run(lambda: self._within(call))
-        process.source._transport = travel
+        process.transport = travel
         call.outcome = crowd.outcomes[0]
         self._over(call)
         for outcome in crowd.outcomes:

@@ -113,14 +113,19 @@ def _frame_of(traceback: TracebackType | None, name: str) -> FrameType:
     return traceback.tb_frame
 
 
-def test_those_who_waited_keep_no_frame_of_the_leader(endpoint: Endpoint) -> None:
-    """What a flight came to has no traceback: the leader's variables are the leader's alone."""
+def test_waiters_keep_no_frame_of_the_leader(endpoint: Endpoint) -> None:
+    """The error that waiters get has no traceback: the variables of the leader's frames are not kept by it."""
     tokens = source(endpoint)
-    flight, _ = tokens._join()
-    endpoint.script = [refusal()]
+    flights: list[Any] = []
+
+    def refuse() -> Any:
+        flights.append(tokens._state.flight)
+        return refusal()
+
+    endpoint.script = [refuse]
     with pytest.raises(TokenRequestError):
-        tokens._lead(flight)
-    error = flight.exception()
+        tokens.token()
+    error = flights[0].exception()
     assert isinstance(error, TokenRequestError)
     assert frames_of([], error) == []
 

@@ -183,7 +183,7 @@ def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> Non
     asleep.forward(3600 - 180)
     endpoint.script = [TokenTransportError("down")] * 3
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     asleep.suspend(61)
     tokens.token()
     assert wait_for(lambda: tokens.token() is not first)

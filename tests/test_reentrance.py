@@ -13,7 +13,7 @@ import pytest
 from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache
 
 from .loopback import Clock
-from .test_source import URL, Endpoint, source, wait_for
+from .test_source import URL, Endpoint, HookedLock, source, wait_for
 
 
 @pytest.fixture
@@ -104,13 +104,15 @@ def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> N
 
 
 def test_a_handler_between_the_beginning_and_the_request_is_told(endpoint: Endpoint) -> None:
-    """The same, before the request has begun: the thread leads from the moment at which the flight is there."""
-    tokens = source(endpoint)
-    flight, leads = tokens._join(leader=threading.get_ident())
-    assert leads
-    with pytest.raises(ConfigurationError, match="signal handler"):
-        tokens.token()
-    tokens._lead(flight)
+    """The same before the request: the thread leads from the moment at which the attempt exists."""
+    cache = MemoryCache()
+    tokens = source(endpoint, cache=cache)
+
+    def broken_into() -> None:
+        with pytest.raises(ConfigurationError, match="signal handler"):
+            tokens.token()
+
+    cache.lock = HookedLock(after=broken_into)  # type: ignore[assignment]
     assert tokens.token().access_token == "token-1"
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
 
 from . import stores
 from .loopback import Clock
 from .stores import ALL, Store, over, process
-from .test_source import URL, Endpoint, expire, refusal, sent, source
+from .test_source import URL, Endpoint, expire, refusal, sent, source, unfinished
 
 rotating, endpoint, store, quick_names = stores.rotating, stores.endpoint, stores.store, stores.quick_names
 GRANT = RefreshToken(URL, "rt-0")
@@ -71,13 +72,15 @@ def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock
     assert sent(endpoint) == ["rt-0"] * 3
 
 
-def test_a_script_that_ends_loses_no_refresh_token(rotating: Endpoint, clock: Clock) -> None:
+def test_a_script_that_ends_loses_no_refresh_token(
+    rotating: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over a shared cache a RefreshToken grant is not renewed in the background; in memory it is."""
     for cache, renews in ((stores.LockingCache(), False), (MemoryCache(), True)):
         tokens = source(rotating, GRANT, cache=cache, leeway=30.0)
         tokens.token()
         begun: list[Any] = []
-        tokens._lead_in_background = begun.append  # type: ignore[assignment,method-assign]
+        monkeypatch.setattr(runtime, "start_thread", lambda function, _, begun=begun: begun.append(function))
         clock.forward(3600 - 100)
         tokens.token()
         assert (len(begun), len(sent(rotating))) == (int(renews), 1)
@@ -143,8 +146,7 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
     tokens = source(endpoint, cache=cache)
     token = tokens.token()
     other = source(endpoint, RefreshToken(URL, "other"), cache=cache)
-    other._join()
-    other._state.stuck = 3
+    unfinished(other)
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -165,8 +167,7 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
             and mine == token
             and mine is not token
             and tokens._state.seen[0] is mine
-            and other._state.stuck == 0
-            and other._join()[1]
+            and other._state.flight is None
             and fresh.token().access_token == "token-2"
         )
 

@@ -82,8 +82,8 @@ BAD: list[tuple[Any, str]] = [
     ({"access_token": "c4n4ry", "token_type": ["c4n4ry"]}, "token_type"),
     ({"access_token": "c4n4ry", "expires_at": {"c4n4ry"}}, "expires_at"),
     ({"access_token": b"c4n4ry"}, "access_token"),
-    ("c4n4ry", "given a str"),
-    (None, "given a NoneType"),
+    ("c4n4ry", "got a str"),
+    (None, "got a NoneType"),
 ]
 
 

@@ -27,9 +27,12 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._source import flight, freshness, negative_cache, rejections
 from auth_plugins._source import source as _source
 from auth_plugins._source.revocation import revoke_tokens
+from auth_plugins._source.source import source_for
 
 from .loopback import Clock
 
@@ -81,10 +84,10 @@ def endpoint(clock: Clock) -> Endpoint:
     return Endpoint(clock)
 
 
-def source(endpoint: Endpoint, grant: Any = None, **policy: Any) -> TokenSource:
-    made = TokenSource(grant or ClientCredentials(URL, "client", "s3cr3t"), **policy)
-    made._transport = endpoint
-    return made
+def source(endpoint: Any, grant: Any = None, *, cache: Any = None, **policy: Any) -> TokenSource:
+    """A source whose token requests go to *endpoint*."""
+    grant = grant or ClientCredentials(URL, "client", "s3cr3t")
+    return source_for(grant, endpoint, allow_http=False, cache=cache, **policy)
 
 
 def refusal(
@@ -178,7 +181,7 @@ def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: 
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     asked = len(endpoint.requests)
     assert [tokens.token() for _ in range(5)] == [first] * 5
     assert len(endpoint.requests) == asked
@@ -187,14 +190,20 @@ def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: 
     assert wait_for(lambda: tokens.token() is not first)
 
 
-def test_a_fleet_does_not_renew_in_step(endpoint: Endpoint, clock: Clock) -> None:
-    """Tokens that were issued at one moment are renewed at different ones, each well before its end."""
-    moments = set()
-    for number in range(20):
-        token = Token(access_token=f"token-{number}", expires_at=clock.now + 3600, issued_at=clock.now)
-        moments.add(source(endpoint)._window(token)[0] - clock.now)
-    assert len(moments) > 10
-    assert 3300 <= min(moments) < max(moments) < 3540
+def test_a_fleet_does_not_refresh_in_step(endpoint: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens that were issued at one moment are refreshed at random moments, each well before its end."""
+    begun: set[TokenSource] = set()
+    fleet = [source(endpoint, cache=MemoryCache()) for _ in range(20)]
+    for tokens in fleet:
+        tokens.token()
+    issued, counts = clock.now, []
+    for moment in (3299, 3320, 3340, 3365):
+        clock.now = issued + moment
+        for tokens in fleet:
+            monkeypatch.setattr(runtime, "start_thread", lambda *_, tokens=tokens: begun.add(tokens))
+            tokens.token()
+        counts.append(len(begun))
+    assert counts[0] == 0 < counts[1] < counts[2] < counts[3] == 20
 
 
 def test_what_is_refused_again_is_not_asked_again(endpoint: Endpoint, clock: Clock) -> None:
@@ -442,8 +451,7 @@ def test_what_refuses_no_refresh_token_costs_no_password(status: int, body: byte
         bodies.append(request.body)
         return TokenResponse(status=status, headers={"content-type": kind} if kind else {}, body=body, received_at=0.0)
 
-    tokens = TokenSource(PASSWORD)
-    tokens._transport = answer
+    tokens = source(answer, PASSWORD)
     tokens.seed(Token(access_token="refused", refresh_token="rt"))
     tokens.invalidate(tokens.token())
     with pytest.raises(TokenRequestError):
@@ -654,13 +662,32 @@ def test_a_refused_revocation_is_told(endpoint: Endpoint) -> None:
     assert tokens.token().access_token == "token-2"
 
 
-def test_who_comes_late_for_a_flight_finds_its_token(endpoint: Endpoint) -> None:
-    """Between my look and my turn another thread got the token: it is used, and none asked for."""
-    tokens = source(endpoint)
-    assert tokens._usable() is None
-    source(endpoint).token()
-    flight, leads = tokens._join()
-    assert (flight.result(0), leads) == (tokens.token(), False)
+class HookedLock:
+    """The lock of a memory cache, which calls a function once before it is entered, or after it is left."""
+
+    def __init__(self, *, before: Any = None, after: Any = None) -> None:
+        self._lock, self._before, self._after = threading.RLock(), before, after
+
+    def __enter__(self) -> None:
+        hook, self._before = self._before, None
+        if hook:
+            hook()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        hook, self._after = self._after, None
+        if hook:
+            hook()
+
+
+def test_a_token_that_another_thread_fetched_is_used(endpoint: Endpoint) -> None:
+    """A token fetched by another thread while this one waited for the lock is used; no second request is made."""
+    cache = MemoryCache()
+    tokens, other = source(endpoint, cache=cache), source(endpoint, cache=cache)
+    cache.lock = HookedLock(before=other.token)  # type: ignore[assignment]
+    assert tokens.token() is other.token()
+    assert len(endpoint.requests) == 1
 
 
 def test_a_source_says_what_it_is_for_and_no_secret(endpoint: Endpoint) -> None:
@@ -792,13 +819,18 @@ class TestCache:
         assert len(endpoint.requests) == 1
 
     def test_a_flight_is_not_swept_away(self, endpoint: Endpoint) -> None:
-        """A token that is being asked for has its place, whatever comes meanwhile."""
+        """A grant state is kept while its token is fetched, however many others are made meanwhile."""
         cache = MemoryCache()
         [grant] = self.grants(1)
-        flight, _ = source(endpoint, grant, cache=cache)._join()
-        for other in self.grants(600, start=1):
-            source(endpoint, other, cache=cache)
-        assert source(endpoint, grant, cache=cache)._join() == (flight, False)
+
+        def crowded() -> Any:
+            for other in self.grants(600, start=1):
+                source(endpoint, other, cache=cache)
+            return endpoint.issue
+
+        endpoint.script = [crowded]
+        token = source(endpoint, grant, cache=cache).token()
+        assert source(endpoint, grant, cache=cache).token() is token
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:
@@ -815,13 +847,13 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 def test_every_number_is_named() -> None:
     """What the documentation says of times is what the code has: one that changes here has to change there."""
-    seconds = (_source._REST, _source._LONGEST_REST, _source._PROBATION)
+    seconds = (negative_cache.SHORTEST_BACK_OFF, negative_cache.LONGEST_BACK_OFF, rejections.PROBATION)
     least, most, window = (f"{each:g}" for each in seconds)
     assert f"for {least} to {most} seconds" in (TokenSource.token.__doc__ or "")
     assert f"most every {window} seconds" in (TokenSource.reject.__doc__ or "")
     parameters = inspect.signature(TokenSource).parameters
     defaults = {name: parameters[name].default for name in ("leeway", "timeout", "refresh_ahead")}
-    assert defaults == {"leeway": _source._LEEWAY, "timeout": _source._TIMEOUT, "refresh_ahead": True}
+    assert defaults == {"leeway": freshness.DEFAULT_LEEWAY, "timeout": _source.DEFAULT_TIMEOUT, "refresh_ahead": True}
     root = Path(__file__).parents[1]
     if not (root / "docs").exists():  # the package alone is tested
         return
@@ -830,11 +862,11 @@ def test_every_number_is_named() -> None:
         for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
     )
     assert f"one token request in {window} seconds" in security
-    assert f"``leeway`` of {_source._LEEWAY:g} seconds" in sharing
-    lease = _source._LEASE_SHARE
-    assert f"{lease:g} times the ``timeout``, {lease * _source._TIMEOUT:g} seconds by default" in sharing
+    assert f"``leeway`` of {freshness.DEFAULT_LEEWAY:g} seconds" in sharing
+    lease = _source.LEASE_SHARE
+    assert f"{lease:g} times the ``timeout``, {lease * _source.DEFAULT_TIMEOUT:g} seconds by default" in sharing
     assert (
-        f"{lease * _source._TIMEOUT + _source._GRACE:g} seconds ({lease:g} \N{MULTIPLICATION SIGN} ``timeout``"
+        f"{lease * _source.DEFAULT_TIMEOUT + flight.GRACE:g} seconds ({lease:g} \N{MULTIPLICATION SIGN} ``timeout``"
         in sharing
     )
     assert f"remembered for {least} to {most} seconds" in readme
@@ -867,9 +899,9 @@ def test_a_failed_renewal_is_put_off_by_a_third_of_what_is_left(endpoint: Endpoi
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     left = (tokens.token().expires_at or 0.0) - clock.now
-    assert tokens._state.renew_after == pytest.approx(clock.now + left / 3, abs=0.01)
+    assert tokens._state.refresh_after == pytest.approx(clock.now + left / 3, abs=0.01)
 
 
 def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoint, clock: Clock) -> None:
@@ -880,8 +912,8 @@ def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoin
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(9.2)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
-    assert tokens._state.renew_after == pytest.approx(clock.now + 0.5, abs=0.001)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
+    assert tokens._state.refresh_after == pytest.approx(clock.now + 0.5, abs=0.001)
 
 
 def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> None:
@@ -891,10 +923,10 @@ def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> 
     tokens.token()
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     tokens.invalidate(tokens.token())
     tokens.token()
-    assert (tokens._state.renew_after, tokens._state.serves_until) == (0.0, 0.0)
+    assert (tokens._state.refresh_after, tokens._state.serves_until) == (0.0, 0.0)
 
 
 def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
@@ -909,16 +941,38 @@ def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -
     assert tokens.token().access_token == "token-2"
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_who_waits_has_the_time_of_the_flight(endpoint: Endpoint, is_async: bool) -> None:
-    """A source of less patience waits for a flight that has more time: as long as that, and a second."""
-    cache = MemoryCache()
-    hasty, patient = source(endpoint, timeout=0.1, cache=cache), source(endpoint, timeout=30.0, cache=cache)
-    flight, _ = patient._join()
-    assert hasty._patience(flight) == pytest.approx(31.0, abs=0.5)
-    assert patient._patience(hasty._join()[0]) == pytest.approx(31.0, abs=0.5)
-    late, _ = source(endpoint, ClientCredentials(URL, "late", "s"), timeout=0.1)._join()
-    assert patient._patience(late) == pytest.approx(31.0, abs=0.5)
+def test_a_waiter_waits_as_long_as_the_attempt_may_take(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source of short timeout waits for an attempt of a longer one, and the other way round, and a second more."""
+    waits: list[float] = []
+    monkeypatch.setattr(runtime, "wait", lambda _, seconds: waits.append(seconds))
+    for first, second in ((30.0, 0.1), (30.0, 30.0), (0.1, 30.0)):
+        cache = MemoryCache()
+        unfinished(source(endpoint, timeout=first, cache=cache))
+        with pytest.raises(TokenTransportError, match="timed out waiting"):
+            source(endpoint, timeout=second, cache=cache).token()
+    assert waits == pytest.approx([31.0] * 3, abs=0.5)
+
+
+def begin(tokens: TokenSource) -> None:
+    """Begin an attempt in a thread of its own, and do not wait for it; raises what a caller would get at once."""
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(tokens.atoken())
+        await asyncio.sleep(0)
+        if task.done():
+            task.result()
+        task.cancel()
+
+    asyncio.run(cancel())
+
+
+def unfinished(tokens: TokenSource) -> Callable[[], object]:
+    """Begin an attempt in a thread that does not get its turn; return what that thread would do."""
+    begun: list[Callable[[], object]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "start_thread", lambda function, _: begun.append(function))
+        begin(tokens)
+    return begun[0]
 
 
 # A clock that was wrong.
@@ -975,7 +1029,7 @@ def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytes
 
     caplog.set_level(logging.INFO, "auth_plugins")
     log_token(Token(access_token="a", expires_at=1e15), URL, "Password", 0.1)
-    assert told(caplog, logging.INFO) == [f"{URL} issued a token (Password) in 0.10 s; it expires some day"]
+    assert told(caplog, logging.INFO) == [f"{URL} issued a token (Password) in 0.10 s; it expires after the year 9999"]
 
 
 def test_what_happens_in_between_is_logged_at_debug(
@@ -993,10 +1047,10 @@ def test_what_happens_in_between_is_logged_at_debug(
     tokens.token()
     assert wait_for(lambda: tokens.token().access_token == "token-2" and len(told(caplog, logging.DEBUG)) == 5)
     retry, refused, first, renewal, second = told(caplog, logging.DEBUG)
-    assert retry.startswith(f"{URL} did not answer, or is in trouble; it is asked again in ")
+    assert retry.startswith(f"{URL} did not answer, or answered an error; retrying in ")
     assert refused == "a refusal is remembered for 5 s"
     assert (first[: len(URL)], second[: len(URL)]) == (URL, URL)
-    assert renewal == "a token is renewed in the background"
+    assert renewal == "a token is refreshed in the background"
     caplog.clear()
     for _ in range(3):
         tokens.token()
@@ -1014,7 +1068,7 @@ def test_an_api_that_refuses_fresh_tokens_is_told_of_once(
         assert not other.reject(other.token())
         clock.forward(1)
     assert told(caplog) == [
-        f"an API refuses fresh tokens of {URL} too; check audience and scope, and that the API trusts this server"
+        f"an API rejects new tokens of {URL} too; check audience and scope, and that the API trusts this server"
     ]
     clock.forward(11)
     assert tokens.reject(tokens.token())

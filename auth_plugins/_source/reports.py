@@ -1,4 +1,4 @@
-"""Log lines about tokens, and the error for callers whose leader does not return; never a secret."""
+"""Log lines and errors about attempts to get a token; never a secret."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ if TYPE_CHECKING:
 
     from .flight import Flight
 
-__all__ = ["log_token", "overdue"]
+__all__ = ["interrupted_error", "log_token", "overdue_error", "unexpected_error"]
 
 _log = logging.getLogger("auth_plugins")
 
 
-def log_token(token: Token, endpoint: str, how: str, seconds: float) -> None:
-    """Log that *token* was obtained from *endpoint*."""
+def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
+    """Log that *endpoint* issued *token*.
+
+    :param sent: what was sent for it: a refresh token, or the name of a grant.
+    """
     if _log.isEnabledFor(logging.INFO):
-        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, how, seconds, _expiry(token))
+        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, _expiry(token))
 
 
 def _expiry(token: Token) -> str:
@@ -31,26 +34,25 @@ def _expiry(token: Token) -> str:
     try:
         moment = dt.datetime.fromtimestamp(token.expires_at, dt.UTC)
     except (ValueError, OverflowError, OSError):
-        return "expires some day"
+        return "expires after the year 9999"
     return f"expires at {moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def overdue(flight: Flight, grant: Grant) -> TokenTransportError:
-    """Return the error for those who waited in vain for another thread's token request."""
-    names = [] if flight.is_sent or flight.thread is None else _callables(grant)
+def overdue_error(flight: Flight, grant: Grant) -> TokenTransportError:
+    """Return the error for callers that waited too long for another thread."""
+    names = [] if flight.is_sending or flight.thread is None else _callables(grant)
     if names:
         return TokenTransportError(
-            f"{' or '.join(names)} has not returned in another thread within the timeout; "
-            "give what it waits for a timeout of its own"
+            f"{' or '.join(names)} has not returned in another thread within the timeout; give it a timeout of its own"
         )
     return TokenTransportError(
-        "the token request of another thread takes longer than its timeout; "
+        "timed out waiting for a token request in another thread; "
         "check that the token endpoint's name resolves, or try again later"
     )
 
 
 def _callables(grant: Grant) -> list[str]:
-    """Return what names the callables that a grant asks for its secrets."""
+    """Return descriptions of the callables that return the secrets of *grant*."""
     return [
         f"the callable of {name} ({_name(value)})" for name, value in sorted(vars(grant).items()) if callable(value)
     ]
@@ -58,3 +60,16 @@ def _callables(grant: Grant) -> list[str]:
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def interrupted_error() -> TokenTransportError:
+    """Return the error for callers whose leaders were interrupted each time."""
+    return TokenTransportError(
+        "the token request was interrupted each time; "
+        "check that the callable that returns the secret neither exits nor kills its thread"
+    )
+
+
+def unexpected_error(error: Exception) -> TokenTransportError:
+    """Return the error that stands for *error*, an unexpected one, for all but the leader."""
+    return TokenTransportError(f"the token request failed by an unexpected {type(error).__name__}; report it")

@@ -1,4 +1,4 @@
-"""Giving tokens back to the server (RFC 7009)."""
+"""Forgets tokens, and gives them back to the server (RFC 7009)."""
 
 from __future__ import annotations
 
@@ -7,14 +7,59 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, TokenRequestError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.memory import GrantState, MemoryCache
 
 if TYPE_CHECKING:
+    from auth_plugins._caches.shared import SharedEntry
     from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.messages import TokenRequest
+    from auth_plugins._protocol.tokens import Token
 
-__all__ = ["revoke_tokens"]
+    from .retrying_sender import RetryingSender
 
-_TOO_MANY_REQUESTS = 429
+__all__ = ["forget_tokens", "revoke_tokens", "send_revocation"]
+
+
+def forget_tokens(
+    memory: MemoryCache, state: GrantState, entry: SharedEntry | None, lease: float
+) -> tuple[Iterable[str], Iterable[str | None]]:
+    """Forget all tokens; return the access tokens and the refresh tokens to be revoked.
+
+    :param lease: seconds for which the lock of *entry* is held at most.
+    """
+    if entry is None:
+        return _forget(memory, state, None)
+    from .shared_fetch import lock_if_possible
+
+    with lock_if_possible(entry, lease):
+        stored = entry.read()
+        tokens = _forget(memory, state, stored)
+        entry.clear()
+    return tokens
+
+
+def _forget(memory: MemoryCache, state: GrantState, stored: Token | None) -> tuple[Iterable[str], Iterable[str | None]]:
+    with memory.lock:
+        token, refreshable = state.token, state.refreshable
+        for each in filter(None, (token, stored)):
+            state.reject(each)
+        # An attempt under way completes for its waiters, and for no other caller.
+        state.token = state.refreshable = state.failure = state.flight = None
+    access = dict.fromkeys(each.access_token for each in (token, stored) if each)
+    return access, dict.fromkeys(each.refresh_token for each in (refreshable, stored) if each)
+
+
+def send_revocation(sender: RetryingSender, request: TokenRequest, deadline: float) -> None:
+    """Send *request*; raise the error that the server answers.
+
+    :param deadline: when to end, by ``runtime.monotonic``.
+    """
+    from auth_plugins._protocol.answers import read
+
+    response = sender.send(request, deadline)
+    if not 200 <= response.status < 300:
+        read(request, response, runtime.time())
 
 
 def revoke_tokens(
@@ -22,8 +67,10 @@ def revoke_tokens(
 ) -> None:
     """Revoke each refresh token, then its access token; try all of them, and raise the first error.
 
-    *send* raises what the server answered. After a refresh token was revoked, a refusal for an access token is no
-    error: most servers revoke both at once (RFC 7009 §2.1), and some revoke refresh tokens only.
+    :param send: sends a request, and raises the error that the server answers.
+
+    After a refresh token was revoked, a refusal for an access token is no error: most servers revoke both at once
+    (RFC 7009 §2.1), and some revoke refresh tokens only.
     """
     errors: list[AuthError] = []
     for access_token, refresh_token in itertools.zip_longest(access, refresh):
@@ -45,8 +92,7 @@ def revoke_tokens(
 
 
 def _is_needless(error: AuthError) -> bool:
-    """Return whether a server says that an access token is dead already, or that it revokes none."""
+    """Return whether the server says that an access token is dead already, or that it revokes none."""
     if not isinstance(error, TokenRequestError) or error.error == "invalid_client":
         return False
-    status = error.status_code or 0
-    return 400 <= status < 500 and status != _TOO_MANY_REQUESTS
+    return 400 <= (error.status_code or 0) < 500 and error.status_code != 429
