@@ -36,9 +36,8 @@ from dataclasses import dataclass, field
 
 from auth_plugins import TokenSource
 from auth_plugins._caches.redis import _PATIENCE
-from auth_plugins._source.flight import GRACE
 from auth_plugins._source.freshness import JITTER_SHARE, LEEWAY_SHARE, REFRESH_SECONDS, REFRESH_SHARE
-from auth_plugins._source.shared_fetch import LONGEST_POLL, POLL_SHARE, SHORTEST_POLL
+from auth_plugins._source.shared_fetch import LOCK_GRACE, LONGEST_POLL, POLL_SHARE, SHORTEST_POLL
 from auth_plugins._source.source import LEASE_SHARE
 
 #: Seconds that the token endpoint takes, and a command to Redis and back.
@@ -70,12 +69,12 @@ class Setting:
 
     @property
     def leeway(self) -> float:
-        """Seconds before its end from which a token is no longer used, as in ``window_of``."""
+        """Seconds before its end from which a token is no longer used, as in ``Window``."""
         return float(min(LEEWAY, LEEWAY_SHARE * self.lifetime))
 
     @property
     def ahead(self) -> float:
-        """Seconds before its end from which a token is renewed, as in ``window_of``."""
+        """Seconds before its end from which a token is renewed, as in ``Window``."""
         return min(self.leeway + REFRESH_SECONDS, REFRESH_SHARE * self.lifetime)
 
     @property
@@ -231,7 +230,7 @@ class Fleet:
                 self.locked = False
                 return self.stored
             waited = self.now - began
-            if waited > TIMEOUT * LEASE_SHARE + GRACE:
+            if waited > TIMEOUT * LEASE_SHARE + LOCK_GRACE:
                 yield from self._request()
                 return self.now
             if renewing is not None:

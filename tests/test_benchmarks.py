@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from auth_plugins import ClientCredentials, RedisCache, Token, TokenSource
-from auth_plugins._source.freshness import Schedule, window_of
+from auth_plugins._source.freshness import DEFAULT_SCHEDULE, Window
 
 from .conftest import forget
 from .loopback import Clock, Loopback
@@ -130,7 +130,7 @@ def test_the_window_is_that_of_the_package(fleet: dict[str, Any]) -> None:
     """Workers on paper renew their tokens when real ones do."""
     for lifetime in (60.0, 3600.0, 86400.0):
         setting, token = fleet["Setting"](1, lifetime=lifetime), Token(access_token="a", expires_at=lifetime)
-        first, last = (window_of(token, Schedule(), jitter=jitter) for jitter in (0.0, 1.0))
+        first, last = (Window(token, DEFAULT_SCHEDULE, jitter=jitter, seeded_at=0.0) for jitter in (0.0, 1.0))
         assert first.refresh_at == pytest.approx(lifetime - setting.ahead)
         assert last.refresh_at == pytest.approx(first.refresh_at + setting.spread)
         assert first.usable_until == pytest.approx(lifetime - setting.leeway)

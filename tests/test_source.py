@@ -29,8 +29,9 @@ from auth_plugins import (
 )
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-from auth_plugins._source import flight, freshness, negative_cache, rejections
+from auth_plugins._source import negative_cache, rejections, shared_fetch
 from auth_plugins._source import source as _source
+from auth_plugins._source.retrying_sender import RetryingSender
 from auth_plugins._source.revocation import revoke_tokens
 from auth_plugins._source.source import source_for
 
@@ -469,17 +470,19 @@ def test_a_refused_access_token_that_nothing_revoked_is_told(first: str | None) 
         "AT2": TokenRequestError("AT2", error="invalid_request", status_code=400),
     }
 
-    def send(request: TokenRequest) -> None:
+    def send(request: TokenRequest, _: float) -> TokenResponse:
         sent.append(dict(parse_qsl(request.body.decode()))["token"])
         if error := errors.get(sent[-1]):
             raise error
+        return TokenResponse(status=200, headers={}, body=b"", received_at=0.0)
 
+    sender = RetryingSender(send, allow_http=False)
     with pytest.raises(TokenRequestError) as caught:
-        revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], send)
+        revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], sender, 0.0)
     assert caught.value is errors["AT2"]
     assert sorted(sent) == ["AT1", "AT2", "RT1"]
     del errors["AT2"]
-    revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], send)
+    revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], sender, 0.0)
 
 
 def test_a_refresh_token_that_is_not_replaced_goes_on(endpoint: Endpoint, clock: Clock) -> None:
@@ -853,7 +856,7 @@ def test_every_number_is_named() -> None:
     assert f"most every {window} seconds" in (TokenSource.reject.__doc__ or "")
     parameters = inspect.signature(TokenSource).parameters
     defaults = {name: parameters[name].default for name in ("leeway", "timeout", "refresh_ahead")}
-    assert defaults == {"leeway": freshness.DEFAULT_LEEWAY, "timeout": _source.DEFAULT_TIMEOUT, "refresh_ahead": True}
+    assert defaults == {"leeway": _source.DEFAULT_LEEWAY, "timeout": _source.DEFAULT_TIMEOUT, "refresh_ahead": True}
     root = Path(__file__).parents[1]
     if not (root / "docs").exists():  # the package alone is tested
         return
@@ -862,13 +865,12 @@ def test_every_number_is_named() -> None:
         for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
     )
     assert f"one token request in {window} seconds" in security
-    assert f"``leeway`` of {freshness.DEFAULT_LEEWAY:g} seconds" in sharing
-    lease = _source.LEASE_SHARE
-    assert f"{lease:g} times the ``timeout``, {lease * _source.DEFAULT_TIMEOUT:g} seconds by default" in sharing
-    assert (
-        f"{lease * _source.DEFAULT_TIMEOUT + flight.GRACE:g} seconds ({lease:g} \N{MULTIPLICATION SIGN} ``timeout``"
-        in sharing
-    )
+    assert f"``leeway`` of {_source.DEFAULT_LEEWAY:g} seconds" in sharing
+    share, timeout = _source.LEASE_SHARE, _source.DEFAULT_TIMEOUT
+    lease = f"{share * timeout:g} seconds"
+    wait = f"{share * timeout + shared_fetch.LOCK_GRACE:g} seconds ({share:g} \N{MULTIPLICATION SIGN} ``timeout``"
+    assert f"{share:g} times the ``timeout``, {lease} by default" in sharing
+    assert wait in sharing
     assert f"remembered for {least} to {most} seconds" in readme
 
 
@@ -1025,7 +1027,7 @@ def test_each_token_is_logged(endpoint: Endpoint, clock: Clock, caplog: pytest.L
 
 def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     """A token that ends after the year 9999 is logged like any."""
-    from auth_plugins._source.reports import log_token
+    from auth_plugins._source.flight import log_token
 
     caplog.set_level(logging.INFO, "auth_plugins")
     log_token(Token(access_token="a", expires_at=1e15), URL, "Password", 0.1)

@@ -7,8 +7,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from concurrent import futures
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Runtime", "runtime"]
 
@@ -34,7 +36,7 @@ class Runtime:
     #: Run a function in a new daemon thread of that name; RuntimeError: no thread can be started.
     start_thread: Callable[[Callable[[], object], str], None]
     #: Wait until a future is done, for at most so many seconds.
-    wait: Callable[[futures.Future[Any], float], None]
+    wait: Callable[[Future[Any], float], None]
 
     def __init__(self) -> None:
         self.reset()
@@ -68,8 +70,10 @@ def _start_thread(function: Callable[[], object], name: str) -> None:
     threading.Thread(target=function, name=name, daemon=True).start()
 
 
-def _wait(future: futures.Future[Any], seconds: float) -> None:
-    futures.wait([future], seconds)
+def _wait(future: Future[Any], seconds: float) -> None:
+    from concurrent.futures import wait  # the caller has imported it: no other process needs it
+
+    wait([future], seconds)
 
 
 runtime = Runtime()

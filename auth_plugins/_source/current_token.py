@@ -8,7 +8,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import GrantState, MemoryCache
 from auth_plugins._protocol.tokens import Token
 
-from .freshness import CLOCK_SKEW, Freshness, Schedule, Window, is_alive, window_of
+from .freshness import CLOCK_SKEW, Freshness, Schedule, Window, is_alive
 
 __all__ = ["fall_back", "is_usable", "keep_using", "postpone", "replace", "seconds_left", "serves_in_leeway", "window"]
 
@@ -21,7 +21,7 @@ _RETRY_SHARE, _SHORTEST_RETRY = 1 / 3, 0.5
 
 def window(state: GrantState, token: Token, schedule: Schedule) -> Window:
     """Return the window of *token*, which *state* holds."""
-    return window_of(token, schedule, jitter=state.jitter, seeded_at=state.seeded_at)
+    return Window(token, schedule, jitter=state.jitter, seeded_at=state.seeded_at)
 
 
 def serves_in_leeway(state: GrantState, token: Token) -> bool:

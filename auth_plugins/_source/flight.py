@@ -1,24 +1,26 @@
-"""One attempt to get a token, and how event loops wait for it."""
+"""One attempt to get a token: how it ends, who waits for it, and what is said about it."""
 
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import enum
+import logging
 import sys
 import threading
 from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from auth_plugins._base.errors import AuthError
+from auth_plugins._base.errors import AuthError, TokenTransportError
 from auth_plugins._base.frames import without_frames
 
 if TYPE_CHECKING:
+    from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.tokens import Token
 
-__all__ = ["GRACE", "Ending", "Flight", "wait_in_loop"]
+__all__ = ["Ending", "Flight", "log_token", "wait_in_loop"]
 
-#: Seconds that others are waited for beyond their own time.
-GRACE = 1.0
+_log = logging.getLogger("auth_plugins")
 
 
 class Ending(enum.Enum):
@@ -32,7 +34,7 @@ class Ending(enum.Enum):
 class Flight(Future["Token | Ending"]):
     """One attempt to get a token; all that need the token wait for it."""
 
-    def __init__(self, deadline: float, refreshing: Token | None = None, leader: int | None = None) -> None:
+    def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:
         super().__init__()
         #: By ``runtime.monotonic``.
         self.deadline = deadline
@@ -50,6 +52,7 @@ class Flight(Future["Token | Ending"]):
         self.fallback: Token | None = None
         #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
         self.log_details: tuple[str, str, float] | None = None
+        #: By event loop, what its tasks wait for.
         self._events: dict[Any, Any] = {}
 
     def is_stuck(self) -> bool:
@@ -82,6 +85,24 @@ class Flight(Future["Token | Ending"]):
             self.add_done_callback(wake)
         return event
 
+    def overdue_error(self, grant: Grant) -> TokenTransportError:
+        """Return the error for callers that waited too long for the leader."""
+        if self.thread is not None and not self.is_sending:
+            names = [f"{name} ({_name(value)})" for name, value in sorted(vars(grant).items()) if callable(value)]
+            if names:
+                return TokenTransportError(
+                    f"the callable of {' or '.join(names)} has not returned in another thread within the timeout; "
+                    "give it a timeout of its own"
+                )
+        return TokenTransportError(
+            "timed out waiting for a token request in another thread; "
+            "check that the token endpoint's name resolves, or try again later"
+        )
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
 
 async def wait_in_loop(flight: Flight, seconds: float) -> None:
     """Wait in asyncio or trio until *flight* is complete or *seconds* have passed; cancellation leaves it as it is.
@@ -91,14 +112,28 @@ async def wait_in_loop(flight: Flight, seconds: float) -> None:
     trio = sys.modules.get("trio")
     if trio is not None and trio.lowlevel.in_trio_task():
         token = trio.lowlevel.current_trio_token()
-        event = flight.event_of(token, trio.Event, token.run_sync_soon)
         with trio.move_on_after(seconds):
-            await event.wait()
+            await flight.event_of(token, trio.Event, token.run_sync_soon).wait()
         return
     import asyncio
 
     loop = asyncio.get_running_loop()
-    event = flight.event_of(loop, asyncio.Event, loop.call_soon_threadsafe)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await event.wait()
+            await flight.event_of(loop, asyncio.Event, loop.call_soon_threadsafe).wait()
+
+
+def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
+    """Log that *endpoint* issued *token* after *seconds*, for what was *sent*: a refresh token, or a kind of grant."""
+    if _log.isEnabledFor(logging.INFO):
+        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, _expiry(token))
+
+
+def _expiry(token: Token) -> str:
+    if token.expires_at is None:
+        return "tells no expiry"
+    try:
+        moment = dt.datetime.fromtimestamp(token.expires_at, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return "expires after the year 9999"
+    return f"expires at {moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -5,20 +5,18 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Protocol
 
-from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, copy_error
+from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, copy_error
 from auth_plugins._base.frames import without_frames
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import Failure, GrantState, MemoryCache
 from auth_plugins._grants.base import Grant
-
-from .reports import unexpected_error
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.tokens import Token
 
     from .flight import Ending, Flight
 
-__all__ = ["LONGEST_BACK_OFF", "SHORTEST_BACK_OFF", "Fetcher", "NegativeCache", "back_off"]
+__all__ = ["LONGEST_BACK_OFF", "SHORTEST_BACK_OFF", "Fetcher", "NegativeCache", "back_off", "unexpected_error"]
 
 _log = logging.getLogger("auth_plugins")
 
@@ -57,8 +55,10 @@ class NegativeCache:
         try:
             return self._inner.fetch(flight)
         except AuthError as error:
-            # A server in trouble refuses nothing, unless it asks for rest.
-            if isinstance(error, TokenRequestError) and (error.retry_after is not None or not _is_trouble(error)):
+            # A 5xx is no refusal, unless the server asks for a pause.
+            if isinstance(error, TokenRequestError) and (
+                error.retry_after is not None or (error.status_code or 0) < 500
+            ):
                 self._remember(error, error.retry_after or 0.0)
             raise
         except Exception as error:
@@ -81,5 +81,6 @@ class NegativeCache:
         _log.debug("a refusal is remembered for %.0f s", seconds)
 
 
-def _is_trouble(error: TokenRequestError) -> bool:
-    return (error.status_code or 0) >= 500
+def unexpected_error(error: Exception) -> TokenTransportError:
+    """Return the error that stands for an unexpected one, whose text may hold a secret."""
+    return TokenTransportError(f"the token request failed by an unexpected {type(error).__name__}; report it")

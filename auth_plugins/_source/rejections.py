@@ -40,6 +40,6 @@ def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str) 
     if not is_logged:
         _log.warning(
             "an API rejects new tokens of %s too; check audience and scope, and that the API trusts this server",
-            endpoint.partition("?")[0],
+            endpoint,
         )
     return False

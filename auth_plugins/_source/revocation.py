@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, TokenRequestError
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .retrying_sender import RetryingSender
 
-__all__ = ["forget_tokens", "revoke_tokens", "send_revocation"]
+__all__ = ["forget_tokens", "revoke_tokens"]
 
 
 def forget_tokens(
@@ -50,45 +50,38 @@ def _forget(memory: MemoryCache, state: GrantState, stored: Token | None) -> tup
     return access, dict.fromkeys(each.refresh_token for each in (refreshable, stored) if each)
 
 
-def send_revocation(sender: RetryingSender, request: TokenRequest, deadline: float) -> None:
-    """Send *request*; raise the error that the server answers.
-
-    :param deadline: when to end, by ``runtime.monotonic``.
-    """
-    from auth_plugins._protocol.answers import read
-
-    response = sender.send(request, deadline)
-    if not 200 <= response.status < 300:
-        read(request, response, runtime.time())
-
-
 def revoke_tokens(
-    grant: Grant, access: Iterable[str], refresh: Iterable[str | None], send: Callable[[TokenRequest], None]
+    grant: Grant, access: Iterable[str], refresh: Iterable[str | None], sender: RetryingSender, deadline: float
 ) -> None:
     """Revoke each refresh token, then its access token; try all of them, and raise the first error.
 
-    :param send: sends a request, and raises the error that the server answers.
-
     After a refresh token was revoked, a refusal for an access token is no error: most servers revoke both at once
     (RFC 7009 §2.1), and some revoke refresh tokens only.
+
+    :param deadline: when to end, by ``runtime.monotonic``.
     """
     errors: list[AuthError] = []
     for access_token, refresh_token in itertools.zip_longest(access, refresh):
-        is_revoked = False
-        for request in grant.revocation_requests(None, refresh_token):
-            try:
-                send(request)
-                is_revoked = True
-            except AuthError as error:
-                errors.append(error)
-        for request in grant.revocation_requests(access_token, None):
-            try:
-                send(request)
-            except AuthError as error:
-                if not (is_revoked and _is_needless(error)):
-                    errors.append(error)
+        revoked = [_revoke(request, sender, deadline) for request in grant.revocation_requests(None, refresh_token)]
+        others = [_revoke(request, sender, deadline) for request in grant.revocation_requests(access_token, None)]
+        is_revoked = None in revoked
+        errors += [error for error in revoked if error]
+        errors += [error for error in others if error and not (is_revoked and _is_needless(error))]
     if errors:
         raise errors[0]
+
+
+def _revoke(request: TokenRequest, sender: RetryingSender, deadline: float) -> AuthError | None:
+    """Send *request*; return the error, if there is one."""
+    from auth_plugins._protocol.answers import read
+
+    try:
+        response = sender.send(request, deadline)
+        if not 200 <= response.status < 300:
+            read(request, response, runtime.time())
+    except AuthError as error:
+        return error
+    return None
 
 
 def _is_needless(error: AuthError) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._caches.memory import GrantState, MemoryCache
 from auth_plugins._caches.shared import SharedEntry
+from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
 from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse, one_line
@@ -99,12 +100,11 @@ def use_seed(memory: MemoryCache, state: GrantState, token: Token, now: float) -
 
 
 def share_seed(
-    memory: MemoryCache, state: GrantState, token: Token, entry: SharedEntry, *, lease: float, is_repeatable: bool
+    memory: MemoryCache, state: GrantState, grant: Grant, token: Token, entry: SharedEntry, lease: float
 ) -> None:
     """Store *token*, which this process uses, for other processes.
 
     :param lease: seconds for which the lock of *entry* is held at most.
-    :param is_repeatable: whether the grant can be used again: its refresh token then belongs to all processes.
     """
     # Other processes tell the newest token by its time of issue.
     dated = token if token.issued_at else Token(**{**token.members(), "issued_at": state.seeded_at})
@@ -113,5 +113,5 @@ def share_seed(
     with memory.lock:
         if is_shared and state.token is token:
             state.last_shared = dated
-            if is_repeatable:
+            if grant.is_repeatable:  # its refresh token now belongs to all processes
                 state.refreshable = None

@@ -12,7 +12,7 @@ from auth_plugins._caches.shared import LockState, SharedEntry
 from auth_plugins._protocol.tokens import Token
 
 from .current_token import window
-from .flight import GRACE, Ending, Flight
+from .flight import Ending, Flight
 from .freshness import Freshness, Schedule
 from .grant_fetcher import GrantFetcher
 from .retrying_sender import with_jitter
@@ -21,6 +21,8 @@ __all__ = ["SharedFetch", "lock_if_possible"]
 
 _log = logging.getLogger("auth_plugins")
 
+#: Seconds that a busy lock is waited for after its lease has ended.
+LOCK_GRACE = 1.0
 #: Seconds between two reads while another process fetches: this part of the time waited so far, within limits, so that
 #: the wait is hardly longer than needed, and a fleet does not keep the cache busy.
 POLL_SHARE, SHORTEST_POLL, LONGEST_POLL = 0.2, 0.01, 0.5
@@ -104,7 +106,7 @@ def lock_attempts(lease: float) -> Iterator[None]:
     began, slept = runtime.monotonic(), 0.0
     yield
     # The time slept counts as well: a test that freezes time stops the clock.
-    while (waited := max(runtime.monotonic() - began, slept)) <= lease + GRACE:
+    while (waited := max(runtime.monotonic() - began, slept)) <= lease + LOCK_GRACE:
         pause = with_jitter(min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL))
         slept += pause
         runtime.sleep(pause)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.memory import GrantState, MemoryCache
-from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
-from .flight import GRACE, Ending, Flight, wait_in_loop
+from .flight import Ending, Flight, log_token, wait_in_loop
 from .freshness import Schedule
-from .negative_cache import LONGEST_RETRY_AFTER, Fetcher, back_off
-from .reports import interrupted_error, log_token, overdue_error, unexpected_error
+from .negative_cache import LONGEST_RETRY_AFTER, Fetcher, back_off, unexpected_error
+
+if TYPE_CHECKING:
+    from auth_plugins._caches.memory import GrantState, MemoryCache
+    from auth_plugins._grants.base import Grant
 
 __all__ = ["SingleFlight"]
 
@@ -24,6 +26,8 @@ _log = logging.getLogger("auth_plugins")
 
 #: How many attempts in a row a caller takes part in while they end without a token and without an error.
 _MOST_ATTEMPTS = 5
+#: Seconds that waiters give the leader beyond its own time.
+_GRACE = 1.0
 
 
 class SingleFlight:
@@ -62,14 +66,14 @@ class SingleFlight:
                     runtime.wait(flight, self._wait_timeout(flight))
                 if isinstance(result := self._result(flight), Token):
                     return result
-            raise interrupted_error()
+            raise _interrupted_error()
         except AuthError:
             if (token := current_token.keep_using(self._memory, self._state)) is None:
                 raise
             return token
 
     async def afetch(self) -> Token:
-        """Do the same in asyncio or trio: a thread leads, so that no event loop is blocked."""
+        """Return the same in asyncio or trio: a thread leads, so that no event loop is blocked."""
         try:
             for _ in range(_MOST_ATTEMPTS):
                 flight, leads = self._join()
@@ -78,7 +82,7 @@ class SingleFlight:
                 await wait_in_loop(flight, self._wait_timeout(flight))
                 if isinstance(result := self._result(flight), Token):
                     return result
-            raise interrupted_error()
+            raise _interrupted_error()
         except AuthError:
             if (token := current_token.keep_using(self._memory, self._state)) is None:
                 raise
@@ -94,16 +98,16 @@ class SingleFlight:
 
     def _wait_timeout(self, flight: Flight) -> float:
         """Return the seconds to wait for *flight*: at most half of the time that a present token lives."""
-        seconds = max(self._timeout, flight.deadline - runtime.monotonic()) + GRACE
+        seconds = max(self._timeout, flight.deadline - runtime.monotonic()) + _GRACE
         left = current_token.seconds_left(self._state)
         return min(seconds, left / 2) if left else seconds
 
     def _result(self, flight: Flight) -> Token | Ending:
         if not flight.done():
-            raise overdue_error(flight, self._grant)
+            raise flight.overdue_error(self._grant)
         error = flight.exception()
         if isinstance(error, AuthError):
-            # Each caller raises an error of its own: raising one object in many threads would mix up its tracebacks.
+            # Each caller raises a copy: raising one object in many threads would mix up its traceback.
             raise copy_error(error, type(error)) from error.__cause__
         return flight.result()
 
@@ -117,8 +121,8 @@ class SingleFlight:
         with self._memory.lock:
             flight, now = state.flight, runtime.monotonic()
             if flight is not None:
-                # After that its leader is lost, interrupted before it could say so, or stuck.
-                if now < flight.deadline + 2 * GRACE:
+                # Later its leader is lost, interrupted before it could say so, or stuck.
+                if now < flight.deadline + 2 * _GRACE:
                     if flight.leader == threading.get_ident():
                         raise ConfigurationError(
                             "the token request needs the very token that it asks for; let its session, the callable "
@@ -142,8 +146,8 @@ class SingleFlight:
         """
         if flight.is_stuck():
             seconds = min(back_off(self._state.stuck), LONGEST_RETRY_AFTER)
-            if runtime.monotonic() < flight.deadline + 2 * GRACE + seconds:
-                raise overdue_error(flight, self._grant)
+            if runtime.monotonic() < flight.deadline + 2 * _GRACE + seconds:
+                raise flight.overdue_error(self._grant)
             self._state.stuck += 1
 
     def _lead_in_background(self, flight: Flight) -> None:
@@ -168,8 +172,7 @@ class SingleFlight:
             result = error
             raise
         except Exception as error:
-            # The leader raises it as it is.
-            result = unexpected_error(error)
+            result = unexpected_error(error)  # for the waiters: the leader raises it as it is
             raise
         finally:
             self._complete(flight, result)
@@ -182,8 +185,7 @@ class SingleFlight:
         """End an attempt: first the state, then the waiters, which look at the state next."""
         state = self._state
         with self._memory.lock:
-            # A leader that was stuck has come back, so the next need not be stuck.
-            state.stuck = 0
+            state.stuck = 0  # a leader that was stuck has come back, so the next need not be stuck
             if state.flight is flight:
                 state.flight = None
                 if isinstance(result, Token):
@@ -197,3 +199,10 @@ class SingleFlight:
                         current_token.fall_back(self._memory, state, flight.fallback)
                     current_token.postpone(state, has_failed=has_failed)
         flight.complete(result)
+
+
+def _interrupted_error() -> TokenTransportError:
+    return TokenTransportError(
+        "the token request was interrupted each time; "
+        "check that the callable that returns the secret neither exits nor kills its thread"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict
 
@@ -15,27 +14,21 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.base import Transport
 
-from . import current_token, rejections
-from .flight import GRACE
-from .freshness import DEFAULT_LEEWAY, Freshness, Schedule
-from .grant_fetcher import GrantFetcher
-from .negative_cache import Fetcher, NegativeCache
-from .options import flag, open_shared_cache, seconds
-from .retrying_sender import RetryingSender
-from .revocation import forget_tokens, revoke_tokens, send_revocation
-from .single_flight import SingleFlight
+from . import current_token, rejections, wiring
+from .freshness import DEFAULT_SCHEDULE, Freshness, Schedule
 
 if TYPE_CHECKING:
     from auth_plugins._caches.shared import SharedCache, SharedEntry
 
+    from .retrying_sender import RetryingSender
+    from .single_flight import SingleFlight
+
 __all__ = ["Policy", "TokenSource", "source_for"]
 
-#: Seconds that a token request may take, by default.
-DEFAULT_TIMEOUT = 10.0
+#: Seconds, as :class:`TokenSource` describes them.
+DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
 #: How long another process may hold the lock of a shared cache, in timeouts.
 LEASE_SHARE = 1.25
-#: Arguments of grants by which a server knows the client.
-_SECRETS = ("client_secret", "password", "refresh_token", "value")
 
 
 class Policy(TypedDict, total=False):
@@ -49,16 +42,16 @@ class Policy(TypedDict, total=False):
 class TokenSource:
     """Tokens of one grant: returns one that can be used, and decides when to fetch another.
 
-    Sources of equal grants over one cache share the token, and the request for it. Threads and event loops may use a
-    source at the same time. It also serves what is no HTTP request: gRPC metadata, Kafka, WebSockets.
+    Sources of equal grants over one cache share the token, and the request for it; any thread and event loop may use
+    them. It also serves what is no HTTP request: gRPC metadata, Kafka, WebSockets.
 
     :param grant: what is sent to the token endpoint.
     :param cache: where tokens are shared: a :class:`MemoryCache`, :class:`FileCache`, :class:`RedisCache`, or your own
         :class:`TokenCache`; ``None``: the memory cache of the whole process.
     :param leeway: seconds before its end from which a token is no longer used, 60 by default; at most a tenth of its
         lifetime, so that a short-lived token is of use. 0: it is used until it expires.
-    :param timeout: seconds that a token request may take, retries included; 10 by default, and more than 0. While
-        another process that shares the cache fetches a token, this one waits a little longer than that.
+    :param timeout: seconds that a token request may take, retries included; 10 by default, more than 0. While another
+        process that shares the cache fetches a token, this one waits a little longer than that.
     :param refresh_ahead: whether a token is refreshed in the background some time before its end, so that no request
         waits; ``True`` by default.
     :raises ConfigurationError: an argument is not valid.
@@ -69,10 +62,8 @@ class TokenSource:
     # Defaults stand here, as some programs make a source for each request.
     _given_cache: MemoryCache | TokenCache | None = None
     _shared: SharedCache | None = None
-    _schedule = Schedule()
-    _timeout = DEFAULT_TIMEOUT
-    _refresh_ahead = True
-    #: An adapter sets that of its own library; ``None``: that of the first installed library.
+    _schedule: Schedule = DEFAULT_SCHEDULE
+    _timeout, _lease, _refresh_ahead = DEFAULT_TIMEOUT, DEFAULT_TIMEOUT * LEASE_SHARE, True
     _transport: Transport | None = None
     _allow_http = False
     #: Whether an adapter may use a token without another call while it is fresh: not if a subclass decides.
@@ -95,31 +86,19 @@ class TokenSource:
     ) -> None:
         if Grant not in type(grant).__mro__:
             raise ConfigurationError(
-                f"must be a grant, such as auth_plugins.ClientCredentials(...), got a {type(grant).__name__}",
-                argument="grant",
+                f"a {type(grant).__name__} is no grant; give one, such as auth_plugins.ClientCredentials(...)"
             )
         self.grant = grant
         if cache is None:
             self._cache = shared_cache()
         else:
             self._given_cache = cache
-            if isinstance(cache, MemoryCache):
-                self._cache = cache
-            else:
-                self._shared = open_shared_cache(cache)
-                self._cache = self._shared.memory
-        if (
-            self._shared is not None
-            or leeway != DEFAULT_LEEWAY
-            or timeout != DEFAULT_TIMEOUT
-            or refresh_ahead is not True
-        ):
-            self._timeout = seconds("timeout", timeout, at_least=0.001)
-            self._refresh_ahead = flag("refresh_ahead", refresh_ahead)
-            # A refresh token that cannot be replaced may be needed by other processes: a script that exits during a
-            # background refresh must not lose it.
-            is_safe = grant.is_repeatable or self._shared is None
-            self._schedule = Schedule(seconds("leeway", leeway, at_least=0.0), refresh_ahead and is_safe)
+            self._cache, self._shared = wiring.open_cache(cache)
+        if self._shared is not None or (leeway, timeout, refresh_ahead) != (DEFAULT_LEEWAY, DEFAULT_TIMEOUT, True):
+            self._timeout, self._refresh_ahead = wiring.check_policy(leeway, timeout, refresh_ahead)
+            # A script that exits during a background refresh must not lose a refresh token that others need.
+            may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)
+            self._schedule, self._lease = (float(leeway), may_refresh), self._timeout * LEASE_SHARE
         self._state = self._cache.state(grant)
 
     @classmethod
@@ -129,8 +108,7 @@ class TokenSource:
 
         :param environ: where the variables are looked up; ``None``: in ``os.environ``.
         :param overrides: arguments of this class, which take precedence over variables.
-        :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another; or it sets allowed
-            hosts, which only an adapter has.
+        :raises ConfigurationError: a variable is missing, unknown, misspelt, contradicts another, or is an adapter's.
         """
         from auth_plugins._environment.configuration import source_configuration
 
@@ -144,7 +122,7 @@ class TokenSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration: no token, but the secrets of the grant; the session of a library is left out."""
-        policy = {"leeway": self._schedule.leeway, "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
+        policy = {"leeway": self._schedule[0], "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
         return _unpickle, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
     def __call__(self, *_: object) -> NoReturn:
@@ -188,15 +166,12 @@ class TokenSource:
             state.seen = (token, self._schedule, window.usable_from, window.refresh_at)
         elif freshness is Freshness.EXPIRED:
             return token if current_token.serves_in_leeway(state, token) else None
-        elif self._schedule.refresh_ahead and runtime.elapsed() >= state.refresh_after:
+        elif self._schedule[1] and runtime.elapsed() >= state.refresh_after:
             self._flights().refresh(token)
         return token
 
     def fresh_between(self, token: Token) -> tuple[float, float]:
-        """For adapters: return from when until when *token* is fresh while the state holds it, in Unix seconds.
-
-        Before that the clock was set back: it was wrong when the token was issued, or is now.
-        """
+        """For adapters: return from when until when *token* is fresh while the state holds it, in Unix seconds."""
         seen, schedule, since, until = self._state.seen
         return (since, until) if seen is token and schedule == self._schedule and self._may_be_kept else (0.0, 0.0)
 
@@ -209,19 +184,16 @@ class TokenSource:
     def reject(self, token: Token) -> bool:
         """Give up *token*, which an API rejected; return whether another may be fetched in its place.
 
-        For adapters, which call it whether or not they can send the request again; others call :meth:`invalidate`.
-        While new tokens are rejected as well, another one is fetched at most every 30 seconds (but ten, if other APIs
-        accept them), and *token* stays in use.
+        For adapters; others call :meth:`invalidate`. While new tokens are rejected as well, another one is fetched at
+        most every 30 seconds (but ten, if other APIs accept them), and *token* stays in use.
         """
-        endpoint = getattr(self.grant, "token_url", type(self.grant).__name__)
-        return rejections.reject(self._cache, self._state, token, endpoint)
+        return rejections.reject(self._cache, self._state, token, wiring.endpoint_of(self.grant))
 
     def accept(self, token: Token) -> None:
         """For adapters: note that an API accepted *token*, so that its next rejection counts as a new one."""
-        state = self._state
         # Without the lock, as it is called for each answer: at worst a probation that just began ends at once.
-        if state.probation_until and state.token is token:
-            state.probation_until = 0.0
+        if self._state.probation_until and self._state.token is token:
+            self._state.probation_until = 0.0
 
     def revoke(self) -> None:
         """Revoke the tokens at the server (RFC 7009), if the grant has a ``revocation_url``, and forget them.
@@ -229,11 +201,12 @@ class TokenSource:
         :raises TokenRequestError: the server refused; the tokens are forgotten all the same.
         :raises TokenTransportError: the server could not be reached; likewise.
         """
-        sender, entry = self._request_sender(), self._shared_entry()
+        with small_imports():
+            from . import revocation
+        sender, entry = wiring.sender_of(self), self._shared_entry()
         sender.load()
-        access, refresh = forget_tokens(self._cache, self._state, entry, self._lease)
-        send = functools.partial(send_revocation, sender, deadline=runtime.monotonic() + self._timeout)
-        revoke_tokens(self.grant, access, refresh, send)
+        access, refresh = revocation.forget_tokens(self._cache, self._state, entry, self._lease)
+        revocation.revoke_tokens(self.grant, access, refresh, sender, runtime.monotonic() + self._timeout)
 
     def seed(self, token: Token | Mapping[str, Any]) -> None:
         """Use *token*, which was obtained elsewhere, as if it had just been fetched, with its refresh token.
@@ -246,49 +219,29 @@ class TokenSource:
         with small_imports():
             from . import seeding
         now = runtime.time()
-        seeded = seeding.read_seed(token, getattr(self.grant, "token_url", "seed()"), now)
+        seeded = seeding.read_seed(token, wiring.endpoint_of(self.grant), now)
         del token  # a traceback keeps the variables of this frame
         if isinstance(seeded, ConfigurationError):
             raise seeded
         seeding.use_seed(self._cache, self._state, seeded, now)
         if (entry := self._shared_entry()) is not None:
-            repeatable = self.grant.is_repeatable
-            seeding.share_seed(self._cache, self._state, seeded, entry, lease=self._lease, is_repeatable=repeatable)
-
-    @property
-    def _lease(self) -> float:
-        return self._timeout * LEASE_SHARE
+            seeding.share_seed(self._cache, self._state, self.grant, seeded, entry, self._lease)
 
     def _flights(self) -> SingleFlight:
         """Return what fetches; built by the first call that needs it, as most sources find a fresh token."""
         if self._single_flight is None:
-            self._single_flight = _build(self)
+            self._single_flight = wiring.build(self)
         return self._single_flight
-
-    def _request_sender(self) -> RetryingSender:
-        if self._sender is None:
-            self._sender = RetryingSender(self._transport, allow_http=self._allow_http)
-        return self._sender
 
     def _shared_entry(self) -> SharedEntry | None:
         """Return the entry in the shared cache; ``None``: there is no shared cache."""
         return self._shared.shelf(self.grant, self._state) if self._shared else None
 
 
-def _build(source: TokenSource) -> SingleFlight:
-    """Return the pieces behind *source*, each of which wraps the next."""
-    grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
-    grant_fetcher = GrantFetcher(grant, state, source._request_sender(), source._timeout)
-    fetcher: Fetcher = grant_fetcher
-    lock_timeout = 0.0
-    if source._shared is not None:
-        from .shared_fetch import SharedFetch
-
-        fetcher = SharedFetch(grant_fetcher, state, schedule, source._shared_entry, source._lease)
-        lock_timeout = source._lease + GRACE
-    fetcher = NegativeCache(fetcher, grant, memory, state)
-    timeouts = {"timeout": source._timeout, "lock_timeout": lock_timeout}
-    return SingleFlight(fetcher, grant, memory, state, schedule, **timeouts)
+def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:
+    source = kind(grant, cache=cache, **policy)
+    source._allow_http = allow_http
+    return source
 
 
 def source_for(
@@ -311,7 +264,6 @@ def source_for(
     :param leeway: as of :class:`TokenSource`, like the next two; ``None``: not given.
     :raises ConfigurationError: an argument is not valid, or contradicts the source's own.
     """
-    has_policy = leeway is not None or timeout is not None or refresh_ahead is not None
     if not isinstance(grant_or_source, TokenSource):
         source = TokenSource(
             grant_or_source,
@@ -320,7 +272,7 @@ def source_for(
             timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
             refresh_ahead=True if refresh_ahead is None else refresh_ahead,
         )
-    elif cache is not None or has_policy:
+    elif cache is not None or any(each is not None for each in (leeway, timeout, refresh_ahead)):
         raise ConfigurationError("a TokenSource has its own cache and policy; give them to it, or give the grant here")
     elif transport is None and not allow_http:
         return grant_or_source
@@ -330,18 +282,8 @@ def source_for(
     if transport is not None:
         source._transport = transport
     source._allow_http = allow_http or source._allow_http  # a source of variables may allow it by itself
-    if session is not None and _has_no_secret(source.grant):
+    if session is not None and wiring.has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
         source._state = source._cache.state(GrantOfSession(source.grant, session))
-    return source
-
-
-def _has_no_secret(grant: Grant) -> bool:
-    return hasattr(grant, "client_auth") and all(getattr(grant, name, None) is None for name in _SECRETS)
-
-
-def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:
-    source = kind(grant, cache=cache, **policy)
-    source._allow_http = allow_http
     return source
