@@ -94,7 +94,12 @@ class TokenSource:
         else:
             self._given_cache = cache
             self._cache, self._shared = wiring.open_cache(cache)
-        if self._shared is not None or (leeway, timeout, refresh_ahead) != (DEFAULT_LEEWAY, DEFAULT_TIMEOUT, True):
+        if (
+            leeway != DEFAULT_LEEWAY
+            or timeout != DEFAULT_TIMEOUT
+            or refresh_ahead is not True
+            or self._shared is not None
+        ):
             self._timeout, self._refresh_ahead = wiring.check_policy(leeway, timeout, refresh_ahead)
             # A script that exits during a background refresh must not lose a refresh token that others need.
             may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)
@@ -264,15 +269,14 @@ def source_for(
     :param leeway: as of :class:`TokenSource`, like the next two; ``None``: not given.
     :raises ConfigurationError: an argument is not valid, or contradicts the source's own.
     """
+    has_policy = leeway is not None or timeout is not None or refresh_ahead is not None
     if not isinstance(grant_or_source, TokenSource):
-        source = TokenSource(
-            grant_or_source,
-            cache=cache,
-            leeway=DEFAULT_LEEWAY if leeway is None else leeway,
-            timeout=DEFAULT_TIMEOUT if timeout is None else timeout,
-            refresh_ahead=True if refresh_ahead is None else refresh_ahead,
-        )
-    elif cache is not None or any(each is not None for each in (leeway, timeout, refresh_ahead)):
+        policy: Any = {}
+        if has_policy:
+            given = {"leeway": leeway, "timeout": timeout, "refresh_ahead": refresh_ahead}
+            policy = {name: value for name, value in given.items() if value is not None}
+        source = TokenSource(grant_or_source, cache=cache, **policy)
+    elif cache is not None or has_policy:
         raise ConfigurationError("a TokenSource has its own cache and policy; give them to it, or give the grant here")
     elif transport is None and not allow_http:
         return grant_or_source
