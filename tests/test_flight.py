@@ -31,7 +31,6 @@ from auth_plugins import (
 )
 from auth_plugins._base.loading import LateImports
 from auth_plugins._base.runtime import runtime
-from auth_plugins._source.flight import Ending
 from auth_plugins._transports.base import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
@@ -450,6 +449,10 @@ def test_an_unexpected_error_is_remembered(clock: Clock) -> None:
     assert len(endpoint.requests) == 1, "the password is not sent again and again"
 
 
+def ctrl_c() -> Any:
+    raise KeyboardInterrupt
+
+
 def test_waiting_for_what_is_interrupted_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The leader is interrupted each time that a caller waits for it: the caller gets an error after five times."""
     tokens, attempts = Endpoint(clock), []
@@ -459,10 +462,7 @@ def test_waiting_for_what_is_interrupted_ends(clock: Clock, monkeypatch: pytest.
         with pytest.raises(KeyboardInterrupt):
             lead()
 
-    def interrupted() -> Any:
-        raise KeyboardInterrupt
-
-    tokens.script = [interrupted] * 5
+    tokens.script = [ctrl_c] * 5
     monkeypatch.setattr(runtime, "start_thread", interrupt)
     with pytest.raises(TokenTransportError, match="interrupted each time"):
         asyncio.run(source(tokens).atoken())
@@ -471,19 +471,20 @@ def test_waiting_for_what_is_interrupted_ends(clock: Clock, monkeypatch: pytest.
 
 def test_a_thread_that_waits_for_what_is_interrupted_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same for a thread whose leaders are others: each of them is interrupted."""
-    tokens = source(Endpoint(clock))
-    others = iter([tokens] * 5)
+    endpoint = Endpoint(clock)
+    endpoint.script = [ctrl_c] * 5
+    tokens = source(endpoint)
+    leads = [unfinished(tokens)]
 
-    def interrupt(flight: Any, _: float) -> None:
-        flight.set_result(Ending.INTERRUPTED)
-        tokens._state.flight = None
-        if next(others, None):
-            unfinished(tokens)
+    def interrupt(*_: Any) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            leads[-1]()
+        leads.append(unfinished(tokens))
 
-    unfinished(next(others))
     monkeypatch.setattr(runtime, "wait", interrupt)
     with pytest.raises(TokenTransportError, match="interrupted each time"):
         tokens.token()
+    assert len(endpoint.requests) == 5
 
 
 def test_a_lost_leader_is_not_waited_for(clock: Clock) -> None:

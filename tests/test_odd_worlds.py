@@ -314,15 +314,11 @@ def test_ten_thousand_tenants(clock: Clock, caplog: pytest.LogCaptureFixture) ->
         return TokenResponse(status=200, headers={}, body=body, received_at=clock.time())
 
     cache = MemoryCache()
-    sources = [
-        TokenSource(ClientCredentials("https://id.example.com", f"{n}", "s3cr3t"), cache=cache) for n in range(10_000)
-    ]
-    for each_source in sources:
-        each_source._transport = transport
+    grants = (ClientCredentials("https://id.example.com", f"{number}", "s3cr3t") for number in range(10_000))
+    sources = [source(transport, grant, cache=cache) for grant in grants]
     tokens = {one.token().access_token for one in sources} | {one.token().access_token for one in sources}
     assert len(tokens) == len(asked) == 10_000
     sources.clear()
-    del each_source
     clock.forward(100_000)
     for number in range(1000):
         TokenSource(ClientCredentials("https://id.example.com", f"new {number}", "s3cr3t"), cache=cache)

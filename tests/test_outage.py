@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import trio
 
-from auth_plugins import ClientCredentials, Token, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins import Token, TokenRequestError, TokenSource, TokenTransportError
 from auth_plugins._protocol.messages import TokenResponse
 
 from . import stores
 from .loopback import Clock
 from .stores import ALL, Store, over, process
-from .test_source import URL, Endpoint, refusal, source, wait_for
+from .test_source import Endpoint, refusal, source, wait_for
 
 endpoint, store, quick_names = stores.endpoint, stores.store, stores.quick_names
 
@@ -211,8 +211,7 @@ def test_a_token_serves_while_the_endpoint_hangs(get: Get) -> None:
         hangs.wait(timeout)
         raise TokenTransportError("no answer in time")
 
-    tokens = TokenSource(ClientCredentials(URL, "client", "s3cr3t"), timeout=3.0, refresh_ahead=False)
-    tokens._transport = hang
+    tokens = source(hang, timeout=3.0, refresh_ahead=False)
     live = Token(access_token="live", issued_at=now - 3598.5, expires_at=now + 1.5)
     tokens.seed(live)
     try:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache
+from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache, TokenRequestError
 
 from .loopback import Clock
-from .test_source import URL, Endpoint, HookedLock, source, wait_for
+from .test_source import URL, Endpoint, HookedLock, refusal, source, wait_for
 
 
 @pytest.fixture
@@ -47,34 +47,39 @@ def test_a_token_is_had_inside_of_the_lock(endpoint: Endpoint) -> None:
 
 
 def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock) -> None:
-    """A finalizer needs a token of another tenant while stale slots are looked for: none that lives is lost."""
-    cache = MemoryCache()
-    newcomers = iter(range(1000, 2000))
+    """A finalizer fetches a token of another tenant while unused states are dropped: that token is kept."""
+    cache, newcomers = MemoryCache(), []
+    endpoint.script = [refusal()] * 200
+    for number in range(200):
+        with pytest.raises(TokenRequestError):
+            source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache).token()
 
-    class Nosy(set[Any]):
-        def discard(self, state: Any) -> None:
-            super().discard(state)
-            kept.append(source(endpoint, ClientCredentials(URL, f"client-{next(newcomers)}", "s"), cache=cache))
-            kept[-1].token()
+    def elapsed() -> float:
+        newcomers.append(ClientCredentials(URL, f"newcomer-{len(newcomers)}", "s"))
+        source(endpoint, newcomers[-1], cache=cache).token()
+        return clock.now
 
-    kept: list[Any] = []
-    cache._kept = Nosy()
-    for number in range(300):
-        source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache)
-    assert kept
-    assert all(one._state in cache._kept for one in kept)
+    clock.forward(61)
+    clock.elapsed = elapsed  # type: ignore[method-assign]  # the sweep asks for each back-off whether it is over
+    for number in range(100):
+        source(endpoint, ClientCredentials(URL, f"late-{number}", "s"), cache=cache)
+    asked = len(endpoint.requests)
+    assert len(newcomers) == asked - 200 > 0
+    for grant in newcomers:
+        source(endpoint, grant, cache=cache).token()
+    assert len(endpoint.requests) == asked
 
 
 SIGNAL = """
 import os, signal, sys, threading
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource
+from auth_plugins import ClientCredentials, MemoryCache
 from auth_plugins._protocol.messages import TokenResponse
+from auth_plugins._source.source import source_for
 
 cache = MemoryCache()
-source = TokenSource(ClientCredentials("https://id.example.com/token", "id", "s3cr3t"), cache=cache)
-source._transport = lambda *_: TokenResponse(
-    status=200, headers={}, body=b'{"access_token": "one", "expires_in": 3600}', received_at=0.0
-)
+answer = TokenResponse(status=200, headers={}, body=b'{"access_token": "one", "expires_in": 3600}', received_at=0.0)
+grant = ClientCredentials("https://id.example.com/token", "id", "s3cr3t")
+source = source_for(grant, lambda *_: answer, allow_http=False, cache=cache)
 signal.signal(signal.SIGUSR1, lambda *_: source.invalidate(source.token()))
 signal.alarm(50)
 with cache.lock:

@@ -160,8 +160,7 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
 
     def goes_on() -> bool:
         mine = tokens.token()
-        fresh = TokenSource(RefreshToken(URL, "third"), cache=cache)
-        fresh._transport = endpoint
+        fresh = source(endpoint, RefreshToken(URL, "third"), cache=cache)
         return (
             cache.lock.acquire(timeout=10)
             and mine == token

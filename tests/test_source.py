@@ -894,43 +894,6 @@ def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) 
     assert tokens.token().access_token == "token-1"
 
 
-def test_a_failed_renewal_is_put_off_by_a_third_of_what_is_left(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal ahead failed: the next one begins after a third of the time that the token has left, not before."""
-    tokens = source(endpoint, timeout=1)
-    tokens.token()
-    endpoint.script = [TokenTransportError("down")] * 3
-    clock.forward(3600 - 180)
-    tokens.token()
-    assert wait_for(lambda: tokens._state.refresh_after > 0)
-    left = (tokens.token().expires_at or 0.0) - clock.now
-    assert tokens._state.refresh_after == pytest.approx(clock.now + left / 3, abs=0.01)
-
-
-def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoint, clock: Clock) -> None:
-    """A token with a second left is not asked for in a loop."""
-    endpoint.lifetime = 10
-    tokens = source(endpoint, leeway=0, timeout=0.01)
-    tokens.token()
-    endpoint.script = [TokenTransportError("down")] * 3
-    clock.forward(9.2)
-    tokens.token()
-    assert wait_for(lambda: tokens._state.refresh_after > 0)
-    assert tokens._state.refresh_after == pytest.approx(clock.now + 0.5, abs=0.001)
-
-
-def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal failed, and the token was replaced after that: the new one is renewed in its own time."""
-    tokens = source(endpoint, timeout=1)
-    endpoint.script = [endpoint.issue, *[TokenTransportError("down")] * 3]
-    tokens.token()
-    clock.forward(3600 - 180)
-    tokens.token()
-    assert wait_for(lambda: tokens._state.refresh_after > 0)
-    tokens.invalidate(tokens.token())
-    tokens.token()
-    assert (tokens._state.refresh_after, tokens._state.serves_until) == (0.0, 0.0)
-
-
 def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
     """A renewal was refused, and then an API refuses the token: another is asked for at once."""
     tokens = source(endpoint)
