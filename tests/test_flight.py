@@ -48,7 +48,7 @@ CROWD = {"sync": 50, "asyncio": 200, "trio": 50}
 @pytest.mark.parametrize("own_objects", [False, True], ids=["one object", "objects of their own"])
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_cold_crowd_makes_one_token_request(driver: Driver, server: Loopback, own_objects: bool) -> None:
-    """50 threads, 200 asyncio tasks or 50 trio tasks start cold, and one token is asked for."""
+    """50 threads, 200 asyncio tasks or 50 trio tasks without a token send one token request."""
     server.latency = 0.1
     one = driver.auth(credentials(server))
     auths = [driver.auth(credentials(server)) if own_objects else one for _ in range(CROWD[driver.mode])]
@@ -72,7 +72,7 @@ def test_everything_at_once_makes_one_token_request(server: Loopback) -> None:
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_crowd_that_meets_a_revoked_token_makes_one_more(driver: Driver, server: Loopback) -> None:
-    """My token is revoked while 50 use it: one more token request, and all 50 are answered."""
+    """A token is revoked while 50 requests use it: one more token request, and all 50 are answered."""
     auth = driver.auth(credentials(server))
     assert driver.get(server.api_url, auth).status == 200
     server.revoke()
@@ -83,7 +83,7 @@ def test_a_crowd_that_meets_a_revoked_token_makes_one_more(driver: Driver, serve
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_crowd_at_an_api_that_always_refuses(driver: Driver, server: Loopback) -> None:
-    """20 requests at once to an API that answers 401 for ever: two token requests, and everyone gets his 401."""
+    """20 requests at once to an API that always answers 401 cost two token requests, and each gets a 401."""
     server.api = lambda _: as_json({}, 401)
     auth = driver.auth(credentials(server))
     outcomes = driver.get_all(server.api_url, [auth] * 20)
@@ -92,7 +92,7 @@ def test_a_crowd_at_an_api_that_always_refuses(driver: Driver, server: Loopback)
 
 
 def test_one_api_refuses_what_another_one_takes(server: Loopback, grant: ClientCredentials) -> None:
-    """One API takes my tokens, another refuses them all: no more than ten are asked for, however often I try."""
+    """One API accepts each token that another one rejects: at most ten more are fetched, however many requests."""
     good, bad = f"{server.url}/good", f"{server.url}/bad"
     server.api = lambda received: as_json({}, 401) if received.target == "/bad" else server.check(received)
     auth = SYNC[0].auth(grant)
@@ -103,7 +103,7 @@ def test_one_api_refuses_what_another_one_takes(server: Loopback, grant: ClientC
 
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_rotating_refresh_tokens_are_used_once_each(driver: Driver, server: Loopback) -> None:
-    """30 threads over five revocations: no refresh token is sent twice, and my password once."""
+    """30 threads over five revocations send no refresh token twice, and the password once."""
     spent: list[bytes] = []
     lock = threading.Lock()
 
@@ -172,7 +172,7 @@ def warm_up(driver: AsyncHttpx, server: Loopback) -> None:
 
 @pytest.mark.parametrize("mode", ["asyncio", "trio"])
 def test_a_cancelled_task_takes_the_token_from_nobody(server: Loopback, mode: str) -> None:
-    """The task that asked first is cancelled while it waits; the others get the token all the same."""
+    """The task that began the attempt is cancelled; the other tasks get the token."""
     server.latency = 0.2
     source = TokenSource(credentials(server))
 
@@ -206,7 +206,7 @@ def test_a_cancelled_task_takes_the_token_from_nobody(server: Loopback, mode: st
 
 @pytest.mark.parametrize("mode", ["asyncio", "trio"])
 def test_a_loop_that_ends_while_it_waits_disturbs_nobody(server: Loopback, mode: str) -> None:
-    """My first loop is over before its token came: the second one gets it."""
+    """An event loop ends before its token arrives; the next loop gets it."""
     server.latency = 0.2
     source = TokenSource(credentials(server))
 
@@ -278,7 +278,7 @@ def test_waiting_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_secret_that_needs_the_token_is_found_out(server: Loopback) -> None:
-    """My secret comes from an API that wants this very token: an error says so, and nothing hangs."""
+    """The callable of a secret needs the token that it is for: an error says so, and nothing hangs."""
     auth: Any = None
 
     def secret() -> str:
@@ -290,7 +290,7 @@ def test_a_secret_that_needs_the_token_is_found_out(server: Loopback) -> None:
 
 
 def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system has no thread left for my event loop's token request: an error of ours says so."""
+    """No thread can be started for the token request of an event loop: an error of ours says so."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -304,7 +304,7 @@ def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeyp
 
 
 def status_of(code: str, server: Loopback) -> int:
-    """What a process of its own ends with, which is told the token endpoint."""
+    """The exit status of a process that runs *code* with the token endpoint as its argument."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, server.token_url]
     environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
     return subprocess.run(command, env=environment, timeout=60, check=False).returncode
@@ -373,14 +373,14 @@ sys.exit(status)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
-    """My process forks while the first token request loads what it needs: the child isn't stuck for it."""
+    """A fork while another thread imports for the first token request leaves a child that gets a token."""
     assert status_of(FORK, server) == 0
     assert len(server.token_requests) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_in_a_load_that_lasts_is_told(server: Loopback) -> None:
-    """A thread loads for longer than a fork waits for it: each call in the child is told what to do, and none hangs."""
+    """A fork during an import that takes too long leaves a child in which each call raises what to do."""
     assert status_of(STUCK, server) == 0
     assert len(server.token_requests) == 1
 
@@ -408,14 +408,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_does_not_wait_for_who_waits_for_it(server: Loopback) -> None:
-    """My process forks, for which logging takes its lock, while the first token request loads what logs: both go on."""
+    """A fork holds the lock of logging while another thread imports what logs: both go on."""
     assert status_of(LOGGING, server) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: ClientCredentials) -> None:
-    """My process forks while 20 threads need a token: the child asks for its own, and doesn't wait for a ghost."""
+    """A fork while 20 threads wait for a token leaves a child that fetches its own."""
     server.latency = 0.3
     source = TokenSource(grant)
     threads = [threading.Thread(target=source.token) for _ in range(20)]

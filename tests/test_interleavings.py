@@ -122,7 +122,7 @@ class SharedCache:
 
 
 class Server:
-    """A token endpoint that rotates refresh tokens, and knows which of them it has answered."""
+    """A caller needs a token."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -332,7 +332,7 @@ class Interleavings(RuleBasedStateMachine):
             process.trouble_at = self.clock.now
 
     def _check_alone(self, process: Process, call: Call) -> None:
-        """Nobody asks for the same token while another one does, within his time."""
+        """No second request for the same token is sent while the first is within its time."""
         other = self.air
         if other is None or other is call or not other.departed or other.released.is_set():
             return
@@ -484,13 +484,13 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def expire(self, which: int) -> None:
-        """The latest token ends, and somebody needs another one."""
+        """The latest token expires, and a caller needs another one."""
         self.tick(self.server.lifetime or 3600.0)
         self.get(which)
 
     @rule(which=WHICH, modes=MODES, pause=PAUSES)
     def insist(self, which: int, modes: list[str], pause: float) -> None:
-        """The server refuses, and is asked again some time later."""
+        """The server refuses, and a caller tries again some time later."""
         self.server.script = list(modes)
         self.expire(which)
         self.tick(pause)
@@ -529,12 +529,12 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def land(self) -> None:
-        """The answer comes to who waits for it in the air."""
+        """The answer arrives at the leader in the air."""
         self._land()
 
     @rule(which=WHICH)
     def run_background(self, which: int) -> None:
-        """A thread that renews ahead gets its turn."""
+        """The thread of a background refresh runs."""
         process = self._process(which)
         for flight in list(process.background):
             self._run_background(process, flight)
@@ -554,13 +554,13 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.air is not None)
     @rule()
     def get_stuck(self) -> None:
-        """Who is waited for next is not heard of in time."""
+        """The next leader that is waited for does not return in time."""
         self.is_stuck = True
 
     @precondition(lambda self: self.cache and self.air is not None)
     @rule()
     def hurry(self) -> None:
-        """Who holds the lock is done at the very moment at which another process tries it."""
+        """A lock holder is done at the very moment at which another process tries the lock."""
         self.lands_at_lock = True
 
     @precondition(lambda self: self.kind != "refresh token")
@@ -593,7 +593,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH, back=BACK)
     def invalidate(self, which: int, back: int) -> None:
-        """I say that a token is good no more."""
+        """A user invalidates a token."""
         process = self._process(which)
         if not process.given:
             return
@@ -619,7 +619,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def revoke(self, which: int) -> None:
-        """I give my tokens back, and forget them."""
+        """A user revokes the tokens."""
         process = self._process(which)
         if self.air is not None and self.air.process is process:
             self.air.is_disowned = True
@@ -633,7 +633,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.air is None)
     @rule(which=WHICH, other=WHICH, served_early=st.booleans())
     def revoke_in_the_air(self, which: int, other: int, served_early: bool) -> None:
-        """I revoke while another thread asks."""
+        """A user revokes during another thread's attempt."""
         self.tick(self.server.lifetime or 0.0)
         self.depart(which, served_early)
         self.revoke(which)
@@ -657,7 +657,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.air is None and not any(each.background for each in self.processes))
     @rule(which=WHICH, size=st.integers(2, 4))
     def crowd(self, which: int, size: int) -> None:
-        """Several threads need a token at once: whoever asks is answered when all others wait for him."""
+        """Several threads need a token at once: the leader is answered when all others wait."""
         process = self._process(which)
         travel, crowd = process.transport, Crowd(process.source, size)
         process.transport = lambda request, timeout: crowd.lead(lambda: travel(request, timeout))
@@ -714,7 +714,7 @@ class Crowd:
 
 
 def test_any_order_of_events() -> None:
-    """In whatever order things happen, I get a token that is good or a clear error, and my server is left in peace."""
+    """In any order of events a caller gets a good token or a clear error, and the server is not overloaded."""
     run_state_machine_as_test(Interleavings, settings=often(150, stateful_step_count=40))
 
 
@@ -727,7 +727,7 @@ def world() -> Iterator[Interleavings]:
 
 
 def test_a_revocation_is_not_undone_by_a_request_in_the_air(world: Interleavings) -> None:
-    """I revoke while another thread asks: he alone gets his token, and no other process finds it in the cache."""
+    """A revocation during another thread's attempt: that thread gets its token, and no other process finds it."""
     world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
     world.depart(which=0, served_early=False)
     world.revoke(which=0)
@@ -737,7 +737,7 @@ def test_a_revocation_is_not_undone_by_a_request_in_the_air(world: Interleavings
 
 
 def test_what_was_given_up_does_not_come_back_from_the_cache(world: Interleavings) -> None:
-    """A token that came over a revocation is refused by the API: it isn't handed out again, whoever stored it."""
+    """A token that was fetched during a revocation is not used again once it is rejected."""
     world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
     world.depart(which=0, served_early=False)
     world.revoke(which=0)
@@ -761,7 +761,7 @@ def test_a_full_disk_sends_no_refresh_token_twice(world: Interleavings) -> None:
 
 
 def test_a_thread_that_starts_late_spends_no_refresh_token_for_nobody(world: Interleavings) -> None:
-    """The thread that renews ahead is held up until others have given it up: what it spends then is not spent again."""
+    """The thread of a background refresh runs late: the refresh token that it spends is not sent again."""
     world.begin(kind="client, renewed", is_shared=False, lifetime=3600.0, leeway=60.0, refresh_ahead=True)
     world.get(which=0)
     world.tick(seconds=3500.0)

@@ -65,7 +65,7 @@ class Big:
 
 @unwatched
 def test_a_remembered_refusal_keeps_no_frame(endpoint: Endpoint) -> None:
-    """The variables of who asked are freed as soon as the error is, although the refusal is remembered."""
+    """The variables of a caller are freed with its error, although the refusal is remembered."""
     tokens = source(endpoint)
     endpoint.script = [refusal()]
 
@@ -145,7 +145,7 @@ class OddError(Exception):
 
 
 def test_causes_are_kept_without_their_frames() -> None:
-    """The cause of an error is told as before, and keeps no frame either; one that cannot be copied is left out."""
+    """The causes of a remembered error are kept without their frames; one that cannot be copied is left out."""
 
     def caught(cause: Exception) -> AuthError:
         try:

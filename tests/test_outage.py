@@ -115,7 +115,7 @@ def test_a_refused_token_is_not_used_in_an_outage(endpoint: Endpoint, clock: Clo
 
 
 def test_a_failed_renewal_ahead_counts(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal in the background failed just before the leeway: no call waits for a further attempt at once."""
+    """A background refresh fails just before the leeway: no call waits for another attempt at once."""
     tokens = source(endpoint)
     first = tokens.token()
     down(endpoint)
@@ -172,7 +172,7 @@ def test_a_cold_process_uses_what_others_left(store: Store, endpoint: Endpoint, 
 
 @over(["files", "own"])
 def test_a_newer_token_of_others_is_preferred(store: Store, endpoint: Endpoint, clock: Clock) -> None:
-    """My own token has ended, and another process left one within its leeway: that one serves in the outage."""
+    """A token that another process stored, within its leeway, is used when this process's own has expired."""
     mine, other = process(store, endpoint), process(store, endpoint)
     mine.token()
     clock.forward(3600)
@@ -193,7 +193,7 @@ def test_what_has_ended_serves_nobody(store: Store, endpoint: Endpoint, clock: C
 
 
 def test_a_token_without_an_end_is_not_put_off(endpoint: Endpoint, clock: Clock) -> None:
-    """A token whose end nobody told has no leeway: a failure after its refusal is an error."""
+    """A token without a known end has no leeway: after its rejection a failure is raised."""
     endpoint.lifetime = None
     tokens = source(endpoint)
     tokens.invalidate(tokens.token())

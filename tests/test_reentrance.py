@@ -48,7 +48,8 @@ def test_a_token_is_had_inside_of_the_lock(endpoint: Endpoint) -> None:
 
 def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock) -> None:
     """A finalizer fetches a token of another tenant while unused states are dropped: that token is kept."""
-    cache, newcomers = MemoryCache(), []
+    cache = MemoryCache()
+    newcomers: list[ClientCredentials] = []
     endpoint.script = [refusal()] * 200
     for number in range(200):
         with pytest.raises(TokenRequestError):
@@ -96,7 +97,7 @@ def test_a_signal_handler_needs_a_token() -> None:
 
 
 def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> None:
-    """A handler needs the token that its own thread is asking for: it cannot wait for itself, and is told so."""
+    """A signal handler that needs the token that its own thread fetches gets an error: it cannot wait for itself."""
     tokens = source(endpoint)
 
     def broken_into() -> Any:
@@ -122,7 +123,7 @@ def test_a_handler_between_the_beginning_and_the_request_is_told(endpoint: Endpo
 
 
 def test_a_callable_that_needs_the_token_is_given_one_that_serves(endpoint: Endpoint, clock: Clock) -> None:
-    """The callable that returns my secret calls the API with this very auth: a token that still serves will do."""
+    """The callable of a secret that uses this very auth gets the present token while it can be used."""
     used: list[str] = []
 
     def secret() -> str:

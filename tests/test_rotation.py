@@ -75,7 +75,7 @@ def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock
 def test_a_script_that_ends_loses_no_refresh_token(
     rotating: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over a shared cache a RefreshToken grant is not renewed in the background; in memory it is."""
+    """Over a shared cache a RefreshToken grant has no background refresh; in memory it has."""
     for cache, renews in ((stores.LockingCache(), False), (MemoryCache(), True)):
         tokens = source(rotating, GRANT, cache=cache, leeway=30.0)
         tokens.token()
@@ -107,7 +107,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork"
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, clock: Clock) -> None:
-    """A forked child sends the password anew, and its parent the refresh token: it is sent once."""
+    """A forked child sends the password, its parent the refresh token: that is sent once."""
     tokens = source(rotating, Password(URL, "me", "pw"))
     tokens.token()
     expire(clock)
@@ -119,7 +119,7 @@ def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, cloc
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpoint, clock: Clock) -> None:
-    """The parent has the successor of the grant's own refresh token: the child is told that, and sends neither."""
+    """The parent has the successor of the grant's own refresh token: the child sends neither, and raises why."""
     tokens = source(rotating, GRANT)
     tokens.token()
     expire(clock)
@@ -212,7 +212,7 @@ def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, cl
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
-    """The parent has the sixth successor: a forked child sends no request, and is told that."""
+    """The parent has the sixth successor: a forked child sends no request, and raises why."""
     tokens = rotated_six_times(rotating)
 
     def is_told() -> bool:

@@ -123,7 +123,7 @@ def test_a_token_is_used_until_its_leeway(
 
 
 def test_a_token_without_an_end_is_used_until_it_is_refused(endpoint: Endpoint, clock: Clock) -> None:
-    """Nobody told when my token ends: it serves for weeks, until I say that it was refused."""
+    """A token without a known end is used for weeks, until it is invalidated."""
     endpoint.lifetime = None
     tokens = source(endpoint)
     token = tokens.token()
@@ -149,14 +149,14 @@ def test_a_lifetime_of_0_is_no_reason_to_ask_again(endpoint: Endpoint, clock: Cl
 
 
 def test_a_token_that_is_over_serves_who_asked_for_it(endpoint: Endpoint) -> None:
-    """A token has ended when it comes; I get it, and the next time another."""
+    """A token that has expired when it arrives serves the call that fetched it; the next call fetches another."""
     endpoint.lifetime = 1e-9
     tokens = source(endpoint)
     assert [tokens.token().access_token for _ in range(2)] == ["token-1", "token-2"]
 
 
 def test_a_token_is_renewed_before_its_end_while_it_serves(endpoint: Endpoint, clock: Clock) -> None:
-    """Some minutes before its end my token is renewed in the background, once, and nobody waits for that."""
+    """Some minutes before its end a token is refreshed in the background, once, and no call waits for that."""
     tokens = source(endpoint)
     first = tokens.token()
     release, renewed = threading.Event(), threading.Event()
@@ -176,7 +176,7 @@ def test_a_token_is_renewed_before_its_end_while_it_serves(endpoint: Endpoint, c
 
 
 def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: Clock) -> None:
-    """The token endpoint is down when my token is renewed ahead: I notice nothing, and it is tried again in time."""
+    """The token endpoint is down during a background refresh: no call fails, and it is tried again in time."""
     tokens = source(endpoint, timeout=1)
     first = tokens.token()
     endpoint.script = [TokenTransportError("down")] * 3
@@ -237,7 +237,7 @@ def test_a_refusal_grows_no_more_once_it_was_good(endpoint: Endpoint, clock: Clo
 
 
 def test_a_changed_secret_is_tried_at_once(endpoint: Endpoint, tmp_path: Any) -> None:
-    """I put the right secret into the file: the next request uses it, whatever was refused a moment ago."""
+    """After the secret in a file has changed, the next call sends it, whatever was refused a moment ago."""
     file = tmp_path / "secret"
     file.write_text("wrong")
     tokens = source(endpoint, ClientCredentials(URL, "client", SecretFile(file)))
@@ -251,7 +251,7 @@ def test_a_changed_secret_is_tried_at_once(endpoint: Endpoint, tmp_path: Any) ->
 
 
 def test_invalidate_forgets_a_refusal(endpoint: Endpoint) -> None:
-    """I know better, and want it tried again now."""
+    """After invalidate() the next call sends a request, although a refusal was remembered."""
     tokens = source(endpoint)
     endpoint.script = [refusal()]
     with pytest.raises(TokenRequestError):
@@ -261,7 +261,7 @@ def test_invalidate_forgets_a_refusal(endpoint: Endpoint) -> None:
 
 
 def test_a_secret_that_went_away_is_no_refusal(endpoint: Endpoint) -> None:
-    """The callable that returns my secret fails after a refusal: I am told of that."""
+    """The callable of a secret fails after a refusal: its own error is raised."""
     answers = iter(["one"])
 
     def secret() -> str:
@@ -277,7 +277,7 @@ def test_a_secret_that_went_away_is_no_refusal(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_a_server_in_trouble_is_asked_again(endpoint: Endpoint, clock: Clock, status: int) -> None:
-    """Two failures, then an answer: I notice nothing but a second of waiting."""
+    """Two 5xx answers are followed by retries within two seconds; the caller gets the token."""
     endpoint.script = [({}, status)] * 2
     assert source(endpoint).token().access_token == "token-1"
     assert len(clock.sleeps) == 2
@@ -286,7 +286,7 @@ def test_a_server_in_trouble_is_asked_again(endpoint: Endpoint, clock: Clock, st
 
 @pytest.mark.parametrize("trouble", [({}, 500), TokenTransportError("down")], ids=["500", "unreachable"])
 def test_at_most_three_tries(endpoint: Endpoint, trouble: Any) -> None:
-    """A server that stays in trouble is asked three times, and then I get the error; the next call tries anew."""
+    """A request is sent three times at most, then the error is raised; the next call starts again."""
     endpoint.script = [trouble] * 3
     tokens = source(endpoint)
     with pytest.raises((TokenRequestError, TokenTransportError)):
@@ -312,14 +312,14 @@ def test_tries_end_with_the_timeout(endpoint: Endpoint, clock: Clock) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_that_fits_is_waited_for(endpoint: Endpoint, clock: Clock, status: int) -> None:
-    """The server asks for two seconds of rest: it gets them, and I my token."""
+    """A Retry-After of two seconds is waited for, and the caller gets the token."""
     endpoint.script = [refusal("slow_down", status, retry_after="2")]
     assert source(endpoint).token().access_token == "token-1"
     assert clock.sleeps == [2.0]
 
 
 def test_retry_after_that_does_not_fit_is_kept(endpoint: Endpoint, clock: Clock) -> None:
-    """The server asks for 100 seconds: I get an error that says so, and nobody asks it before they have passed."""
+    """A Retry-After of 100 seconds is in the error, and no request is sent before they have passed."""
     tokens = source(endpoint)
     endpoint.script = [refusal("slow_down", 429, retry_after="100")]
     for _ in range(3):
@@ -369,7 +369,7 @@ PASSWORD = Password(URL, "me", "pw", client_id="app")
 def test_a_refused_refresh_token_gives_way_to_the_grant_once(
     endpoint: Endpoint, clock: Clock, grant: Any, answer: Any
 ) -> None:
-    """My refresh token is good no more: the grant itself is used, once, and goes on from there."""
+    """After a refused refresh token the grant itself is used, once, and its new refresh token from then on."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, grant)
     tokens.token()
@@ -395,7 +395,7 @@ def test_a_refused_refresh_token_gives_way_to_the_grant_once(
     ],
 )
 def test_any_other_failure_sends_no_password(endpoint: Endpoint, clock: Clock, grant: Any, answer: Any) -> None:
-    """Something else is wrong with the renewal: I get the error, and my password is not sent for it."""
+    """Any other failure of a refresh is raised; the password is not sent for it."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, grant)
     tokens.token()
@@ -445,7 +445,7 @@ NO_REFUSAL: list[tuple[int, bytes, str]] = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), NO_REFUSAL)
 def test_what_refuses_no_refresh_token_costs_no_password(status: int, body: bytes, kind: str) -> None:
-    """A firewall's own words say nothing of my refresh token: the password is not sent for them."""
+    """The answer of a firewall refuses no refresh token: the password is not sent for it."""
     bodies: list[bytes] = []
 
     def answer(request: TokenRequest, _: float) -> TokenResponse:
@@ -486,7 +486,7 @@ def test_a_refused_access_token_that_nothing_revoked_is_told(first: str | None) 
 
 
 def test_a_refresh_token_that_is_not_replaced_goes_on(endpoint: Endpoint, clock: Clock) -> None:
-    """The server answers a renewal without a new refresh token: the old one is used again."""
+    """A refresh that brings no new refresh token leaves the old one in use."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, PASSWORD)
     tokens.token()
@@ -554,7 +554,7 @@ def sent(endpoint: Endpoint) -> list[str]:
 
 
 def test_ones_own_refresh_token_is_not_sent_twice(endpoint: Endpoint, clock: Clock) -> None:
-    """My refresh token is refused, and there is no other: I get the error after one request."""
+    """The only refresh token is refused: the error is raised after one request."""
     tokens = source(endpoint, RefreshToken(URL, "mine"))
     endpoint.refresh_tokens = True
     endpoint.script = [({"access_token": "a", "expires_in": 3600, "refresh_token": "mine"}, 200)]
@@ -580,7 +580,7 @@ def test_invalidate_gives_up_that_token_only(endpoint: Endpoint) -> None:
 
 
 def test_revoke_gives_tokens_back(endpoint: Endpoint) -> None:
-    """I am done: the server is told so of both tokens (RFC 7009), and the next call starts from the grant."""
+    """Both tokens are revoked at the server (RFC 7009), and the next call starts from the grant."""
     endpoint.refresh_tokens = True
     grant = Password(
         URL, "me", "pw", client_id="app", client_secret="s", revocation_url="https://id.example.com/revoke"
@@ -656,7 +656,7 @@ def test_any_other_failure_of_a_revocation_is_raised(
 
 
 def test_a_refused_revocation_is_told(endpoint: Endpoint) -> None:
-    """The server refuses to revoke: I get its reason, and the token is forgotten all the same."""
+    """The server refuses to revoke: its reason is raised, and the token is forgotten all the same."""
     tokens = source(endpoint, ClientCredentials(URL, "c", "s", revocation_url="https://id.example.com/revoke"))
     tokens.token()
     endpoint.script = [refusal("unsupported_token_type", 400)]
@@ -694,7 +694,7 @@ def test_a_token_that_another_thread_fetched_is_used(endpoint: Endpoint) -> None
 
 
 def test_a_source_says_what_it_is_for_and_no_secret(endpoint: Endpoint) -> None:
-    """I print the source, and see the grant without its secret; its tokens don't show either."""
+    """The repr of a source shows the grant without its secret, and no token."""
     tokens = source(endpoint)
     assert "client" in repr(tokens)
     assert "s3cr3t" not in repr(tokens) + str(vars(tokens))
@@ -710,7 +710,7 @@ def test_an_unknown_token_type_is_told_once(endpoint: Endpoint, caplog: pytest.L
 
 
 def test_without_a_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the three libraries is there: I am told which to install."""
+    """Without any of the three libraries the error names what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'auth-plugins\[requests\]'"):
         TokenSource(ClientCredentials(URL, "c", "s")).token()
@@ -720,7 +720,7 @@ def test_without_a_library_the_error_says_what_to_install(monkeypatch: pytest.Mo
 def test_a_hand_made_source_takes_what_is_installed(
     server: Any, grant: ClientCredentials, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I have one of the three libraries, whichever: a source that I made by hand sends by it."""
+    """A source that the user made sends by the library that is installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == library or None)
     assert TokenSource(grant).token().access_token == "token-1"
     agent = server.token_requests[0].headers["user-agent"]
@@ -756,7 +756,7 @@ class TestCache:
         return [ClientCredentials(URL, f"client-{number}", "s") for number in range(start, start + count)]
 
     def test_it_does_not_grow_with_tenants_that_are_gone(self, endpoint: Endpoint, clock: Clock) -> None:
-        """I serve thousands of tenants, each for a while: what ended and nobody uses goes by itself."""
+        """The memory of thousands of tenants that are no longer used is given back."""
         cache = MemoryCache()
         for turn in range(20):
             for grant in self.grants(300, start=300 * turn):
@@ -765,7 +765,7 @@ class TestCache:
         assert len(cache._states) < 1500
 
     def test_who_is_used_stays(self, endpoint: Endpoint, clock: Clock) -> None:
-        """However many others come and go, my own auth object and one built anew share their token."""
+        """A source in use and one that is made later share their token, however many others come and go."""
         cache = MemoryCache()
         [grant] = self.grants(1)
         mine = source(endpoint, grant, cache=cache)
@@ -777,7 +777,7 @@ class TestCache:
         assert source(endpoint, grant, cache=cache).token() is again
 
     def test_who_waits_for_his_turn_stays(self, endpoint: Endpoint) -> None:
-        """I made an auth long before I use it, among thousands of others: one built anew then shares its token."""
+        """A source that was made long before its first use shares the token of one that is made later."""
         cache = MemoryCache()
         [grant] = self.grants(1)
         mine = source(endpoint, grant, cache=cache)
@@ -787,7 +787,7 @@ class TestCache:
         assert mine.token() is another.token()
 
     def test_a_refresh_token_outlives_its_token(self, endpoint: Endpoint, clock: Clock) -> None:
-        """My token ended among thousands of others; its refresh token is still there, and my password isn't sent."""
+        """A refresh token is kept after its token has expired, among thousands of others."""
         cache = MemoryCache()
         endpoint.refresh_tokens = True
         source(endpoint, PASSWORD, cache=cache).token()
@@ -799,7 +799,7 @@ class TestCache:
         assert "refresh_token=refresh-1" in endpoint.bodies[-1]
 
     def test_what_nobody_asked_for_in_a_day_goes(self, endpoint: Endpoint, clock: Clock) -> None:
-        """Tokens without an end go as well, once nobody has looked for them for a day."""
+        """A token without an end is dropped after a day without use."""
         cache = MemoryCache()
         endpoint.lifetime = None
         for grant in self.grants(300):
@@ -810,7 +810,7 @@ class TestCache:
         assert len(cache._states) < 700
 
     def test_a_refusal_is_kept_while_it_counts(self, endpoint: Endpoint, clock: Clock) -> None:
-        """A wrong secret among thousands of tenants, in objects built anew: it isn't sent again and again."""
+        """A refusal is remembered for sources that are made later, among thousands of others."""
         cache = MemoryCache()
         [wrong] = self.grants(1)
         endpoint.script = [refusal()]
@@ -883,7 +883,7 @@ def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list
 
 
 def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) -> None:
-    """A server asks for a day of rest: it gets an hour, and is asked again."""
+    """A Retry-After of a day is respected for an hour."""
     tokens = source(endpoint)
     endpoint.script = [refusal("slow_down", 429, retry_after="86400")]
     for pause in (3599.0, 2.0):
@@ -895,7 +895,7 @@ def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) 
 
 
 def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal was refused, and then an API refuses the token: another is asked for at once."""
+    """A refresh was refused, then an API rejects the token: the next call sends a request at once."""
     tokens = source(endpoint)
     token = tokens.token()
     endpoint.script = [refusal()]
@@ -1000,7 +1000,7 @@ def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytes
 def test_what_happens_in_between_is_logged_at_debug(
     endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """DEBUG tells of a further try, a remembered refusal and a renewal in the background; a warm request of nothing."""
+    """DEBUG logs retries, remembered refusals and background refreshes; a warm call logs nothing."""
     caplog.set_level(logging.DEBUG, "auth_plugins")
     tokens = source(endpoint)
     endpoint.script = [({}, 503), refusal()]

@@ -38,7 +38,8 @@ class GrantFetcher:
         :param newer: a token from the shared cache, whose refresh token is to be sent rather than this process's own.
         :param entry: the entry in the shared cache, whose lock is held.
         """
-        self._sender.load()
+        if not self._grant.is_constant:
+            self._sender.load()
         exchange = _Exchange(self._sender, flight, runtime.monotonic() + self._timeout)
         refreshable = newer or self._state.refreshable
         old = refreshable.refresh_token if refreshable else None
