@@ -29,6 +29,8 @@ class GrantFetcher:
     :param timeout: seconds for all token requests of one attempt.
     """
 
+    __slots__ = ("_grant", "_sender", "_state", "_timeout")
+
     def __init__(self, grant: Grant, state: GrantState, sender: RetryingSender, timeout: float) -> None:
         self._grant, self._state, self._sender, self._timeout = grant, state, sender, timeout
 

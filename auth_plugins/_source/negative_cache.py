@@ -44,6 +44,8 @@ def back_off(times: int) -> float:
 class NegativeCache:
     """Raises the error of a refused token request again for 5 to 60 seconds, unless a secret changes."""
 
+    __slots__ = ("_grant", "_inner", "_memory", "_state")
+
     def __init__(self, inner: Fetcher, grant: Grant, memory: MemoryCache, state: GrantState) -> None:
         self._inner, self._grant, self._memory, self._state = inner, grant, memory, state
 

@@ -28,6 +28,8 @@ class RetryingSender:
     :param transport: ``None``: that of the first installed library.
     """
 
+    __slots__ = ("_allow_http", "_transport")
+
     def __init__(self, transport: Transport | None, *, allow_http: bool) -> None:
         self._transport, self._allow_http = transport, allow_http
 

@@ -37,6 +37,8 @@ class SingleFlight:
     :param lock_timeout: seconds that another process is waited for before that.
     """
 
+    __slots__ = ("_fetcher", "_grant", "_lock_timeout", "_memory", "_schedule", "_state", "_timeout")
+
     def __init__(
         self,
         fetcher: Fetcher,
