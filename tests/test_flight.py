@@ -400,7 +400,7 @@ thread = threading.Thread(target=lambda: (asked.set(), source.token()))
 thread.start()
 child = os.fork()
 if child == 0:
-    os._exit(0)
+    os._exit(0 if source.token() else 1)
 thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging  # noqa: F401 - first, as a fork then waits for imports before it takes logging's lock, which they may need
 import os
 import threading
 from collections.abc import Iterator
