@@ -21,7 +21,6 @@ from auth_plugins import ClientCredentials, MemoryCache, Token, TokenRequestErro
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import LONGEST_BODY, TokenResponse
 
-from .endpoints import TRANSPORTS
 from .loopback import Loopback
 from .test_answers import GOOD, PLAIN
 

@@ -627,18 +627,12 @@ def test_a_warm_auth_takes_requests_of_its_library_only() -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_token_over_https_ends(mode: str, clock: Clock) -> None:
     """A warm token is used to the last moment before its leeway, and not at that moment."""
     plugin = importlib.import_module(f"auth_plugins.{mode.partition(' ')[0]}")
-    auth = plugin.OAuth2Auth(ClientCredentials("https://id.example.com/token", "id"), refresh_ahead=False)
-    first, second = Token(access_token="first", expires_at=clock.now + 100), Token(access_token="second")
-
-    async def ask(_: Any) -> Token:
-        return second
-
-    monkeypatch.setattr(TokenSource, "_wait", lambda _: second)
-    monkeypatch.setattr(TokenSource, "_await", ask)
-    auth.source._state.token = first
+    auth = plugin.OAuth2Auth(ApiKey("second", header="Authorization", scheme="Bearer"), refresh_ahead=False)
+    first = Token(access_token="first", expires_at=clock.now + 100)
+    auth.source.seed(first)
     assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
     end = auth.source.fresh_between(first)[1]
     clock.now = end - 0.01
@@ -648,18 +642,12 @@ def test_a_warm_token_over_https_ends(mode: str, clock: Clock, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_warm_token_stays_off_clear_urls_and_ends_with_a_refusal(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_warm_token_stays_off_clear_urls_and_ends_with_a_refusal(mode: str) -> None:
     """A warm token goes to no ``http://`` URL of another machine; one that was invalidated goes nowhere."""
     plugin = importlib.import_module(f"auth_plugins.{mode.split(' ', 1)[0]}")
-    auth = plugin.OAuth2Auth(ClientCredentials("https://id.example.com/token", "id"))
-    first, second = Token(access_token="first"), Token(access_token="second")
-
-    async def ask(_: Any) -> Token:
-        return second
-
-    monkeypatch.setattr(TokenSource, "_wait", lambda _: second)
-    monkeypatch.setattr(TokenSource, "_await", ask)
-    auth.source._state.token = first
+    auth = plugin.OAuth2Auth(ApiKey("second", header="Authorization", scheme="Bearer"))
+    first = Token(access_token="first")
+    auth.source.seed(first)
     assert [signed(mode, auth, "https://api.example.com/") for _ in range(2)] == ["Bearer first"] * 2
     with pytest.raises(InsecureTransportError):
         signed(mode, auth, "http://api.example.com/")

@@ -64,8 +64,8 @@ class Adapter:
             None if keeps_library else transport,
             allow_http=allow_http,
             cache=cache,
-            policy=policy,
             session=session,
+            **policy,
         )
         # What a grant says of itself, as an ApiKey does, holds unless the adapter is told something else.
         own_header, own_scheme = self.source.grant.header_and_scheme()
