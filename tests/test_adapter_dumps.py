@@ -183,9 +183,8 @@ def test_a_signed_request_is_like_any(library: str, server: Loopback) -> None:
 
 
 def test_the_value_of_a_header_is_plain_text() -> None:
-    """Each request, the first and the warm ones, gets plain text, which recorders can store; an auth hides it."""
+    """Each request, the first and the warm ones, gets plain text, which recorders can store."""
     auth = auth_plugins.requests.OAuth2Auth(ApiKey(KEY, header="Authorization"))
     for _ in range(2):
         value = auth(requests.Request("GET", "https://api.example.com/").prepare()).headers["Authorization"]
         assert (type(value), value) == (str, KEY)
-    assert KEY not in repr(auth._ready.value)
