@@ -102,6 +102,10 @@ class _TokenHook:
         return response
 
 
+#: What an auth begins with: its time is always over.
+_NOT_READY = _TokenHook(None, "", "", Token(access_token=""))  # type: ignore[arg-type]  # no request ever carries it
+
+
 def _replay(refusal: requests.Response, fresh: _TokenHook, adapter: Any, **kwargs: Any) -> requests.Response:
     """Send the refused request with the *fresh* token."""
     sent = refusal.request
@@ -176,7 +180,6 @@ class OAuth2Auth(Adapter, AuthBase):
     """
 
     _session_argument = "session"
-    _ready = _TokenHook(None, "", "", Token(access_token=""))  # type: ignore[arg-type]  # no request ever carries it
 
     def __init__(
         self,
@@ -204,6 +207,8 @@ class OAuth2Auth(Adapter, AuthBase):
             allow_http,
             (cache, header, scheme, leeway, timeout, refresh_ahead),
         )
+        # Not in the class: Python reads an attribute that a class has as well more slowly.
+        self._ready = _NOT_READY
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token on *request*; requests calls this."""
@@ -235,7 +240,7 @@ class OAuth2Auth(Adapter, AuthBase):
         if origin and self.header.lower() == "authorization":
             hook.origin, (hook.since, hook.until) = origin, self.source.fresh_between(hook.token)
             self._ready = hook
-        else:  # requests itself keeps no other header within its origin, nor this one from http:// to https://
+        else:  # requests keeps no other header within its origin, and not this one from http:// to https:// of one host
             request.headers = OriginBoundHeaders.of(request.headers, [self.header])
         request.headers[self.header] = hook.plain
         request.hooks.setdefault("response", []).append(hook)
@@ -248,5 +253,5 @@ class OAuth2Auth(Adapter, AuthBase):
         origin = origin_of(url)
         if origin is None or not self._may_carry(*origin):
             return None
-        plain = re.match("https://[^/?#@]+/", url)
+        plain = re.match(r"(https://[^/?#@]+|http://[^/?#@]+:\d+)/", url)
         return plain[0] if plain else ""

@@ -26,6 +26,7 @@ from .refusals import NO_BODY, is_replayed, may_be_replayed
 __all__ = ["HttpxAuthFlow"]
 
 Client = TypeVar("Client")
+_NOT_READY = (Token(access_token=""), 0.0, 0.0, "")
 
 
 class HttpxAuthFlow(Adapter, Generic[Client]):
@@ -42,8 +43,6 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
     _client: ClassVar[type[Any]]
     _response: ClassVar[type[Any]]
 
-    #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds for it.
-    _ready: tuple[Token, float, float, str] = (Token(access_token=""), 0.0, 0.0, "")
     #: The last origin that was found to be allowed.
     _allowed_origin: tuple[str, bytes, int | None] | None = None
 
@@ -76,6 +75,8 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
             allow_http,
             (cache, header, scheme, leeway, timeout, refresh_ahead),
         )
+        #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
+        self._ready = _NOT_READY
 
     def __call__(self, request: object) -> NoReturn:
         """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
@@ -204,9 +205,9 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
         return True
 
     def _sign(self, request: Any, token: Token) -> Token:
-        header, value = self.header, Hidden(header_value(self._scheme, token))
-        # On redirects to other origins httpx removes Authorization only, and not on the way from http:// to https://.
-        if header.lower() != "authorization" or request.url.scheme != "https":
+        header, value, url = self.header, Hidden(header_value(self._scheme, token)), request.url
+        # On redirects to other origins httpx removes Authorization only, and not from http:// to https:// of one host.
+        if header.lower() != "authorization" or (url.scheme == "http" and url.port is None):
             request.headers = self._bound_headers(request.headers, header, value)
         else:
             request.headers[header] = value
