@@ -203,9 +203,7 @@ class OAuth2Auth(Adapter, AuthBase):
             grant_or_source,
             _transport if session is None else requests_transport(session),
             session,
-            allowed_hosts,
-            allow_http,
-            (cache, header, scheme, leeway, timeout, refresh_ahead),
+            (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead),
         )
         # Not in the class: Python reads an attribute that a class has as well more slowly.
         self._ready = _NOT_READY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from auth_plugins._base.errors import (
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Adapter", "header_value", "own_errors"]
 
 _LIBRARIES = ("requests", "httpx", "httpx2")
-_OPTIONS = ("cache", "header", "scheme", "leeway", "timeout", "refresh_ahead")
+_OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
 
 
 class Adapter:
@@ -39,19 +39,13 @@ class Adapter:
     _session_argument: ClassVar[str]
 
     def _configure(
-        self,
-        grant_or_source: Grant | TokenSource,
-        transport: Transport,
-        session: Any,
-        allowed_hosts: str | Iterable[str] | None,
-        allow_http: bool,  # noqa: FBT001 - by position, as it is called for each request of some users
-        options: tuple[Any, ...],
+        self, grant_or_source: Grant | TokenSource, transport: Transport, session: Any, options: tuple[Any, ...]
     ) -> None:
-        """Take the arguments of the library's ``OAuth2Auth``; *options* are those of :data:`_OPTIONS`."""
+        """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
+        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead = options
         if allow_http is not True and allow_http is not False:
             problem = f"must be True or False, got an object of type {type(allow_http).__name__}"
             raise ConfigurationError(problem, argument="allow_http")
-        cache, header, scheme, leeway, timeout, refresh_ahead = options
         self.source = source = source_for(
             grant_or_source,
             # A TokenSource keeps the library that sends its token requests, unless a session of this one is given.
@@ -100,7 +94,6 @@ class Adapter:
         arguments = {
             **dict(zip(_OPTIONS, options, strict=True)),
             "allowed_hosts": self._hosts and self._hosts.patterns,
-            "allow_http": self._allow_http,
             self._session_argument: session,
         }
         return _unpickled, (type(self), grant_or_source, arguments)

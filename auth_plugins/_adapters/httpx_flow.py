@@ -71,9 +71,7 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
             grant_or_source,
             transport,
             client,
-            allowed_hosts,
-            allow_http,
-            (cache, header, scheme, leeway, timeout, refresh_ahead),
+            (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead),
         )
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
         self._ready = _NOT_READY
