@@ -464,29 +464,26 @@ def test_a_cookie_of_a_401_is_on_the_second_try(driver: Driver, server: Loopback
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))
-def test_a_cookie_of_a_401_replaces_an_older_one(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """A cookie that a 401 sets takes the place of the client's own of that name; the others are sent as before."""
-    refusal = as_json({}, 401)
-    refusal.set_cookie("route", "b7")
-    refusal.set_cookie("elsewhere", "1", path="/other")
-    plays = [refusal, as_json({})]
-    server.api = lambda _: plays.pop(0)
-    cookies = {"mine": "1", "route": "a1"}
-    assert send(driver, server.api_url, driver.auth(grant), lambda _: None, cookies=cookies).status_code == 200
-    first, second = [received.headers["cookie"] for received in server.api_requests]
-    assert (set(first.split("; ")), second) == ({"mine=1", "route=a1"}, "mine=1; route=b7")
-
-
-@pytest.mark.parametrize("driver", each(HTTPX))
-def test_a_cookie_for_another_path_changes_nothing(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """A cookie that a 401 sets for another path is not sent, and takes no other cookie away."""
+@pytest.mark.parametrize(
+    ("own", "set_by_401", "second"),
+    [
+        ({"mine": "1", "route": "a1"}, {"route": "b7"}, "mine=1; route=b7"),
+        ({"mine": "1"}, {}, "mine=1"),
+        ({}, {}, None),
+    ],
+)
+def test_cookies_of_a_401_replace_older_ones(
+    driver: Driver, server: Loopback, grant: ClientCredentials, own: Any, set_by_401: Any, second: str | None
+) -> None:
+    """A cookie of a 401 replaces the client's cookie of that name; one for another path changes nothing."""
     refusal = as_json({}, 401)
     refusal.set_cookie("elsewhere", "1", path="/other")
-    for cookies, sent in (({"mine": "1"}, "mine=1"), ({}, None)):
-        plays = iter([refusal, as_json({})])
-        server.api = lambda _, plays=plays: next(plays)  # type: ignore[misc]  # mypy knows no default of a lambda
-        assert send(driver, server.api_url, driver.auth(grant), lambda _: None, cookies=cookies).status_code == 200
-        assert [received.headers.get("cookie") for received in server.api_requests[-2:]] == [sent, sent]
+    for name, value in set_by_401.items():
+        refusal.set_cookie(name, value)
+    plays = iter([refusal, as_json({})])
+    server.api = lambda _: next(plays)
+    assert send(driver, server.api_url, driver.auth(grant), lambda _: None, cookies=own).status_code == 200
+    assert server.api_requests[1].headers.get("cookie") == second
 
 
 @pytest.mark.parametrize("driver", each(ALL))
