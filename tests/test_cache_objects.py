@@ -71,7 +71,7 @@ _COPIES = {"pickle": _pickled, "deepcopy": copy.deepcopy, "copy": copy.copy}
 def test_an_auth_pickles_to_its_configuration(
     library: str, store: Store, copied: Any, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """A pickled auth is its configuration: no token goes along, but all that finds it in the cache."""
+    """I hand my auth object to another process: no token goes along, but all that finds it, as I configured it."""
     driver = next(each for each in DRIVERS if (each.library, each.mode) == (library, "sync"))
     server.api = lambda _: as_json({})
     auth = _auth(
@@ -110,7 +110,7 @@ def test_an_auth_pickles_to_its_configuration(
 @pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
 @over(["files", "files, key", "redis", "redis, key"])
 def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotating: Endpoint) -> None:
-    """A pickled ``TokenSource`` is its configuration too; the first installed library sends for it."""
+    """So does a source that I made by hand, in an auth or without one; what is installed sends for it."""
     grant = Password(URL, "me", "pw")
     tokens = process(store, rotating, grant, leeway=7, timeout=3, refresh_ahead=False)
     tokens._allow_http = True
@@ -162,7 +162,7 @@ def test_memory_stays_where_it_is(
 
 
 def test_a_session_of_requests_goes_along(server: Loopback, grant: ClientCredentials) -> None:
-    """A ``requests.Session`` is pickled with its auth."""
+    """My session sends the token requests: it pickles, and so does an auth that has one; the copy sends by its copy."""
     with requests.Session() as session:
         session.headers["X-Proxy"] = "mine"
         twin = _pickled(_auth("requests", grant, session=session))
@@ -173,7 +173,7 @@ def test_a_session_of_requests_goes_along(server: Loopback, grant: ClientCredent
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 def test_what_holds_connections_says_that_it_cannot(library: str, copied: Any, redis_server: RedisServer) -> None:
-    """A client of httpx or Redis cannot be pickled; the error says what to do."""
+    """A client of httpx or of Redis is of this process: I am told so, and what to do, where I pickle what has one."""
     grant = ClientCredentials(URL, "client", "s3cr3t")
     with importlib.import_module(library).Client() as client:
         auth = _auth(library, grant, client=client)

@@ -31,6 +31,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._transports.base import httpx_transport, requests_transport
 from auth_plugins._transports.deadline import Deadline, EndedError, Sending
 from auth_plugins._transports.httpx import TimeLeft, Trace
 
@@ -57,12 +58,10 @@ def make() -> Iterator[Callable[..., Any]]:
         yield make
 
 
-def by(library: str, handed: Any, grant: OAuthGrant, **options: Any) -> TokenSource:
-    """A source that sends its token requests by *handed*; ``None``: by a session or client of its own."""
-    if handed is not None:
-        options["session" if library == "requests" else "client"] = handed
-    auth = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth(grant, cache=MemoryCache(), **options)
-    source: TokenSource = auth.source
+def by(library: str, handed: Any, grant: OAuthGrant, **policy: Any) -> TokenSource:
+    """A source that sends its token requests by *handed*."""
+    source = TokenSource(grant, cache=MemoryCache(), **policy)
+    source._transport = requests_transport(handed) if library == "requests" else httpx_transport(library, handed)
     return source
 
 
@@ -168,7 +167,8 @@ def test_no_proxy_sees_a_token_request_to_loopback(
     """A token request to this machine goes by no proxy, which would read secret and token in clear."""
     grant = ClientCredentials(server.token_url.replace("127.0.0.1", host), "id", "s3cr3t")
     if how == "own":
-        source = by(library, None, grant)
+        source = TokenSource(grant, cache=MemoryCache())
+        source._transport = TRANSPORTS[library]()
     else:
         own = {"proxies": {"http": proxied.url}} if library == "requests" else {"proxy": proxied.url}
         source = by(library, make(library, **own if how == "with proxies of its own" else {}), grant)
@@ -181,8 +181,8 @@ def test_no_proxy_sees_a_token_request_to_loopback(
 def test_a_proxy_is_used_for_other_hosts(library: str, make: Callable[..., Any], proxied: Loopback) -> None:
     """A token request to another machine goes by the proxy of the environment, by a handed-in session too."""
     grant = ClientCredentials("http://id.example.test/token", "id", "s3cr3t")
-    for handed in (make(library), None):
-        source = by(library, handed, grant, allow_http=True)
+    for source in (by(library, make(library), grant), by(library, None, grant)):
+        source._allow_http = True
         assert source.token().access_token.startswith("token-")
     assert [each.target for each in proxied.token_requests] == ["http://id.example.test/token"] * 2
 
