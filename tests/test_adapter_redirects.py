@@ -239,6 +239,8 @@ def test_two_keys_are_both_sent_and_stay_at_home(module: str, url: str, rebuilt:
             request.headers = library.Headers(request.headers)
         if request.url.host != "other.example":
             request.headers["Authorization"] = "Basic Z2F0ZXdheQ=="
+            request.headers["Host"] = "virtual.example.com"
+            request.headers.pop("Authorization")
             request.headers["authorization"] = "Basic again"
 
     def play(request: Any) -> Any:
