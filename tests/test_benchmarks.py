@@ -18,6 +18,7 @@ import pytest
 import redis
 
 from auth_plugins import ClientCredentials, RedisCache, Token, TokenSource
+from auth_plugins._source.freshness import DEFAULT_SCHEDULE, Window
 
 from .conftest import forget
 from .loopback import Clock, Loopback
@@ -125,15 +126,14 @@ def test_a_slow_redis_is_seen(fleet: dict[str, Any]) -> None:
     assert " 0 of " not in overload(setting, 1, 1000).replace("\n", " ")
 
 
-def test_the_window_is_that_of_the_package(fleet: dict[str, Any], grant: ClientCredentials) -> None:
+def test_the_window_is_that_of_the_package(fleet: dict[str, Any]) -> None:
     """Workers on paper renew their tokens when real ones do."""
     for lifetime in (60.0, 3600.0, 86400.0):
-        setting, source = fleet["Setting"](1, lifetime=lifetime), TokenSource(grant)
-        windows = [source._window(Token(access_token=str(i), expires_at=lifetime)) for i in range(5000)]
-        begins = sorted({begin for begin, _ in windows})
-        expected = [lifetime - setting.ahead + number * setting.step for number in range(fleet["STEPS"])]
-        assert begins == pytest.approx(expected)
-        assert [end for _, end in windows] == pytest.approx([lifetime - setting.leeway] * len(windows))
+        setting, token = fleet["Setting"](1, lifetime=lifetime), Token(access_token="a", expires_at=lifetime)
+        first, last = (Window(token, DEFAULT_SCHEDULE, jitter=jitter, seeded_at=0.0) for jitter in (0.0, 1.0))
+        assert first.refresh_at == pytest.approx(lifetime - setting.ahead)
+        assert last.refresh_at == pytest.approx(first.refresh_at + setting.spread)
+        assert first.usable_until == pytest.approx(lifetime - setting.leeway)
 
 
 def test_real_workers_one_after_the_other(

@@ -97,7 +97,7 @@ def test_an_auth_pickles_to_its_configuration(
         True,
         ("127.0.0.1",),
     )
-    assert (twin.source._window_of[0], twin.source._timeout, twin.source._refresh_ahead) == (
+    assert (twin.source._schedule[0], twin.source._timeout, twin.source._refresh_ahead) == (
         7,
         3,
         False,
@@ -117,7 +117,7 @@ def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotati
     first = tokens.token()
     forget()
     twin = copied(tokens)
-    assert (twin.grant, twin._window_of[0], twin._timeout, twin._refresh_ahead) == (
+    assert (twin.grant, twin._schedule[0], twin._timeout, twin._refresh_ahead) == (
         grant,
         7,
         3,
@@ -306,7 +306,7 @@ def test_without_its_library_a_redis_cache_names_it(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("made", [TokenSource, lambda *given, **more: _auth("requests", *given, **more)])
 def test_what_is_no_cache_is_told_at_once(made: Any, cache: Any) -> None:
     """A cache is an object: a URL, a word or a class is none, and the error doesn't show what it was."""
-    with pytest.raises(ConfigurationError, match=r"^cache is .*; give a FileCache") as caught:
+    with pytest.raises(ConfigurationError, match=r"^cache must be .*; give a FileCache") as caught:
         made(GRANT, cache=cache)
     assert "s3cr3t" not in str(caught.value)
 

@@ -32,6 +32,7 @@ from auth_plugins import (
 )
 from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.encryption import LONGEST
+from auth_plugins._caches.shared import LockState
 
 from . import stores
 from .conftest import forget
@@ -253,11 +254,11 @@ def test_with_two_keys_one_lock_that_is_held_will_do(tmp_path: Path, endpoint: E
     assert shelf is not None
     first, second = sorted(shelf.names)
     with cache.lock(first, 1), shelf.locked(1) as held:
-        assert held is False
+        assert held is LockState.BUSY
         with cache.lock(second, 1) as free:
             assert free is True
     with cache.lock(second, 1), shelf.locked(1) as held:
-        assert held is False
+        assert held is LockState.BUSY
 
 
 # What it costs
@@ -581,7 +582,7 @@ def test_nobody_waits_for_a_renewal_ahead(store: Store, endpoint: Endpoint, cloc
     clock.forward(3600 - 180)
     with store.cache().lock(name_of(tokens), 3600):
         assert tokens.token() is first
-        assert wait_for(lambda: tokens._state.renew_after > 0 and tokens._state.flight is None)
+        assert wait_for(lambda: tokens._state.refresh_after > 0 and tokens._state.flight is None)
         assert [tokens.token() for _ in range(5)] == [first] * 5
     assert (clock.sleeps, len(endpoint.requests)) == ([], 1)
     other.token()
@@ -832,7 +833,7 @@ def test_locks_are_taken_in_one_order(tmp_path: Path, endpoint: Endpoint) -> Non
         shelf = shared.shelf(GRANT, shared.memory.state(GRANT))
         assert shelf is not None
         with shelf.locked(1) as held:
-            assert held is True
+            assert held is LockState.ACQUIRED
         orders.append(taken)
     assert len(orders[0]) == 2
     assert orders[0] == orders[1]
@@ -864,6 +865,7 @@ def test_a_fork_while_a_cache_is_made(tmp_path: Path) -> None:
 import faulthandler, os, signal, sys, threading
 from auth_plugins import ClientCredentials, FileCache, TokenSource
 from auth_plugins._caches import shared as _shared
+from auth_plugins._caches.shared import LockState
 grant = ClientCredentials("https://id.example.com/token", "client", "s3cr3t")
 with _shared._lock:
     child = os.fork()

@@ -30,9 +30,9 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.hidden import Hidden
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
-from auth_plugins._source import source as _source
 from auth_plugins._transports.base import httpx_transport, requests_transport
 
 from .loopback import Loopback, Received, as_json
@@ -212,7 +212,7 @@ def test_frames_hold_no_part_of_a_query(
 ) -> None:
     """Where the parameters travel in the URL, no frame of an error before the answer holds a secret or the query."""
     monkeypatch.setattr(TokenSource, "_transport", staticmethod(transport))
-    monkeypatch.setattr(_source, "_PAUSES", ())
+    monkeypatch.setattr(runtime, "sleep", lambda _: None)
     grant = made(url, encoding="query", method="GET", client_auth="client_secret_post")
     error = failure(grant, renews=renews)
     assert isinstance(error, InsecureTransportError if "example" in url else TokenTransportError)

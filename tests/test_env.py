@@ -885,7 +885,7 @@ def test_overrides_win(driver: Driver, server: Loopback) -> None:
     server.api = lambda _: as_json({})
     assert driver.get(server.api_url, auth).status == 200
     assert server.api_requests[0].headers["x-token"] == "token-1"
-    assert auth.source._window_of[0] == 7.0
+    assert auth.source._schedule[0] == 7.0
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import auth_plugins.requests
 from auth_plugins import ClientCredentials, MemoryCache, Password, TokenSource
 
 from . import stores
+from .conftest import forget
 from .loopback import Clock
 from .test_source import PASSWORD, URL, Endpoint, expire, refusal, sent, source, wait_for
 
@@ -53,7 +54,7 @@ def test_the_name_of_the_entry_follows_the_secret(endpoint: Endpoint) -> None:
     tokens.invalidate(tokens.token())
     assert tokens.token().access_token == "token-2"
     assert len(cache.entries) == 2
-    stores.forget()
+    forget()
     assert (
         source(endpoint, ClientCredentials(URL, "client", lambda: "second"), cache=cache).token().access_token
         == "token-2"

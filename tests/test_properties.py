@@ -46,13 +46,13 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.hosts import AllowedHosts
+from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.encryption import Seal
 from auth_plugins._caches.shared import Entry
 from auth_plugins._environment import variables as _variables
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import Redactor, TokenResponse
-from auth_plugins._source import source as _source
 from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
 
 FUZZ = int(os.environ.get("FUZZ") or 0)
@@ -486,7 +486,7 @@ def test_any_bytes_on_the_wire_are_a_token_or_an_error(library: str, raw_server:
         assert time.perf_counter() - began < 10
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_source, "_PAUSES", ())  # one try
+        patch.setattr(runtime, "sleep", lambda _: None)
         answered()
     assert seen == {Token, TokenRequestError, TokenTransportError}
 

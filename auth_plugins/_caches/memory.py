@@ -108,15 +108,16 @@ class GrantState:
         "__weakref__",
         "failure",
         "flight",
-        "given_up",
-        "lay",
+        "jitter",
+        "last_shared",
         "looked_for",
         "names",
         "probation_until",
+        "refresh_after",
         "refreshable",
-        "refused",
-        "refused_refresh",
-        "renew_after",
+        "refused_refresh_token",
+        "rejected",
+        "rejection_times",
         "seeded_at",
         "seen",
         "serves_until",
@@ -130,26 +131,28 @@ class GrantState:
     def __init__(self) -> None:
         #: The newest token; ``None``: none was asked for yet, or it was refused.
         self.token: Token | None = None
+        #: A number of 0 to 1, drawn once for each token: the part that chance has in when it is refreshed.
+        self.jitter = 0.0
         #: The token last looked at, by which leeway and whether it is renewed ahead, and from when until when that is
         #: all there is to know of it, in Unix seconds.
         self.seen: tuple[Token | None, tuple[float, bool] | None, float, float] = _NONE_SEEN
         #: The newest token whose refresh token is this process's to use; it outlives the token.
         self.refreshable: Token | None = None
         #: The latest tokens that were refused, for a shared cache may still hold one.
-        self.refused: tuple[Token, ...] = ()
+        self.rejected: tuple[Token, ...] = ()
         #: What lay in the shared cache when this process last took or stored a token there, or got one of its own.
         #: While the same lies there, what this process has is newer: by no clock, as each machine has its own.
-        self.lay: Token | None = None
+        self.last_shared: Token | None = None
         #: The names of its entry in a shared cache, and a hash of what they were made from.
         self.names: tuple[int, tuple[str, ...]] | None = None
         self.flight: Flight | None = None
         self.failure: Failure | None = None
         #: When the latest tokens were given up, on the clock of ``runtime.elapsed``, as are those that follow.
-        self.given_up: tuple[float, ...] = ()
+        self.rejection_times: tuple[float, ...] = ()
         #: Until then a refusal of the token asks for no other.
         self.probation_until = 0.0
         #: Until then no renewal begins in the background, as the last one failed.
-        self.renew_after = 0.0
+        self.refresh_after = 0.0
         #: Until then the token is used within its leeway as well, as the last attempt to replace it failed.
         self.serves_until = 0.0
         #: Until then the warning that an API refuses fresh tokens too is not repeated.
@@ -157,7 +160,7 @@ class GrantState:
         #: How many leaders in a row did not come back in time.
         self.stuck = 0
         #: Hash of the latest refresh token that the server refused; it may hand it out again. 0: none.
-        self.refused_refresh = 0
+        self.refused_refresh_token = 0
         #: Hashes of the latest refresh tokens that a successor replaced.
         self.spent: tuple[int, ...] = ()
         #: Hashes of the grant's own refresh tokens that a successor replaced: more than one, as secrets rotate.
@@ -166,12 +169,12 @@ class GrantState:
         self.seeded_at = 0.0
         self.looked_for = 0.0
 
-    def refuse(self, token: Token) -> None:
+    def reject(self, token: Token) -> None:
         """Never hand out *token* again; under the lock."""
         if self.token == token:
             self.token = None
-        if token not in self.refused:
-            self.refused = (token, *self.refused[: _REFUSED - 1])
+        if token not in self.rejected:
+            self.rejected = (token, *self.rejected[: _REFUSED - 1])
 
     def spend(self, refresh_token: str | None, successor: str | None, *, is_own: bool) -> None:
         """Remember that the server replaced *refresh_token*, if *successor* is another one.
@@ -190,7 +193,7 @@ class GrantState:
 
     def is_behind(self, lying: Token) -> bool:
         """Whether this process had what lies in the shared cache already, or saw it refused."""
-        return lying == self.lay or any(lying.access_token == one.access_token for one in self.refused)
+        return lying == self.last_shared or any(lying.access_token == one.access_token for one in self.rejected)
 
     def is_unused(self, now: float) -> bool:
         """Whether nothing is lost with this slot."""
@@ -259,7 +262,7 @@ class MemoryCache:
         for state in list(self._states.values()):
             state.flight, state.stuck = None, 0
             # An equal one, which is looked at anew: each process has its own moment to renew it.
-            state.token, state.seen = copy.copy(state.token), _NONE_SEEN
+            state.token, state.seen, state.jitter = copy.copy(state.token), _NONE_SEEN, runtime.uniform(0.0, 1.0)
             # The parent has it too, and one that rotates must be used by one of them only.
             state.refreshable = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import json
 import logging
 import math
@@ -23,7 +24,7 @@ from auth_plugins._protocol.tokens import Token
 from .encryption import LockLostError, Opaque, Seal, SealedCache
 from .memory import GrantState, MemoryCache, TokenCache
 
-__all__ = ["KEY_CHECK", "Entry", "SharedCache", "SharedEntry", "shared_cache_for"]
+__all__ = ["KEY_CHECK", "Entry", "LockState", "SharedCache", "SharedEntry", "shared_cache_for"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger("auth_plugins")
@@ -266,9 +267,17 @@ class SharedCache:
             )
         elif mark is None or len(self.seal.keys) > 1:
             # Under its lock, as every entry is written; who doesn't get it has had somebody else write it.
-            with SharedEntry(self, (KEY_CHECK,), {}).locked(_BRIEF) as held:
-                if held:
+            with SharedEntry(self, (KEY_CHECK,), {}).locked(_BRIEF) as lock:
+                if lock is LockState.ACQUIRED:
                     self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK, KEY_CHECK), _LONG)
+
+
+class LockState(enum.Enum):
+    """The outcome of one try to lock an entry."""
+
+    ACQUIRED = "this process holds the lock"
+    BUSY = "another process holds the lock"
+    UNAVAILABLE = "the cache is out of order, so no process can hold the lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,15 +295,12 @@ class SharedEntry:
         return max((entry.token for entry in entries), key=lambda token: token.issued_at, default=None)
 
     @contextlib.contextmanager
-    def locked(self, lease: float) -> Iterator[bool | None]:
-        """Keep others from asking for this token; for at most *lease* seconds, should this process be lost.
-
-        ``False``: another one does; ``None``: the cache is in trouble, and nobody can be kept from anything.
-        """
+    def locked(self, lease: float) -> Iterator[LockState]:
+        """Keep others from asking for this token; for at most *lease* seconds, should this process be lost."""
         with contextlib.ExitStack() as stack:
-            answer: bool | None = True
+            answer = LockState.ACQUIRED
             for name in sorted(self.names):
-                if answer:
+                if answer is LockState.ACQUIRED:
                     answer = self._entered(stack, name, lease)
             yield answer
 
@@ -341,23 +347,23 @@ class SharedEntry:
         for name in self.names:
             self._shared.attempt("delete", self._shared.cache.delete, name)
 
-    def _entered(self, stack: contextlib.ExitStack, name: str, lease: float) -> bool | None:
+    def _entered(self, stack: contextlib.ExitStack, name: str, lease: float) -> LockState:
         shared = self._shared
         # A cache without one leaves it to each process to ask for its own token.
         make: Callable[..., Any] = getattr(shared.cache, "lock", lambda *_: contextlib.nullcontext())
 
-        def enter() -> bool:
+        def enter() -> LockState:
             lock = make(name, lease)
-            held = lock.__enter__() is not False
+            is_held = lock.__enter__() is not False
             stack.callback(release, lock)
-            return held
+            return LockState.ACQUIRED if is_held else LockState.BUSY
 
         def release(lock: Any) -> None:
             # Be the cache in trouble by now or not. What an error here means, who wants the lock next finds out.
             with contextlib.suppress(Exception):
                 lock.__exit__(None, None, None)
 
-        return shared.attempt("lock", enter)
+        return shared.attempt("lock", enter) or LockState.UNAVAILABLE
 
 
 def _ttl(token: Token) -> float:
