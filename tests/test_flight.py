@@ -31,7 +31,7 @@ from auth_plugins import (
 )
 from auth_plugins._base.loading import LateImports
 from auth_plugins._base.runtime import runtime
-from auth_plugins._transports.base import requests_transport
+from auth_plugins._transports.requests import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Clock, Loopback, Received, as_json
