@@ -832,7 +832,7 @@ def test_a_secret_where_a_large_page_is_cut_is_not_shown() -> None:
     asked = requests_of(ClientCredentials(URL, "client-7", "correct horse battery"))[0]
     for length in range((1 << 16) - 25, 1 << 16):
         page = ("x" * 500 + " ") * (length // 501)
-        with pytest.raises(TokenRequestError) as caught:
+        with pytest.raises(TokenRequestError):
             read(asked, response(page + " " * (length - len(page)) + "correct horse battery", 400), NOW)
     for length in range((1 << 16) - 24, 1 << 16):
         page = "x " * (length // 2) + "&" * (length % 2)

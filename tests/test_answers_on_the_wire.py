@@ -55,7 +55,7 @@ def test_each_library_reads_the_same(name: str, library: str, server: Loopback) 
     assert len(server.token_requests) == 1
 
 
-def _pure(grant: ClientCredentials, status: int, content_type: str, body: bytes) -> Token:
+def _pure(grant: Any, status: int, content_type: str, body: bytes) -> Token:
     requests: list[Any] = []
 
     def ask(request: Any) -> Token:

@@ -28,7 +28,6 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.frames import without_frames
-from auth_plugins._caches.memory import GrantOfSession
 from auth_plugins._source.negative_cache import back_off
 
 from .drivers import SYNC, SyncDriver, each
@@ -248,19 +247,3 @@ def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:
     tokens = auth_plugins.TokenSource(ClientCredentials(server.token_url, "client"))
     one, other = (auth_plugins.requests.OAuth2Auth(tokens, session=requests.Session()) for _ in range(2))
     assert len({each.token().access_token for each in (tokens, one.source, other.source)}) == 3
-
-
-def test_a_grant_of_a_session_is_equal_to_no_grant() -> None:
-    """What stands for a grant and its session equals itself and its like, and nothing else."""
-    grant, session = ClientCredentials(URL, "client"), requests.Session()
-    one, same = (GrantOfSession(grant, session) for _ in range(2))
-    assert {one, same} == {one}
-    assert one == one  # noqa: PLR0124 - its own equality
-    assert one not in (grant, None)
-    other = requests.Session()
-    assert one != GrantOfSession(grant, other)
-    # Both sessions are gone, and nobody can tell whether they were one.
-    past, gone = GrantOfSession(grant, other), GrantOfSession(grant, other)
-    del other
-    gc.collect()
-    assert past != gone

@@ -10,11 +10,13 @@ from typing import Any, ClassVar, Generic, NoReturn, TypeVar
 
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.hidden import Hidden
-from auth_plugins._caches.memory import MemoryCache, TokenCache
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
-from auth_plugins._transports.base import Transport, httpx_transport
+from auth_plugins._transports.base import Transport
+from auth_plugins._transports.httpx import httpx_transport
 
 from .base import Adapter, header_value
 

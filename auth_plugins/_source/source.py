@@ -242,7 +242,7 @@ class TokenSource:
 
     def _shared_entry(self) -> SharedEntry | None:
         """Return the entry in the shared cache; ``None``: there is no shared cache."""
-        return self._shared.shelf(self.grant, self._state) if self._shared else None
+        return self._shared.entry_of(self.grant, self._state) if self._shared else None
 
 
 def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:

@@ -79,8 +79,8 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
             return grant.request_token(lambda request: _read(context, request))
         # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
         # is used as requests use it: they would fail where a new token request works.
-        options: Any = {name: context.policy[name] for name in ("allow_http", "cache")}
-        source = source_for(grant, context.send, **options, policy={"timeout": context.policy["timeout"]})
+        options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
+        source = source_for(grant, context.send, **options)
         if stored:
             source.invalidate(stored)
         return source.token()
