@@ -35,6 +35,7 @@ from auth_plugins._transports.requests import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Clock, Loopback, Received, as_json
+from .stores import OwnCache
 from .test_source import URL, Endpoint, begin, source, unfinished, wait_for
 
 
@@ -598,6 +599,22 @@ def test_callers_are_told_of_a_callable_that_hangs(hanging: Hanging, clock: Cloc
     hanging.release.set()
     assert wait_for(lambda: tokens._state.token is not None)
     assert (get().access_token, hanging.calls) == ("token-1", 1)
+
+
+def test_callers_do_not_wait_for_a_cache_that_hangs(hanging: Hanging, clock: Clock) -> None:
+    """A shared cache hangs: after the time of the attempt each caller gets an error at once."""
+
+    class Cache(OwnCache):
+        def get(self, key: str) -> str | None:
+            hanging()
+            return None
+
+    tokens = source(Endpoint(clock), cache=Cache())
+    begin(tokens)
+    assert wait_for(lambda: hanging.calls == 1)
+    clock.forward(26)
+    with pytest.raises(TokenTransportError, match="timed out waiting"):
+        tokens.token()
 
 
 def test_a_leader_that_comes_back_late_resets_the_back_off(hanging: Hanging, clock: Clock) -> None:

@@ -87,9 +87,7 @@ class TokenSource:
         refresh_ahead: bool = True,
     ) -> None:
         if Grant not in type(grant).__mro__:
-            raise ConfigurationError(
-                f"a {type(grant).__name__} is no grant; give one, such as auth_plugins.ClientCredentials(...)"
-            )
+            raise wiring.not_a_grant(grant)
         self.grant = grant
         if cache is None:
             self._cache = process_cache()

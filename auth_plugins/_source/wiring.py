@@ -22,10 +22,16 @@ if TYPE_CHECKING:
     from .single_flight import SingleFlight
     from .source import TokenSource
 
-__all__ = ["build", "check_policy", "endpoint_of", "has_no_secret", "open_cache", "sender_of"]
+__all__ = ["build", "check_policy", "endpoint_of", "has_no_secret", "not_a_grant", "open_cache", "sender_of"]
 
 #: Arguments of grants by which a server knows the client.
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
+
+
+def not_a_grant(given: object) -> ConfigurationError:
+    """Return the error for what is given in place of a grant."""
+    advice = "give one, such as auth_plugins.ClientCredentials(...)"
+    return ConfigurationError(f"a {type(given).__name__} is no grant", advice=advice)
 
 
 def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
