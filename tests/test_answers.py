@@ -829,14 +829,10 @@ def test_a_secret_where_a_large_page_is_cut_is_not_shown() -> None:
     """No half of a secret is shown where a page that is too large is cut."""
     for length in range((1 << 16) - 40, (1 << 16) + 40, 7):
         assert_no_secret(refused(" " * length + SECRET, 400, "text/plain"), SECRET)
-    asked = requests_of(ClientCredentials(URL, "client-7", "correct horse battery"))[0]
-    for length in range((1 << 16) - 25, 1 << 16):
-        page = ("x" * 500 + " ") * (length // 501)
-        with pytest.raises(TokenRequestError) as caught:
-            read(asked, response(page + " " * (length - len(page)) + "correct horse battery", 400), NOW)
     for length in range((1 << 16) - 24, 1 << 16):
         page = "x " * (length // 2) + "&" * (length % 2)
         assert "%2B" not in Redactor(["++++++++"])(page + "%2B" * 8)
+        assert "correct" not in Redactor(["correct horse battery"])(page + "correct horse battery")
 
 
 @pytest.mark.timeout(60)
