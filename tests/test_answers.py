@@ -8,6 +8,7 @@ import email.utils
 import html
 import json
 import logging
+import pickle
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -474,6 +475,7 @@ def test_a_token_is_immutable_and_shows_nothing() -> None:
     """A token shows no secret, cannot be changed, and is equal to another with the same attributes."""
     token = Token(access_token="tok-123", refresh_token="again-456", scope="read", expires_at=NOW)
     assert "read" in repr(token)
+    assert pickle.loads(pickle.dumps(token)) == token
     assert Token(access_token="tok") == Token(access_token="tok", token_type="Bearer", expires_at=None, issued_at=0.0)
     assert not [secret for secret in ("tok-123", "again-456") if secret in f"{token} {token!r}"]
     with pytest.raises(AttributeError):
