@@ -16,11 +16,16 @@ if TYPE_CHECKING:
         TokenTransportError,
     )
     from auth_plugins._caches.file import FileCache
-    from auth_plugins._caches.memory import MemoryCache, TokenCache
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._environment.configuration import from_env
+    from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
-    from auth_plugins._grants.oauth import ApiKey, ClientCredentials, Password, RefreshToken, SecretFile
+    from auth_plugins._grants.client_credentials import ClientCredentials
+    from auth_plugins._grants.password import Password
+    from auth_plugins._grants.refresh_token import RefreshToken
+    from auth_plugins._grants.secret_file import SecretFile
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
 
@@ -49,11 +54,16 @@ __all__ = [
 _MODULES = {
     "_base.errors": "AuthError ConfigurationError InsecureTransportError TokenRequestError TokenTransportError",
     "_caches.file": "FileCache",
-    "_caches.memory": "MemoryCache TokenCache",
+    "_caches.memory": "MemoryCache",
+    "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",
     "_environment.configuration": "from_env",
+    "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",
-    "_grants.oauth": "ApiKey ClientCredentials Password RefreshToken SecretFile",
+    "_grants.client_credentials": "ClientCredentials",
+    "_grants.password": "Password",
+    "_grants.refresh_token": "RefreshToken",
+    "_grants.secret_file": "SecretFile",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",
 }
@@ -65,6 +75,11 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("auth-plugins")
+    if name == "OAuth2Auth":
+        raise ImportError(
+            "cannot import name 'OAuth2Auth' from 'auth_plugins', as each HTTP library has its own; import it from "
+            "auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2"
+        )
     for module, names in _MODULES.items():
         if name in names.split():
             from importlib import import_module

@@ -2,106 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Unpack
-
 try:
     import httpx2
 except ImportError as error:
     raise ImportError("auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'") from error
 
-from auth_plugins._adapters.httpx_flow import HttpxAuthFlow, OriginBoundHeaders
-from auth_plugins._base import errors
-from auth_plugins._caches.memory import MemoryCache, TokenCache
-from auth_plugins._grants.base import Grant
-from auth_plugins._source.source import Policy, TokenSource
-from auth_plugins._transports.base import httpx_transport
+from auth_plugins._adapters.base import own_errors
+from auth_plugins._adapters.httpx_flow import HttpxAuthFlow
+from auth_plugins._adapters.httpx_headers import OriginBoundHeaders
+from auth_plugins._transports.httpx import httpx_transport
 
 __all__ = ["OAuth2Auth"]
 
-
-#: Sends token requests where no client is handed in.
-_transport = httpx_transport("httpx2")
-
-
-class ConfigurationError(errors.ConfigurationError, httpx2.RequestError):
-    """The package's error, as httpx2's own."""
-
-
-class InsecureTransportError(errors.InsecureTransportError, httpx2.RequestError):
-    """The package's error, as httpx2's own."""
-
-
-class TokenRequestError(errors.TokenRequestError, httpx2.RequestError):
-    """The package's error, as httpx2's own."""
-
-
-class TokenTransportError(errors.TokenTransportError, httpx2.TransportError):
-    """The package's error, as httpx2's own."""
-
-
-class AuthError(errors.AuthError, httpx2.RequestError):
-    """The package's error, as httpx2's own."""
+_OWN_ERRORS = own_errors(__name__, httpx2.RequestError, httpx2.TransportError)
+# Pickle finds an error by its name here.
+ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError = _OWN_ERRORS
 
 
 class _OriginBoundHeaders(OriginBoundHeaders, httpx2.Headers):
     pass
 
 
-class OAuth2Auth(HttpxAuthFlow, httpx2.Auth):
-    """Put a token on requests, and renew it when the API refuses it.
+class OAuth2Auth(HttpxAuthFlow[httpx2.Client], httpx2.Auth):
+    """Put a token on requests, and replace it when the API rejects it.
 
     One object may serve any number of threads, event loops and clients, sync and async.
 
     :param grant_or_source: a grant, such as :class:`auth_plugins.ClientCredentials`, or a
         :class:`auth_plugins.TokenSource`.
-    :param cache: where tokens are shared, as of :class:`auth_plugins.TokenSource`; ``None``: the memory that the whole
+    :param cache: where tokens are stored, as for :class:`auth_plugins.TokenSource`; ``None``: the memory that the whole
         process shares.
     :param allowed_hosts: the hosts that get the token: ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
-    :param header: the header that carries the token.
-    :param scheme: what stands before it; ``""``: nothing.
+    :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
+    :param scheme: the word before the token; ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param client: the ``httpx2.Client`` that sends the token requests: for a proxy, a private CA or a client
-        certificate. Not an ``AsyncClient``: it belongs to one event loop, a token to all. ``None``: a new one for each.
-        Equal grants share a token whatever their clients, which must therefore not identify different clients of the
-        server; a grant without any secret has one for each client.
-    :param policy: ``leeway``, ``timeout`` and ``refresh_ahead``, as of :class:`auth_plugins.TokenSource`.
-    :raises ConfigurationError: an argument cannot work.
+        certificate. Not an ``AsyncClient``, which belongs to one event loop. ``None``: a new one for each, with a
+        timeout. Equal grants share a token whatever their clients, which must therefore not identify different clients
+        of the server; a grant without any secret has one for each client.
+    :param leeway: seconds before its end from which a token is not used any more; ``None``: 60; 0: used to the end.
+    :param timeout: seconds that a token request may take, retries included; ``None``: 10.
+    :param refresh_ahead: refresh a token in the background some time before its end; ``None``: ``True``.
+    :raises ConfigurationError: an argument cannot work, or a ``TokenSource`` decides it already.
 
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx2.RequestError``.
     """
 
-    _own_errors = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
+    _own_errors = _OWN_ERRORS
+    _own_transport = staticmethod(httpx_transport("httpx2"))
     _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx2.ByteStream
+    _client = httpx2.Client
     _response = httpx2.Response
-
-    def __init__(
-        self,
-        grant_or_source: Grant | TokenSource,
-        *,
-        cache: MemoryCache | TokenCache | None = None,
-        allowed_hosts: str | Iterable[str] | None = None,
-        header: str = "Authorization",
-        scheme: str = "Bearer",
-        allow_http: bool = False,
-        client: httpx2.Client | None = None,
-        **policy: Unpack[Policy],
-    ) -> None:
-        if not (client is None or isinstance(client, httpx2.Client)):
-            raise errors.ConfigurationError(
-                f"client is of type {type(client).__name__}; give an httpx2.Client, or leave it out"
-            )
-        self._configure(
-            grant_or_source,
-            _transport if client is None else httpx_transport("httpx2", client),
-            client,
-            cache=cache,
-            allowed_hosts=allowed_hosts,
-            header=header,
-            scheme=scheme,
-            allow_http=allow_http,
-            policy=policy,
-        )

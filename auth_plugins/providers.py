@@ -1,7 +1,8 @@
-"""The systems that this package knows by name: data, not classes; each a function that returns a grant.
+"""Systems that this package knows by name: each is a function that returns a grant.
 
-Each takes any keyword argument of its grant as well, which wins over the provider's own.
-A provider is named ``PREFIX_PROVIDER`` in the environment, with ``-`` for ``_``.
+Every function raises a ConfigurationError for an argument that cannot work. ``client_secret`` and ``password`` take a
+str or a callable without arguments. ``options`` are keyword arguments of the grant; they replace the provider's own.
+In the environment a provider is named by ``PREFIX_PROVIDER``, with ``-`` in place of ``_``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import Secret, checked_url, hide_arguments
+from auth_plugins._base.validation import Secret, check_url, hide_arguments, one_of
 from auth_plugins._grants.base import Grant
-from auth_plugins._grants.oauth import ClientCredentials, Password
+from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.password import Password
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
+
+_BASIC: dict[str, Any] = {"client_auth": "client_secret_basic"}
+_RAW: dict[str, Any] = {"client_auth": "client_secret_basic_raw"}
+_POST: dict[str, Any] = {"client_auth": "client_secret_post"}
+_QUERY: dict[str, Any] = {"encoding": "query"}
 
 
 @hide_arguments
@@ -24,43 +31,38 @@ def upload_api(
 ) -> ClientCredentials:
     """Upload API v2: client credentials, by Basic with id and secret URL-encoded.
 
-    Its documentation says URL-encoded, and shows an example that isn't; for a server that follows the example give
+    Its documentation says URL-encoded, but shows an example that is not. If a server follows the example, give
     ``client_auth="client_secret_basic_raw"``.
 
-    :param identity_url: the identity server, such as ``https://identity.example.com``.
+    :param identity_url: the URL of the identity server, such as ``https://identity.example.com``.
+    :param scope: as in :class:`~auth_plugins.ClientCredentials`; the default is the API's own.
     """
-    arguments = {"scope": scope, "client_auth": "client_secret_basic", **options}
-    return ClientCredentials(
-        _join("identity_url", identity_url, "/connect/token"), client_id, client_secret, **arguments
-    )
+    url = _join("identity_url", identity_url, "/connect/token")
+    return ClientCredentials(url, client_id, client_secret, **_BASIC | {"scope": scope} | options)
 
 
 @hide_arguments
 def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any) -> ClientCredentials:
-    """Client credentials by Basic as they are; a client id with ``":"`` cannot travel so, and is refused.
+    """Client credentials by Basic without percent-encoding; a client id with ``":"`` is refused.
 
-    :param base_url: the API, such as ``https://api.example.com``.
+    :param base_url: the URL of the API, such as ``https://api.example.com``.
     """
-    arguments = {"client_auth": "client_secret_basic_raw", **options}
-    return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **arguments)
+    return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **_RAW | options)
 
 
 @hide_arguments
 def auth_api(base_url: str, username: str, password: Secret, staging: bool = False, **options: Any) -> Password:  # noqa: FBT001, FBT002 - the fixed interface
-    """User name and password, sent once; then rotating refresh tokens, by an endpoint of their own. No client.
+    """User name and password, sent once; then rotated refresh tokens at another endpoint. There is no client.
 
-    :param base_url: the production host, such as ``https://auth.example.com``.
-    :param staging: use the staging host, ``https://auth-stg.example.com``, which has credentials of its own.
+    :param base_url: the URL of the production host, such as ``https://auth.example.com``.
+    :param staging: ``True``: use the staging host, ``https://auth-stg.example.com``, which has other credentials.
     """
     if staging:
         base_url = _staging(_join("base_url", base_url, ""))
-    arguments = {
-        # The documents' requests have user name and password alone, or the refresh token alone.
-        "params": {"grant_type": None},
-        "refresh_url": _join("base_url", base_url, "/auth/refresh"),
-        **options,
-    }
-    return Password(_join("base_url", base_url, "/auth/password"), username, password, **arguments)
+    url, refresh_url = (_join("base_url", base_url, path) for path in ("/auth/password", "/auth/refresh"))
+    # The documented requests hold only user name and password, or only the refresh token.
+    defaults: dict[str, Any] = {"params": {"grant_type": None}, "refresh_url": refresh_url}
+    return Password(url, username, password, **defaults | options)
 
 
 @hide_arguments
@@ -69,23 +71,14 @@ def organization_api(
 ) -> ClientCredentials:
     """Client credentials with refresh tokens.
 
-    :param server_address: a host, which stands for ``https://``, or a URL.
-    :param credentials: ``"header"``: Basic as they are; ``"query"``: everything in the URL, where proxies and logs see
-        it.
+    :param server_address: a host, which means ``https://``, or a URL.
+    :param credentials: ``"header"`` (the default): Basic without percent-encoding; ``"query"``: all in the URL, where
+        proxies and logs see it.
     """
-    places = {
-        "header": {"client_auth": "client_secret_basic_raw"},
-        "query": {"client_auth": "client_secret_post", "encoding": "query"},
-    }
-    if not isinstance(credentials, str) or credentials not in places:
-        raise ConfigurationError(f"credentials is not one of {', '.join(places)}; give one of them")
-    arguments: dict[str, Any] = {**places[credentials], **options}
-    url = (
-        server_address
-        if not isinstance(server_address, str) or "://" in server_address
-        else f"https://{server_address}"
-    )
-    return ClientCredentials(_join("server_address", url, "/oauth2/token"), client_id, client_secret, **arguments)
+    defaults = _RAW if one_of("header", "query")("credentials", credentials) == "header" else _POST | _QUERY
+    is_host = isinstance(server_address, str) and "://" not in server_address
+    url = _join("server_address", f"https://{server_address}" if is_host else server_address, "/oauth2/token")
+    return ClientCredentials(url, client_id, client_secret, **defaults | options)
 
 
 @hide_arguments
@@ -94,28 +87,32 @@ def json_api(
 ) -> ClientCredentials:
     """Client credentials in a JSON body.
 
-    Its documentation says GET in the text and POST in each example: POST is the default.
+    Its documentation says GET in the text, and POST in each example.
 
-    :param base_url: the API, such as ``https://api.example.com/v1``.
-    :param method: ``"GET"`` sends the parameters in the query, where proxies and logs see them.
+    :param base_url: the URL of the API, such as ``https://api.example.com/v1``.
+    :param method: ``"POST"`` (the default), or ``"GET"``, which sends the parameters in the query, where proxies and
+        logs see them.
     """
-    encoding = "query" if method == "GET" else "json"
-    arguments = {"client_auth": "client_secret_post", "encoding": encoding, "method": method, **options}
-    return ClientCredentials(_join("base_url", base_url, "/oauth/token"), client_id, client_secret, **arguments)
+    defaults = _POST | {"method": method} | (_QUERY if method == "GET" else {"encoding": "json"})
+    return ClientCredentials(
+        _join("base_url", base_url, "/oauth/token"), client_id, client_secret, **defaults | options
+    )
 
 
-#: Each provider by the name that it has in the environment.
+#: The providers by their names in the environment.
 BY_NAME: Mapping[str, Callable[..., Grant]] = {
     function.__name__.replace("_", "-"): function
     for function in (upload_api, jwt_api, auth_api, organization_api, json_api)
 }
 
 
-def _join(name: str, base: object, path: str) -> str:
-    if not isinstance(base, str) or not base or "?" in base or "#" in base:
-        what = "None" if base is None else "no base URL"
-        raise ConfigurationError(f"{name} is {what}; give the address that the system's documentation names")
-    return checked_url(name, base).rstrip("/") + path
+def _join(argument: str, base: object, path: str) -> str:
+    url = check_url(argument, base)
+    if "?" in url:
+        raise ConfigurationError(
+            "must have no query", argument=argument, advice="give the address that the system's documentation names"
+        )
+    return url.rstrip("/") + path
 
 
 def _staging(url: str) -> str:
@@ -124,6 +121,8 @@ def _staging(url: str) -> str:
     label, dot, rest = parts.netloc.partition(".")
     if not dot or label.isdigit():
         raise ConfigurationError(
-            "staging=True needs a base_url with a host name of several labels; give the staging URL"
+            "needs {base_url} with a host name of several labels",
+            argument="staging",
+            advice="give the staging URL as {base_url}",
         )
     return urlunsplit(parts._replace(netloc=f"{label}-stg{dot}{rest}"))

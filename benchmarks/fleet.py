@@ -10,7 +10,7 @@ no shared cache
     for comparison: each worker asks for a token of its own.
 
 Each number stands there twice: by arithmetic, from the functions that end in ``_formula``, and as a simulation counted
-it, in which each worker is a generator that does what ``TokenSource._ask`` does, by the package's own constants. The
+it, in which each worker is a generator that does what ``SharedFetch.fetch`` does, by the package's own constants. The
 simulated Redis answers at once, however many ask: what is counted is what a fleet asks for, over connections that it
 has. Below the table stands what becomes of a cold start if Redis answers ``--capacity`` commands per second, one after
 the other, and each worker opens its connection first, by commands as well.
@@ -35,25 +35,16 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from auth_plugins import TokenSource
-from auth_plugins._caches.redis import _PATIENCE
-from auth_plugins._source.source import (
-    _AHEAD,
-    _AHEAD_SHARE,
-    _GRACE,
-    _LEASE_SHARE,
-    _LEEWAY_SHARE,
-    _LONGEST_PAUSE,
-    _PAUSE_SHARE,
-    _SHORTEST_PAUSE,
-)
+from auth_plugins._caches.redis import _TIMEOUT
+from auth_plugins._source.freshness import JITTER_SHARE, LEEWAY_SHARE, REFRESH_SECONDS, REFRESH_SHARE
+from auth_plugins._source.shared_fetch import LOCK_GRACE, LONGEST_POLL, POLL_SHARE, SHORTEST_POLL
+from auth_plugins._source.source import LEASE_SHARE
 
 #: Seconds that the token endpoint takes, and a command to Redis and back.
 LATENCY, ROUND_TRIP = 0.3, 0.001
 #: The arguments that a TokenSource has by default, in seconds.
 LEEWAY, TIMEOUT = (inspect.signature(TokenSource).parameters[name].default for name in ("leeway", "timeout"))
-#: In TokenSource._window, each worker's share of the window is one of 256 steps of 1/1024.
-STEPS, STEP = 256, 1 / 1024
-#: The mean of what TokenSource._ask multiplies each pause by, a random number between 0.5 and 1.
+#: The mean of the number by which each pause is multiplied, a random one between 0.5 and 1.
 MEAN_SPREAD = 0.75
 #: Commands of who finds the token: EVAL; of who asks for it: EVAL, SET NX, EVAL, EVAL; of a look in vain: EVAL, SET NX.
 FINDS, ASKS, IN_VAIN = 1, 4, 2
@@ -78,18 +69,18 @@ class Setting:
 
     @property
     def leeway(self) -> float:
-        """Seconds before its end from which a token is no longer used, as in ``TokenSource._window``."""
-        return float(min(LEEWAY, _LEEWAY_SHARE * self.lifetime))
+        """Seconds before its end from which a token is no longer used, as in ``Window``."""
+        return float(min(LEEWAY, LEEWAY_SHARE * self.lifetime))
 
     @property
     def ahead(self) -> float:
-        """Seconds before its end from which a token is renewed, as in ``TokenSource._window``."""
-        return min(self.leeway + _AHEAD, _AHEAD_SHARE * self.lifetime)
+        """Seconds before its end from which a token is renewed, as in ``Window``."""
+        return min(self.leeway + REFRESH_SECONDS, REFRESH_SHARE * self.lifetime)
 
     @property
-    def step(self) -> float:
-        """Seconds between two moments at which workers begin to renew."""
-        return (self.ahead - self.leeway) * STEP
+    def spread(self) -> float:
+        """Seconds over which workers begin to renew, each at a random moment."""
+        return (self.ahead - self.leeway) * JITTER_SHARE
 
 
 @dataclass(frozen=True)
@@ -112,7 +103,7 @@ def looks_in_vain(wait: float) -> float:
     while waited < wait:
         looks += 1
         waited += IN_VAIN * ROUND_TRIP
-        waited += min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), _LONGEST_PAUSE) * MEAN_SPREAD
+        waited += min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL) * MEAN_SPREAD
     return looks
 
 
@@ -131,12 +122,12 @@ def cold_formula(setting: Setting) -> Load:
 def steady_formula(setting: Setting) -> Load:
     """Everybody looks once; those who do so while the first one asks, in vain first, and a good while later again."""
     others = setting.workers - 1
-    steps_while_asking = min(STEPS, 1 + math.floor((LATENCY + ASKS * ROUND_TRIP) / setting.step))
-    in_vain = IN_VAIN * others * steps_while_asking / STEPS
+    share_while_asking = min(1.0, (LATENCY + ASKS * ROUND_TRIP) / setting.spread)
+    in_vain = IN_VAIN * others * share_while_asking
     commands = ASKS + others * FINDS + in_vain
-    steps_per_second = min(STEPS, math.ceil(1.0 / setting.step))
+    share_per_second = min(1.0, 1.0 / setting.spread)
     # In the first second there are those who look in vain, and those who find it; the former find it later.
-    finders = max(0, steps_per_second - steps_while_asking) / STEPS * others * FINDS
+    finders = max(0.0, share_per_second - share_while_asking) * others * FINDS
     return Load(1, commands, commands / (setting.lifetime - setting.ahead), ASKS + in_vain + finders)
 
 
@@ -207,9 +198,9 @@ class Fleet:
         token = self.stored
         for _ in range(TOKENS):
             ends = token + self.setting.lifetime
-            yield ends - self.setting.ahead + self.random.randrange(STEPS) * self.setting.step - self.now
+            yield ends - self.setting.ahead + self.random.uniform(0.0, self.setting.spread) - self.now
             while (newer := (yield from self._ask(token))) is None:
-                # As TokenSource._land has it: at a third of the way to its end.
+                # As a background refresh has it: at a third of the way to its end.
                 yield max(0.5, (ends - self.now) / 3)
             token = newer
 
@@ -219,7 +210,7 @@ class Fleet:
         yield from self._request()
 
     def _ask(self, renewing: float | None) -> Generator[float, None, float | None]:
-        """Do as ``TokenSource._ask``; return the token, or ``None`` if another worker renews it at this moment."""
+        """Do as ``SharedFetch.fetch``; return the token, or ``None`` if another worker renews it at this moment."""
         began = self.now
         while True:
             yield self._command()  # EVAL reads the entry
@@ -239,12 +230,12 @@ class Fleet:
                 self.locked = False
                 return self.stored
             waited = self.now - began
-            if waited > TIMEOUT * _LEASE_SHARE + _GRACE:
+            if waited > TIMEOUT * LEASE_SHARE + LOCK_GRACE:
                 yield from self._request()
                 return self.now
             if renewing is not None:
                 return None
-            pause = min(max(_SHORTEST_PAUSE, waited * _PAUSE_SHARE), _LONGEST_PAUSE)
+            pause = min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL)
             yield pause * self.random.uniform(0.5, 1.0)
 
     def _is_good(self, renewing: float | None) -> bool:
@@ -260,7 +251,7 @@ class Fleet:
         self._idle_at = max(self.now, self._idle_at) + 1 / self.capacity
         answered_in = self._idle_at - self.now + ROUND_TRIP
         self.slowest = max(self.slowest, answered_in)
-        self.late += answered_in > _PATIENCE
+        self.late += answered_in > _TIMEOUT
         return answered_in
 
 
@@ -335,7 +326,7 @@ def overload(setting: Setting, seed: int, capacity: float) -> str:
     return (
         f"{setting.workers:,} workers start within {setting.within:g} s, Redis answers {capacity:,.0f} a second:\n"
         f"all have the token after {seconds:.1f} s; the slowest answer takes {fleet.slowest:.2f} s;\n"
-        f"{fleet.late:,} of {fleet.commands.total():,} take more than the {_PATIENCE:g} s that are waited for one."
+        f"{fleet.late:,} of {fleet.commands.total():,} take more than the {_TIMEOUT:g} s that are waited for one."
     )
 
 

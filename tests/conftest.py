@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from auth_plugins import (
 from auth_plugins._base import hidden as _hidden
 from auth_plugins._caches import memory as _cache
 from auth_plugins._caches import shared as _shared
-from auth_plugins._grants import oauth as _grants
+from auth_plugins._grants import password as _password
 from auth_plugins._protocol import answers as _answer
 
 from .loopback import Clock, Loopback
@@ -44,7 +45,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_memory_of_answers() -> None:
     """What this process remembers of refusals and warnings is a test's own."""
-    _grants._doubted.clear()
+    _password._vaguely_refused.clear()
     _answer._warn_of_type.cache_clear()
     _answer._warn_of_lifetime.cache_clear()
 
@@ -96,6 +97,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     init = AuthError.__init__
 
+    @functools.wraps(init)
     def keep(error: AuthError, *arguments: Any, **options: Any) -> None:
         init(error, *arguments, **options)
         errors.append(error)

@@ -1,4 +1,4 @@
-"""A token endpoint that keeps its connections open, by TLS if wanted, and says which of them carried what."""
+"""A token endpoint that keeps its connections open, with or without TLS, and notes which one carried each request."""
 
 from __future__ import annotations
 
@@ -20,17 +20,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class KeepAlive:
-    """Answers each request with a token that names its client, after :attr:`gate` is open."""
+    """Answers each request with a token that names its client, once :attr:`gate` is open."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         #: The client and the number of the connection of each request.
         self.requests: list[tuple[str, int]] = []
-        #: Connections that ended.
-        self.ended: list[int] = []
-        #: Is shut while no answer shall come.
+        #: Cleared to hold answers back.
         self.gate = threading.Event()
         self.gate.set()
-        #: Is set when a request has come.
+        #: Set when a request has arrived.
         self.came = threading.Event()
         server = self
         numbers = itertools.count()
@@ -42,10 +40,6 @@ class KeepAlive:
             def setup(self) -> None:
                 self.number = next(numbers)
                 super().setup()
-
-            def finish(self) -> None:
-                super().finish()
-                server.ended.append(self.number)
 
             def log_message(self, *_: Any) -> None:
                 pass
@@ -93,7 +87,7 @@ class KeepAlive:
 
 
 def make_certificate(directory: Path, name: str = "127.0.0.1") -> Path:
-    """A file with a certificate for *name*, signed by itself, and its key."""
+    """Write a self-signed certificate for *name*, and its key, to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     now = dt.datetime.now(dt.UTC)

@@ -40,7 +40,7 @@ class RedisServer:
         return f"redis://127.0.0.1:{self.port}/0"
 
     def client(self, **arguments: object) -> redis.Redis:
-        """A client for the test to look into it."""
+        """Return a client of it."""
         return redis.Redis(port=self.port, socket_timeout=5, **arguments)  # type: ignore[arg-type]
 
     def start(self) -> RedisServer:
@@ -57,7 +57,7 @@ class RedisServer:
                 return self
 
     def pause(self) -> None:
-        """It is there, and answers nothing."""
+        """Stop its process, so that it answers nothing."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:

@@ -1,4 +1,4 @@
-"""The caches that processes share, as the tests have them: what another process would make, and what lies there."""
+"""Shared caches for tests: files, Redis, and caches of a user's own; and other processes that use them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from auth_plugins import FileCache, RedisCache, TokenSource
+from auth_plugins._caches.shared_entry import SharedEntry
 
 from .conftest import forget
 from .loopback import Clock
@@ -28,7 +29,7 @@ KEY, OTHER_KEY = "TheKeyOfTheseTests-0123456789_abcdefghijklm=", "AnotherKeyOfTh
 
 
 class OwnCache:
-    """A cache of a user's own, as little as will do; this one has no lock."""
+    """A cache of a user's own with the three methods that it must have, and no lock."""
 
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}
@@ -44,7 +45,7 @@ class OwnCache:
 
 
 class LockingCache(OwnCache):
-    """One whose lock says at once that somebody else has it."""
+    """A cache whose lock says at once that another process holds it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,12 +61,8 @@ class LockingCache(OwnCache):
                 self.locks[key].release()
 
 
-class WaitingCache(OwnCache):
-    """One whose lock waits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+class WaitingCache(LockingCache):
+    """A cache whose lock waits."""
 
     def lock(self, key: str, lease: float) -> Any:
         return self.locks[key]
@@ -73,31 +70,36 @@ class WaitingCache(OwnCache):
 
 @dataclass
 class Store:
-    """A place where tokens lie."""
+    """A place where tokens are stored."""
 
-    #: What another process would make.
+    #: Makes the cache, as another process would.
     cache: Callable[[], Any]
-    #: All that can be read there, names included.
+    #: Returns all that can be read there, names included.
     look: Callable[[], bytes]
     #: Puts an entry there, as another program may.
     put: Callable[[str, bytes], None]
 
 
-def process(store: Store, endpoint: Endpoint, grant: Any = None, **policy: Any) -> TokenSource:
-    """What another process has, which starts knowing nothing."""
+def process(place: Any, endpoint: Endpoint, grant: Any = None, **policy: Any) -> TokenSource:
+    """Return the source of another process over a store or a cache: one with an empty memory."""
     forget()
-    return source(endpoint, grant, cache=store.cache(), **policy)
+    return source(endpoint, grant, cache=place.cache() if isinstance(place, Store) else place, **policy)
+
+
+def entry_of(tokens: TokenSource) -> SharedEntry:
+    """Return the entry of a source."""
+    entry = tokens._shared_entry()
+    assert entry is not None
+    return entry
 
 
 def name_of(tokens: TokenSource) -> str:
-    """The name of its entry."""
-    shelf = tokens._shared_entry()
-    assert shelf is not None
-    return shelf.names[0]
+    """Return the name of its entry."""
+    return entry_of(tokens).names[0]
 
 
 def told(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What was logged as a warning."""
+    """Return the warnings in the log."""
     return [
         record.getMessage()
         for record in caplog.records
@@ -106,7 +108,7 @@ def told(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def shown(argument: object) -> str:
-    """A name of a test, the same one in each run."""
+    """Return a name for a test, the same one in each run."""
     return f"{argument!r}".partition(" at 0x")[0]
 
 
@@ -145,15 +147,15 @@ def in_memory(kind: type[OwnCache]) -> Store:
 FILES = ["files", "files, key"]
 REDIS = ["redis", "redis, key", "redis, client", "redis, client that decodes"]
 OWN = ["own", "own that waits"]
-#: Those that have a lock.
+#: The stores that have a lock.
 ALL = [*FILES, *REDIS, *OWN]
 WITHOUT_KEY = [name for name in ALL if "key" not in name]
-#: Those whose lock says at once that somebody else has it.
+#: The stores whose lock says at once that another process holds it.
 PROMPT = [*FILES, *REDIS, "own"]
 
 
 def store_of(name: str, request: pytest.FixtureRequest) -> Store:
-    """The store of that name, empty."""
+    """Return the store of that name, empty."""
     if name.startswith("own"):
         return in_memory({"own": LockingCache, "own that waits": WaitingCache, "own without a lock": OwnCache}[name])
     key = {"key": KEY} if name.endswith("key") else {}
@@ -168,7 +170,7 @@ def store_of(name: str, request: pytest.FixtureRequest) -> Store:
 
 
 class Touched:
-    """The files that this process opens, makes, renames or removes below a directory, by an audit hook."""
+    """Lists the files that this process opens, makes, renames or removes in a directory, by an audit hook."""
 
     def __init__(self) -> None:
         self.events: list[str] = []
@@ -188,11 +190,11 @@ class Touched:
             self.events.append(event)
 
 
-#: The name of an entry costs 35 ms, on purpose; in a test it is the same one again and again.
+#: scrypt takes 35 ms on purpose; tests hash the same text again and again.
 _quick_scrypt = functools.cache(hashlib.scrypt)
 
 
-# A file of tests takes these by assignment: store = stores.store
+# A test module imports these fixtures by assignment: store = stores.store
 
 
 @pytest.fixture(autouse=True)

@@ -187,39 +187,6 @@ def test_a_redirected_request_is_the_users_own(server: Loopback, grant: ClientCr
 
 
 @pytest.mark.parametrize("module", ["httpx", "httpx2"])
-def test_reading_headers_changes_nothing(module: str) -> None:
-    """A thread that looks up any header of a request changes no object that a redirect of this request reads."""
-    library = importlib.import_module(module)
-    plugin = importlib.import_module(f"auth_plugins.{module}")
-    request = next(plugin.OAuth2Auth(ApiKey("k3y-of-mine")).sync_auth_flow(library.Request("GET", f"{ORIGIN}/")))
-    copied: list[Any] = []
-
-    def redirect(frame: Any, event: str, _: Any) -> None:
-        """Follow a redirect elsewhere, as the client does, before each call within a lookup."""
-        if event == "call" and frame.f_back and "_models" not in frame.f_back.f_code.co_name:
-            sys.setprofile(None)
-            with library.Client() as client:
-                copied.append(client._redirect_headers(request, library.URL("https://other.example/"), "GET"))
-            sys.setprofile(redirect)
-
-    with library.Client() as client:  # loads what it needs
-        client.build_request("GET", ORIGIN)
-    for look in (
-        lambda: request.headers["x-api-key"],
-        lambda: request.headers.get("Authorization"),
-        lambda: "x-api-key" in request.headers,
-        lambda: request.headers.get_list("x-api-key"),
-    ):
-        sys.setprofile(redirect)
-        try:
-            look()
-        finally:
-            sys.setprofile(None)
-    assert len(copied) > 4
-    assert b"k3y-of-mine" not in b"".join(map(on_the_wire, copied))
-
-
-@pytest.mark.parametrize("module", ["httpx", "httpx2"])
 def test_threads_that_read_headers_take_no_key_elsewhere(module: str) -> None:
     """No redirect to another origin carries the key, however many threads read the request's headers meanwhile."""
     library = importlib.import_module(module)
@@ -272,6 +239,8 @@ def test_two_keys_are_both_sent_and_stay_at_home(module: str, url: str, rebuilt:
             request.headers = library.Headers(request.headers)
         if request.url.host != "other.example":
             request.headers["Authorization"] = "Basic Z2F0ZXdheQ=="
+            request.headers["Host"] = "virtual.example.com"
+            request.headers.pop("Authorization")
             request.headers["authorization"] = "Basic again"
 
     def play(request: Any) -> Any:

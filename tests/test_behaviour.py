@@ -32,7 +32,7 @@ def bearer(received: Received) -> str:
 
 
 def test_a_token_is_fetched_once(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """I set auth=, make five requests, and one token request is made for all of them."""
+    """Five requests with one auth cost one token request."""
     auth = driver.auth(grant)
     assert [driver.get(server.api_url, auth).status for _ in range(5)] == [200] * 5
     assert len(server.token_requests) == 1
@@ -40,7 +40,7 @@ def test_a_token_is_fetched_once(driver: Driver, server: Loopback, grant: Client
 
 
 def test_equal_grants_share_a_token(driver: Driver, server: Loopback) -> None:
-    """I build the auth anew for each call, with the same arguments, and one token request is made."""
+    """Auths that are built for each call from equal arguments share one token."""
     for _ in range(5):
         auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t", scope=["a", "b"]))
         assert driver.get(server.api_url, auth).status == 200
@@ -48,14 +48,14 @@ def test_equal_grants_share_a_token(driver: Driver, server: Loopback) -> None:
 
 
 def test_other_credentials_get_another_token(driver: Driver, server: Loopback) -> None:
-    """Tenant B never gets tenant A's token, though only the secret differs."""
+    """A tenant never gets another tenant's token, though only the secret differs."""
     for secret in ("a", "b"):
         driver.get(server.api_url, driver.auth(ClientCredentials(server.token_url, "client", secret)))
     assert [bearer(received) for received in server.api_requests] == ["Bearer token-1", "Bearer token-2"]
 
 
 def test_an_expired_token_is_renewed(driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock) -> None:
-    """My token runs out, and the next request carries a new one; the API never sees the old one again."""
+    """After a token expired, the next request carries a new one."""
     auth = driver.auth(grant)
     driver.get(server.api_url, auth)
     clock.forward(3600)
@@ -66,7 +66,7 @@ def test_an_expired_token_is_renewed(driver: Driver, server: Loopback, grant: Cl
 def test_a_refused_token_is_replaced_and_the_request_sent_again(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """The API revokes my token early: I see the answer to a second try, and the 401 in its history."""
+    """A 401 is answered by one replay with a new token, and stands in the history."""
     auth = driver.auth(grant)
     driver.get(server.api_url, auth)
     server.revoke()
@@ -77,7 +77,7 @@ def test_a_refused_token_is_replaced_and_the_request_sent_again(
 
 
 def test_a_second_401_is_returned(driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock) -> None:
-    """An API that answers 401 to everything gets two tokens, not twenty; I get its 401. Half a minute on, one more."""
+    """An API that rejects every token costs two token requests, and one more after 30 s; the 401 is returned."""
     server.api = lambda _: as_json({"error": "invalid_token"}, 401)
     auth = driver.auth(grant)
     assert {driver.get(server.api_url, auth).status for _ in range(20)} == {401}
@@ -90,7 +90,7 @@ def test_a_second_401_is_returned(driver: Driver, server: Loopback, grant: Clien
 def test_a_token_that_was_accepted_may_be_revoked_at_any_time(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """The API revokes one token after the other, within seconds, and each time I get my answer."""
+    """Each token that the API accepted before is replaced when the API rejects it, within seconds too."""
     auth = driver.auth(grant)
     for _ in range(4):
         assert driver.get(server.api_url, auth).status == 200
@@ -99,14 +99,14 @@ def test_a_token_that_was_accepted_may_be_revoked_at_any_time(
 
 
 def test_403_is_the_accounts_matter(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """An API that says 403 means my permissions: I get the answer, and no new token is asked for."""
+    """A 403 is returned without a retry."""
     server.api = lambda _: as_json({"error": "insufficient_scope"}, 403)
     answer = driver.get(server.api_url, driver.auth(grant))
     assert (answer.status, answer.history, len(server.token_requests)) == (403, [], 1)
 
 
 def test_the_servers_same_token_is_tried_again(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """A token endpoint that hands out the same token twice is taken at its word: the API may have been out of step."""
+    """The same token, issued once more, is sent in the replay: the API may have been out of step."""
     server.token_play = lambda _: as_json({"access_token": "same", "expires_in": 3600})
     server.api = lambda _: as_json({})
     server.refuse_once()
@@ -118,7 +118,7 @@ def test_the_servers_same_token_is_tried_again(driver: Driver, server: Loopback,
 def test_nothing_goes_to_another_origin(
     driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials, header: str
 ) -> None:
-    """The API redirects me elsewhere: my token doesn't follow, and that host's 401 gets nothing out of me either."""
+    """A redirect to another origin carries no token, and the 401 of that origin costs none."""
     server.api = lambda _: Response(status=302, headers={"Location": other_server.api_url})
     other_server.api = lambda _: as_json({}, 401)
     auth = driver.auth(grant, header=header, scheme="Bearer")
@@ -133,7 +133,7 @@ def test_nothing_goes_to_another_origin(
 def test_a_redirect_within_the_origin_keeps_the_token(
     driver: Driver, server: Loopback, grant: ClientCredentials, header: str
 ) -> None:
-    """/things redirects to /things/, as many servers do, and the request still carries my token."""
+    """A redirect from ``/things`` to ``/things/`` keeps the token."""
 
     def play(received: Received) -> Response:
         if received.target == "/api":
@@ -149,7 +149,7 @@ def test_a_redirect_within_the_origin_keeps_the_token(
 def test_after_a_redirect_only_the_refused_request_is_sent_again(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """POST, see other, 401: the GET is sent again, and not the POST."""
+    """After POST, 303 and 401 the GET is replayed, and not the POST."""
 
     def play(received: Received) -> Response:
         if received.method == "POST":
@@ -165,7 +165,7 @@ def test_after_a_redirect_only_the_refused_request_is_sent_again(
 def test_allowed_hosts_get_the_token_and_others_dont(
     driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
 ) -> None:
-    """I name the host that may get my token: to any other the request goes out without one, and none is fetched."""
+    """A request to a host that is not allowed carries no token, and none is fetched for it."""
     auth = driver.auth(grant, allowed_hosts=[server.url.removeprefix("http://")])
     assert driver.get(other_server.api_url, auth).status == 401
     assert (bearer(other_server.api_requests[0]), server.token_requests) == ("", [])
@@ -173,7 +173,7 @@ def test_allowed_hosts_get_the_token_and_others_dont(
 
 
 def test_http_is_for_loopback(driver: Driver, grant: ClientCredentials, server: Loopback) -> None:
-    """I mistype http:// for https://: my token stays here, and my own except clause catches the error."""
+    """A token is not sent over ``http://`` to another machine; the error is the library's own as well."""
     with pytest.raises(InsecureTransportError, match="https://") as caught:
         driver.get("http://api.example.com/things", driver.auth(grant))
     assert isinstance(caught.value, driver.base_error)
@@ -181,7 +181,7 @@ def test_http_is_for_loopback(driver: Driver, grant: ClientCredentials, server: 
 
 
 def test_http_token_endpoints_are_for_loopback(driver: Driver, server: Loopback, clock: Clock) -> None:
-    """A token_url with http:// gets no secret of mine, unless I say that it may."""
+    """A secret is not sent over ``http://`` to another machine, unless ``allow_http`` permits it."""
     grant = ClientCredentials("http://id.example.invalid/token", "client", "s3cr3t")
     with pytest.raises(InsecureTransportError, match=r"http://id\.example\.invalid"):
         driver.get(server.api_url, driver.auth(grant))
@@ -190,7 +190,7 @@ def test_http_token_endpoints_are_for_loopback(driver: Driver, server: Loopback,
 
 
 def test_a_refusal_is_the_librarys_error_too(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """Wrong credentials raise at once what I catch already, and never send my request naked."""
+    """A refused token request raises an error that is the library's own as well; the API request is not sent."""
     server.token_play = lambda _: as_json({"error": "invalid_client", "error_description": "no s3cr3t here"}, 401)
     with pytest.raises(TokenRequestError, match="invalid_client") as caught:
         driver.get(server.api_url, driver.auth(grant))
@@ -205,7 +205,7 @@ def test_a_refusal_is_the_librarys_error_too(driver: Driver, server: Loopback, g
 def test_an_unreachable_server_is_the_librarys_error_too(
     driver: Driver, server: Loopback, other_server: Loopback, clock: Clock
 ) -> None:
-    """Nobody answers at token_url: the error is my library's, its cause as well, and neither shows my secret."""
+    """If the token endpoint cannot be reached, error and cause are the library's own, and show no secret."""
     other_server.stop()
     grant = ClientCredentials(
         other_server.token_url, "client", "s3cr3t/+", client_auth="client_secret_post", encoding="query"
@@ -224,7 +224,7 @@ def test_an_unreachable_server_is_the_librarys_error_too(
 def test_a_session_that_raises_for_status_is_understood(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """My session raises for bad statuses in a hook: I still get the server's reason."""
+    """A session whose hook raises for bad statuses does not hide the server's reason."""
     library = importlib.import_module(driver.library)
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     if driver.library == "requests":
@@ -245,13 +245,13 @@ def test_a_session_that_raises_for_status_is_understood(
 
 
 def test_an_auth_says_what_it_is_for(driver: Driver, grant: ClientCredentials) -> None:
-    """I log the auth object: I see its grant, and no secret."""
+    """The ``repr`` of an auth shows its grant, and no secret."""
     assert repr(driver.auth(grant)) == f"OAuth2Auth({grant!r})"
     assert "s3cr3t" not in repr(driver.auth(grant))
 
 
 def test_an_api_key_goes_into_its_header(driver: Driver, server: Loopback, tmp_path: Path) -> None:
-    """An API that knows no OAuth gets my key; when it refuses it, the file is read again, and that is all."""
+    """A constant key is read again after a 401, and sent again if it changed."""
     file = tmp_path / "key"
     file.write_text("old\n")
     keys = {"old"}
@@ -270,7 +270,7 @@ def test_an_api_key_goes_into_its_header(driver: Driver, server: Loopback, tmp_p
 def test_a_short_lived_token_is_of_use(
     driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock
 ) -> None:
-    """Tokens live for 30 seconds, which is less than the leeway: one serves me for most of them all the same."""
+    """A token of 30 s, which is less than the leeway, is used for nine tenths of its lifetime."""
     server.lifetime = 30
     auth = driver.auth(grant, refresh_ahead=False)
     for _ in range(5):
@@ -283,7 +283,7 @@ def test_a_short_lived_token_is_of_use(
 
 
 def test_a_refresh_token_renews(driver: Driver, server: Loopback, clock: Clock) -> None:
-    """My password is sent once; then refresh tokens are used, the newest each time."""
+    """A password is sent once; from then on the newest refresh token is used."""
     forms: list[str] = []
 
     def play(received: Received) -> Response:
@@ -306,7 +306,7 @@ def test_a_refresh_token_renews(driver: Driver, server: Loopback, clock: Clock) 
 
 
 def test_a_hand_made_source_serves_any_adapter(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """I make a TokenSource for my gRPC calls, and give it to the auth as well: both use one token."""
+    """A ``TokenSource`` that is given to an auth is used by both."""
     source = TokenSource(grant)
     auth = driver.auth(source)
     assert auth.source is source
@@ -318,7 +318,7 @@ def test_a_hand_made_source_serves_any_adapter(driver: Driver, server: Loopback,
 def test_a_hand_made_source_may_be_sent_by_my_session(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """My source shall send its token requests by my session, or over http://: it stays the same source otherwise."""
+    """A ``TokenSource`` with ``session=`` or ``allow_http=`` shares its token with the original."""
     source = TokenSource(grant)
     assert driver.auth(source, allow_http=True).source.token() == source.token()
     library = importlib.import_module(driver.library)
@@ -333,21 +333,17 @@ def test_a_hand_made_source_may_be_sent_by_my_session(
 
 
 def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCredentials) -> None:
-    """A misspelt or impossible argument is an error that names it, before any request is made."""
+    """An argument that is not valid is an error that names it, before any request is made."""
     session = "session" if driver.library == "requests" else "client"
     for arguments, named in (
-        ({"leway": 5}, "leway is no argument of this OAuth2Auth; did you mean leeway"),
-        ({"alowed_hosts": []}, "did you mean allowed_hosts"),
-        ({"verify": False}, "verify is no argument"),
         ({"leeway": -1}, "leeway"),
         ({"timeout": 0}, "timeout"),
-        ({"timeout": None}, "timeout"),
-        ({"allow_http": "yes"}, "allow_http"),
+        ({"allow_http": "yes"}, "^allow_http must be True or False, got an object of type str$"),
         ({"refresh_ahead": "no"}, "refresh_ahead"),
         ({"header": "X API Key"}, "header"),
         ({"scheme": "B\nearer"}, "header"),
         ({"allowed_hosts": ["https://api.example.com"]}, "allowed_hosts"),
-        ({session: object()}, session),
+        ({session: object()}, f"^{session} must be an? {driver.library}[.]"),
         ({"cache": {}}, "cache"),
     ):
         with pytest.raises(ConfigurationError, match=named):
@@ -356,10 +352,35 @@ def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCreden
         driver.auth("https://id.example.com/token")
     with pytest.raises(ConfigurationError, match="its own cache and policy"):
         driver.auth(TokenSource(grant), leeway=5)
+    for unknown in ("leway", "alowed_hosts", "verify"):
+        with pytest.raises(TypeError, match=unknown):
+            driver.auth(grant, **{unknown: 5})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        ({}, ("x-api-key", "k3y")),
+        ({"header": "Authorization"}, ("authorization", "k3y")),
+        ({"scheme": "Bearer"}, ("x-api-key", "Bearer k3y")),
+        ({"header": "Authorization", "scheme": "Bearer"}, ("authorization", "Bearer k3y")),
+        ({"header": "X-Key", "scheme": ""}, ("x-key", "k3y")),
+        ({"header": None, "scheme": None}, ("x-api-key", "k3y")),
+    ],
+)
+def test_a_given_header_and_scheme_win(
+    driver: Driver, server: Loopback, arguments: dict[str, Any], sent: tuple[str, str]
+) -> None:
+    """``header=`` and ``scheme=`` hold whatever the grant names, ``Authorization`` and ``Bearer`` included."""
+    server.api = lambda _: as_json({})
+    auth = driver.auth(ApiKey("k3y"), **arguments)
+    assert driver.get(server.api_url, auth).status == 200
+    [received] = server.api_requests
+    assert [(name, value) for name, value in received.headers.items() if "k3y" in value] == [sent]
 
 
 def test_a_token_that_an_api_took_is_replaced(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """A token replaced a refused one, whose request could not be sent again; once an API took it, a refusal counts."""
+    """A token that replaced a rejected one is replaced as well, once the API accepted it."""
     auth = driver.auth(grant)
     server.refuse_once()
     assert driver.send(Call("POST", server.api_url, driver.chunks([b"a", b"b"])), auth).status == 401

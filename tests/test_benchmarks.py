@@ -119,7 +119,7 @@ def test_simulated_workers_refresh_when_real_ones_do(
     """The fleet's background refreshes begin within the window of the package, and its leeway is the package's."""
     server.lifetime = lifetime
     setting = fleet["Setting"](1, lifetime=lifetime)
-    last_begin = lifetime - setting.ahead + fleet["STEPS"] * setting.step
+    last_begin = lifetime - setting.ahead + (setting.ahead - setting.leeway) / 4
     for refresh_ahead, last_fresh, first_due in (
         (True, lifetime - setting.ahead - 0.1, last_begin),
         (False, lifetime - setting.leeway - 0.1, lifetime - setting.leeway),

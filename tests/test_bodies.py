@@ -13,6 +13,8 @@ from auth_plugins import ClientCredentials
 from .drivers import ALL, SYNC, Call, Driver, each
 from .loopback import Loopback
 
+#: requests reads multipart bodies into memory, where they can be sent again.
+HTTPX = [driver for driver in ALL if driver.library != "requests"]
 BODIES: dict[str, Any] = {
     "none": dict,
     "bytes": lambda: {"content": b"payload"},
@@ -23,23 +25,10 @@ BODIES: dict[str, Any] = {
 }
 
 
-class Pipe(io.BytesIO):
-    """A file that cannot go back."""
-
-    def seekable(self) -> bool:
-        return False
-
-    def seek(self, *_: Any) -> int:
-        raise io.UnsupportedOperation
-
-    def tell(self) -> int:
-        raise io.UnsupportedOperation
-
-
 @pytest.mark.parametrize("kind", BODIES)
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_body_is_sent_again_whole(driver: Driver, server: Loopback, grant: ClientCredentials, kind: str) -> None:
-    """Whatever I post, the second try carries all of what the first one did."""
+    """A replay carries the whole body of the first request."""
     server.refuse_once()
     answer = driver.send(Call("POST", server.api_url, BODIES[kind]()), driver.auth(grant))
     first, second = server.api_requests
@@ -52,7 +41,7 @@ def test_a_body_is_sent_again_whole(driver: Driver, server: Loopback, grant: Cli
 def test_a_file_is_sent_again_from_where_it_stood(
     driver: Driver, server: Loopback, grant: ClientCredentials, tmp_path: Path
 ) -> None:
-    """I post an open file, from where I had read it to: the second try sends the same part of it."""
+    """A replay sends an open file from the position that it had."""
     # httpx, and httpx2 before 2.14, declare the whole file's length wherever it stands, and then fail by themselves.
     start = 7 if driver.library == "requests" else 0
     path = tmp_path / "upload"
@@ -70,7 +59,7 @@ def test_a_file_is_sent_again_from_where_it_stood(
 def test_a_consumed_generator_is_not_sent_as_nothing(
     driver: Driver, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """My body is a generator, and gone: I get the 401, the API no empty upload, and the next request succeeds."""
+    """If the body was a generator, the 401 is returned; the API gets no empty upload."""
     auth = driver.auth(grant)
     driver.get(server.api_url, auth)
     server.revoke()
@@ -83,52 +72,54 @@ def test_a_consumed_generator_is_not_sent_as_nothing(
 
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_a_list_of_chunks_is_sent_again(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """A list, too, is streamed by httpx, and can be read twice; requests makes a form of one, which is bytes."""
+    """A list of chunks is replayed."""
     body = {"data": [("a", "1")]} if driver.library == "requests" else {"content": [b"a", b"=1"]}
     server.refuse_once()
     answer = driver.send(Call("POST", server.api_url, body), driver.auth(grant))
     assert (answer.status, [received.body for received in server.api_requests]) == (200, [b"a=1", b"a=1"])
 
 
-@pytest.mark.parametrize("driver", each(SYNC))
-@pytest.mark.parametrize("place", ["content", "files"])
-def test_a_pipe_is_not_sent_as_nothing(driver: Driver, server: Loopback, grant: ClientCredentials, place: str) -> None:
-    """My body is a file that can't go back: I get the 401, and the API no half of an upload."""
+class Pipe(io.BytesIO):
+    """A file that cannot be rewound; while it is whole, it may be seekable, until it is closed."""
+
+    def __init__(self, *, closed_once_read: bool) -> None:
+        super().__init__(b"inside")
+        self._was_read, self._closed_once_read = False, closed_once_read
+
+    def _check(self) -> None:
+        if not self._closed_once_read:
+            raise io.UnsupportedOperation
+        if self._was_read:
+            raise ValueError("I/O operation on closed file")
+
+    def read(self, *size: Any) -> bytes:
+        self._was_read = True
+        return super().read(*size)
+
+    def seekable(self) -> bool:
+        if self._closed_once_read:
+            self._check()
+        return self._closed_once_read
+
+    def seek(self, *position: int) -> int:
+        self._check()
+        return super().seek(*position)
+
+    def tell(self) -> int:
+        self._check()
+        return super().tell()
+
+
+@pytest.mark.parametrize("closed_once_read", [False, True], ids=["pipe", "closed"])
+@pytest.mark.parametrize(
+    ("driver", "place"), [*((d, "content") for d in SYNC), *((d, "files") for d in HTTPX)], ids=str
+)
+def test_a_file_that_cannot_be_rewound_is_not_sent_as_nothing(
+    driver: Driver, server: Loopback, grant: ClientCredentials, place: str, closed_once_read: bool
+) -> None:
+    """If the body was a pipe, or a file that something closed, the 401 is returned; the API gets no half upload."""
     server.refuse_once()
-    if driver.library == "requests" and place == "files":
-        place = "content"  # requests reads multipart bodies into memory, where they can be sent again
-    body = {"content": Pipe(b"inside")} if place == "content" else {"files": {"f": Pipe(b"inside")}}
+    file = Pipe(closed_once_read=closed_once_read)
+    body = {"content": file} if place == "content" else {"files": {"f": file}}
     answer = driver.send(Call("POST", server.api_url, body), driver.auth(grant))
     assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
-
-
-@pytest.mark.parametrize("driver", each([driver for driver in ALL if driver.library != "requests"]))
-def test_a_closed_part_is_not_sent_as_nothing(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """A part of my multipart upload is closed once it was sent: I get the 401."""
-
-    class Closed(io.BytesIO):
-        def seekable(self) -> bool:
-            if server.api_requests:
-                raise ValueError("I/O operation on closed file")
-            return super().seekable()
-
-    server.refuse_once()
-    answer = driver.send(Call("POST", server.api_url, {"files": {"f": Closed(b"inside")}}), driver.auth(grant))
-    assert (answer.status, answer.history) == (401, [])
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-def test_a_file_that_was_closed_is_not_sent_as_nothing(
-    driver: Driver, server: Loopback, grant: ClientCredentials
-) -> None:
-    """Something closes my file once it was sent: I get the 401."""
-
-    class Closed(io.BytesIO):
-        def seek(self, *position: int) -> int:
-            if server.api_requests:
-                raise ValueError("seek of closed file")
-            return super().seek(*position)
-
-    server.refuse_once()
-    answer = driver.send(Call("POST", server.api_url, {"content": Closed(b"inside")}), driver.auth(grant))
-    assert (answer.status, answer.history) == (401, [])

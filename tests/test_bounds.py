@@ -1,141 +1,79 @@
-"""Every wait ends: token endpoints that accept and never answer, drip, reset, or say what cannot be read."""
+"""A token request ends in time, whatever the token endpoint does."""
 
 from __future__ import annotations
 
 import gzip
-import importlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn
 
+import httpx
+import httpx2
 import pytest
+import requests
+from requests.adapters import HTTPAdapter
 
-from auth_plugins import AuthError, ClientCredentials, MemoryCache, TokenSource, TokenTransportError
-from auth_plugins._transports import deadline as _deadline
-from auth_plugins._transports.base import Transport, httpx_transport, requests_transport
-from auth_plugins._transports.deadline import Deadline, Sending
-from auth_plugins._transports.httpx import TimeLeft, Trace
+from auth_plugins import ClientCredentials, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
 
-from .drivers import ALL, Driver, each
+from .endpoints import (
+    LIBRARIES,
+    OK,
+    TOKEN,
+    TRANSPORTS,
+    Endpoint,
+    Play,
+    dripping,
+    new_session,
+    resetting,
+    saying,
+    silent,
+    token_source,
+)
+from .loopback import Loopback
 
-Play = Callable[[socket.socket, threading.Event], None]
-TRANSPORTS: dict[str, Callable[[], Transport]] = {
-    "requests": requests_transport,
-    "httpx": lambda: httpx_transport("httpx"),
-    "httpx2": lambda: httpx_transport("httpx2"),
-}
-
-
-class Endpoint:
-    """A token endpoint below HTTP: *play* has the connection."""
-
-    def __init__(self, play: Play) -> None:
-        self._play = play
-        self._over = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self._threads = [threading.Thread(target=self._accept)]
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}/token"
-        #: How many connections were made.
-        self.connections = 0
-
-    def __enter__(self) -> Self:
-        self._threads[0].start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-        self._listener.close()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._threads.append(threading.Thread(target=self._serve, args=[connection]))
-            self._threads[-1].start()
-
-    def _serve(self, connection: socket.socket) -> None:
-        with connection:
-            connection.settimeout(10)
-            try:
-                connection.recv(65536)
-                self._play(connection, self._over)
-            except OSError:
-                pass
-
-
-def silent(_: socket.socket, over: threading.Event) -> None:
-    over.wait(20)
-
-
-def dripping(begin: bytes, drop: bytes) -> Play:
-    """Sends *begin*, and then *drop* again and again, a byte at a time."""
-
-    def play(connection: socket.socket, over: threading.Event) -> None:
-        connection.sendall(begin)
-        for _ in range(1000):
-            for byte in drop:
-                connection.sendall(bytes([byte]))
-                if over.wait(0.02):
-                    return
-
-    return play
-
-
-def resetting(connection: socket.socket, _: threading.Event) -> None:
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-
-
-OK = b"HTTP/1.1 200 OK\r\n"
-#: An empty block of deflate that is not the last one: bytes without end, of which nothing comes.
-NOTHING = b"\x00\x00\x00\xff\xff"
+#: A block of deflate that is empty, and not the last one.
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
 PLAYS: dict[str, Play] = {
     "it never answers": silent,
     "the status drips": dripping(b"", b"HTTP/1.1 200 Very OK "),
     "the headers drip": dripping(OK, b"X-Header: value\r\n"),
     "the body drips": dripping(OK + b"\r\n", b" "),
     "a form drips": dripping(OK + b"\r\naccess_token=abc", b"d"),
-    "a compressed body drips": dripping(OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10], NOTHING),
+    "a compressed body drips": dripping(OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10], EMPTY_BLOCK),
     "it resets the connection": resetting,
 }
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
+def source_of(library: str, endpoint: Endpoint, session: Any = None, **policy: Any) -> TokenSource:
+    return token_source(library, ClientCredentials(endpoint.url, "id", "s3cr3t"), session, **policy)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    """The thread that watches a token request ends with it."""
+    yield
+    deadline = time.monotonic() + 5
+    while any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("play", PLAYS)
 def test_a_token_endpoint_cannot_hold_me_up(play: str, library: str) -> None:
-    """Whatever it does, I get an error of ours about when the timeout is over; and so do those who wait with me."""
+    """Whatever the endpoint does, all callers get a TokenTransportError soon after the timeout."""
     with Endpoint(PLAYS[play]) as endpoint, ThreadPoolExecutor(5) as pool:
-        sources = [TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.5) for _ in range(5)]
-        for source in sources:
-            source._transport = TRANSPORTS[library]()
+        sources = [source_of(library, endpoint, timeout=0.5) for _ in range(5)]
         began = time.monotonic()
         errors = [future.exception() for future in [pool.submit(source.token) for source in sources]]
         assert time.monotonic() - began < 10, "0.5 and a little; far more only on a busy machine"
         assert {type(error) for error in errors} == {TokenTransportError}
         assert all(str(error).startswith(f"{endpoint.url} could not be reached (") for error in errors)
         assert endpoint.connections <= 3 * len(sources)
-
-
-class Warm(Endpoint):
-    """One that answers the first request of a connection, and leaves it open; *play* has the second."""
-
-    def _serve(self, connection: socket.socket) -> None:
-        def play(connection: socket.socket, over: threading.Event) -> None:
-            connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")
-            connection.recv(65536)
-            self._second(connection, over)
-
-        self._second, self._play = self._play, play
-        super()._serve(connection)
 
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -146,76 +84,79 @@ WARM_PLAYS = {
 }
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("play", WARM_PLAYS)
-def test_a_connection_that_i_had_cannot_hold_me_up(play: str, library: str) -> None:
-    """My own session has a connection to the server already, and the answer to the token request drips: it ends."""
-    with Warm(WARM_PLAYS[play]) as endpoint:
-        module = importlib.import_module(library)
-        with module.Session() if library == "requests" else module.Client() as mine:
-            mine.get(endpoint.url)
-            source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.5)
-            source._transport = requests_transport(mine) if library == "requests" else httpx_transport(library, mine)
-            with pytest.raises(TokenTransportError, match="could not be reached"):
-                source.token()
+def test_the_timeout_holds_on_an_open_connection(play: str, library: str) -> None:
+    """The timeout holds when a session had a connection to the endpoint before the token request."""
+    first = OK + b"Content-Length: 2\r\n\r\n{}"
+    with Endpoint(WARM_PLAYS[play], first) as endpoint, new_session(library) as session:
+        session.get(endpoint.url)
+        with pytest.raises(TokenTransportError, match="could not be reached"):
+            source_of(library, endpoint, session, timeout=0.5).token()
         assert endpoint.connections <= 3
 
 
-CUT_OFF = {
-    "in the status": b"HTTP/1.1 200",
-    "after the status": OK,
-    "in a header": OK + b"Content-Type: appl",
-    "after a header": OK + b"Content-Type: application/json\r\n",
-    "in hints": b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n",
-}
+def test_the_timeout_holds_for_the_body_with_a_users_adapter() -> None:
+    """The timeout holds for a dripping body if a user's adapter sends by another one."""
+
+    class Wrapping(requests.adapters.BaseAdapter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = HTTPAdapter()
+
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            return self.inner.send(*arguments, **options)
+
+        def close(self) -> None:
+            self.inner.close()
+
+    with Endpoint(WARM_PLAYS["the size of a chunk drips"]) as endpoint, requests.Session() as session:
+        session.mount("http://", Wrapping())
+        began = time.monotonic()
+        with pytest.raises(TokenTransportError, match="timed out"):
+            source_of("requests", endpoint, session, timeout=0.5).token()
+        assert time.monotonic() - began < 5
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
-@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
-@pytest.mark.parametrize("where", CUT_OFF)
-def test_headers_that_are_cut_off(where: str, handed_in: bool, library: str) -> None:
-    """The connection ends before the headers do: that is no answer, and the token request is tried again."""
-    endings = iter([CUT_OFF[where], OK + b'Content-Length: 25\r\n\r\n{"access_token": "tok-1"}'])
-    with Endpoint(lambda connection, _: connection.sendall(next(endings))) as endpoint:
-        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
-        module = importlib.import_module(library)
-        with module.Session() if library == "requests" else module.Client() as mine:
-            used = mine if handed_in else None
-            source._transport = requests_transport(used) if library == "requests" else httpx_transport(library, used)
-            assert source.token().access_token == "tok-1"
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "cut_off",
+    [
+        b"HTTP/1.1 200",
+        OK,
+        OK + b"Content-Type: appl",
+        OK + b"Content-Type: application/json\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n",
+    ],
+    ids=["in the status", "after the status", "in a header", "after a header", "in hints"],
+)
+def test_headers_that_are_cut_off_are_no_answer(cut_off: bytes, library: str) -> None:
+    """A token request is sent again if the connection ends before the headers of the answer do."""
+    with saying(cut_off, TOKEN) as endpoint:
+        assert source_of(library, endpoint).token().access_token == "tok-1"
         assert endpoint.connections == 2
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
-@pytest.mark.parametrize("handed_in", [False, True], ids=["own", "handed in"])
-def test_interim_answers_are_skipped(handed_in: bool, library: str) -> None:
-    """Answers of 100, 102 and 103 come before the one that counts: it is the one that is read."""
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_interim_answers_are_skipped(library: str) -> None:
+    """Answers with the status 100, 102 or 103 are skipped (RFC 9110 §15.2)."""
     hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
-    interim = hints + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + hints
-    answer = interim + OK + b'Content-Length: 25\r\n\r\n{"access_token": "tok-1"}'
-    with Endpoint(lambda connection, _: connection.sendall(answer)) as endpoint:
-        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
-        module = importlib.import_module(library)
-        with module.Session() if library == "requests" else module.Client() as mine:
-            used = mine if handed_in else None
-            source._transport = requests_transport(used) if library == "requests" else httpx_transport(library, used)
-            assert source.token().access_token == "tok-1"
+    with saying(hints + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + hints + TOKEN) as endpoint:
+        assert source_of(library, endpoint).token().access_token == "tok-1"
         assert endpoint.connections == 1
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
-def test_more_after_the_end_is_not_waited_for(library: str) -> None:
-    """A packed answer has ended, and more of it drips: I have my token already."""
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_follows_a_packed_answer_is_not_waited_for(library: str) -> None:
+    """A token is returned as soon as a packed answer has ended, even if more bytes follow slowly."""
     packed = gzip.compress(b'{"access_token": "tok-1"}')
     with Endpoint(dripping(OK + b"Content-Encoding: gzip\r\n\r\n" + packed, b"more")) as endpoint:
-        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=5)
-        source._transport = TRANSPORTS[library]()
-        assert source.token().access_token == "tok-1"
+        assert source_of(library, endpoint, timeout=5).token().access_token == "tok-1"
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
-def test_no_address_takes_all_the_time(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The name of my token endpoint has several addresses, and none answers: each gets a part of the time."""
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_each_address_gets_a_third_of_the_timeout(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to one address of the token endpoint may take a third of the timeout."""
     asked: list[Any] = []
 
     def connect(_: Any, timeout: float, **__: Any) -> NoReturn:
@@ -224,94 +165,53 @@ def test_no_address_takes_all_the_time(library: str, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
-    send = TRANSPORTS[library]()
     request = ClientCredentials("http://127.0.0.1:9/token", "id", "s3cr3t").refresh_request("r3fr3sh")
     with pytest.raises(TokenTransportError):
-        send(request, 9.0)
+        TRANSPORTS[library]()(request, 9.0)
     assert asked == [3.0]
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
+@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(
     "line", [b'{"access_token":"live-token-12345"}', b'HTTP/1.1 200OK {"access_token": "live-token-12345"}']
 )
-def test_what_is_no_http_is_told_without_tokens(library: str, line: bytes) -> None:
-    """The server forgets HTTP around its answer, which is long: the error has its beginning, and no token."""
-    with Endpoint(lambda connection, _: connection.sendall(line + b"x" * 60_000 + b"\r\n\r\n")) as endpoint:
-        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.1)
-        source._transport = TRANSPORTS[library]()
-        with pytest.raises(TokenTransportError) as caught:
-            source.token()
+def test_an_error_about_broken_http_shows_no_token(library: str, line: bytes) -> None:
+    """An answer that is not HTTP is quoted in part in the error, without the token in it."""
+    with saying(line + b"x" * 60_000 + b"\r\n\r\n") as endpoint, pytest.raises(TokenTransportError) as caught:
+        source_of(library, endpoint, timeout=0.1).token()
     assert "live-token" not in f"{caught.value!r} {caught.value.__cause__!r}"
-    assert len(str(caught.value)) < 600
+    assert len(str(caught.value)) < 350
 
 
-@pytest.mark.parametrize("driver", each(ALL))
-def test_by_default_it_takes_10_seconds(driver: Driver) -> None:
-    """Without a timeout of my own, the libraries are told 10 seconds for each read as well."""
-    with Endpoint(resetting) as endpoint:
-        auth = driver.auth(ClientCredentials(endpoint.url, "id", "s3cr3t"))
-        asked: list[float] = []
-        send = auth.source._transport
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_default_timeout_is_10_seconds(library: str, server: Loopback) -> None:
+    """Without a timeout of its own, a token request has ten seconds, for each read as well."""
+    asked: list[float] = []
 
-        def transport(request: Any, timeout: float) -> Any:
-            asked.append(timeout)
-            return send(request, timeout)
+    class Adapter(HTTPAdapter):
+        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+            asked.append(options["timeout"][1])
+            return super().send(request, **options)
 
-        auth.source._transport = transport
-        with pytest.raises(AuthError):
-            driver.get(endpoint.url.replace("/token", "/api"), auth)
+    def answer(request: Any) -> Any:
+        asked.append(request.extensions["timeout"]["read"])
+        return {"httpx": httpx, "httpx2": httpx2}[library].Response(200, json={"access_token": "abc"})
+
+    transport = {"httpx": httpx.MockTransport, "httpx2": httpx2.MockTransport}.get(library, lambda _: None)(answer)
+    with new_session(library, transport=transport) as session:
+        if isinstance(session, requests.Session):
+            session.mount("http://", Adapter())
+        token_source(library, ClientCredentials(server.token_url, "id", "s3cr3t"), session).token()
     assert 9 < asked[0] <= 10
 
 
-@pytest.mark.parametrize("library", TRANSPORTS)
-def test_no_thread_to_watch_with(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system has no thread left to watch the time: each read is bounded all the same."""
-    with Endpoint(silent) as endpoint:
-        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), timeout=0.2)
-        source._transport = TRANSPORTS[library]()
-        with monkeypatch.context() as patch:
-            parts = {"Event": threading.Event, "Lock": threading.Lock, "Thread": _no_thread}
-            patch.setattr(_deadline, "threading", SimpleNamespace(**parts))
-            with pytest.raises(TokenTransportError):
-                source.token()
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_timeout_holds_without_a_thread(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token request ends in time if the system cannot start a thread to watch it."""
 
+    def no_thread(*_: Any) -> NoReturn:
+        raise RuntimeError("can't start new thread")
 
-def _no_thread(**_: Any) -> None:
-    raise RuntimeError("can't start new thread")
-
-
-@pytest.fixture(autouse=True)
-def _no_thread_stays() -> Iterator[None]:
-    """What watches a token request ends with it."""
-    yield
-    deadline = time.monotonic() + 5
-    while any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-class SharedConnection:
-    """What httpcore tells of a connection that it made."""
-
-    def __init__(self, connection: socket.socket, protocol: str | None) -> None:
-        tls = SimpleNamespace(selected_alpn_protocol=lambda: protocol) if protocol else None
-        self._extra = {"socket": connection, "ssl_object": tls}
-
-    def get_extra_info(self, name: str) -> Any:
-        return self._extra[name]
-
-
-@pytest.mark.parametrize(("protocol", "watched"), [(None, True), ("http/1.1", True), ("h2", False)])
-def test_a_connection_that_others_share_is_left_alone(protocol: str | None, watched: bool) -> None:
-    """My own client speaks HTTP/2: a token request that takes too long doesn't end my other requests."""
-    here, there = socket.socketpair()
-    with here, there, Deadline(0.001) as deadline:
-        trace = Trace("https://id.example.com/token", deadline, Sending(), TimeLeft(deadline, 1))
-        trace("connection.start_tls.complete", {"return_value": SharedConnection(here, protocol)})
-        there.settimeout(10 if watched else 0.5)
-        if watched:
-            assert there.recv(1) == b"", "it was shut down"
-        else:
-            with pytest.raises(TimeoutError):
-                there.recv(1)
+    monkeypatch.setattr(runtime, "start_thread", no_thread)
+    with Endpoint(silent) as endpoint, pytest.raises(TokenTransportError):
+        source_of(library, endpoint, timeout=0.2).token()

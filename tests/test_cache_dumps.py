@@ -1,4 +1,4 @@
-"""What dumps show of a cache: its attributes, and the variables of our frames when an error passes through them."""
+"""Dumps of a cache show no secret: neither its attributes, nor the variables of frames that an error passes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import logging
+import math
 import os
 import pickle
 import pprint
@@ -34,14 +35,14 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
-from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.encryption import Opaque
 
 from . import stores
 from .conftest import forget
+from .loopback import Clock
 from .redis_server import RedisServer
 from .stores import ALL, KEY, OTHER_KEY, LockingCache, Store, name_of, over, process, shown
-from .test_source import URL, Endpoint, source
+from .test_source import URL, Endpoint
 
 endpoint, rotating, files, store, quick_names = (
     stores.endpoint,
@@ -51,8 +52,8 @@ endpoint, rotating, files, store, quick_names = (
     stores.quick_names,
 )
 PACKAGE = Path(auth_plugins.__file__).parent
-#: The files whose frames are looked at here.
-OURS = {str(PACKAGE / f"{name}.py") for name in ("_cache_file", "_cache_redis", "_directory", "_seal", "_shared")}
+#: The files whose frames are searched here.
+OURS = {str(path) for path in (PACKAGE / "_caches").glob("*.py")}
 PASSWORD_OF_REDIS = "p4ss-of-redis"
 SECRETS = (KEY, OTHER_KEY, PASSWORD_OF_REDIS, "token-1", "token-2", "refresh-1", "refresh-2", "s3cr3t-of-the-client")
 
@@ -88,7 +89,7 @@ DUMPS: dict[str, Callable[[Any], str]] = {
 
 
 class _ClientThatShows(redis.Redis):
-    """A client whose repr shows its password, as that of some versions of redis-py does."""
+    """A client whose repr shows its password, as in some versions of redis-py."""
 
     def __repr__(self) -> str:
         return f"Redis(password={PASSWORD_OF_REDIS})"
@@ -96,11 +97,11 @@ class _ClientThatShows(redis.Redis):
 
 @pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
 def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], str]) -> None:
-    """Whatever prints a cache and its attributes shows neither the URL's password nor a key."""
+    """Tools that print a cache and its attributes show neither the password in the URL nor a key."""
     for cache in _caches(_ClientThatShows(password=PASSWORD_OF_REDIS)):
         for each in (
             cache,
-            cache._seal,
+            cache._cipher,
             *vars(cache).values(),
             TokenSource(ClientCredentials(URL, "id", "s"), cache=cache),
         ):
@@ -111,7 +112,7 @@ def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], 
 
 @pytest.mark.parametrize("copied", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy, copy.copy])
 def test_what_is_hidden_still_counts(copied: Any) -> None:
-    """Caches with another password, or another key, are not equal; copies are."""
+    """Caches with another password or key are not equal; copies are."""
     urls = [f"redis://me:{password}@host:6379/0" for password in (PASSWORD_OF_REDIS, "another-password")]
     caches = [RedisCache(url, key=key) for url in urls for key in (None, KEY, OTHER_KEY, [KEY, OTHER_KEY])]
     assert len(set(caches)) == len(caches)
@@ -124,7 +125,7 @@ def test_what_is_hidden_still_counts(copied: Any) -> None:
 
 
 def test_an_opaque_value_is_compared_by_value() -> None:
-    """Two opaque values are equal if what they hold is, and never equal to what they hold."""
+    """Opaque values are equal if their values are, and are not equal to a plain value."""
     assert Opaque("a") == Opaque("a") != Opaque("b")
     assert Opaque("a") != "a"
     assert hash(Opaque("a")) == hash(Opaque("a"))
@@ -135,19 +136,19 @@ def test_an_opaque_value_is_compared_by_value() -> None:
 
 
 def _shows(value: Any, depth: int = 6) -> str:
-    """What a tool shows of a variable that looks into containers."""
+    """Return what a tool that looks into containers shows of a variable."""
     if depth and isinstance(value, dict):
         return " ".join(_shows(each, depth - 1) for pair in value.items() for each in pair)
     if depth and isinstance(value, (list, tuple, set, frozenset)):
         return " ".join(_shows(each, depth - 1) for each in value)
     try:
         return repr(value)
-    except AttributeError:  # of an object that was not made to the end
+    except AttributeError:  # of an object whose __init__ failed
         return ""
 
 
 def _leaks(frames: Iterator[types.FrameType]) -> list[str]:
-    """The variables of our frames that show a secret."""
+    """Return the variables of our frames that show a secret."""
     return [
         f"{frame.f_code.co_qualname}: {name}"
         for frame in frames
@@ -171,7 +172,7 @@ def _frames_of(error: BaseException) -> Iterator[types.FrameType]:
 
 
 class Interruption(BaseException):
-    """What a signal handler may raise anywhere, as Ctrl-C and the time limits of job queues do."""
+    """An exception that a signal handler may raise anywhere, as Ctrl-C and the time limits of job queues do."""
 
 
 _GRANT = Password(URL, "me", "pa55-of-me", "client", "s3cr3t-of-the-client")
@@ -181,12 +182,12 @@ def _interrupt(*_: Any, **__: Any) -> Any:
     raise Interruption
 
 
-#: Where an interruption comes, by the object and its function.
+#: Where the interruption happens, by an object and its function.
 PLACES: dict[str, tuple[Any, str]] = {
     "while the name is made": (hashlib, "scrypt"),
-    "while the identity becomes a text": (json, "dumps"),
+    "while the identity is dumped": (json, "dumps"),
     "while an entry is read": (json, "loads"),
-    "while a token is made of an entry": (_shared, "Token"),
+    "while an entry is checked": (math, "isfinite"),
     "while an entry is encrypted": (MultiFernet, "encrypt"),
     "while an entry is decrypted": (MultiFernet, "decrypt"),
     "while the name is made with a key": (hmac, "digest"),
@@ -201,7 +202,7 @@ PLACES: dict[str, tuple[Any, str]] = {
 def test_no_variable_of_our_frames_shows_a_secret(
     store: Store, place: str, rotating: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An error passes through a cache: no variable of a frame of ours shows a token, a key or a secret."""
+    """When an exception passes through a cache, no variable of our frames shows a token, a key or a secret."""
     process(store, rotating, _GRANT).token()
     found, asked = (
         process(store, rotating, _GRANT),
@@ -216,13 +217,13 @@ def test_no_variable_of_our_frames_shows_a_secret(
             for step in (tokens.token, tokens._shared.entries, tokens.revoke):
                 try:
                     step()
-                except (Interruption, AttributeError) as error:  # a cache of one's own has no list
+                except (Interruption, AttributeError) as error:  # a cache of a user's own cannot be listed
                     errors.append(error)
     assert [leak for error in errors for leak in _leaks(_frames_of(error))] == []
 
 
 class Interrupting(LockingCache):
-    """A cache of a user's own in which an interruption comes."""
+    """A cache of a user's own that is interrupted."""
 
     at = ""
 
@@ -245,11 +246,10 @@ class Interrupting(LockingCache):
 
 
 @pytest.mark.parametrize("at", ["get", "set", "delete"])
-def test_no_variable_shows_a_secret_when_ones_own_cache_is_interrupted(at: str, rotating: Endpoint) -> None:
-    """The same for a cache of a user's own, which is handed a plain text."""
+def test_no_variable_shows_a_secret_when_a_users_cache_is_interrupted(at: str, rotating: Endpoint) -> None:
+    """The same holds for a cache of a user's own, which gets a plain str."""
     cache = Interrupting()
-    forget()
-    tokens = source(rotating, _GRANT, cache=cache)
+    tokens = process(cache, rotating, _GRANT)
     tokens.invalidate(tokens.token())
     cache.at = at
     with pytest.raises(Interruption) as caught:
@@ -258,7 +258,7 @@ def test_no_variable_shows_a_secret_when_ones_own_cache_is_interrupted(at: str, 
 
 
 class _Looking(logging.Handler):
-    """Looks at the variables of all frames at the moment of a log record, as Sentry's attach_stacktrace does."""
+    """Searches the variables of all frames at each log record, as Sentry's attach_stacktrace does."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -287,15 +287,15 @@ def looking() -> Iterator[_Looking]:
 def test_no_variable_shows_a_secret_when_a_warning_is_logged(
     rotating: Endpoint, looking: _Looking, clock: Any, tmp_path: Path
 ) -> None:
-    """A tool stores the variables of the stack with each warning: there is no token in them."""
+    """No variable on the stack shows a token when a warning is logged."""
     for store in (stores.in_files(tmp_path / "a"), stores.in_files(tmp_path / "b", key=KEY)):
         tokens = process(store, rotating, _GRANT)
         tokens.token()
-        # Damaged, but the token can still be read.
+        # An entry that is damaged, but the token can still be read.
         entry = store.cache().get(name_of(tokens))
         store.put(name_of(tokens), entry.encode()[:-1] + b" ")
         process(store, rotating, _GRANT).token()
-        # Out of order, and well again.
+        # An outage that ends.
         (store.cache()._directory).chmod(0o777)
         tokens = process(store, rotating, _GRANT)
         tokens.token()
@@ -308,8 +308,10 @@ def test_no_variable_shows_a_secret_when_a_warning_is_logged(
     assert looking.leaks == []
 
 
-def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoint, looking: _Looking) -> None:
-    """A user's own cache raises an error that quotes the entry, as those of SQL libraries do: no frame shows it."""
+def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(
+    rotating: Endpoint, looking: _Looking, clock: Clock
+) -> None:
+    """No frame shows the exception of a user's own cache that quotes the entry, as those of SQL libraries do."""
 
     class Quoting(LockingCache):
         def set(self, key: str, value: str, ttl: float) -> None:
@@ -318,10 +320,9 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoin
         def delete(self, key: str) -> None:
             raise ValueError("token-1")
 
-    forget()
-    tokens = source(rotating, _GRANT, cache=Quoting())
+    tokens = process(Quoting(), rotating, _GRANT)
     tokens.token()
-    tokens._shared._rests_until = 0.0  # type: ignore[union-attr]
+    clock.forward(6)
     tokens.revoke()
     assert looking.warnings == 2
     assert looking.leaks == []
@@ -330,28 +331,28 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(rotating: Endpoin
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "no URL of Redis"),
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "no URL of Redis"),
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "no such URL"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "a URL of Redis"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "a URL of Redis"),
+        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "refused by redis-py"),
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host", prefix="{", key=KEY), "prefix"),
-        (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "no Fernet key"),
-        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "no Fernet key"),
-        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "no client"),
-        (lambda: FileCache("", key=KEY), "path is empty"),
-        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "no Fernet key"),  # type: ignore[list-item]
-        (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "no Fernet key"),
+        (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "a Fernet key"),
+        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "a Fernet key"),
+        (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "synchronous client"),
+        (lambda: FileCache("", key=KEY), "path must be"),
+        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "a Fernet key"),  # type: ignore[list-item]
+        (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "a Fernet key"),
     ],
     ids=range(10),
 )
 def test_no_variable_shows_a_secret_when_a_cache_is_refused(make: Callable[[], Any], problem: str) -> None:
-    """A cache that cannot work is an error: its frames show neither the password nor the keys."""
+    """The frames of the error for wrong arguments show neither the password nor the keys."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         make()
     assert _leaks(_frames_of(caught.value)) == []
 
 
 def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpoint, tmp_path: Path) -> None:
-    """A grant whose secret is read from a file cannot be named: the frames of the error don't show the secret."""
+    """The frames of the error for a grant without a usable identity do not show its secret."""
     (tmp_path / "secret").write_text(SECRETS[-1])
 
     class Odd(ClientCredentials):
@@ -359,14 +360,13 @@ def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpo
 
     grant = Odd(URL, "client", SecretFile(tmp_path / "secret"))
     object.__setattr__(grant, "realms", frozenset("ab"))
-    forget()
-    with pytest.raises(ConfigurationError, match="has a field that is no text or number") as caught:
-        source(rotating, grant, cache=LockingCache()).token()
+    with pytest.raises(ConfigurationError, match="has a field that is neither text nor number") as caught:
+        process(LockingCache(), rotating, grant).token()
     assert _leaks(_frames_of(caught.value)) == []
 
 
 def test_no_variable_shows_a_secret_when_redis_is_down(own_redis: RedisServer) -> None:
-    """Redis is down: the frames of the error that each method of its cache raises show nothing."""
+    """The frames of the errors that a RedisCache raises when Redis is down show no secret."""
     url = own_redis.url.replace("//", f"//:{PASSWORD_OF_REDIS}@")
     own_redis.stop()
     cache = RedisCache(url, key=KEY)
@@ -383,10 +383,10 @@ def test_no_variable_shows_a_secret_when_redis_is_down(own_redis: RedisServer) -
 
 
 def test_the_search_for_secrets_finds_them() -> None:
-    """The tests of this file see a secret in a variable, in containers too: else they could not fail."""
+    """The search of this file finds a secret in a variable of ours, in containers too."""
     namespace: dict[str, Any] = {}
     code = compile("def fail(value):\n    raise ValueError", next(iter(OURS)), "exec")
-    exec(code, namespace)  # it counts as one of ours
+    exec(code, namespace)  # as if it were one of ours
     for value in (KEY, [{"a": (KEY,)}], KEY.encode(), {KEY: 1}):
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - it has no text
             namespace["fail"](value)

@@ -1,4 +1,4 @@
-"""Caches as arguments: what is none is told at once; pickles, copies and equality."""
+"""Caches as arguments: what is refused at once; pickles, copies and equality."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 import redis
 import redis.asyncio
 import requests
-from cryptography.fernet import Fernet
 
 from auth_plugins import (
     ClientCredentials,
@@ -27,32 +26,19 @@ from auth_plugins import (
 
 from . import stores
 from .conftest import forget
-from .drivers import ALL as DRIVERS
+from .drivers import SYNC, SyncDriver, each
 from .loopback import Loopback, as_json
 from .redis_server import RedisServer
-from .stores import (
-    Store,
-    over,
-    process,
-    shown,
-)
+from .stores import Store, over, process, shown
 from .test_source import URL, Endpoint
 
-endpoint, rotating, files, store, quick_names = (
-    stores.endpoint,
-    stores.rotating,
-    stores.files,
-    stores.store,
-    stores.quick_names,
-)
+endpoint, rotating, files, store = stores.endpoint, stores.rotating, stores.files, stores.store
+quick_names = stores.quick_names
 GRANT = ClientCredentials(URL, "client", "s3cr3t")
+OURS = ["files", "files, key", "redis", "redis, key"]
 
 
 # Pickles
-
-
-def _auth(library: str, given: Any, **arguments: Any) -> Any:
-    return importlib.import_module(f"auth_plugins.{library}").OAuth2Auth(given, **arguments)
 
 
 def _pickled(value: Any) -> Any:
@@ -62,127 +48,96 @@ def _pickled(value: Any) -> Any:
     return pickle.loads(data)
 
 
-_COPIES = {"pickle": _pickled, "deepcopy": copy.deepcopy, "copy": copy.copy}
+copies = pytest.mark.parametrize("copied", [_pickled, copy.deepcopy, copy.copy], ids=["pickle", "deepcopy", "copy"])
 
 
-@pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
-@over(["files", "files, key", "redis", "redis, key"])
-@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+@copies
+@pytest.mark.parametrize("driver", each(SYNC))
 def test_an_auth_pickles_to_its_configuration(
-    library: str, store: Store, copied: Any, server: Loopback, grant: ClientCredentials
+    driver: SyncDriver, copied: Any, server: Loopback, grant: ClientCredentials, tmp_path: Path
 ) -> None:
-    """I hand my auth object to another process: no token goes along, but all that finds it, as I configured it."""
-    driver = next(each for each in DRIVERS if (each.library, each.mode) == (library, "sync"))
+    """A copy of an auth object has its configuration, and no token; it finds the token in the shared cache."""
     server.api = lambda _: as_json({})
-    auth = _auth(
-        library,
-        grant,
-        cache=store.cache(),
-        allowed_hosts=["127.0.0.1"],
-        header="X-Token",
-        scheme="Token",
-        allow_http=True,
-        leeway=7,
-        timeout=3,
-        refresh_ahead=False,
+    auth = driver.auth(
+        grant, cache=FileCache(tmp_path), allowed_hosts=["127.0.0.1"], header="X-Token", scheme="Token", allow_http=True
     )
     driver.get(server.api_url, auth)
     forget()
-    twin = copied(auth)
-    assert type(twin) is type(auth)
-    assert twin.source.grant == grant
-    assert twin.source._shared.cache == store.cache()
-    assert (twin._allow_http, twin.source._allow_http, twin._hosts.patterns) == (
-        True,
-        True,
-        ("127.0.0.1",),
-    )
-    assert (twin.source._window_of[0], twin.source._timeout, twin.source._refresh_ahead) == (
-        7,
-        3,
-        False,
-    )
-    driver.get(server.api_url, twin)
+    copied_auth = copied(auth)
+    assert type(copied_auth) is type(auth)
+    assert copied_auth.source.grant == grant
+    assert (copied_auth._allow_http, copied_auth._hosts.patterns) == (True, ("127.0.0.1",))
+    driver.get(server.api_url, copied_auth)
     assert [received.headers["x-token"] for received in server.api_requests] == ["Token token-1"] * 2
     assert len(server.token_requests) == 1
 
 
-@pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
-@over(["files", "files, key", "redis", "redis, key"])
+@copies
+@over(OURS)
 def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotating: Endpoint) -> None:
-    """So does a source that I made by hand, in an auth or without one; what is installed sends for it."""
-    grant = Password(URL, "me", "pw")
-    tokens = process(store, rotating, grant, leeway=7, timeout=3, refresh_ahead=False)
-    tokens._allow_http = True
+    """A copy of a TokenSource, alone or in an auth, has its configuration, an equal cache, and no token."""
+    tokens = process(store, rotating, Password(URL, "me", "pw"), leeway=7, timeout=3, refresh_ahead=False)
     first = tokens.token()
-    forget()
-    twin = copied(tokens)
-    assert (twin.grant, twin._window_of[0], twin._timeout, twin._refresh_ahead) == (
-        grant,
-        7,
-        3,
-        False,
-    )
-    assert twin._allow_http is True
-    assert twin._transport is None
-    assert twin.token() == first
-    forget()
-    auth = copied(_auth("requests", tokens))
-    assert auth.source.token() == first
+    for given in (tokens, importlib.import_module("auth_plugins.requests").OAuth2Auth(tokens)):
+        forget()
+        result = copied(given)
+        source = result if given is tokens else result.source
+        assert (source.grant, source._given_cache, source._timeout) == (tokens.grant, store.cache(), 3)
+        assert source.token() == first
     assert len(rotating.requests) == 1
 
 
-@pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
-@over(["files", "files, key", "redis", "redis, key"])
+@copies
+@over(OURS)
 def test_a_cache_pickles_to_its_configuration(store: Store, copied: Any) -> None:
-    """A cache of ours goes to another process by where it is, and its keys: it is equal, and reads what lies there."""
+    """A copy of a cache is equal to it, and decrypts the same entries."""
     cache = store.cache()
-    cache.set("name", cache._seal.close("text", "name"), 60)
-    twin = copied(cache)
-    assert (twin, hash(twin), repr(twin)) == (cache, hash(cache), repr(cache))
-    assert twin._seal.open(twin.get("name"), "name") == "text"
+    cache.set("name", cache._cipher.encrypt("text", "name"), 60)
+    result = copied(cache)
+    assert (result, hash(result), repr(result)) == (cache, hash(cache), repr(cache))
+    assert result._cipher.decrypt(result.get("name"), "name") == "text"
 
 
-@pytest.mark.parametrize("copied", _COPIES.values(), ids=_COPIES)
+@copies
 @pytest.mark.parametrize("kind", [None, MemoryCache], ids=["no cache", "memory"])
-@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
-def test_memory_stays_where_it_is(
-    library: str, kind: Any, copied: Any, server: Loopback, grant: ClientCredentials
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_memory_stays_in_its_process(
+    driver: SyncDriver, kind: Any, copied: Any, server: Loopback, grant: ClientCredentials
 ) -> None:
-    """Without a shared cache no token goes along: another process starts with an empty memory."""
+    """Without a shared cache a copied auth starts with an empty memory, unless it uses the one of its process."""
     cache = kind and kind()
-    auth = _auth(library, grant, cache=cache)
+    auth = driver.auth(grant, cache=cache)
     auth.source.token()
-    twin = copied(auth)
-    assert twin.source.grant == grant
-    if cache is None or copied is copy.copy:
-        assert twin.source._cache is auth.source._cache, "it is this process's own"
-    else:
-        assert twin.source.token().access_token == "token-2"
+    copied_auth = copied(auth)
+    assert copied_auth.source.grant == grant
+    is_shared = cache is None or copied is copy.copy
+    assert copied_auth.source.token().access_token == ("token-1" if is_shared else "token-2")
 
 
-def test_a_session_of_requests_goes_along(server: Loopback, grant: ClientCredentials) -> None:
-    """My session sends the token requests: it pickles, and so does an auth that has one; the copy sends by its copy."""
+def test_a_session_of_requests_is_pickled_too(server: Loopback, grant: ClientCredentials) -> None:
+    """A session of requests is part of a pickled auth: its copy sends the token requests of the copy."""
+    from auth_plugins.requests import OAuth2Auth
+
     with requests.Session() as session:
         session.headers["X-Proxy"] = "mine"
-        twin = _pickled(_auth("requests", grant, session=session))
-    twin.source.token()
+        copied = _pickled(OAuth2Auth(grant, session=session))
+    copied.source.token()
     assert server.token_requests[0].headers["x-proxy"] == "mine"
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.deepcopy])
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
-def test_what_holds_connections_says_that_it_cannot(library: str, copied: Any, redis_server: RedisServer) -> None:
-    """A client of httpx or of Redis is of this process: I am told so, and what to do, where I pickle what has one."""
-    grant = ClientCredentials(URL, "client", "s3cr3t")
+def test_open_connections_do_not_pickle(library: str, copied: Any, redis_server: RedisServer) -> None:
+    """An auth with a client of httpx or of Redis does not pickle; the error says what to do."""
+    make = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth
     with importlib.import_module(library).Client() as client:
-        auth = _auth(library, grant, client=client)
-        with pytest.raises(ConfigurationError, match="doesn't pickle; make the auth where it is used"):
+        auth = make(GRANT, client=client)
+        with pytest.raises(ConfigurationError, match="pickle; make the auth where it is used"):
             copied(auth)
     with redis_server.client() as connected:
         cache = RedisCache(connected)
-        for value in (cache, TokenSource(grant, cache=cache), _auth(library, grant, cache=cache)):
-            with pytest.raises(ConfigurationError, match="doesn't pickle; give it a URL"):
+        for value in (cache, TokenSource(GRANT, cache=cache), make(GRANT, cache=cache)):
+            with pytest.raises(ConfigurationError, match="does not pickle; give it a URL"):
                 copied(value)
 
 
@@ -190,14 +145,14 @@ def test_what_holds_connections_says_that_it_cannot(library: str, copied: Any, r
 
 
 @pytest.mark.parametrize("path", ["", " ", b"tokens", 5, True, ["tokens"], object()], ids=shown)
-def test_what_is_no_path_is_told_at_once(path: Any) -> None:
-    """A FileCache wants a directory's path."""
-    with pytest.raises(ConfigurationError, match="path is empty, or of type"):
+def test_what_is_no_path_is_refused(path: Any) -> None:
+    """A FileCache needs the path of a directory."""
+    with pytest.raises(ConfigurationError, match=r"^path must be the path of a directory, got "):
         FileCache(path)
 
 
 def test_where_a_file_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default below my cache directory; ~ is my home; a path may be relative, and stays where it was made."""
+    """The default is in the user's cache directory; ~ is the home directory; a relative path stays where it was."""
     import platformdirs
 
     monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / name)
@@ -205,21 +160,23 @@ def test_where_a_file_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     assert FileCache() == FileCache("auth-plugins") == FileCache("~/auth-plugins") == FileCache(Path("auth-plugins"))
-    relative = FileCache("auth-plugins")
+    relative, pickled = FileCache("auth-plugins"), pickle.dumps(FileCache())
     monkeypatch.chdir("/")
     assert relative == FileCache() != FileCache("auth-plugins")
     assert "auth-plugins" in repr(relative)
-    assert list(tmp_path.iterdir()) == [], "nothing is made before there is a token"
+    assert list(tmp_path.iterdir()) == [], "no directory is made before there is a token"
+    monkeypatch.setattr(platformdirs, "user_cache_path", lambda name, appauthor: tmp_path / "of another user" / name)
+    assert "of another user" in repr(pickle.loads(pickled))
 
 
-def test_without_a_home_directory_i_am_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a container whose user has no home, ~ leads nowhere: I am told when the cache is made."""
+def test_a_missing_home_directory_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the user has no home directory, as in some containers, ~ is an error when the cache is made."""
 
     def fail(_: Path) -> Path:
         raise RuntimeError("Could not determine home directory.")
 
     monkeypatch.setattr(Path, "expanduser", fail)
-    with pytest.raises(ConfigurationError, match="home directory that isn't known"):
+    with pytest.raises(ConfigurationError, match="path is in a home directory, which this user does not have; give "):
         FileCache("~/tokens")
 
 
@@ -247,9 +204,9 @@ def test_without_a_home_directory_i_am_told(monkeypatch: pytest.MonkeyPatch) -> 
         "REDIS+TLS://:s3cr3t@host",
     ],
 )
-def test_what_is_no_url_of_redis_is_told_at_once(url: str) -> None:
-    """A URL that leads nowhere, as with a password that is not percent-encoded: I am told, and don't see it again."""
-    with pytest.raises(ConfigurationError, match="this is no URL of Redis") as caught:
+def test_what_is_no_url_of_redis_is_refused(url: str) -> None:
+    """A URL without a place, or with a password that is not percent-encoded, is an error that does not show it."""
+    with pytest.raises(ConfigurationError, match="url_or_client must be a URL of Redis, such as ") as caught:
         RedisCache(url)
     assert "s3cr3t" not in f"{caught.value!r} {caught.value.__cause__!r} {caught.value.__context__!r}"
 
@@ -266,70 +223,64 @@ def test_what_is_no_url_of_redis_is_told_at_once(url: str) -> None:
     ],
 )
 def test_a_password_in_a_url_is_not_shown(url: str) -> None:
-    """I print the cache, and see where it is, without the password."""
+    """The repr of a RedisCache shows the place without the password."""
     shown = repr(RedisCache(url))
     assert "host" in shown or "::1" in shown or "/run/redis.sock" in shown
     assert "s3cr3t" not in shown
 
 
-@pytest.mark.parametrize("client", [None, 5, object(), b"redis://host", {"url": "s3cr3t"}, RedisServer], ids=shown)
-def test_what_is_no_client_of_redis_is_told_at_once(client: Any) -> None:
-    """A RedisCache wants a URL, or a client."""
-    with pytest.raises(ConfigurationError, match="is no client of redis-py") as caught:
+@pytest.mark.parametrize(
+    "client", [None, 5, object(), b"redis://host", {"url": "s3cr3t"}, RedisServer, redis.asyncio.Redis()], ids=shown
+)
+def test_what_is_no_client_of_redis_is_refused(client: Any) -> None:
+    """A RedisCache needs a URL or a client, which must not be one for asyncio."""
+    with pytest.raises(ConfigurationError, match="or a synchronous client of redis-py, got ") as caught:
         RedisCache(client)
     assert "s3cr3t" not in str(caught.value)
 
 
-def test_a_client_of_an_event_loop_is_refused() -> None:
-    """The cache is used in threads: a client of redis.asyncio would never be awaited, and I am told so."""
-    with pytest.raises(ConfigurationError, match="belongs to an event loop"):
-        RedisCache(redis.asyncio.Redis())
-
-
 @pytest.mark.parametrize("prefix", ["", None, 5, b"a:", "a{b}:", "{", "}"], ids=shown)
-def test_what_is_no_prefix_is_told_at_once(prefix: Any) -> None:
-    """Braces have a meaning of their own in a cluster, and without any prefix names would be anybody's."""
-    with pytest.raises(ConfigurationError, match="prefix is empty, no text, or has a brace in it"):
+def test_what_is_no_prefix_is_refused(prefix: Any) -> None:
+    """A prefix must not be empty, and has no braces, which have a meaning in a cluster."""
+    with pytest.raises(ConfigurationError, match="prefix must be a text without braces, such as "):
         RedisCache("redis://host", prefix=prefix)
 
 
-def test_without_its_library_a_redis_cache_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """redis-py is not installed: I am told how to get it, when the cache is made, and not by a request."""
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without redis-py, a RedisCache says how to install it when it is made."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'auth-plugins\[redis\]'"):
         RedisCache("redis://host")
 
 
+def test_an_option_that_redis_does_not_take_is_refused() -> None:
+    """An option in the URL that redis-py refuses is an error when the cache is made; it does not show the password."""
+    with pytest.raises(ConfigurationError, match="url_or_client was refused by redis-py") as caught:
+        RedisCache("redis://:s3cr3t@host/0?socket_timeout=soon")
+    assert "s3cr3t" not in repr(caught.value)
+    assert caught.value.__context__ is None
+
+
 @pytest.mark.parametrize(
     "cache", ["redis://:s3cr3t@host", "file", {"key": "s3cr3t"}, FileCache, MemoryCache, 5, True, object()], ids=shown
 )
-@pytest.mark.parametrize("made", [TokenSource, lambda *given, **more: _auth("requests", *given, **more)])
-def test_what_is_no_cache_is_told_at_once(made: Any, cache: Any) -> None:
-    """A cache is an object: a URL, a word or a class is none, and the error doesn't show what it was."""
-    with pytest.raises(ConfigurationError, match=r"^cache is .*; give a FileCache") as caught:
-        made(GRANT, cache=cache)
-    assert "s3cr3t" not in str(caught.value)
+def test_what_is_no_cache_is_refused(cache: Any) -> None:
+    """A URL, a word or a class is not a cache; the error does not show it."""
+    from auth_plugins.requests import OAuth2Auth
+
+    for make in (TokenSource, OAuth2Auth):
+        with pytest.raises(ConfigurationError, match=r"^cache .*; give a FileCache") as caught:
+            make(GRANT, cache=cache)
+        assert "s3cr3t" not in str(caught.value)
 
 
-def test_caches_of_other_kinds_are_not_equal(tmp_path: Path) -> None:
-    """Caches are equal by what they are and where, and to nothing else."""
+def test_caches_are_equal_by_their_configuration(tmp_path: Path) -> None:
+    """Caches of the same kind, place, prefix and key are equal, and share their connections; others are not."""
     assert FileCache(tmp_path) == FileCache(str(tmp_path))
     assert RedisCache("redis://host") == RedisCache("redis://host", prefix="auth_plugins:")
     others = [FileCache(tmp_path), RedisCache("redis://host"), RedisCache("redis://host", "a:"), str(tmp_path), None]
     assert all(one != other for one, other in itertools.combinations(others, 2))
     assert "redis://host" in repr(RedisCache("redis://host"))
     assert "Redis>" in repr(RedisCache(redis.Redis()))
-
-
-def test_an_option_that_redis_does_not_take() -> None:
-    """My URL has an option that redis-py refuses: I am told when I make the cache, and the password isn't."""
-    with pytest.raises(ConfigurationError, match="redis-py takes no such URL") as caught:
-        RedisCache("redis://:s3cr3t@host/0?socket_timeout=soon")
-    assert "s3cr3t" not in repr(caught.value)
-    assert caught.value.__context__ is None
-
-
-def test_caches_of_one_url_share_their_connections() -> None:
-    """I make a cache for each task, from variables: that opens no connection of its own."""
-    one, other = RedisCache("redis://host/0"), RedisCache("redis://host/0", key=Fernet.generate_key())
+    one, other = RedisCache("redis://host/0"), RedisCache("redis://host/0", key=stores.KEY)
     assert one._redis.open() is other._redis.open()

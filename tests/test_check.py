@@ -34,7 +34,6 @@ import auth_plugins.requests
 from auth_plugins import AuthError, FileCache, TokenSource
 from auth_plugins._cli.check.steps import check
 from auth_plugins._cli.main import main
-from auth_plugins._transports import base as _transport
 from auth_plugins.sandbox import Sandbox
 
 from . import stores
@@ -635,7 +634,6 @@ def secure(tmp_path: Path) -> Iterator[Callable[[str, int], Secure]]:
 def test_a_ca_of_ones_own(run: Run, secure: Callable[[str, int], Secure], library: str) -> None:
     """For a certificate of an unknown CA the variable of the library is named; with that variable, it works."""
     variable = "REQUESTS_CA_BUNDLE" if library == "requests" else "SSL_CERT_FILE"
-    _transport._ssl_context.cache_clear()
     server = secure("127.0.0.1", 5)
     outcome = run("ACME", **client(server))
     mark, detail, advice = outcome.step("TLS")
@@ -643,7 +641,6 @@ def test_a_ca_of_ones_own(run: Run, secure: Callable[[str, int], Secure], librar
     assert detail.startswith("self-signed certificate: TLSv1.3; certificate of CN=127.0.0.1, by CN=127.0.0.1, until ")
     assert f"set {variable} to its file" in advice
     good = run("ACME", **client(server), **{variable: str(server.certificate)})
-    _transport._ssl_context.cache_clear()
     assert good.status == 0
     assert good.step("TLS")[1].startswith("TLSv1.3; certificate of CN=127.0.0.1, by CN=127.0.0.1, until ")
 

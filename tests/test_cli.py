@@ -23,7 +23,7 @@ import pytest
 import auth_plugins
 import auth_plugins.__main__
 from auth_plugins import FileCache, Token
-from auth_plugins._caches.shared import Entry
+from auth_plugins._caches.entries import StoredToken
 from auth_plugins._cli import demo
 from auth_plugins._cli.main import main
 from auth_plugins._cli.play import print_rows
@@ -406,7 +406,7 @@ def test_an_expired_token_is_listed_as_expired(run: Run, tmp_path: Path) -> None
     """An expired token with a refresh token is listed as expired and renewable."""
     token = Token(access_token="old", expires_at=1.0, refresh_token="r", issued_at=0.0)
     FileCache(tmp_path).set(
-        "name", Entry(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
+        "name", StoredToken(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
     )
     assert run("cache", "list", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.decode() == (
         "Password ann at https://id: until 1970-01-01 00:00:01 UTC (expired), renewable\n"
@@ -517,8 +517,8 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
 
 def test_a_row_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
     """A row that differs is marked, each difference is a line, and the exit status is 1."""
-    good = [demo.Row(name, "requests", story) for name, story in demo.EXPECTED.items()]
-    bad = replace(good[2], seen=replace(good[2].seen, passwords=2), error="TokenRequestError: [no] " + "long " * 40)
+    good = [demo.Row(name, "requests", demo.expected(name)) for name in SYSTEMS]
+    bad = replace(good[2], seen={**good[2].seen, "passwords": 2}, error="TokenRequestError: [no] " + "long " * 40)
     assert print_rows([*good, bad], seconds=1.0) == 1
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert [line.split()[:2] for line in lines if line.endswith(" NO")] == [["auth-api", "requests"]]

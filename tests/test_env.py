@@ -1,12 +1,11 @@
-"""Configuration by environment variables alone: what they mean, and what is said when they mean nothing."""
+"""Configuration by environment variables: what they mean, and the errors for those that are wrong."""
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import re
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -27,19 +26,18 @@ from auth_plugins import (
     RedisCache,
     RefreshToken,
     SecretFile,
-    TokenRequestError,
     TokenSource,
     TokenTransportError,
     from_env,
     providers,
 )
-from auth_plugins._environment.configuration import configuration
+from auth_plugins._environment.configuration import configuration, source_configuration
 from auth_plugins.sandbox import Sandbox
 
 from .conftest import forget
 from .drivers import ALL, SYNC, Driver, each
 from .frames import variables_of
-from .loopback import Loopback, Received, as_json
+from .loopback import Loopback, as_json
 
 URL = "https://id.example.com/token"
 BASE = "https://id.example.com"
@@ -51,6 +49,11 @@ JWT_API = {"PROVIDER": "jwt-api", "BASE_URL": BASE, "CLIENT_ID": "me", "CLIENT_S
 AUTH_API = {"PROVIDER": "auth-api", "BASE_URL": "https://auth.example.com", "USERNAME": "ann", "PASSWORD": "pa55"}
 
 
+def kind_of(driver: Driver) -> Any:
+    """Return the library's OAuth2Auth."""
+    return type(driver.auth(ApiKey("k")))
+
+
 def acme(variables: dict[str, str]) -> dict[str, str]:
     return {f"ACME_{name}": value for name, value in variables.items()}
 
@@ -60,7 +63,7 @@ def made(variables: dict[str, str]) -> Grant:
 
 
 def refused(variables: dict[str, str]) -> str:
-    """What is said to these variables."""
+    """Return the message of the error for these variables."""
     with pytest.raises(ConfigurationError) as error:
         made(variables)
     assert error.value.__context__ is None, "it would show in a traceback"
@@ -74,22 +77,6 @@ def without(variables: dict[str, str], *names: str) -> dict[str, str]:
 GOOD: dict[str, tuple[dict[str, str], Grant]] = {
     "client credentials": (CLIENT, ClientCredentials(URL, "me", "s3cr3t")),
     "named": ({**CLIENT, "GRANT_TYPE": "client_credentials"}, ClientCredentials(URL, "me", "s3cr3t")),
-    "with a revocation endpoint": (
-        {**CLIENT, "REVOCATION_URL": f"{BASE}/revoke"},
-        ClientCredentials(URL, "me", "s3cr3t", revocation_url=f"{BASE}/revoke"),
-    ),
-    "a password with a revocation endpoint": (
-        {**USER, "REVOCATION_URL": f"{BASE}/revoke"},
-        Password(URL, "ann", "pa55", revocation_url=f"{BASE}/revoke"),
-    ),
-    "a refresh token with a revocation endpoint": (
-        {**REFRESH, "REVOCATION_URL": f"{BASE}/revoke"},
-        RefreshToken(URL, "r3fr3sh", revocation_url=f"{BASE}/revoke"),
-    ),
-    "jwt-api, with a revocation endpoint": (
-        {**JWT_API, "REVOCATION_URL": f"{BASE}/revoke"},
-        providers.jwt_api(BASE, "me", "s3cr3t", revocation_url=f"{BASE}/revoke"),
-    ),
     "a public client": (
         {**without(CLIENT, "CLIENT_SECRET"), "CLIENT_AUTH": "none"},
         ClientCredentials(URL, "me"),
@@ -103,6 +90,7 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
             "CLIENT_AUTH": "client_secret_post",
             "ENCODING": "json",
             "METHOD": "post",
+            "REVOCATION_URL": f"{BASE}/revoke",
         },
         ClientCredentials(
             URL,
@@ -113,6 +101,7 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
             resource=["https://a.example.com", "https://b.example.com"],
             client_auth="client_secret_post",
             encoding="json",
+            revocation_url=f"{BASE}/revoke",
         ),
     ),
     "by GET": (
@@ -124,19 +113,10 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
         {**USER, **CLIENT, "REFRESH_URL": f"{BASE}/refresh", "GRANT_TYPE": "PASSWORD"},
         Password(URL, "ann", "pa55", client_id="me", client_secret="s3cr3t", refresh_url=f"{BASE}/refresh"),
     ),
-    "password of a client, guessed": (
-        {**USER, "CLIENT_ID": "me"},
-        Password(URL, "ann", "pa55", client_id="me"),
-    ),
     "refresh token": (REFRESH, RefreshToken(URL, "r3fr3sh")),
     "refresh token of a client": ({**REFRESH, **CLIENT}, RefreshToken(URL, "r3fr3sh", "me", "s3cr3t")),
-    "refresh token, named": (
-        {**REFRESH, "GRANT_TYPE": "refresh_token", "SCOPE": "read"},
-        RefreshToken(URL, "r3fr3sh", scope="read"),
-    ),
     "API key": ({"API_KEY": "k3y"}, ApiKey("k3y")),
     "API key in a header": ({"API_KEY": "k3y", "API_KEY_HEADER": "X-Key"}, ApiKey("k3y", header="X-Key")),
-    "API key, named": ({"API_KEY": "k3y", "GRANT_TYPE": "api_key"}, ApiKey("k3y")),
     "upload-api": (
         {**JWT_API, "PROVIDER": "upload-api"},
         providers.upload_api(BASE, "me", "s3cr3t"),
@@ -161,10 +141,6 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
             params={"grant_type": None},
         ),
     ),
-    "auth-api, not staging": (
-        {**AUTH_API, "STAGING": "No"},
-        providers.auth_api("https://auth.example.com", "ann", "pa55"),
-    ),
     "auth-api, refreshed elsewhere": (
         {**AUTH_API, "REFRESH_URL": f"{BASE}/refresh"},
         providers.auth_api("https://auth.example.com", "ann", "pa55", refresh_url=f"{BASE}/refresh"),
@@ -177,7 +153,6 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
         {**JWT_API, "PROVIDER": "organization-api", "CREDENTIALS": "Query"},
         providers.organization_api(BASE, "me", "s3cr3t", "query"),
     ),
-    "json-api": ({**JWT_API, "PROVIDER": "json-api"}, providers.json_api(BASE, "me", "s3cr3t")),
     "json-api, by GET": (
         {**JWT_API, "PROVIDER": "json-api", "METHOD": "get"},
         providers.json_api(BASE, "me", "s3cr3t", method="GET"),
@@ -187,7 +162,7 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
 
 @pytest.mark.parametrize("case", GOOD)
 def test_variables_make_the_grant_that_code_makes(case: str) -> None:
-    """I move my arguments into variables, and go on with the same token; GRANT_TYPE can stay away."""
+    """Variables make a grant equal to the one from code; GRANT_TYPE is optional."""
     variables, grant = GOOD[case]
     assert made(variables) == grant
     assert from_env("ACME_", acme(variables)) == grant, "the prefix with its underscore"
@@ -195,32 +170,22 @@ def test_variables_make_the_grant_that_code_makes(case: str) -> None:
 
 @pytest.mark.parametrize("name", ["CLIENT_ID", "CLIENT_SECRET", "USERNAME", "PASSWORD"])
 def test_credentials_are_taken_as_they_are(name: str) -> None:
-    """A space may belong to my password; the line's end of the file that it came from doesn't."""
+    """Credentials keep their spaces, and lose the line end of the file they came from."""
     argument = name.lower()
     grant = made({**USER, **CLIENT, name: " a b \r\n"})
     assert getattr(grant, argument) == " a b "
 
 
 def test_all_else_is_trimmed() -> None:
-    """What a compose file or an editor adds around a value does no harm."""
+    """Spaces and line ends around all other values are removed."""
     padded = {name: f" {value}\n" for name, value in JWT_API.items() if name not in ("CLIENT_ID", "CLIENT_SECRET")}
     assert made({**JWT_API, **padded}) == made(JWT_API)
-
-
-def test_os_environ_is_read_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    """I set AUTH_PLUGINS_… in my shell, and say nothing more."""
-    for name, value in CLIENT.items():
-        monkeypatch.setenv(f"AUTH_PLUGINS_{name}", value)
-    assert from_env() == ClientCredentials(URL, "me", "s3cr3t")
-    for driver in SYNC:
-        assert kind_of(driver).from_env().source.grant == from_env()
 
 
 BAD: dict[str, tuple[dict[str, str], list[str]]] = {
     # variables, what has to be said about them
     "nothing": ({}, ["ACME_PROVIDER", "ACME_BASE_URL", "ACME_TOKEN_URL", "ACME_CLIENT_ID", "ACME_CLIENT_SECRET"]),
     "a token URL alone": ({"TOKEN_URL": URL}, ["ACME_CLIENT_ID", "ACME_CLIENT_SECRET", "are not set"]),
-    "no grant, only policy": ({"TIMEOUT": "5"}, ["ACME_TOKEN_URL"]),
     "no token URL": (without(CLIENT, "TOKEN_URL"), ["ACME_TOKEN_URL is not set"]),
     "no client id": (without(CLIENT, "CLIENT_ID"), ["ACME_CLIENT_ID is not set", "ACME_CLIENT_SECRET needs it"]),
     "no client secret": (
@@ -228,7 +193,6 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
         ["ACME_CLIENT_SECRET (or ACME_CLIENT_SECRET_FILE) is not set", "ACME_CLIENT_ID needs it"],
     ),
     "no password": (without(USER, "PASSWORD"), ["ACME_PASSWORD (or ACME_PASSWORD_FILE)", "ACME_USERNAME needs it"]),
-    "no user name": (without(USER, "USERNAME"), ["ACME_USERNAME is not set", "ACME_PASSWORD needs it"]),
     "a refresh URL alone": ({"REFRESH_URL": URL}, ["ACME_TOKEN_URL, ACME_USERNAME and ACME_PASSWORD"]),
     "a header alone": ({"API_KEY_HEADER": "X-Key"}, ["ACME_API_KEY (or ACME_API_KEY_FILE) is not set"]),
     "a grant type alone": (
@@ -242,23 +206,20 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
     "no provider": (without(JWT_API, "PROVIDER"), ["ACME_PROVIDER is not set", "ACME_BASE_URL needs it"]),
     "staging of what": ({**CLIENT, "STAGING": "1"}, ["ACME_PROVIDER is not set", "ACME_STAGING needs it"]),
     "an empty variable": ({**CLIENT, "TOKEN_URL": " "}, ["ACME_TOKEN_URL (which is empty) is not set"]),
-    "an empty secret": ({**CLIENT, "CLIENT_SECRET": "\n"}, ["ACME_CLIENT_SECRET is empty"]),
-    "an empty file's name": ({**CLIENT, "CACHE_KEY_FILE": ""}, ["ACME_CACHE_KEY_FILE is empty"]),
+    "an empty secret": ({**CLIENT, "CLIENT_SECRET": "\n"}, ["ACME_CLIENT_SECRET must not be empty"]),
+    "an empty file's name": ({**CLIENT, "CACHE_KEY_FILE": ""}, ["ACME_CACHE_KEY_FILE must not be empty"]),
     "an unknown variable": ({**CLIENT, "ZZZ": "1"}, ["ACME_ZZZ is no known variable", "unset it"]),
     "a misspelt one": (
         {**without(CLIENT, "CLIENT_SECRET"), "CLIENT_SECERT": "x"},
         ["ACME_CLIENT_SECERT", "did you mean ACME_CLIENT_SECRET?"],
     ),
     "lower case": ({**without(CLIENT, "CLIENT_ID"), "client_id": "x"}, ["did you mean ACME_CLIENT_ID?"]),
-    "its plural": ({**CLIENT, "SCOPES": "x"}, ["ACME_SCOPES", "did you mean ACME_SCOPE?"]),
-    "another word": ({**CLIENT, "REFRESH_TOKEN_URL": URL}, ["ACME_REFRESH_TOKEN_URL", "did you mean ACME_REFRESH_"]),
     "a file of what is no secret": ({**CLIENT, "CLIENT_ID_FILE": "/x"}, ["ACME_CLIENT_ID_FILE", "ACME_CLIENT_ID?"]),
     "a secret twice": (
         {**CLIENT, "CLIENT_SECRET_FILE": "/x"},
         ["ACME_CLIENT_SECRET and ACME_CLIENT_SECRET_FILE are both set"],
     ),
     "a key and a client": ({**CLIENT, "API_KEY": "k"}, ["ACME_CLIENT_ID", "contradicts", "ACME_API_KEY"]),
-    "a key and a user": ({**USER, "API_KEY": "k"}, ["ACME_USERNAME", "contradicts", "ACME_API_KEY"]),
     "a key and a token URL": ({"TOKEN_URL": URL, "API_KEY": "k"}, ["ACME_TOKEN_URL contradicts ACME_API_KEY"]),
     "a password and a refresh token": ({**USER, **REFRESH}, ["ACME_USERNAME", "contradicts", "ACME_REFRESH_TOKEN"]),
     "a client with the URL of a password": ({**CLIENT, "REFRESH_URL": URL}, ["ACME_USERNAME", "ACME_REFRESH_URL"]),
@@ -272,59 +233,48 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
         ["ACME_GRANT_TYPE contradicts ACME_PROVIDER=jwt-api"],
     ),
     "another provider's": ({**JWT_API, "STAGING": "1"}, ["ACME_STAGING contradicts ACME_PROVIDER=jwt-api"]),
-    "a user for a client": ({**JWT_API, "USERNAME": "ann"}, ["ACME_USERNAME contradicts ACME_PROVIDER=jwt-api"]),
-    "a client for a user": ({**AUTH_API, "CLIENT_ID": "me"}, ["ACME_CLIENT_ID contradicts ACME_PROVIDER=auth-api"]),
     "a key and a provider": ({**JWT_API, "API_KEY": "k"}, ["ACME_API_KEY contradicts ACME_PROVIDER=jwt-api"]),
     "a secret that would not be sent": (
         {**CLIENT, "CLIENT_AUTH": "none"},
-        ['ACME_CLIENT_AUTH="none" would not send the ACME_CLIENT_SECRET'],
+        ["ACME_CLIENT_AUTH must not be none with ACME_CLIENT_SECRET"],
     ),
-    "a secret of nobody": ({**USER, "CLIENT_SECRET": "x"}, ["ACME_CLIENT_SECRET needs its ACME_CLIENT_ID"]),
-    "JSON by GET": ({**CLIENT, "METHOD": "GET", "ENCODING": "json"}, ['ACME_METHOD="GET"', 'ACME_ENCODING="json"']),
-    "a client id with a colon": ({**JWT_API, "CLIENT_ID": "a:b"}, ['ACME_CLIENT_ID with ":"', "use client_secret_b"]),
+    "a secret of nobody": ({**USER, "CLIENT_SECRET": "x"}, ["ACME_CLIENT_SECRET needs ACME_CLIENT_ID"]),
+    "a client id with a colon": (
+        {**JWT_API, "CLIENT_ID": "a:b"},
+        ['ACME_CLIENT_ID must not have ":"', "use client_secret_b"],
+    ),
     "staging of one label": (
         {**AUTH_API, "BASE_URL": "https://auth", "STAGING": "true"},
-        ["ACME_STAGING=True needs ACME_BASE_URL", "give the staging URL"],
+        ["ACME_STAGING needs ACME_BASE_URL", "give the staging URL"],
     ),
     "a URL with a user": (
         {**JWT_API, "PROVIDER": "organization-api", "BASE_URL": "https://me@x", "CREDENTIALS": "query"},
-        ["ACME_BASE_URL has a user", "give credentials as ACME_CLIENT_ID and ACME_CLIENT_SECRET"],
-    ),
-    "a cache in a variable and a file": (
-        {**CLIENT, "CACHE": "file", "CACHE_FILE": "/x"},
-        ["ACME_CACHE and ACME_CACHE_FILE are both set"],
+        ["ACME_BASE_URL must have no user", "give credentials by ACME_CLIENT_ID and ACME_CLIENT_SECRET"],
     ),
     "a revocation endpoint for a key": (
         {"API_KEY": "k", "REVOCATION_URL": URL},
         ["ACME_REVOCATION_URL contradicts ACME_API_KEY"],
     ),
-    "a line break in an id": ({**CLIENT, "CLIENT_ID": "m\ne"}, ["ACME_CLIENT_ID contains a control character"]),
     "a line break in a secret": (
         {**CLIENT, "CLIENT_SECRET": "\ns3cr3t"},
-        ["ACME_CLIENT_SECRET contains a control character", "remove it"],
+        ["ACME_CLIENT_SECRET must not have a control character", "remove it"],
     ),
-    "a control character in a user's name": ({**USER, "USERNAME": "an\x00n"}, ["ACME_USERNAME contains a control"]),
-    "a control character in a password": ({**USER, "PASSWORD": "pa55\x7f"}, ["ACME_PASSWORD contains a control"]),
-    "a line break in a refresh token": ({**REFRESH, "REFRESH_TOKEN": "a\u2028b"}, ["ACME_REFRESH_TOKEN contains"]),
-    "a line break in a scope": ({**CLIENT, "SCOPE": "read\nwrite"}, ["ACME_SCOPE contains a control character"]),
-    "a line break in a key": ({"API_KEY": "k\ney"}, ["ACME_API_KEY contains a control character"]),
     "a cache key for memory": ({**CLIENT, "CACHE_KEY": "k"}, ["ACME_CACHE_KEY", "memory", "unset it"]),
 }
 
 
 @pytest.mark.parametrize("case", BAD)
 def test_what_is_wrong_is_named(case: str) -> None:
-    """Missing, unknown, misspelt, contradictory: I read which variable it is, and what to do."""
+    """A missing, unknown, misspelt or contradictory variable is named, with a remedy, and no value is shown."""
     variables, said = BAD[case]
     message = refused(variables)
     assert "\n" not in message
+    assert "ACME_" in message
     for text in said:
         assert text in message
-    shown = re.findall(r"ACME_\w+", message)
-    assert shown
+    rest = re.sub(r"ACME_\w+|such as \S+", "", message).replace(" none ", " ")
     for name, value in variables.items():
-        if len(value) > 3 and name not in ("PROVIDER", "GRANT_TYPE"):
-            assert value not in re.sub(r"ACME_\w+|such as \S+", "", message).replace('"none"', "").replace('"json"', "")
+        assert len(value) <= 3 or name in ("PROVIDER", "GRANT_TYPE") or value not in rest
 
 
 CANARY = "c4n4ry:/ \x7f"
@@ -353,11 +303,11 @@ WRONG = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_value_that_cannot_be_is_never_shown(name: str) -> None:
-    """I put my secret into the wrong variable: I read which one it is, and my log doesn't get the secret."""
+    """The error for a value in the wrong variable names the variable, and does not show the value."""
     variables = {**WRONG[name], name: CANARY}
     message = refused(variables)
     assert f"ACME_{name}" in message
-    assert "; give " in message or "; unset it" in message
+    assert re.search(r"; (give|expected|unset|set|make) |must be", message)
     with pytest.raises(ConfigurationError) as error:
         made(variables)
     assert "c4n4ry" not in "".join(traceback.format_exception(error.value)) + repr(error.value)
@@ -387,9 +337,9 @@ def test_a_value_that_cannot_be_is_never_shown(name: str) -> None:
     ],
 )
 def test_a_value_that_cannot_be_is_refused(name: str, value: str) -> None:
-    """A wrong value is refused when I start, with its variable; not by the first request."""
+    """A value that is not valid is refused at once, and the error says what is expected."""
     message = refused({**CLIENT, name: value})
-    assert message.startswith(f"ACME_{name} has a value that cannot be; give ")
+    assert message.startswith(f"ACME_{name} is not valid; expected ")
 
 
 KEY = "Kx2XJmMg0e7bl9oVX5lSOe8XgKy6mVQVx2Yt0vJtQ1k="
@@ -412,12 +362,12 @@ OTHER_KEY = "Yx2XJmMg0e7bl9oVX5lSOe8XgKy6mVQVx2Yt0vJtQ1k="
     ids=str,
 )
 def test_a_cache_is_configured(variables: dict[str, str], cache: Any) -> None:
-    """I name the cache in a variable, and get what I would have made in code."""
+    """CACHE and CACHE_KEY make the cache that code makes."""
     assert configuration("ACME", acme({**CLIENT, **variables}))[1] == ({} if cache is None else {"cache": cache})
 
 
 def test_the_key_of_the_cache_comes_from_a_file(tmp_path: Path) -> None:
-    """The key lies in a file, as secrets do: it is read when I start."""
+    """CACHE_KEY_FILE is read with the variables."""
     file = tmp_path / "key"
     variables = {**CLIENT, "CACHE": "file", "CACHE_KEY_FILE": str(file)}
     assert refused(variables).startswith("the file of ACME_CACHE_KEY_FILE cannot be read (")
@@ -428,46 +378,43 @@ def test_the_key_of_the_cache_comes_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variables", "said"),
     [
-        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY is no Fernet key, nor a list of them; make one by"),
-        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE: this is no URL of Redis; give one such as redis://host"),
-        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE: this is no URL of Redis; give one such as redis://host"),
+        ({"CACHE": "file", "CACHE_KEY": "c4n4ry"}, "ACME_CACHE_KEY must be a Fernet key, or several; make one by"),
+        ({"CACHE": "redis://:c4n4ry@/"}, "ACME_CACHE must be a URL of Redis, such as redis://host"),
+        ({"CACHE": "redis://:c4n4ry@host:port"}, "ACME_CACHE must be a URL of Redis, such as redis://host"),
     ],
 )
 def test_a_cache_that_cannot_be_is_refused(variables: dict[str, str], said: str) -> None:
-    """What is wrong with the cache is said when I start, with its variable, and without its password."""
+    """The error for a wrong cache names its variable, and does not show its password."""
     with pytest.raises(ConfigurationError) as error:
         configuration("ACME", acme({**CLIENT, **variables}))
     assert str(error.value).startswith(said)
     assert "c4n4ry" not in "".join(traceback.format_exception(error.value))
 
 
-@pytest.mark.parametrize("driver", each(ALL))
-def test_a_shared_cache_is_used(driver: Driver, server: Loopback, tmp_path: Path) -> None:
-    """Two processes with the same variables share a token."""
-    variables = acme({**CLIENT, "TOKEN_URL": server.token_url, "CACHE": f"file:{tmp_path}", "CACHE_KEY": KEY})
-    for _ in range(2):
-        forget()  # as another process
-        assert driver.get(server.api_url, kind_of(driver).from_env("ACME", variables)).status == 200
-    assert len(server.token_requests) == 1
-
-
 @pytest.mark.parametrize("prefix", ["", "_", None, 7, "AC\nME", "ACME\x1b"])
 def test_a_prefix_is_needed(prefix: Any) -> None:
-    """Without a prefix every variable of the machine would be meant."""
-    with pytest.raises(ConfigurationError, match="give one such as 'ACME'") as error:
+    """A prefix that is empty or not printable is refused."""
+    with pytest.raises(ConfigurationError, match="prefix must be a name such as 'ACME'") as error:
         from_env(prefix, {})
     assert str(error.value).isprintable(), "one line"
 
 
 @pytest.mark.parametrize(
-    ("prefix", "meant"), [("acme", "ACME"), ("ACNE", "ACME"), ("ACME_PLUGINS", "ACME"), ("SOMETHING_ELSE", None)]
+    ("prefix", "others", "meant"),
+    [
+        ("acme", {"OTHER_API_KEY": "k"}, "ACME"),
+        ("ACNE", {}, "ACME"),
+        ("ACME_PLUGINS", {}, "ACME"),
+        ("SOMETHING_ELSE", {}, "ACME"),
+        ("LETTERS", {f"{letter}_API_KEY": "k" for letter in "ZYX"}, "ACME or X or Y"),
+    ],
 )
-def test_a_misspelt_prefix_is_named(prefix: str, meant: str | None) -> None:
-    """I mistype the prefix itself, and read which one I may have meant."""
+def test_a_prefix_is_suggested(prefix: str, others: dict[str, str], meant: str) -> None:
+    """An error for an unknown prefix suggests the most similar prefix, or else any, that the environment has."""
     with pytest.raises(ConfigurationError) as error:
-        from_env(prefix, {**acme(CLIENT), "HOME": "/home/me"})
+        from_env(prefix, {**acme(CLIENT), **others, "HOME": "/home/me"})
     assert f"{prefix}_TOKEN_URL" in str(error.value)
-    assert ("did you mean the prefix ACME?" in str(error.value)) is (meant is not None)
+    assert f"did you mean the prefix {meant}?" in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -485,7 +432,7 @@ def test_a_misspelt_prefix_is_named(prefix: str, meant: str | None) -> None:
 )
 @pytest.mark.parametrize("name", ["V2", "STAGING", "CLIENT"])
 def test_a_longer_prefix_does_not_disturb(other: dict[str, str], name: str) -> None:
-    """ACME and ACME_V2 are two systems, and neither knows of the other; not even of its mistakes."""
+    """ACME ignores the variables of ACME_V2, mistakes included."""
     environ = acme({**CLIENT, **{f"{name}_{each}": value for each, value in other.items()}})
     assert from_env("ACME", environ) == ClientCredentials(URL, "me", "s3cr3t")
     if name != "CLIENT" and "SCOPES" not in other:
@@ -493,97 +440,38 @@ def test_a_longer_prefix_does_not_disturb(other: dict[str, str], name: str) -> N
 
 
 def test_a_longer_prefix_that_configures_nothing_is_a_mistake() -> None:
-    """One variable with a word too many is no second system: I am told, and it is not left out in silence."""
+    """A single variable with one word too many is reported as misspelt."""
     assert "did you mean ACME_CLIENT_SECRET?" in refused({**CLIENT, "V2_CLIENT_SECRET": "x"})
 
 
-SECRETS = {
-    "CLIENT_SECRET": CLIENT,
-    "PASSWORD": USER,
-    "REFRESH_TOKEN": REFRESH,
-}
-
-
-def kind_of(driver: Driver) -> Any:
-    """The library's OAuth2Auth."""
-    return type(driver.auth(ApiKey("k")))
-
-
-def received(driver: Driver, server: Loopback, auth: Any) -> bytes:
-    """The body of the token request that a call leads to, after the last token was given up."""
-    auth.source.invalidate(auth.source.token())
-    assert driver.get(server.api_url, auth).status == 200
-    return server.token_requests[-1].body
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-@pytest.mark.parametrize("name", SECRETS)
-def test_a_secret_file_is_read_at_each_token_request(
-    driver: Driver, server: Loopback, tmp_path: Path, name: str
+@pytest.mark.parametrize(
+    ("name", "variables", "by_code"),
+    [
+        ("CLIENT_SECRET", CLIENT, lambda secret: ClientCredentials(URL, "me", secret)),
+        ("PASSWORD", USER, lambda secret: Password(URL, "ann", secret)),
+        ("REFRESH_TOKEN", REFRESH, lambda secret: RefreshToken(URL, secret)),
+        ("API_KEY", {}, ApiKey),
+    ],
+)
+def test_a_file_of_variables_is_a_file_of_code(
+    name: str, variables: dict[str, str], by_code: Callable[[Any], Grant], tmp_path: Path
 ) -> None:
-    """My orchestrator rotates the secret's file, and the next token request has the new one; nobody restarts."""
-    file = tmp_path / "secret"
-    variables = {**without(SECRETS[name], name), f"{name}_FILE": str(file), "TOKEN_URL": server.token_url}
-    auth = kind_of(driver).from_env("ACME", acme(variables))  # the file isn't there yet
-    for secret in ("first", "second"):
-        file.write_text(f"{secret}\n")
-        body = received(driver, server, auth)
-        [*_, request] = server.token_requests
-        sent = body.decode() + _basic(request)
-        assert secret in sent, "the file's text, without its line's end"
-        assert "\n" not in sent
-
-
-def _basic(request: Received) -> str:
-    return base64.b64decode(request.headers.get("authorization", "").removeprefix("Basic ")).decode()
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-def test_an_api_key_file_is_read_again_when_the_key_is_refused(
-    driver: Driver, server: Loopback, tmp_path: Path
-) -> None:
-    """The file of my API key is rotated, the old key refused: the request is sent again with the new one."""
-    file = tmp_path / "key"
-    file.write_text("old\n")
-    auth = kind_of(driver).from_env("ACME", {"ACME_API_KEY_FILE": str(file)})
-    live = "old"
-    server.api = lambda request: as_json({}, 200 if request.headers["x-api-key"] == live else 401)
-    assert driver.get(server.api_url, auth).status == 200
-    live = "new"
-    file.write_text("new\n")
-    assert driver.get(server.api_url, auth).status == 200
-
-
-def test_a_file_of_variables_is_a_file_of_code(tmp_path: Path) -> None:
-    """SecretFile(path) in code and CLIENT_SECRET_FILE share a token, whichever comes first."""
+    """A secret file that a variable names is read for each token request, and equals one from code."""
     path = tmp_path / "secret"
-    by_variables = made({**without(CLIENT, "CLIENT_SECRET"), "CLIENT_SECRET_FILE": f" {path}\n"})
-    by_code = ClientCredentials(URL, "me", SecretFile(path))
-    assert by_variables == by_code
-    assert by_code == by_variables
-    assert hash(by_variables) == hash(by_code)
-    assert by_variables != ClientCredentials(URL, "me", SecretFile(tmp_path / "other"))
-    assert by_variables != ClientCredentials(URL, "me", str(path))
+    grant = made({**without(variables, name), f"{name}_FILE": f" {path}\n"})
+    assert grant == by_code(SecretFile(path))
+    assert hash(grant) == hash(by_code(SecretFile(path)))
+    assert grant not in (by_code(SecretFile(tmp_path / "other")), by_code(str(path)))
+    for secret in ("first", "second"):
+        path.write_text(f"{secret}\n")
+        assert grant.secrets() == (secret,)
 
 
 def test_an_empty_secret_beside_its_file_is_not_set(tmp_path: Path) -> None:
-    """My compose file passes both, one of them empty: the other one counts."""
+    """Of a secret and its file, an empty one counts as not set."""
     variables = {**CLIENT, "CLIENT_SECRET": "", "CLIENT_SECRET_FILE": str(tmp_path / "secret")}
     assert made(variables) == ClientCredentials(URL, "me", SecretFile(tmp_path / "secret"))
     assert made({**CLIENT, "CLIENT_SECRET_FILE": ""}) == made(CLIENT)
-
-
-@pytest.mark.parametrize("driver", each(ALL))
-def test_a_file_that_cannot_be_read_is_named_by_its_variable(driver: Driver, server: Loopback) -> None:
-    """I put the secret itself where its file's name belongs: I read which variable that is; the log gets no secret."""
-    variables = {**without(CLIENT, "CLIENT_SECRET"), "CLIENT_SECRET_FILE": "c4n4ry", "TOKEN_URL": server.token_url}
-    auth = kind_of(driver).from_env("ACME", acme(variables))
-    with pytest.raises(ConfigurationError) as error:
-        driver.get(server.api_url, auth)
-    assert str(error.value).startswith("the file of ACME_CLIENT_SECRET_FILE cannot be read (")
-    assert isinstance(error.value, driver.base_error)
-    assert "c4n4ry" not in "".join(traceback.format_exception(error.value))
-    assert server.token_requests == []
 
 
 POLICY = {
@@ -596,7 +484,7 @@ POLICY = {
 
 
 def test_policy_is_an_adapters_arguments() -> None:
-    """What is no matter of the grant reaches the adapter."""
+    """Variables for the policy become arguments of the adapter or the token source."""
     expected = {
         "leeway": 30.0,
         "timeout": 0.5,
@@ -605,11 +493,12 @@ def test_policy_is_an_adapters_arguments() -> None:
         "allow_http": True,
     }
     assert configuration("ACME", acme({**CLIENT, **POLICY, "CACHE": "Memory"})) == (made(CLIENT), expected)
-    assert configuration("ACME", acme({**CLIENT, "ALLOW_HTTP": "0", "LEEWAY": "0"}))[1] == {
-        "allow_http": False,
-        "leeway": 0.0,
-    }
+    zeros = {"ALLOW_HTTP": "0", "LEEWAY": "0"}
+    assert configuration("ACME", acme({**CLIENT, **zeros}))[1] == {"allow_http": False, "leeway": 0.0}
     assert configuration("ACME", acme(CLIENT))[1] == {}
+    of_source = acme({**CLIENT, **without(POLICY, "ALLOWED_HOSTS")})
+    del expected["allowed_hosts"], expected["allow_http"]
+    assert source_configuration("ACME", of_source) == (made(CLIENT), expected, True)
 
 
 @pytest.mark.parametrize(
@@ -625,48 +514,38 @@ def test_policy_is_an_adapters_arguments() -> None:
     ],
 )
 def test_a_grant_refuses_what_it_cannot_carry(name: str, value: str, doors: str) -> None:
-    """from_env() returns a grant: a variable about the cache or the policy is an error, and not without effect."""
+    """from_env() refuses variables for the cache and the policy, as a grant has neither."""
     message = refused({**CLIENT, name: value})
     assert message.startswith(f"a grant cannot carry ACME_{name}; use {doors}")
     assert "c4n4ry" not in message
 
 
-def test_a_grant_refuses_a_key_of_a_cache_and_a_cache_from_a_file(tmp_path: Path) -> None:
-    """The variable that is set is the one that is named; memory needs no carrying."""
-    (tmp_path / "cache").write_text("file\n")
-    assert "a grant cannot carry ACME_CACHE_FILE;" in refused({**CLIENT, "CACHE_FILE": str(tmp_path / "cache")})
-    assert made({**CLIENT, "CACHE": "memory"}) == made(CLIENT)
-
-
-def test_a_source_has_what_the_variables_say(tmp_path: Path) -> None:
-    """TokenSource.from_env has the grant, the cache and the policy of the variables."""
-    variables = {**CLIENT, **without(POLICY, "ALLOWED_HOSTS"), "CACHE": f"file:{tmp_path}", "CACHE_KEY": KEY}
-    source = TokenSource.from_env("ACME", acme(variables))
-    assert source.grant == made(CLIENT)
-    by_code = TokenSource(made(CLIENT), cache=FileCache(tmp_path, key=KEY), leeway=30, timeout=0.5, refresh_ahead=False)
-    assert source.__reduce__()[1][1:] == (*by_code.__reduce__()[1][1:4], True)
-    assert isinstance(TokenSource.from_env("ACME", acme(CLIENT)), TokenSource)
-
-
-def test_arguments_of_a_source_win_over_variables() -> None:
-    """An argument of TokenSource in code replaces its variable, and the other variables stay."""
-    cache = MemoryCache()
-    variables = acme({**CLIENT, "CACHE": "file", "LEEWAY": "7", "TIMEOUT": "3"})
-    source = TokenSource.from_env("ACME", variables, cache=cache, leeway=5.0)
-    _, (_, _, given_cache, policy, _) = source.__reduce__()
-    assert given_cache is cache
-    assert policy == {"leeway": 5.0, "timeout": 3.0, "refresh_ahead": True}
-
-
-def test_a_source_reads_os_environ_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("make", [TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
+def test_os_environ_is_read_by_default(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without arguments the variables are those of the process, and the prefix is AUTH_PLUGINS."""
     for name, value in CLIENT.items():
         monkeypatch.setenv(f"AUTH_PLUGINS_{name}", value)
-    assert TokenSource.from_env().grant == ClientCredentials(URL, "me", "s3cr3t")
+    made = make()
+    assert getattr(made, "source", made).grant == from_env() == ClientCredentials(URL, "me", "s3cr3t")
+
+
+@pytest.mark.parametrize("make", [TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
+def test_arguments_win_over_variables(make: Any, server: Loopback, tmp_path: Path) -> None:
+    """An argument in code replaces its variable, and the other variables take effect."""
+    server.latency = 0.5
+    variables = {**CLIENT, "TOKEN_URL": server.token_url, "CACHE": f"file:{tmp_path}", "TIMEOUT": "0.1"}
+    made = make("ACME", acme(variables))
+    with pytest.raises(TokenTransportError, match=r"could not be reached .*0\.1 s"):
+        getattr(made, "source", made).token()
+    for options, is_shared in (({"cache": MemoryCache()}, False), ({}, True)):
+        forget()
+        made = make("ACME", acme(variables), timeout=5, **options)
+        assert getattr(made, "source", made).token().access_token
+        assert bool([path for path in tmp_path.rglob("*") if "token-" in path.read_text()]) is is_shared
 
 
 def test_a_source_refuses_allowed_hosts() -> None:
-    """A TokenSource sends no API requests: ALLOWED_HOSTS is an error that says what to use."""
+    """TokenSource.from_env refuses ALLOWED_HOSTS, and says what to use."""
     with pytest.raises(ConfigurationError) as error:
         TokenSource.from_env("ACME", acme({**CLIENT, "ALLOWED_HOSTS": "api.example.com"}))
     assert "cannot carry ACME_ALLOWED_HOSTS; use OAuth2Auth.from_env" in str(error.value)
@@ -674,37 +553,27 @@ def test_a_source_refuses_allowed_hosts() -> None:
 
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_a_source_allows_http_where_its_variable_does(driver: Driver) -> None:
-    """ALLOW_HTTP of a source holds for its token requests, by whichever adapter and session they travel."""
+    """ALLOW_HTTP of a source holds for its token requests, whichever adapter and session send them."""
     variables = acme({**CLIENT, "TOKEN_URL": "http://id.invalid/token", "TIMEOUT": "0.2"})
     refusing = TokenSource.from_env("ACME", variables)
     allowing = TokenSource.from_env("ACME", {**variables, "ACME_ALLOW_HTTP": "true"})
-    for sources in ([refusing, allowing], [driver.auth(source).source for source in (refusing, allowing)]):
-        with pytest.raises(InsecureTransportError):
-            sources[0].token()
-        with pytest.raises(TokenTransportError):
-            sources[1].token()
-
-
-def test_a_session_leaves_the_allowance_of_a_source() -> None:
-    """A session of the adapter's sends the token requests of a source that may use http://."""
-    variables = acme({**CLIENT, "TOKEN_URL": "http://id.invalid/token", "TIMEOUT": "0.2", "ALLOW_HTTP": "yes"})
     with requests.Session() as session:
-        auth = auth_plugins.requests.OAuth2Auth(TokenSource.from_env("ACME", variables), session=session)
-        with pytest.raises(TokenTransportError):
-            auth.source.token()
+        handed_in = auth_plugins.requests.OAuth2Auth(allowing, session=session).source
+        for source in (refusing, driver.auth(refusing).source):
+            with pytest.raises(InsecureTransportError):
+                source.token()
+        for source in (allowing, driver.auth(allowing).source, handed_in):
+            with pytest.raises(TokenTransportError):
+                source.token()
 
 
 INJECTED = {
     "PORT": "tcp://10.0.0.11:80",
     "SERVICE_HOST": "10.0.0.11",
     "SERVICE_PORT": "80",
-    "SERVICE_PORT_HTTP": "80",
     "SERVICE_PORT_HTTP_METRICS": "81",
     "PORT_80_TCP": "tcp://10.0.0.11:80",
     "PORT_80_TCP_ADDR": "10.0.0.11",
-    "PORT_80_TCP_PORT": "80",
-    "PORT_80_TCP_PROTO": "tcp",
-    "PORT_53_UDP": "udp://10.0.0.11:53",
     "PORT_53_UDP_PROTO": "udp",
 }
 
@@ -712,7 +581,7 @@ INJECTED = {
 @pytest.mark.parametrize("service", ["", "API_", "V2_"])
 @pytest.mark.parametrize("prefix", ["ACME", "AUTH_PLUGINS"])
 def test_variables_of_a_kubernetes_service_are_ignored(prefix: str, service: str) -> None:
-    """Kubernetes sets variables for each service, and one that is named like the prefix disturbs nothing."""
+    """Variables that Kubernetes sets for a service are ignored."""
     environ = {f"{prefix}_{name}": value for name, value in CLIENT.items()}
     environ |= {f"{prefix}_{service}{name}": value for name, value in INJECTED.items()}
     assert from_env(prefix, environ) == made(CLIENT)
@@ -731,82 +600,62 @@ def test_variables_of_a_kubernetes_service_are_ignored(prefix: str, service: str
     ],
 )
 def test_what_kubernetes_does_not_set_is_a_mistake(name: str, value: str) -> None:
-    """A name or a value that Kubernetes does not write is an unknown variable, as any other."""
+    """Names and values that Kubernetes does not write are unknown variables."""
     assert refused({**CLIENT, name: value}).startswith(f"ACME_{name} is no known variable")
 
 
-def test_kubernetes_alone_configures_nothing() -> None:
-    """A service of that name, and no variable of ours: the error says what is missing."""
-    assert "nothing that begins with ACME_ says how to get a token" in refused(INJECTED)
-
-
 def test_a_cache_comes_from_a_file(tmp_path: Path) -> None:
-    """The URL of Redis has a password, and is mounted as a file: CACHE_FILE names it, and it is read once."""
+    """CACHE_FILE names a file with the URL of the cache, which may hold a password; the file is read once."""
     file = tmp_path / "cache"
-    variables = acme({**CLIENT, "CACHE_FILE": f" {file}\n"})
-    with pytest.raises(ConfigurationError, match="the file of ACME_CACHE_FILE cannot be read"):
-        configuration("ACME", variables)
+    variables = {**CLIENT, "CACHE_FILE": f" {file}\n"}
+    assert refused(variables).startswith("the file of ACME_CACHE_FILE cannot be read")
     file.write_text("redis://:c4n4ry@cache.example.com:6380/1\n")
-    policy = configuration("ACME", variables)[1]
+    policy = configuration("ACME", acme(variables))[1]
     assert policy == {"cache": RedisCache("redis://:c4n4ry@cache.example.com:6380/1")}
-    for wrong, said in (
-        ("c4n4ry", "ACME_CACHE_FILE has a value that cannot be; give memory, file,"),
-        ("", "ACME_CACHE_FILE has a value that cannot be; give memory, file,"),
-        ("redis://:c4n4ry@/", "ACME_CACHE_FILE: this is no URL of Redis"),
+    for content, said in (
+        ("redis://:c4n4ry@cache.example.com:6380/1\n", "a grant cannot carry ACME_CACHE_FILE; use "),
+        ("c4n4ry", "ACME_CACHE_FILE is not valid; expected memory, file,"),
+        ("", "ACME_CACHE_FILE is not valid; expected memory, file,"),
+        ("redis://:c4n4ry@/", "ACME_CACHE_FILE must be a URL of Redis"),
     ):
-        file.write_text(wrong)
-        with pytest.raises(ConfigurationError) as error:
-            configuration("ACME", variables)
-        assert str(error.value).startswith(said)
-        assert "c4n4ry" not in str(error.value)
-    assert configuration("ACME", acme({**CLIENT, "CACHE_FILE": ""}))[1] == {}, "as an empty CACHE is"
-
-
-def test_a_secret_in_a_file_has_no_control_characters(tmp_path: Path) -> None:
-    """A file with a second line end, or none of the secret, is told when it is read, by its variable."""
-    file = tmp_path / "secret"
-    grant = made({**without(CLIENT, "CLIENT_SECRET"), "CLIENT_SECRET_FILE": str(file)})
-    for content, said in (("c4n4ry\n\n", "contains a control character"), ("\n", "is empty")):
         file.write_text(content)
-        with pytest.raises(ConfigurationError) as error:
-            grant.secrets()
-        assert str(error.value).startswith(f"the file of ACME_CLIENT_SECRET_FILE {said}")
-        assert "c4n4ry" not in str(error.value) + variables_of(error.value)
+        assert (message := refused(variables)).startswith(said)
+        assert "c4n4ry" not in message
+    assert made({**CLIENT, "CACHE_FILE": ""}) == made({**CLIENT, "CACHE": "memory"}) == made(CLIENT)
 
 
-class Upper(Mapping[str, str]):
-    """Variables that are no dict, and whose names have no case, as on Windows."""
-
-    def __init__(self, variables: dict[str, str]) -> None:
-        self._variables = {name.upper(): value for name, value in variables.items()}
-
-    def __getitem__(self, name: str) -> str:
-        return self._variables[name.upper()]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._variables)
-
-    def __len__(self) -> int:
-        return len(self._variables)
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read ("), ("c4n4ry\n\n", "must not have a control character"), ("\n", "must not be empty")],
+)
+def test_an_error_about_a_secret_file_names_its_variable(content: str | None, said: str, tmp_path: Path) -> None:
+    """The error for a secret file names the variable, and neither its content nor its path, which may be the secret."""
+    file = tmp_path / "c4n4ry"
+    if content is not None:
+        file.write_text(content)
+    grant = made({**without(CLIENT, "CLIENT_SECRET"), "CLIENT_SECRET_FILE": str(file)})
+    with pytest.raises(ConfigurationError) as error:
+        grant.secrets()
+    assert str(error.value).startswith(f"the file of ACME_CLIENT_SECRET_FILE {said}")
+    assert "c4n4ry" not in repr(grant) + "".join(traceback.format_exception(error.value)) + variables_of(error.value)
 
 
 def test_any_mapping_is_an_environment() -> None:
-    """Variables come from a dict, from os.environ, or from a mapping of another kind."""
-    assert from_env("ACME", Upper(acme(CLIENT))) == made(CLIENT)
+    """The environment may be any mapping."""
     assert from_env("ACME", MappingProxyType(acme(CLIENT))) == made(CLIENT)
 
 
 @pytest.mark.parametrize(
     ("environ", "said"),
     [
-        (list(acme(CLIENT).items()), "environ is of type list; give a mapping, such as os.environ"),
-        ({**acme(CLIENT), "ACME_TIMEOUT": 5}, "ACME_TIMEOUT is of type int; give a str"),
-        ({**acme(CLIENT), "ACME_CLIENT_SECRET": None}, "ACME_CLIENT_SECRET is of type NoneType; give a str"),
+        (list(acme(CLIENT).items()), "environ must be a mapping such as os.environ, got list"),
+        ({**acme(CLIENT), "ACME_TIMEOUT": 5}, "ACME_TIMEOUT must be a str, got int"),
+        ({**acme(CLIENT), "ACME_CLIENT_SECRET": None}, "ACME_CLIENT_SECRET must be a str, got NoneType"),
         ({b"ACME_TOKEN_URL": b"x"}, "nothing that begins with ACME_ says"),
     ],
 )
 def test_what_is_no_environment_is_told(environ: Any, said: str) -> None:
-    """Values that are no strings, and what is no mapping, are told by name."""
+    """Values that are not str, and an environment that is no mapping, are refused."""
     with pytest.raises(ConfigurationError) as error:
         from_env("ACME", environ)
     assert str(error.value).startswith(said)
@@ -828,7 +677,7 @@ OTHERS = {"DATABASE_URL": "postgres://app:c4n4ry@db/app", "V2_CLIENT_SECRET": "c
 @pytest.mark.parametrize("door", [from_env, TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
 @pytest.mark.parametrize("variables", FRAMES, ids=str)
 def test_no_frame_of_an_error_holds_the_environment(door: Any, variables: dict[str, str]) -> None:
-    """My error reporter stores the variables of each frame: none of mine holds the environment, or a value of it."""
+    """No frame of an error holds the environment or one of its values."""
     values = {name: value if "c4n4ry" in value else f"{value}-c4n4ry" for name, value in variables.items()}
     for environ in (acme(variables), acme(values)):
         with contextlib.suppress(ConfigurationError):
@@ -842,7 +691,7 @@ def test_no_frame_of_an_error_holds_the_environment(door: Any, variables: dict[s
 
 @pytest.mark.parametrize("door", [TokenSource.from_env, *(kind_of(each).from_env for each in SYNC)])
 def test_no_frame_of_a_wrong_override_holds_the_environment(door: Any) -> None:
-    """I misspell an argument: the error is Python's or ours, and no frame holds the environment."""
+    """No frame of an error about a wrong argument of from_env holds the environment."""
     environ = {**acme({**CLIENT, "CLIENT_SECRET": "c4n4ry"}), **OTHERS}
     with pytest.raises((TypeError, ConfigurationError)) as error:
         door("ACME", environ, leewy=5)
@@ -850,42 +699,14 @@ def test_no_frame_of_a_wrong_override_holds_the_environment(door: Any) -> None:
     assert "c4n4ry" not in variables_of(error.value)
 
 
-@pytest.mark.parametrize("driver", each(ALL))
-def test_allowed_hosts_and_allow_http_are_obeyed(driver: Driver, server: Loopback) -> None:
-    """A host that I didn't list gets no token; http:// to another machine is refused, until I allow it."""
-    kind = kind_of(driver)
-    variables = acme({**CLIENT, "TOKEN_URL": server.token_url})
-    elsewhere = kind.from_env("ACME", {**variables, "ACME_ALLOWED_HOSTS": "api.example.com"})
-    assert driver.get(server.api_url, elsewhere).status == 401
-    assert (len(server.token_requests), "authorization" in server.api_requests[0].headers) == (0, False)
-    with pytest.raises(InsecureTransportError):
-        driver.get("http://api.invalid/", kind.from_env("ACME", variables))
-    allowed = kind.from_env("ACME", {**variables, "ACME_ALLOW_HTTP": "true"})
-    with pytest.raises(driver.base_error) as error:  # no such host
-        driver.get("http://api.invalid/", allowed)
-    assert not isinstance(error.value, InsecureTransportError)
-
-
 @pytest.mark.parametrize("driver", each(SYNC))
-def test_timeout_is_obeyed(driver: Driver, server: Loopback) -> None:
-    """The token endpoint takes too long, and TIMEOUT ends it."""
-    server.latency = 0.5
-    kind = kind_of(driver)
-    auth = kind.from_env("ACME", acme({**CLIENT, "TOKEN_URL": server.token_url, "TIMEOUT": "0.1"}))
-    with pytest.raises(driver.base_error, match="could not be reached"):
-        driver.get(server.api_url, auth)
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-def test_overrides_win(driver: Driver, server: Loopback) -> None:
-    """An argument in code wins over a variable, and the other variables stay."""
-    kind = kind_of(driver)
-    variables = acme({**CLIENT, "TOKEN_URL": server.token_url, "ALLOWED_HOSTS": "api.example.com", "LEEWAY": "7"})
-    auth = kind.from_env("ACME", variables, allowed_hosts=["127.0.0.1"], header="X-Token", scheme="")
+def test_arguments_of_an_adapter_win_over_variables(driver: Driver, server: Loopback) -> None:
+    """allowed_hosts=, header= and scheme= in code replace the variables."""
+    variables = acme({**CLIENT, "TOKEN_URL": server.token_url, "ALLOWED_HOSTS": "api.example.com"})
+    auth = kind_of(driver).from_env("ACME", variables, allowed_hosts=["127.0.0.1"], header="X-Token", scheme="")
     server.api = lambda _: as_json({})
     assert driver.get(server.api_url, auth).status == 200
     assert server.api_requests[0].headers["x-token"] == "token-1"
-    assert auth.source._window_of[0] == 7.0
 
 
 @pytest.fixture
@@ -896,7 +717,7 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_from_an_api_key_to_oauth_by_variables_alone(driver: Driver, sandbox: Sandbox) -> None:
-    """The upload API goes from v1 to v2: my code stays as it is, and so does everything but its variables."""
+    """Only variables change when the upload API goes from API keys to OAuth."""
     system = sandbox["upload-api"]
 
     def integration(environ: dict[str, str]) -> int:
@@ -914,13 +735,3 @@ def test_from_an_api_key_to_oauth_by_variables_alone(driver: Driver, sandbox: Sa
     ]
     with pytest.raises(ConfigurationError, match="UPLOAD_API_KEY contradicts UPLOAD_PROVIDER=upload-api"):
         integration({**v1, **v2})
-
-
-def test_a_wrong_secret_is_the_servers_to_refuse(sandbox: Sandbox) -> None:
-    """Variables that can be are taken; that a secret is wrong, the server says, and nobody repeats it."""
-    system = sandbox["jwt-api"]
-    auth = kind_of(SYNC[0]).from_env("ACME", {**system.variables("ACME"), "ACME_CLIENT_SECRET": "c4n4ry"})
-    with pytest.raises(TokenRequestError) as error:
-        auth.source.token()
-    assert error.value.error == "invalid_client"
-    assert "c4n4ry" not in str(error.value)

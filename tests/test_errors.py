@@ -1,4 +1,4 @@
-"""Errors: caught by whoever catches the library's, whole after a trip between processes, and one for each who waits."""
+"""Errors: two base classes, text and attributes, pickles and copies."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ LIBRARIES: dict[str, tuple[Any, type[Exception], type[Exception]]] = {
 }
 KINDS: list[type[AuthError]] = [ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError]
 DETAILS: dict[str, Any] = {
-    "error": "slow_down", "description": "Easy!", "uri": "https://e.example", "status_code": 429, "retry_after": 7.5
+    "error": "slow_down", "description": "Easy!", "uri": "https://e.example", "status_code": 429, "retry_after": 7.5,
 }  # fmt: skip
 
 
 def filled(kind: type[Any]) -> Any:
-    """An error of *kind*, with a cause and a traceback, and all attributes where it has some."""
+    """Return an error of *kind* with a cause and a traceback, and all attributes where it has some."""
     with pytest.raises(kind) as caught:
         raise kind("what; do", **(DETAILS if issubclass(kind, TokenRequestError) else {})) from LookupError("its own")
     return caught.value
@@ -57,7 +57,7 @@ def check(error: Any, kind: type[AuthError]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_the_librarys_error_is_both(library: str, kind: type[AuthError]) -> None:
-    """My except clauses for requests or httpx, and those for this package, both catch it, and it says the same."""
+    """Each error of an adapter is an error of this package and of its library."""
     module, base, unreachable = LIBRARIES[library]
     own = getattr(module, kind.__name__)
     assert issubclass(own, kind)
@@ -72,7 +72,7 @@ def test_the_librarys_error_is_both(library: str, kind: type[AuthError]) -> None
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("library", ["auth_plugins", *LIBRARIES])
 def test_an_error_pickles(library: str, kind: type[AuthError]) -> None:
-    """An error crosses from a worker process to me with all its attributes."""
+    """A pickled error keeps its attributes."""
     own = getattr(LIBRARIES[library][0], kind.__name__) if library in LIBRARIES else kind
     check(pickle.loads(pickle.dumps(filled(own))), own)
     check(pickle.loads(pickle.dumps(_errors.copy_error(filled(kind), own))), own)
@@ -80,8 +80,8 @@ def test_an_error_pickles(library: str, kind: type[AuthError]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("library", ["auth_plugins", *LIBRARIES])
-def test_each_who_waits_gets_an_error_of_his_own(library: str, kind: type[AuthError]) -> None:
-    """Two threads raise what one attempt came to: same words, same cause, and no traceback in common."""
+def test_a_copy_of_an_error(library: str, kind: type[AuthError]) -> None:
+    """A copy of an error has its text and cause, and a traceback of its own."""
     own = getattr(LIBRARIES[library][0], kind.__name__) if library in LIBRARIES else kind
     error = filled(kind)
     copy_error = _errors.copy_error(error, own, waited=3)
@@ -94,8 +94,32 @@ def test_each_who_waits_gets_an_error_of_his_own(library: str, kind: type[AuthEr
     assert error.__traceback__ is not None
 
 
+def test_a_text_is_made_of_data() -> None:
+    """The text of an error has argument, problem and advice; a ConfigurationError can name variables instead."""
+    error = ConfigurationError("needs {client_id}", argument="client_secret", advice="give {both}")
+    assert (str(error), error.argument, error.advice) == (
+        "client_secret needs client_id; give both",
+        "client_secret",
+        "give {both}",
+    )
+    renamed = error.renamed({"client_id": "ACME_CLIENT_ID", "client_secret": "ACME_CLIENT_SECRET"})
+    assert (
+        str(renamed) == str(pickle.loads(pickle.dumps(renamed))) == "ACME_CLIENT_SECRET needs ACME_CLIENT_ID; give both"
+    )
+    error = ConfigurationError("no {a}").renamed({"": "ACME:", "a": "{b}"})
+    assert str(error) == str(pickle.loads(pickle.dumps(error))) == "ACME: no {b}"
+    refused = TokenRequestError("no", trouble="scope", advice="do")
+    unreachable = TokenTransportError("no", trouble="certificate", advice="do", verify_code=18)
+    errors: list[AuthError] = [refused, unreachable, InsecureTransportError("no", advice="do")]
+    for plain in [*errors, AuthError("no", advice="do")]:
+        for again in (plain, pickle.loads(pickle.dumps(plain)), _errors.copy_error(plain, type(plain))):
+            assert (str(again), vars(again)) == ("no; do", vars(plain))
+    assert vars(unreachable).items() >= {"trouble": "certificate", "verify_code": 18, "advice": "do"}.items()
+    assert {name: getattr(TokenRequestError("no"), name) for name in DETAILS} == dict.fromkeys(DETAILS)
+
+
 def test_notes_are_each_errors_own() -> None:
-    """What I add to my error shows in no one else's; what was added before a trip between processes stays there."""
+    """A note that is added to a copy of an error is not added to the error; a pickled one keeps its own."""
     error = filled(TokenRequestError)
     error.add_note("for all")
     copy_error, copy = _errors.copy_error(error, TokenRequestError), pickle.loads(pickle.dumps(error))
@@ -105,29 +129,24 @@ def test_notes_are_each_errors_own() -> None:
     assert copy.__notes__ == ["its own"]
 
 
-def test_without_details_they_are_none() -> None:
-    """Each attribute is there, whether or not the server told it."""
-    assert {name: getattr(TokenRequestError("no"), name) for name in DETAILS} == dict.fromkeys(DETAILS)
-
-
 @pytest.mark.parametrize("other", LIBRARIES)
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_another_librarys_error_becomes_mine(library: str, other: str) -> None:
-    """My httpx code waits for a token that a thread with requests asks for: the error that I get is httpx's."""
+def test_an_error_of_another_library_is_converted(library: str, other: str) -> None:
+    """An error of another library becomes the one of this library."""
     kinds = [getattr(LIBRARIES[library][0], kind.__name__) for kind in KINDS]
     for kind, own in zip(KINDS, kinds, strict=True):
         check(_errors.to_library_error(filled(getattr(LIBRARIES[other][0], kind.__name__)), kinds), own)
 
 
-def test_an_error_of_a_kind_that_nobody_knows_is_still_one() -> None:
-    """A grant of my own raises a plain AuthError: it doesn't become a StopIteration."""
+def test_a_plain_error_becomes_the_librarys() -> None:
+    """A plain AuthError, raised by a user's grant, becomes the library's AuthError."""
     error: Any = _errors.to_library_error(AuthError("what; do"), auth_plugins.httpx.OAuth2Auth._own_errors)
     assert isinstance(error, AuthError)
 
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_configuration_error_while_sending(driver: Driver, server: Loopback) -> None:
-    """The file of my secret is gone when a token is needed: my except clauses catch that too."""
+    """A ConfigurationError while sending is the library's error as well."""
     grant = ClientCredentials(server.token_url, "id", SecretFile("/nowhere/at/all"))
     with pytest.raises(ConfigurationError, match="/nowhere/at/all") as caught:
         driver.get(server.api_url, driver.auth(grant))
@@ -142,10 +161,7 @@ def test_a_configuration_error_while_sending(driver: Driver, server: Loopback) -
 def test_what_is_raised_while_sending_pickles(
     driver: Driver, server: Loopback, grant: ClientCredentials, issued: int, header: str
 ) -> None:
-    """A request of mine fails in a pool of processes, at its first token or its second: the error comes back.
-
-    Not so the request, which held a token.
-    """
+    """An error that an adapter raises can be pickled, without the request, which holds a token."""
 
     def play(received: Received) -> Any:
         if len(server.token_requests) <= issued:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import os
 import subprocess
 import sys
@@ -30,14 +29,13 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._base import loading as _loading
-from auth_plugins._protocol.messages import TokenResponse
-from auth_plugins._source.flight import Flight
-from auth_plugins._transports.base import requests_transport
+from auth_plugins._base.loading import LateImports
+from auth_plugins._base.runtime import runtime
+from auth_plugins._transports.requests import requests_transport
 
 from .drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
 from .loopback import Clock, Loopback, Received, as_json
-from .test_source import wait_for
+from .test_source import URL, Endpoint, begin, source, unfinished, wait_for
 
 
 def credentials(server: Loopback) -> ClientCredentials:
@@ -50,7 +48,7 @@ CROWD = {"sync": 50, "asyncio": 200, "trio": 50}
 @pytest.mark.parametrize("own_objects", [False, True], ids=["one object", "objects of their own"])
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_cold_crowd_makes_one_token_request(driver: Driver, server: Loopback, own_objects: bool) -> None:
-    """50 threads, 200 asyncio tasks or 50 trio tasks start cold, and one token is asked for."""
+    """50 threads, 200 asyncio tasks or 50 trio tasks without a token send one token request."""
     server.latency = 0.1
     one = driver.auth(credentials(server))
     auths = [driver.auth(credentials(server)) if own_objects else one for _ in range(CROWD[driver.mode])]
@@ -74,7 +72,7 @@ def test_everything_at_once_makes_one_token_request(server: Loopback) -> None:
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_crowd_that_meets_a_revoked_token_makes_one_more(driver: Driver, server: Loopback) -> None:
-    """My token is revoked while 50 use it: one more token request, and all 50 are answered."""
+    """A token is revoked while 50 requests use it: one more token request, and all 50 are answered."""
     auth = driver.auth(credentials(server))
     assert driver.get(server.api_url, auth).status == 200
     server.revoke()
@@ -85,7 +83,7 @@ def test_a_crowd_that_meets_a_revoked_token_makes_one_more(driver: Driver, serve
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_crowd_at_an_api_that_always_refuses(driver: Driver, server: Loopback) -> None:
-    """20 requests at once to an API that answers 401 for ever: two token requests, and everyone gets his 401."""
+    """20 requests at once to an API that always answers 401 cost two token requests, and each gets a 401."""
     server.api = lambda _: as_json({}, 401)
     auth = driver.auth(credentials(server))
     outcomes = driver.get_all(server.api_url, [auth] * 20)
@@ -94,7 +92,7 @@ def test_a_crowd_at_an_api_that_always_refuses(driver: Driver, server: Loopback)
 
 
 def test_one_api_refuses_what_another_one_takes(server: Loopback, grant: ClientCredentials) -> None:
-    """One API takes my tokens, another refuses them all: no more than ten are asked for, however often I try."""
+    """One API accepts each token that another one rejects: at most ten more are fetched, however many requests."""
     good, bad = f"{server.url}/good", f"{server.url}/bad"
     server.api = lambda received: as_json({}, 401) if received.target == "/bad" else server.check(received)
     auth = SYNC[0].auth(grant)
@@ -105,7 +103,7 @@ def test_one_api_refuses_what_another_one_takes(server: Loopback, grant: ClientC
 
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_rotating_refresh_tokens_are_used_once_each(driver: Driver, server: Loopback) -> None:
-    """30 threads over five revocations: no refresh token is sent twice, and my password once."""
+    """30 threads over five revocations send no refresh token twice, and the password once."""
     spent: list[bytes] = []
     lock = threading.Lock()
 
@@ -174,7 +172,7 @@ def warm_up(driver: AsyncHttpx, server: Loopback) -> None:
 
 @pytest.mark.parametrize("mode", ["asyncio", "trio"])
 def test_a_cancelled_task_takes_the_token_from_nobody(server: Loopback, mode: str) -> None:
-    """The task that asked first is cancelled while it waits; the others get the token all the same."""
+    """The task that began the attempt is cancelled; the other tasks get the token."""
     server.latency = 0.2
     source = TokenSource(credentials(server))
 
@@ -208,7 +206,7 @@ def test_a_cancelled_task_takes_the_token_from_nobody(server: Loopback, mode: st
 
 @pytest.mark.parametrize("mode", ["asyncio", "trio"])
 def test_a_loop_that_ends_while_it_waits_disturbs_nobody(server: Loopback, mode: str) -> None:
-    """My first loop is over before its token came: the second one gets it."""
+    """An event loop ends before its token arrives; the next loop gets it."""
     server.latency = 0.2
     source = TokenSource(credentials(server))
 
@@ -238,33 +236,26 @@ def test_those_who_waited_get_the_same_refusal(server: Loopback) -> None:
     assert len(server.token_requests) == 1
 
 
-def test_an_interrupted_leader_is_followed_by_another(server: Loopback, grant: ClientCredentials) -> None:
-    """Ctrl-C hits the thread that asks: the others don't fail for it, one of them asks again."""
-    waiting, source = threading.Event(), TokenSource(grant)
-    others = [TokenSource(grant) for _ in range(3)]
-    real = requests_transport()
-    attempts = []
+def test_an_interrupted_leader_is_followed_by_another(clock: Clock) -> None:
+    """Ctrl-C hits the leader: the waiters do not fail for it, and one of them becomes the new leader."""
+    endpoint, waiting, asking = Endpoint(clock), threading.Event(), threading.Event()
 
-    def interrupted(request: Any, timeout: float) -> Any:
-        attempts.append(request)
-        if len(attempts) == 1:
-            waiting.wait(10)
-            raise KeyboardInterrupt
-        return real(request, timeout)
+    def interrupted() -> Any:
+        asking.set()
+        assert waiting.wait(10)
+        raise KeyboardInterrupt
 
-    for each_source in (source, *others):
-        each_source._transport = interrupted
+    endpoint.script = [interrupted]
+    tokens, *others = (source(endpoint) for _ in range(4))
     with ThreadPoolExecutor(4) as pool:
-        leader = pool.submit(source.token)
-        while not attempts:
-            time.sleep(0.001)
+        leader = pool.submit(tokens.token)
+        assert asking.wait(10)
         followers = [pool.submit(other.token) for other in others]
-        while len(_waiters(source)) < len(others):
-            time.sleep(0.001)
+        assert wait_for(lambda: len(_waiters(tokens)) == len(others))
         waiting.set()
         assert {follower.result().access_token for follower in followers} == {"token-1"}
         assert isinstance(leader.exception(), KeyboardInterrupt)
-    assert len(attempts) == 2
+    assert len(endpoint.requests) == 2
 
 
 def _waiters(source: TokenSource) -> list[Any]:
@@ -272,32 +263,22 @@ def _waiters(source: TokenSource) -> list[Any]:
     return [] if flight is None else flight._waiters
 
 
-def test_waiting_ends(server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread that asks hangs where no timeout reaches: those who wait get an error, and don't hang with it."""
-    monkeypatch.setattr("auth_plugins._source.source._GRACE", 0.05)
-    source, release, asking = TokenSource(grant, timeout=0.05), threading.Event(), threading.Event()
-
-    def hang(request: Any, timeout: float) -> Any:
-        asking.set()
-        release.wait(10)
-        raise TokenTransportError("released")
-
-    source._transport = hang
-    with ThreadPoolExecutor(1) as pool:
-        leader = pool.submit(source.token)
-        asking.wait(10)
-        with pytest.raises(TokenTransportError, match="longer than its timeout"):
-            source.token()
-        with pytest.raises(TokenTransportError, match="longer than its timeout"):
-            asyncio.run(source.atoken())
-        with pytest.raises(TokenTransportError, match="longer than its timeout"):
-            trio.run(source.atoken)
-        release.set()
-        assert isinstance(leader.exception(), TokenTransportError)
+def test_waiting_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader hangs where no timeout reaches: the waiters get an error, and do not hang with it."""
+    tokens = TokenSource(ClientCredentials(URL, "client", "s3cr3t"), timeout=0.05)
+    unfinished(tokens)
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "wait", lambda _, seconds: clock.forward(seconds / 2))
+        with pytest.raises(TokenTransportError, match="timed out waiting for a token request in another thread"):
+            tokens.token()
+    with ThreadPoolExecutor(2) as pool:
+        for task in (pool.submit(lambda: asyncio.run(tokens.atoken())), pool.submit(lambda: trio.run(tokens.atoken))):
+            with pytest.raises(TokenTransportError, match="timed out waiting"):
+                task.result()
 
 
 def test_a_secret_that_needs_the_token_is_found_out(server: Loopback) -> None:
-    """My secret comes from an API that wants this very token: an error says so, and nothing hangs."""
+    """The callable of a secret needs the token that it is for: an error says so, and nothing hangs."""
     auth: Any = None
 
     def secret() -> str:
@@ -309,7 +290,7 @@ def test_a_secret_that_needs_the_token_is_found_out(server: Loopback) -> None:
 
 
 def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The system has no thread left for my event loop's token request: an error of ours says so."""
+    """No thread can be started for the token request of an event loop: an error of ours says so."""
 
     def refuse(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -323,7 +304,7 @@ def test_no_thread_to_be_had(server: Loopback, grant: ClientCredentials, monkeyp
 
 
 def status_of(code: str, server: Loopback) -> int:
-    """What a process of its own ends with, which is told the token endpoint."""
+    """The exit status of a process that runs *code* with the token endpoint as its argument."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code, server.token_url]
     environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
     return subprocess.run(command, env=environment, timeout=60, check=False).returncode
@@ -333,7 +314,6 @@ def status_of(code: str, server: Loopback) -> int:
 LOADING = """
 import importlib.abc, importlib.machinery, os, signal, sys, threading
 import requests
-import auth_plugins._base.loading
 import auth_plugins.requests
 from auth_plugins import ClientCredentials, TokenTransportError
 
@@ -374,7 +354,6 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 STUCK = f"""
 seconds = 50
 {LOADING}
-auth_plugins._base.loading._PATIENCE = 0.05
 child = os.fork()
 if child == 0:
     signal.alarm(40)
@@ -394,14 +373,14 @@ sys.exit(status)
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
-    """My process forks while the first token request loads what it needs: the child isn't stuck for it."""
+    """A fork while another thread imports for the first token request leaves a child that gets a token."""
     assert status_of(FORK, server) == 0
     assert len(server.token_requests) == 2
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_in_a_load_that_lasts_is_told(server: Loopback) -> None:
-    """A thread loads for longer than a fork waits for it: each call in the child is told what to do, and none hangs."""
+    """A fork during an import that takes too long leaves a child in which each call raises what to do."""
     assert status_of(STUCK, server) == 0
     assert len(server.token_requests) == 1
 
@@ -421,7 +400,7 @@ thread = threading.Thread(target=lambda: (asked.set(), source.token()))
 thread.start()
 child = os.fork()
 if child == 0:
-    os._exit(0)
+    os._exit(0 if source.token() else 1)
 thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
@@ -429,39 +408,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_does_not_wait_for_who_waits_for_it(server: Loopback) -> None:
-    """My process forks, for which logging takes its lock, while the first token request loads what logs: both go on."""
+    """A fork holds the lock of logging while another thread imports what logs: both go on."""
     assert status_of(LOGGING, server) == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another thread takes for ever to load what a token request needs: my fork waits for a moment, and goes on."""
-    monkeypatch.setattr(_loading, "_PATIENCE", 0.01)
-    begun, done = threading.Event(), threading.Event()
-
-    def load() -> None:
-        with _loading.loading("request"):
-            begun.set()
-            done.wait(10)
-
-    thread = threading.Thread(target=load)
-    thread.start()
-    begun.wait(10)
-    child = os.fork()
-    if child == 0:
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-    assert _loading.loading._loaders.keys() == {thread.ident}, "it still loads"
-    done.set()
-    thread.join()
-    assert (_loading.loading._loaders, _loading.loading._forkers) == ({}, set())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: ClientCredentials) -> None:
-    """My process forks while 20 threads need a token: the child asks for its own, and doesn't wait for a ghost."""
+    """A fork while 20 threads wait for a token leaves a child that fetches its own."""
     server.latency = 0.3
     source = TokenSource(grant)
     threads = [threading.Thread(target=source.token) for _ in range(20)]
@@ -483,78 +437,77 @@ def test_a_fork_in_mid_fetch_leaves_the_child_working(server: Loopback, grant: C
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-def test_what_nobody_expects_does_not_go_on_for_ever(grant: ClientCredentials) -> None:
-    """Whatever kills the thread that asks: I get an error, and it isn't asked again for a while."""
-    source, attempts = TokenSource(grant), []
-
-    def broken(request: Any, timeout: float) -> Any:
-        attempts.append(request)
-        raise ZeroDivisionError
-
-    source._transport = broken
+def test_an_unexpected_error_is_remembered(clock: Clock) -> None:
+    """A transport raises an error of its own: the caller gets it, and no further request is sent for a while."""
+    endpoint = Endpoint(clock)
+    endpoint.script = [ZeroDivisionError()] * 2
+    tokens = source(endpoint)
     with pytest.raises(ZeroDivisionError):
-        source.token()
+        tokens.token()
     with pytest.raises(AuthError, match="unexpected ZeroDivisionError"):
-        asyncio.run(source.atoken())
-    assert len(attempts) == 1, "my password isn't sent again and again for it"
+        asyncio.run(tokens.atoken())
+    assert len(endpoint.requests) == 1, "the password is not sent again and again"
 
 
-def test_waiting_for_what_is_broken_off_ends(grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever asks is interrupted each time that I wait for him: I get an error in the end."""
-    source, turns = TokenSource(grant), []
-
-    def join(**_: Any) -> tuple[Flight, bool]:
-        turns.append(flight := Flight(0.0))
-        flight.set_result(None)
-        return flight, False
-
-    monkeypatch.setattr(source, "_join", join)
-    with pytest.raises(TokenTransportError, match="broken off"):
-        source.token()
-    assert len(turns) == 5
-    with pytest.raises(TokenTransportError, match="broken off"):
-        asyncio.run(source.atoken())
-    assert len(turns) == 10
+def ctrl_c() -> Any:
+    raise KeyboardInterrupt
 
 
-def test_a_lost_leader_is_waited_for_by_nobody(grant: ClientCredentials, server: Loopback, clock: Clock) -> None:
-    """Ctrl-C hits the one moment between being the one who asks and asking: the grant is not lost for good."""
-    source = TokenSource(grant)
-    lost, leads = source._join()
-    assert leads
+def test_waiting_for_what_is_interrupted_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The leader is interrupted each time that a caller waits for it: the caller gets an error after five times."""
+    tokens, attempts = Endpoint(clock), []
+
+    def interrupt(lead: Any, _: str) -> None:
+        attempts.append(lead)
+        with pytest.raises(KeyboardInterrupt):
+            lead()
+
+    tokens.script = [ctrl_c] * 5
+    monkeypatch.setattr(runtime, "start_thread", interrupt)
+    with pytest.raises(TokenTransportError, match="interrupted each time"):
+        asyncio.run(source(tokens).atoken())
+    assert len(attempts) == 5
+
+
+def test_a_thread_that_waits_for_what_is_interrupted_ends(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for a thread whose leaders are others: each of them is interrupted."""
+    endpoint = Endpoint(clock)
+    endpoint.script = [ctrl_c] * 5
+    tokens = source(endpoint)
+    leads = [unfinished(tokens)]
+
+    def interrupt(*_: Any) -> None:
+        with pytest.raises(KeyboardInterrupt):
+            leads[-1]()
+        leads.append(unfinished(tokens))
+
+    monkeypatch.setattr(runtime, "wait", interrupt)
+    with pytest.raises(TokenTransportError, match="interrupted each time"):
+        tokens.token()
+    assert len(endpoint.requests) == 5
+
+
+def test_a_lost_leader_is_not_waited_for(clock: Clock) -> None:
+    """Ctrl-C hits the moment between becoming the leader and leading: the grant is not lost for good."""
+    endpoint = Endpoint(clock)
+    tokens = source(endpoint)
+    lead = unfinished(tokens)
     clock.forward(13)
-    assert source.token().access_token == "token-1"
-    source._land(lost, Token(access_token="late"))
-    assert source.token().access_token == "token-1", "what comes too late is nobody else's"
-
-
-def test_a_flight_over_a_revocation_lands_for_those_who_wait(grant: ClientCredentials, server: Loopback) -> None:
-    """I revoke while another thread asks: he gets his token, and nobody after him."""
-    source = TokenSource(grant)
-    flight, _ = source._join()
-    source.revoke()
-    source._lead(flight)
-    landed = flight.result()
-    assert landed is not None
-    assert landed.access_token == "token-1"
-    assert source.token().access_token == "token-2"
+    assert tokens.token().access_token == "token-1"
+    lead()
+    assert tokens.token().access_token == "token-1", "what comes too late is for no other caller"
 
 
 def test_tasks_wait_each_by_its_own_time(grant: ClientCredentials) -> None:
-    """Tasks of one loop wait for one token, which comes late: who has the time gets it, whoever began to wait first."""
+    """Tasks of one loop wait for one attempt that takes long: those with the longer timeout get its token."""
     cache, transport = MemoryCache(), requests_transport()
 
-    def late(request: Any, timeout: float) -> Any:
+    def late(request: Any, _: float) -> Any:
         time.sleep(2.2)
         return transport(request, 10)
 
-    def source(timeout: float) -> TokenSource:
-        made = TokenSource(grant, cache=cache, timeout=timeout)
-        made._transport = late
-        return made
-
     async def main() -> list[Token | BaseException]:
-        hasty, patient = source(0.1), source(10)
+        hasty, patient = (source(late, grant, cache=cache, timeout=timeout) for timeout in (0.1, 10))
         first = asyncio.create_task(hasty.atoken())
         await asyncio.sleep(0.05)
         others = [asyncio.create_task(patient.atoken())]
@@ -587,33 +540,28 @@ def hanging() -> Iterator[Hanging]:
     secret.release.set()
 
 
-def overdue(hanging: Hanging, cache: MemoryCache, clock: Clock) -> TokenSource:
+def overdue(hanging: Hanging, clock: Clock) -> TokenSource:
     """A source whose leader hangs in its callable, beyond all its time."""
-    source = TokenSource(ClientCredentials("https://id.example.com/token", "client", hanging), cache=cache)
-    source._transport = lambda *_: TokenResponse(
-        status=200, headers={}, body=b'{"access_token": "token-1"}', received_at=clock.now
-    )
-    flight, _ = source._join()
-    source._lead_in_background(flight)
+    tokens = source(Endpoint(clock), ClientCredentials(URL, "client", hanging), cache=MemoryCache())
+    begin(tokens)
     assert wait_for(lambda: hanging.calls == 1)
     clock.forward(12.5)
-    return source
+    return tokens
 
 
 def test_a_callable_that_hangs_costs_few_threads(hanging: Hanging, clock: Clock) -> None:
-    """A secret's callable hangs: each call is told so at once, by its name.
+    """The callable of a secret hangs: each call raises an error at once, which names the callable.
 
     It is called again 5 seconds after its time (12 s) was over, then 10, then 20, and so on.
     """
-    source, moments, errors = overdue(hanging, MemoryCache(), clock), [], set()
+    tokens, moments, errors = overdue(hanging, clock), [], set()
     began = clock.now - 12.5
     for _ in range(180):
         try:
-            flight, _ = source._join()
+            begin(tokens)
         except TokenTransportError as error:
             errors.add(str(error).partition(";")[0])
         else:
-            source._lead_in_background(flight)
             moments.append(round(clock.now - began))
             assert wait_for(lambda: hanging.calls == 1 + len(moments))
             clock.forward(12)
@@ -623,41 +571,45 @@ def test_a_callable_that_hangs_costs_few_threads(hanging: Hanging, clock: Clock)
     assert moments == [17, 39, 71, 123]
 
 
-def test_a_renewal_is_not_begun_while_a_callable_hangs(hanging: Hanging, clock: Clock) -> None:
-    """The token is near its end, and a renewal hangs: the token is handed out, and no further thread is begun."""
-    source = overdue(hanging, MemoryCache(), clock)
-    token = Token(access_token="good", issued_at=clock.now - 3400, expires_at=clock.now + 200)
-    source._state.token = token
+def test_no_refresh_begins_while_a_callable_hangs(hanging: Hanging, clock: Clock) -> None:
+    """A token is stale, and its refresh hangs: the token is used, and no further thread is started."""
+    tokens = source(Endpoint(clock), ClientCredentials(URL, "client", hanging))
+    token = Token(access_token="good", issued_at=clock.now - 3400, expires_at=clock.now + 212.5)
+    tokens.seed(token)
+    assert tokens.token() is token
+    assert wait_for(lambda: hanging.calls == 1)
+    clock.forward(12.5)
     for _ in range(10):
-        assert source.token() is token
+        assert tokens.token() is token
     assert hanging.calls == 1
 
 
 @pytest.mark.parametrize("is_async", [False, True])
 def test_callers_are_told_of_a_callable_that_hangs(hanging: Hanging, clock: Clock, is_async: bool) -> None:
-    """A thread and a task that need the token are told at once, and the token comes when the callable returns."""
-    source = overdue(hanging, MemoryCache(), clock)
+    """A thread and a task that need the token get an error at once, and the token when the callable has returned."""
+    tokens = overdue(hanging, clock)
 
     def get() -> Token:
-        return asyncio.run(source.atoken()) if is_async else source.token()
+        return asyncio.run(tokens.atoken()) if is_async else tokens.token()
 
     for _ in range(3):
         with pytest.raises(TokenTransportError, match="a timeout of its own"):
             get()
     hanging.release.set()
-    assert wait_for(lambda: source._state.token is not None)
+    assert wait_for(lambda: tokens._state.token is not None)
     assert (get().access_token, hanging.calls) == ("token-1", 1)
 
 
-def test_a_leader_that_comes_back_late_is_forgiven(hanging: Hanging, clock: Clock) -> None:
-    """A hanging callable returns after another call was made in its place: the next one may be made soon again."""
-    source = overdue(hanging, MemoryCache(), clock)
+def test_a_leader_that_comes_back_late_resets_the_back_off(hanging: Hanging, clock: Clock) -> None:
+    """A callable returns after another attempt took its place: that one goes on, and the next need not wait longer."""
+    tokens = overdue(hanging, clock)
     clock.forward(5)
-    flight, leads = source._join()
-    assert (leads, source._state.stuck) == (True, 1)
+    unfinished(tokens)
+    flight = tokens._state.flight
+    assert tokens._state.stuck == 1
     hanging.release.set()
-    assert wait_for(lambda: source._state.stuck == 0)
-    assert source._state.flight is flight
+    assert wait_for(lambda: tokens._state.stuck == 0)
+    assert tokens._state.flight is flight
 
 
 LOOP = """
@@ -714,119 +666,34 @@ def test_the_loop_goes_on_while_a_thread_loads(server: Loopback, module: str) ->
     assert len(server.token_requests) == 1
 
 
-def test_an_import_in_the_loop_waits_for_no_other() -> None:
-    """While one thread loads, another one loads at the same time; a fork waits for both, and they for the fork."""
-    loading = _loading.Loading()
-    loads, goes_on = threading.Event(), threading.Event()
+def test_an_import_waits_for_a_fork() -> None:
+    """An import that would begin while another thread forks begins after the fork."""
+    imports = LateImports()
+    begun, done = threading.Event(), threading.Event()
 
     def load() -> None:
-        with loading("request"):
-            loads.set()
-            assert goes_on.wait(30)
+        begun.set()
+        with imports():
+            done.set()
 
-    loader = threading.Thread(target=load)
-    loader.start()
-    assert loads.wait(10)
-    with loading("flight"), loading("async"):
-        pass
-    forks, forked = threading.Event(), threading.Event()
-
-    def fork() -> None:
-        loading.before_fork()
-        forks.set()
-        assert forked.wait(30)
-        loading.after_in_parent()
-
-    forker = threading.Thread(target=fork)
-    forker.start()
-    goes_on.set()
-    assert forks.wait(10)
-    assert not loading._loaders
-    late: list[str] = []
-
-    def load_late() -> None:
-        with loading("flight"):
-            late.append("loaded")
-
-    other = threading.Thread(target=load_late)
-    other.start()
-    assert late == []
-    forked.set()
-    for thread in (loader, forker, other):
-        thread.join(10)
-    assert (late, loading._forkers) == (["loaded"], set())
+    thread = threading.Thread(target=load)
+    imports.before_fork()
+    thread.start()
+    assert begun.wait(10)
+    assert not done.wait(0.05)
+    imports.after_in_parent()
+    thread.join(10)
+    assert done.is_set()
 
 
 def test_a_fork_within_an_import_goes_on() -> None:
-    """A module that is being loaded forks: its own thread goes on loading, in the parent and in the child."""
-    loading = _loading.Loading()
-    with loading("request"):
-        loading.before_fork()
-        with loading("flight"):
-            loading.after_in_parent()
-        loading.before_fork()
-        loading.after_in_child()
-        assert loading.lost == frozenset()
-    assert loading._loaders == {}
-
-
-def test_what_a_lost_thread_was_importing_is_told() -> None:
-    """A child knows what a thread that it does not have was importing: that is refused, and all else is imported."""
-    loading = _loading.Loading()
-    loading._loaders[0] = ("request",)
-    loading.after_in_child()
-    with pytest.raises(TokenTransportError, match="get a token before you fork"), loading("request"):
-        pytest.fail("it would hang here")
-    with loading("flight"):
+    """A module that is being imported forks: its own thread goes on, in the parent and in the child."""
+    imports = LateImports()
+    with imports():
+        imports.before_fork()
+        with imports():
+            imports.after_in_parent()
+        imports.before_fork()
+        imports.after_in_child()
+    with imports():
         pass
-    assert (loading._loaders, loading.lost) == ({}, frozenset({"request"}))
-
-
-def broken_into(loading: _loading.Loading, moment: int) -> int:
-    """Load once; at that call or return within it, a signal handler breaks in that loads too. How many there were."""
-    moments = 0
-
-    def handle(*_: Any) -> None:
-        nonlocal moments
-        moments += 1
-        if moments == moment:
-            sys.setprofile(None)
-            with loading("of the handler"):
-                pass
-            sys.setprofile(handle)
-
-    sys.setprofile(handle)
-    try:
-        with loading("request"):
-            pass
-    finally:
-        sys.setprofile(None)
-    return moments
-
-
-def test_a_handler_that_loads_while_its_thread_begins_or_ends_to_load() -> None:
-    """A signal handler loads while its own thread enters or leaves a load: both end well, and nothing is left over."""
-    moments = broken_into(_loading.Loading(), 0)
-    assert moments > 10
-    for moment in range(1, moments + 1):
-        loading = _loading.Loading()
-        broken_into(loading, moment)
-        assert not loading._loaders
-        loading.before_fork()
-        loading.after_in_child()
-        assert loading.lost == frozenset()
-
-
-def test_loads_of_two_threads_end_in_any_order() -> None:
-    """Each of two threads is within two loads: they end in any order, and a fork waits for the other's to the end."""
-    for order in sorted(set(itertools.permutations("aabb"))):
-        loading = _loading.Loading()
-        with ThreadPoolExecutor(1) as first, ThreadPoolExecutor(1) as second:
-            pools, loads = {"a": first, "b": second}, {name: [loading("request"), loading("flight")] for name in "ab"}
-            for name, pool in pools.items():
-                for load in loads[name]:
-                    pool.submit(load.__enter__).result(10)
-            for name in order:
-                assert loading._loaders
-                pools[name].submit(loads[name].pop().__exit__, None, None, None).result(10)
-        assert not loading._loaders

@@ -77,13 +77,13 @@ def carried(library: str, url: str, allowed_hosts: Any, **options: Any) -> bool:
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 @pytest.mark.parametrize(("pattern", "url", "allowed"), ROWS)
 def test_allowed_hosts(library: str, pattern: str, url: str, allowed: bool) -> None:
-    """The hosts that I list get my token, however they are spelt, and no other does, however it is dressed up."""
+    """A token goes to the listed hosts, in any spelling, and to no other."""
     assert carried(library, url, [pattern], allow_http=True) is allowed
     assert carried(library, url, ["other.example", pattern], allow_http=True) is allowed
 
 
 def test_one_host_is_a_list_of_one() -> None:
-    """I write one host without brackets: it isn't taken for a list of letters."""
+    """A single str is one pattern."""
     assert ("https", "a.example", None) in AllowedHosts("a.example")
     assert ("https", "a", None) not in AllowedHosts("a.example")
 
@@ -102,7 +102,7 @@ BAD: dict[str, Any] = {
 
 @pytest.mark.parametrize("patterns", BAD.values(), ids=BAD)
 def test_a_pattern_that_is_no_host_is_told(patterns: Any) -> None:
-    """I list what is no host: I am told at once, since it would never match, or match too much."""
+    """A pattern that is no host is refused."""
     with pytest.raises(ConfigurationError, match="allowed_hosts"):
         AllowedHosts(patterns)
     with pytest.raises(ConfigurationError, match="allowed_hosts"):
@@ -110,13 +110,13 @@ def test_a_pattern_that_is_no_host_is_told(patterns: Any) -> None:
 
 
 def test_what_idna_makes_of_a_host() -> None:
-    """A host in full-width letters is the one that is asked; one that no DNS can know raises nothing by itself."""
+    """Full-width letters name the same host; a name that IDNA refuses is compared unchanged."""
     assert normal_host("\uff21PI\u3002example") == "api.example"
     assert normal_host("ä..Example") == "ä..example"
 
 
 def test_what_is_no_ip_address_raises_nothing() -> None:
-    """A host in brackets that is no IP address is compared as it is, and is another machine."""
+    """A host in brackets that is no IP address is compared unchanged, and is not loopback."""
     assert normal_host("[1:2]") == "1:2"
     with pytest.raises(InsecureTransportError):
         check_transport("http", "[1:2]", allow_http=False)
@@ -131,13 +131,13 @@ REMOTE = [
 
 @pytest.mark.parametrize("host", LOOPBACK)
 def test_http_is_good_enough_on_this_machine(host: str) -> None:
-    """My test server speaks http:// on loopback: nothing leaves the machine."""
+    """http:// to loopback is allowed."""
     check_transport("http", host, allow_http=False)
 
 
 @pytest.mark.parametrize("host", REMOTE)
 def test_http_to_another_machine_is_refused(host: str) -> None:
-    """My token doesn't travel in clear, unless I say that it may; https:// goes anywhere."""
+    """http:// to another machine is refused without allow_http=True; https:// is allowed."""
     with pytest.raises(InsecureTransportError, match="use https://, or allow_http=True") as caught:
         check_transport("http", host, allow_http=False)
     assert f"http://{host} " in str(caught.value)
@@ -150,7 +150,7 @@ def test_http_to_another_machine_is_refused(host: str) -> None:
     "url", ["http://api.example.com/", "HTTP://API.example.com", "http://127.0.0.1@api.example.com/"]
 )
 def test_every_spelling_of_http_is_seen(library: str, url: str) -> None:
-    """HTTP:// in capitals, or a user that looks like loopback, is as clear as any; other hosts get nothing anyway."""
+    """HTTP:// in capitals, and a user that looks like loopback, are refused as well."""
     with pytest.raises(InsecureTransportError):
         carried(library, url, None)
     assert carried(library, url, None, allow_http=True)
@@ -158,7 +158,7 @@ def test_every_spelling_of_http_is_seen(library: str, url: str) -> None:
 
 
 def test_one_dot_at_the_end_is_the_same_host() -> None:
-    """A name that ends in a dot is the same one; in two dots it is none."""
+    """A name with one dot at its end is the same host; with two dots it is not."""
     hosts = AllowedHosts(["api.example.com"])
     assert ("https", "api.example.com.", None) in hosts
     assert ("https", "api.example.com..", None) not in hosts

@@ -15,7 +15,6 @@ import h2.events
 import pytest
 
 from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError
-from auth_plugins._transports.base import httpx_transport
 
 LIBRARIES = ["httpx", "httpx2"]
 #: Plays the answer to one request: the server, the connection, the stream.
@@ -135,9 +134,12 @@ def going_away(_: Http2, connection: Connection, __: int) -> None:
 
 
 def source(library: str, client: Any, server: Http2, timeout: float = 5) -> TokenSource:
-    source = TokenSource(ClientCredentials(f"{server.url}/token", "id", "s3cr3t"), cache=MemoryCache(), timeout=timeout)
-    source._transport = httpx_transport(library, client)
-    return source
+    grant = ClientCredentials(f"{server.url}/token", "id", "s3cr3t")
+    auth = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth(
+        grant, client=client, cache=MemoryCache(), timeout=timeout
+    )
+    made: TokenSource = auth.source
+    return made
 
 
 def client_of(library: str) -> Any:

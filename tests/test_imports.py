@@ -45,7 +45,7 @@ def run(code: str) -> str:
     ("module", "loaded"),
     [
         ("auth_plugins", set()),
-        ("auth_plugins.providers", set()),
+        ("auth_plugins.providers", {"dataclasses"}),  # of which grants are made
         ("auth_plugins.requests", {"requests"}),
         ("auth_plugins.httpx", {"httpx"}),
         ("auth_plugins.httpx2", {"httpx2"}),
@@ -81,6 +81,12 @@ except ImportError as error:
     print(error)
 """
     assert run(code) == f"auth_plugins.{library} needs {library}: pip install 'auth-plugins[{library}]'"
+
+
+def test_the_error_for_an_adapter_in_the_wrong_place_names_the_right_ones() -> None:
+    """The error for ``from auth_plugins import OAuth2Auth`` names the three modules that have one."""
+    with pytest.raises(ImportError, match=r"auth_plugins\.requests, auth_plugins\.httpx or auth_plugins\.httpx2"):
+        from auth_plugins import OAuth2Auth  # noqa: F401
 
 
 def test_the_installed_package_is_what_is_tested() -> None:

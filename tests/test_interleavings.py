@@ -10,7 +10,6 @@ import json
 import logging
 import threading
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait as really_wait
@@ -30,7 +29,6 @@ from hypothesis.stateful import (
 )
 
 from auth_plugins import (
-    AuthError,
     ClientCredentials,
     Grant,
     MemoryCache,
@@ -42,10 +40,9 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.encryption import Seal
+from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-from auth_plugins._source import flight as _flight
-from auth_plugins._source import source as _source
+from auth_plugins._source.source import source_for
 
 from .conftest import forget
 from .loopback import Clock
@@ -53,7 +50,7 @@ from .test_properties import often
 
 URL = "https://id.example.com/token"
 TIMEOUT = 10.0
-SEAL = Seal(Fernet.generate_key())
+SEAL = EntryCipher(Fernet.generate_key())
 GRANTS: dict[str, Grant] = {
     "client": ClientCredentials(URL, "client-7", "s3cr3t-1"),
     "client, renewed": ClientCredentials(URL, "client-7", "s3cr3t-1"),
@@ -88,7 +85,7 @@ class SharedCache:
     """A dict that all processes see, with a lock that says at once that somebody else has it."""
 
     def __init__(self, lock_is_tried: Callable[[], None]) -> None:
-        self._seal = SEAL
+        self._cipher = SEAL
         self._lock_is_tried = lock_is_tried
         self.entries: dict[str, str] = {}
         self.held: set[str] = set()
@@ -125,7 +122,7 @@ class SharedCache:
 
 
 class Server:
-    """A token endpoint that rotates refresh tokens, and knows which of them it has answered."""
+    """A caller needs a token."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
@@ -171,7 +168,9 @@ class Server:
 class Process:
     """What a process has, and what the model knows of it."""
 
-    source: TokenSource
+    source: TokenSource = field(init=False)
+    #: What sends its token requests.
+    transport: Callable[[TokenRequest, float], TokenResponse] = field(init=False)
     #: The tokens that it was handed.
     given: list[Token] = field(default_factory=list)
     #: Those that it was told to hand out no more, the latest four.
@@ -189,8 +188,8 @@ class Process:
     replaced: set[str] = field(default_factory=set)
     #: The tokens that it has forgotten.
     forgotten: set[str] = field(default_factory=set)
-    #: Background renewals that no thread runs yet.
-    background: list[Any] = field(default_factory=list)
+    #: Background refreshes that no thread runs yet: the attempt, and what leads it.
+    background: dict[Any, Callable[[], object]] = field(default_factory=dict)
 
 
 @dataclass(eq=False, repr=False)
@@ -239,10 +238,9 @@ class Interleavings(RuleBasedStateMachine):
         self.main = threading.get_ident()
         self.clock.rule(self.patch)
         self.patch.setattr(self.clock, "sleep", self._sleep)
-        self.patch.setattr(_flight, "wait", self._wait)
+        self.patch.setattr(runtime, "wait", self._wait)
+        self.patch.setattr(runtime, "start_thread", self._start_thread)
         self.patch.setattr(runtime, "uniform", lambda low, high: (low + high) / 2)
-        # One that is the same in each run.
-        self.patch.setattr(_source, "hash", lambda value: zlib.crc32(repr(value).encode()), raising=False)
         self.patch.setattr(logging.getLogger("auth_plugins"), "disabled", True)
 
     def teardown(self) -> None:
@@ -271,10 +269,15 @@ class Interleavings(RuleBasedStateMachine):
     def _start(self) -> Process:
         """A process that knows nothing."""
         forget()
-        source = TokenSource(self.grant, cache=self.cache or MemoryCache(), **self.policy)
-        process = Process(source)
-        source._transport = lambda request, timeout: self._travel(process, request, timeout)
-        source._lead_in_background = process.background.append  # type: ignore[assignment,method-assign]
+        process = Process()
+
+        def travel(request: TokenRequest, timeout: float) -> TokenResponse:
+            return process.transport(request, timeout)
+
+        process.transport = lambda request, timeout: self._travel(process, request, timeout)
+        process.source = source_for(
+            self.grant, travel, allow_http=False, cache=self.cache or MemoryCache(), **self.policy
+        )
         return process
 
     # What the package calls in place of the real thing.
@@ -329,7 +332,7 @@ class Interleavings(RuleBasedStateMachine):
             process.trouble_at = self.clock.now
 
     def _check_alone(self, process: Process, call: Call) -> None:
-        """Nobody asks for the same token while another one does, within his time."""
+        """No second request for the same token is sent while the first is within its time."""
         other = self.air
         if other is None or other is call or not other.departed or other.released.is_set():
             return
@@ -350,23 +353,27 @@ class Interleavings(RuleBasedStateMachine):
         ends = self.server.issued[token][1]
         return ends is None or self.clock.now < ends
 
-    def _wait(self, flights: list[Any], timeout: float) -> Any:
-        """In place of concurrent.futures.wait: whoever is waited for runs now, or isn't heard of in time."""
-        [flight] = flights
+    def _start_thread(self, function: Callable[[], object], _: str) -> None:
+        """A thread that is started gets its turn later."""
+        process = self.running[threading.get_ident()][-1].process
+        process.background[process.source._state.flight] = function
+
+    def _wait(self, flight: Any, timeout: float) -> None:
+        """In place of a wait: the leader runs now, or isn't heard of in time."""
         if threading.get_ident() != self.main:
-            return really_wait(flights, timeout)
+            really_wait([flight], timeout)
+            return
         if self.is_stuck:
             self.is_stuck = False
             self._note_trouble()
             self.clock.forward(timeout)
-            return None
+            return
         for process in self.processes:
             if flight in process.background:
                 self._run_background(process, flight)
         if not flight.done():
             self._land()
         assert flight.done(), "nobody is there who could end this flight"
-        return None
 
     def _sleep(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -379,13 +386,11 @@ class Interleavings(RuleBasedStateMachine):
             self._land()
 
     def _run_background(self, process: Process, flight: Any) -> None:
-        process.background.remove(flight)
+        lead = process.background.pop(flight)
         call = self._call(process)
-        try:
-            with self._within(call):
-                process.source._lead(flight)
-        except AuthError as error:
-            call.outcome = error
+        with self._within(call):
+            lead()
+        call.outcome = flight.exception()
         self._over(call)
 
     # Calls, and what holds for each of them.
@@ -479,13 +484,13 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def expire(self, which: int) -> None:
-        """The latest token ends, and somebody needs another one."""
+        """The latest token expires, and a caller needs another one."""
         self.tick(self.server.lifetime or 3600.0)
         self.get(which)
 
     @rule(which=WHICH, modes=MODES, pause=PAUSES)
     def insist(self, which: int, modes: list[str], pause: float) -> None:
-        """The server refuses, and is asked again some time later."""
+        """The server refuses, and a caller tries again some time later."""
         self.server.script = list(modes)
         self.expire(which)
         self.tick(pause)
@@ -524,12 +529,12 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule()
     def land(self) -> None:
-        """The answer comes to who waits for it in the air."""
+        """The answer arrives at the leader in the air."""
         self._land()
 
     @rule(which=WHICH)
     def run_background(self, which: int) -> None:
-        """A thread that renews ahead gets its turn."""
+        """The thread of a background refresh runs."""
         process = self._process(which)
         for flight in list(process.background):
             self._run_background(process, flight)
@@ -549,13 +554,13 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.air is not None)
     @rule()
     def get_stuck(self) -> None:
-        """Who is waited for next is not heard of in time."""
+        """The next leader that is waited for does not return in time."""
         self.is_stuck = True
 
     @precondition(lambda self: self.cache and self.air is not None)
     @rule()
     def hurry(self) -> None:
-        """Who holds the lock is done at the very moment at which another process tries it."""
+        """A lock holder is done at the very moment at which another process tries the lock."""
         self.lands_at_lock = True
 
     @precondition(lambda self: self.kind != "refresh token")
@@ -588,7 +593,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH, back=BACK)
     def invalidate(self, which: int, back: int) -> None:
-        """I say that a token is good no more."""
+        """A user invalidates a token."""
         process = self._process(which)
         if not process.given:
             return
@@ -614,7 +619,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def revoke(self, which: int) -> None:
-        """I give my tokens back, and forget them."""
+        """A user revokes the tokens."""
         process = self._process(which)
         if self.air is not None and self.air.process is process:
             self.air.is_disowned = True
@@ -628,7 +633,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.air is None)
     @rule(which=WHICH, other=WHICH, served_early=st.booleans())
     def revoke_in_the_air(self, which: int, other: int, served_early: bool) -> None:
-        """I revoke while another thread asks."""
+        """A user revokes during another thread's attempt."""
         self.tick(self.server.lifetime or 0.0)
         self.depart(which, served_early)
         self.revoke(which)
@@ -652,13 +657,13 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.air is None and not any(each.background for each in self.processes))
     @rule(which=WHICH, size=st.integers(2, 4))
     def crowd(self, which: int, size: int) -> None:
-        """Several threads need a token at once: whoever asks is answered when all others wait for him."""
+        """Several threads need a token at once: the leader is answered when all others wait."""
         process = self._process(which)
-        travel, crowd = process.source._transport, Crowd(process.source, size)
-        process.source._transport = lambda request, timeout: crowd.lead(lambda: travel(request, timeout))  # type: ignore[misc]
+        travel, crowd = process.transport, Crowd(process.source, size)
+        process.transport = lambda request, timeout: crowd.lead(lambda: travel(request, timeout))
         call = self._call(process)
         crowd.run(lambda: self._within(call))
-        process.source._transport = travel
+        process.transport = travel
         call.outcome = crowd.outcomes[0]
         self._over(call)
         for outcome in crowd.outcomes:
@@ -709,7 +714,7 @@ class Crowd:
 
 
 def test_any_order_of_events() -> None:
-    """In whatever order things happen, I get a token that is good or a clear error, and my server is left in peace."""
+    """In any order of events a caller gets a good token or a clear error, and the server is not overloaded."""
     run_state_machine_as_test(Interleavings, settings=often(150, stateful_step_count=40))
 
 
@@ -722,7 +727,7 @@ def world() -> Iterator[Interleavings]:
 
 
 def test_a_revocation_is_not_undone_by_a_request_in_the_air(world: Interleavings) -> None:
-    """I revoke while another thread asks: he alone gets his token, and no other process finds it in the cache."""
+    """A revocation during another thread's attempt: that thread gets its token, and no other process finds it."""
     world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
     world.depart(which=0, served_early=False)
     world.revoke(which=0)
@@ -732,7 +737,7 @@ def test_a_revocation_is_not_undone_by_a_request_in_the_air(world: Interleavings
 
 
 def test_what_was_given_up_does_not_come_back_from_the_cache(world: Interleavings) -> None:
-    """A token that came over a revocation is refused by the API: it isn't handed out again, whoever stored it."""
+    """A token that was fetched during a revocation is not used again once it is rejected."""
     world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
     world.depart(which=0, served_early=False)
     world.revoke(which=0)
@@ -756,7 +761,7 @@ def test_a_full_disk_sends_no_refresh_token_twice(world: Interleavings) -> None:
 
 
 def test_a_thread_that_starts_late_spends_no_refresh_token_for_nobody(world: Interleavings) -> None:
-    """The thread that renews ahead is held up until others have given it up: what it spends then is not spent again."""
+    """The thread of a background refresh runs late: the refresh token that it spends is not sent again."""
     world.begin(kind="client, renewed", is_shared=False, lifetime=3600.0, leeway=60.0, refresh_ahead=True)
     world.get(which=0)
     world.tick(seconds=3500.0)

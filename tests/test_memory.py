@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import threading
 import weakref
 from pathlib import Path
@@ -27,7 +28,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.frames import without_frames
-from auth_plugins._caches.memory import GrantOfSession
+from auth_plugins._source.negative_cache import back_off
 
 from .drivers import SYNC, SyncDriver, each
 from .loopback import Clock, Loopback
@@ -63,7 +64,7 @@ class Big:
 
 @unwatched
 def test_a_remembered_refusal_keeps_no_frame(endpoint: Endpoint) -> None:
-    """The variables of who asked are freed as soon as the error is, although the refusal is remembered."""
+    """The variables of a caller are freed with its error, although the refusal is remembered."""
     tokens = source(endpoint)
     endpoint.script = [refusal()]
 
@@ -113,14 +114,19 @@ def _frame_of(traceback: TracebackType | None, name: str) -> FrameType:
     return traceback.tb_frame
 
 
-def test_those_who_waited_keep_no_frame_of_the_leader(endpoint: Endpoint) -> None:
-    """What a flight came to has no traceback: the leader's variables are the leader's alone."""
+def test_waiters_keep_no_frame_of_the_leader(endpoint: Endpoint) -> None:
+    """The error that waiters get has no traceback: the variables of the leader's frames are not kept by it."""
     tokens = source(endpoint)
-    flight, _ = tokens._join()
-    endpoint.script = [refusal()]
+    flights: list[Any] = []
+
+    def refuse() -> Any:
+        flights.append(tokens._state.flight)
+        return refusal()
+
+    endpoint.script = [refuse]
     with pytest.raises(TokenRequestError):
-        tokens._lead(flight)
-    error = flight.exception()
+        tokens.token()
+    error = flights[0].exception()
     assert isinstance(error, TokenRequestError)
     assert frames_of([], error) == []
 
@@ -138,7 +144,7 @@ class OddError(Exception):
 
 
 def test_causes_are_kept_without_their_frames() -> None:
-    """The cause of an error is told as before, and keeps no frame either; one that cannot be copied is left out."""
+    """The causes of a remembered error are kept without their frames; one that cannot be copied is left out."""
 
     def caught(cause: Exception) -> AuthError:
         try:
@@ -181,18 +187,9 @@ def test_thousands_of_failing_tenants_are_let_go(
     assert len(cache._states) <= 512
 
 
-def test_a_rest_grows_for_ever_without_an_error(endpoint: Endpoint, clock: Clock) -> None:
-    """After thousands of refusals in a row the error is still the server's own, and the rest is a minute."""
-    tokens = source(endpoint)
-    endpoint.script = [refusal()] * 2
-    with pytest.raises(TokenRequestError):
-        tokens.token()
-    assert tokens._state.failure is not None
-    tokens._state.failure.times = 5000
-    clock.forward(61)
-    with pytest.raises(TokenRequestError, match="invalid_client"):
-        tokens.token()
-    assert tokens._state.failure.until == clock.now + 60
+def test_a_back_off_may_grow_for_ever() -> None:
+    """After thousands of refusals in a row the seconds of a back-off are still a number."""
+    assert math.isfinite(back_off(5000))
 
 
 # Grants without a secret.
@@ -250,19 +247,3 @@ def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:
     tokens = auth_plugins.TokenSource(ClientCredentials(server.token_url, "client"))
     one, other = (auth_plugins.requests.OAuth2Auth(tokens, session=requests.Session()) for _ in range(2))
     assert len({each.token().access_token for each in (tokens, one.source, other.source)}) == 3
-
-
-def test_a_grant_of_a_session_is_equal_to_no_grant() -> None:
-    """What stands for a grant and its session equals itself and its like, and nothing else."""
-    grant, session = ClientCredentials(URL, "client"), requests.Session()
-    one, same = (GrantOfSession(grant, session) for _ in range(2))
-    assert {one, same} == {one}
-    assert one == one  # noqa: PLR0124 - its own equality
-    assert one not in (grant, None)
-    other = requests.Session()
-    assert one != GrantOfSession(grant, other)
-    # Both sessions are gone, and nobody can tell whether they were one.
-    past, gone = GrantOfSession(grant, other), GrantOfSession(grant, other)
-    del other
-    gc.collect()
-    assert past != gone

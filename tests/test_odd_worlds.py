@@ -59,7 +59,7 @@ class WallClock(Clock):
 @pytest.mark.parametrize("hours", [-5, -1, 1, 5])
 @pytest.mark.parametrize("driver", each(ALL))
 def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
-    """My clock jumps by hours, there and back: every request is answered, at the cost of a token request or two."""
+    """The clock jumps by hours, there and back: every request is answered, for one token request or two more."""
     clock = WallClock()
     clock.rule(monkeypatch)
     auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
@@ -77,7 +77,7 @@ def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_clock_that_was_years_ahead(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """My clock is years ahead when the token comes, and is put right: the next request carries another token."""
+    """The clock is years ahead when the token is issued, and is put right: the next request has another token."""
     clock = WallClock()
     clock.rule(monkeypatch)
     auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
@@ -117,7 +117,7 @@ def test_a_kept_token_of_a_clock_that_was_ahead(clock: Clock) -> None:
 
 
 def test_a_laptop_sleeps(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """My laptop slept overnight, and the clock that only goes forward slept with it: the old token isn't used."""
+    """A token that expired while the machine slept is not used."""
     clock = WallClock()
     clock.rule(monkeypatch)
     source = TokenSource(ClientCredentials(server.token_url, "client", "s3cr3t"))
@@ -152,7 +152,7 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
 
 
 def test_a_rest_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
-    """A server asked for an hour of rest, and the machine slept for that hour: it is asked as soon as it wakes."""
+    """A back-off passes while the machine sleeps."""
     endpoint = Endpoint(asleep)
     tokens = source(endpoint)
     endpoint.script = [refusal("slow_down", 429, retry_after="3600")]
@@ -166,7 +166,7 @@ def test_a_rest_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
 
 
 def test_a_probation_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
-    """An API refused fresh tokens, and the machine slept for half a minute: another token may be asked for."""
+    """A probation passes while the machine sleeps."""
     endpoint = Endpoint(asleep)
     tokens = source(endpoint)
     assert tokens.reject(tokens.token())
@@ -176,14 +176,14 @@ def test_a_probation_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
 
 
 def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
-    """A renewal failed, and the machine slept: the next renewal begins as it wakes."""
+    """The time until the next background refresh passes while the machine sleeps."""
     endpoint = Endpoint(asleep)
     tokens = source(endpoint, timeout=1)
     first = tokens.token()
     asleep.forward(3600 - 180)
     endpoint.script = [TokenTransportError("down")] * 3
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     asleep.suspend(61)
     tokens.token()
     assert wait_for(lambda: tokens.token() is not first)
@@ -235,7 +235,7 @@ def test_a_clock_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyPat
 
 
 def test_the_interpreter_ends_in_mid_fetch(server: Loopback) -> None:
-    """My script ends while a token is asked for in the background: it ends at once, and says nothing of it."""
+    """A script that exits during a token request in the background exits at once, without a message."""
     server.latency = 5.0
     program = """
 import asyncio, sys
@@ -283,7 +283,7 @@ for cache in (None, FileCache(directory)):
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_session_that_was_closed(driver: Driver, server: Loopback) -> None:
-    """I closed the session that sends the token requests: I get a token, or an error of ours that says why not."""
+    """A session that was closed sends the token request, or an error of ours says why not."""
     import httpx
     import httpx2
 
@@ -301,7 +301,7 @@ def test_a_session_that_was_closed(driver: Driver, server: Loopback) -> None:
 
 
 def test_ten_thousand_tenants(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """10,000 tenants at once: each has a token of its own, none is asked for twice, and memory is given back."""
+    """10,000 tenants each have a token of their own, none is fetched twice, and the memory is given back."""
     # Each line of the log is searched for each token at the end.
     caplog.set_level(logging.WARNING, "auth_plugins")
     asked = []
@@ -314,15 +314,11 @@ def test_ten_thousand_tenants(clock: Clock, caplog: pytest.LogCaptureFixture) ->
         return TokenResponse(status=200, headers={}, body=body, received_at=clock.time())
 
     cache = MemoryCache()
-    sources = [
-        TokenSource(ClientCredentials("https://id.example.com", f"{n}", "s3cr3t"), cache=cache) for n in range(10_000)
-    ]
-    for each_source in sources:
-        each_source._transport = transport
+    grants = (ClientCredentials("https://id.example.com", f"{number}", "s3cr3t") for number in range(10_000))
+    sources = [source(transport, grant, cache=cache) for grant in grants]
     tokens = {one.token().access_token for one in sources} | {one.token().access_token for one in sources}
     assert len(tokens) == len(asked) == 10_000
     sources.clear()
-    del each_source
     clock.forward(100_000)
     for number in range(1000):
         TokenSource(ClientCredentials("https://id.example.com", f"new {number}", "s3cr3t"), cache=cache)

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import trio
 
-from auth_plugins import ClientCredentials, Token, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins import Token, TokenRequestError, TokenSource, TokenTransportError
 from auth_plugins._protocol.messages import TokenResponse
 
 from . import stores
 from .loopback import Clock
 from .stores import ALL, Store, over, process
-from .test_source import URL, Endpoint, refusal, source, wait_for
+from .test_source import Endpoint, refusal, source, wait_for
 
 endpoint, store, quick_names = stores.endpoint, stores.store, stores.quick_names
 
@@ -115,7 +115,7 @@ def test_a_refused_token_is_not_used_in_an_outage(endpoint: Endpoint, clock: Clo
 
 
 def test_a_failed_renewal_ahead_counts(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal in the background failed just before the leeway: no call waits for a further attempt at once."""
+    """A background refresh fails just before the leeway: no call waits for another attempt at once."""
     tokens = source(endpoint)
     first = tokens.token()
     down(endpoint)
@@ -172,7 +172,7 @@ def test_a_cold_process_uses_what_others_left(store: Store, endpoint: Endpoint, 
 
 @over(["files", "own"])
 def test_a_newer_token_of_others_is_preferred(store: Store, endpoint: Endpoint, clock: Clock) -> None:
-    """My own token has ended, and another process left one within its leeway: that one serves in the outage."""
+    """A token that another process stored, within its leeway, is used when this process's own has expired."""
     mine, other = process(store, endpoint), process(store, endpoint)
     mine.token()
     clock.forward(3600)
@@ -193,7 +193,7 @@ def test_what_has_ended_serves_nobody(store: Store, endpoint: Endpoint, clock: C
 
 
 def test_a_token_without_an_end_is_not_put_off(endpoint: Endpoint, clock: Clock) -> None:
-    """A token whose end nobody told has no leeway: a failure after its refusal is an error."""
+    """A token without a known end has no leeway: after its rejection a failure is raised."""
     endpoint.lifetime = None
     tokens = source(endpoint)
     tokens.invalidate(tokens.token())
@@ -211,8 +211,7 @@ def test_a_token_serves_while_the_endpoint_hangs(get: Get) -> None:
         hangs.wait(timeout)
         raise TokenTransportError("no answer in time")
 
-    tokens = TokenSource(ClientCredentials(URL, "client", "s3cr3t"), timeout=3.0, refresh_ahead=False)
-    tokens._transport = hang
+    tokens = source(hang, timeout=3.0, refresh_ahead=False)
     live = Token(access_token="live", issued_at=now - 3598.5, expires_at=now + 1.5)
     tokens.seed(live)
     try:

@@ -1,4 +1,4 @@
-"""One token for many processes, which are killed, stopped and forked, over files and Redis that are real."""
+"""Processes that share tokens in real files and a real Redis, and are killed, stopped and forked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ import pytest
 from cryptography.fernet import Fernet
 
 import auth_plugins
-from auth_plugins._caches.shared import Entry, SharedCache
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.shared import SharedCache
 
 from . import workers
 from .loopback import Loopback, Received, as_json
@@ -33,7 +34,7 @@ from .workers import Spec, made
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response
 
-#: Seconds after which something hangs; nothing takes nearly as long.
+#: Seconds after which a test fails; nothing takes nearly as long.
 SAFETY = 30.0
 KEY = Fernet.generate_key().decode()
 
@@ -45,7 +46,7 @@ class Process:
 
     def __init__(self) -> None:
         environment = {**os.environ, "PYTHONPATH": str(Path(auth_plugins.__file__).parents[1])}
-        # -P: the folder of the program, that of the tests, is nowhere to import from.
+        # -P: nothing is imported from the folder of the tests.
         command = [sys.executable, "-P", "-W", "error", workers.__file__]
         self._process = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -53,7 +54,7 @@ class Process:
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._listener = threading.Thread(target=self._listen)
         self._listener.start()
-        # Its first word is that it has imported everything.
+        # Its first line says that it has imported everything.
         self._due = 1
         self._is_forked = False
 
@@ -63,18 +64,18 @@ class Process:
 
     @property
     def is_of_use(self) -> bool:
-        """Whether the next test may have it."""
+        """Return whether the next test may use it."""
         return self._process.poll() is None and self._due == 0 and not self._is_forked
 
     def tell(self, name: str, **arguments: Any) -> None:
-        """Say what to do, and don't wait for it."""
+        """Send a command, and do not wait for its result."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps([name, arguments]) + "\n")
         self._process.stdin.flush()
         self._due += 1
 
     def hear(self) -> Any:
-        """Wait for what came of it."""
+        """Wait for the result of a command."""
         answer = json.loads(self._said.get(timeout=SAFETY))
         self._due -= 1
         assert "failed" not in answer, answer["failed"]
@@ -85,17 +86,17 @@ class Process:
         return self.hear()
 
     def fork(self) -> int:
-        """Talk to a child of it from here on."""
+        """Fork it, and talk to the child from now on."""
         self._is_forked = True
         return int(self.do("fork"))
 
     def kill(self) -> None:
-        """End it in the midst of whatever it does."""
+        """Kill it."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> None:
-        """Stop it in the midst of whatever it does."""
+        """Stop it."""
         self._process.send_signal(signal.SIGSTOP)
         self.wait_until_stopped()
 
@@ -123,7 +124,7 @@ class Process:
 
 
 def all_do(processes: list[Process], name: str, **arguments: Any) -> list[Any]:
-    """Have all of them do the same at once."""
+    """Have all of them do the same at the same time."""
     for process in processes:
         process.tell(name, **arguments)
     return [process.hear() for process in processes]
@@ -131,7 +132,7 @@ def all_do(processes: list[Process], name: str, **arguments: Any) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def _processes() -> Iterator[list[Process]]:
-    """Those that the tests of this file started, and left in order: to start one takes long."""
+    """The processes that the tests of this module share, as starting one takes long."""
     processes: list[Process] = []
     yield processes
     for process in processes:
@@ -143,13 +144,13 @@ Fleet = Callable[..., list[Process]]
 
 @pytest.fixture
 def fleet(_processes: list[Process]) -> Iterator[Fleet]:
-    """Processes that know nothing of each other: how many, and the configuration of the auth object in each."""
+    """Start a number of processes, each with an auth object of this configuration."""
 
-    def gather(count: int, grant: Spec, cache: Spec, rest: float | None = None, **policy: Any) -> list[Process]:
+    def gather(count: int, grant: Spec, cache: Spec, speed: float = 1.0, **policy: Any) -> list[Process]:
         new = [Process() for _ in range(count - len(_processes))]
         _processes.extend(new)
         assert [process.hear() for process in new] == ["ready"] * len(new)
-        all_do(_processes[:count], "open", grant=grant, cache=cache, rest=rest, policy=policy)
+        all_do(_processes[:count], "open", grant=grant, cache=cache, speed=speed, policy=policy)
         return _processes[:count]
 
     yield gather
@@ -178,8 +179,8 @@ def credentials(server: Loopback) -> Spec:
     return "ClientCredentials", {"token_url": server.token_url, "client_id": "client", "client_secret": "s3cr3t"}
 
 
-def entries(cache: Spec) -> list[Entry | str]:
-    """What lies in a cache; of what cannot be read, why."""
+def entries(cache: Spec) -> list[StoredToken | str]:
+    """List the entries of a cache; for one that cannot be read, the reason."""
     return SharedCache(made(cache)).entries()
 
 
@@ -189,18 +190,18 @@ def encrypted(cache: Spec) -> Spec:
 
 
 def tokens(cache: Spec) -> list[str]:
-    return [entry.token.access_token for entry in entries(cache) if isinstance(entry, Entry)]
+    return [entry.token.access_token for entry in entries(cache) if isinstance(entry, StoredToken)]
 
 
 def eventually(condition: Callable[[], Any], what: str) -> None:
     deadline = time.monotonic() + SAFETY
     while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for: {what}"
+        assert time.monotonic() < deadline, f"did not happen: {what}"
         time.sleep(0.01)
 
 
 class HeldBack:
-    """A token endpoint that answers its first request when it is told to, and all others at once."""
+    """A token endpoint that holds its first request until the test says so, and answers all others at once."""
 
     def __init__(self, server: Loopback) -> None:
         self._server = server
@@ -214,7 +215,7 @@ class HeldBack:
         return self._server.issue(received)
 
     def wait(self) -> None:
-        assert self._arrived.wait(SAFETY), "nobody asks for a token"
+        assert self._arrived.wait(SAFETY), "no token request was sent"
 
     def answer(self) -> None:
         self._answer.set()
@@ -231,7 +232,7 @@ def held_back(server: Loopback) -> Iterator[HeldBack]:
 
 
 class Rotating:
-    """A token endpoint whose refresh tokens are of use once; one that is spent twice ends the session."""
+    """A token endpoint that rotates refresh tokens, and revokes all when one is used twice."""
 
     def __init__(self, server: Loopback) -> None:
         self._server = server
@@ -263,7 +264,7 @@ class Rotating:
 
 @pytest.mark.parametrize("is_encrypted", [False, True], ids=["in the clear", "encrypted"])
 def test_a_cold_fleet_makes_one_token_request(fleet: Fleet, server: Loopback, cache: Spec, is_encrypted: bool) -> None:
-    """Eight processes of ten threads each start cold, all at once: one token is asked for, and all requests succeed."""
+    """Eight processes of ten threads each that start at once send one token request, and all API requests succeed."""
     server.latency = 0.3
     processes = fleet(8, credentials(server), encrypted(cache) if is_encrypted else cache)
     assert all_do(processes, "get", url=server.api_url, threads=10) == [["200"] * 10] * 8
@@ -274,7 +275,7 @@ def test_a_cold_fleet_makes_one_token_request(fleet: Fleet, server: Loopback, ca
 
 @pytest.mark.parametrize("threads", [1, 10])
 def test_a_fleet_never_spends_a_refresh_token_twice(fleet: Fleet, server: Loopback, cache: Spec, threads: int) -> None:
-    """Four processes, tokens that end or are revoked six times: my password is sent once, each refresh token once."""
+    """Over six refreshes in four processes, the password and each refresh token are sent once."""
     server.token_play = endpoint = Rotating(server)
     grant = "Password", {"token_url": server.token_url, "username": "me", "password": "pass"}
     processes = fleet(4, grant, cache)
@@ -286,8 +287,8 @@ def test_a_fleet_never_spends_a_refresh_token_twice(fleet: Fleet, server: Loopba
         server.revoke()
 
 
-def test_whoever_asks_is_killed(fleet: Fleet, server: Loopback, cache: Spec) -> None:
-    """The process that asks is killed: another one has a token, with files at once, with Redis within 15 seconds."""
+def test_the_lock_holder_is_killed(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """After the lock holder is killed, others get a token: with files at once, with Redis within 15 seconds."""
     asking, waiting, later = fleet(3, credentials(server), cache)
     with held_back(server) as held:
         asking.tell("get", url=server.api_url)
@@ -304,8 +305,8 @@ def test_whoever_asks_is_killed(fleet: Fleet, server: Loopback, cache: Spec) -> 
 
 @needs_posix
 def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, cache: Spec, tmp_path: Path) -> None:
-    """Whenever a process is killed, no entry is left in pieces; and no two that are alive ask at the same time."""
-    # With Redis the lock of whoever is killed lasts for 1.25 times the timeout.
+    """Processes that are killed leave no half entry, and no two live ones send a token request at the same time."""
+    # With Redis the lock of a killed process lasts for 1.25 times the timeout.
     kills, timeout, server.latency = {"FileCache": (200, 10.0, 0.005), "RedisCache": (20, 0.4, 0.05)}[cache[0]]
     cache = encrypted(cache)
     notes = tmp_path / "notes"
@@ -327,7 +328,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
 
     def wait_for_the_next_token() -> None:
         before = tokens(cache)
-        eventually(lambda: tokens(cache) != before, "a token of those who are left")
+        eventually(lambda: tokens(cache) != before, "a token of another process")
 
     try:
         for _ in range(3):
@@ -335,9 +336,9 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
         for _ in range(kills):
             time.sleep(chance.uniform(0, 0.03))
             kill(chance.choice(list(alive)))
-            assert all(isinstance(entry, Entry) for entry in entries(cache))
+            assert all(isinstance(entry, StoredToken) for entry in entries(cache))
             if cache[0] == "RedisCache":
-                # Or those who wait for the locks of several, one after the other, would go on without.
+                # Otherwise a process that waits for several such locks would go on without one.
                 wait_for_the_next_token()
             bear()
     finally:
@@ -347,15 +348,15 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
     noted = notes.read_text()
     asked, cut_short = _times_of_asking(noted, killed_at, timeout)
     assert len(asked) > kills / 4
-    assert cut_short > kills / 20, "some were killed while they asked"
+    assert cut_short > kills / 20, "some were killed during a token request"
     for (_, end), (begin, _) in itertools.pairwise(asked):
-        assert end <= begin, "two asked at the same time"
-    assert another.do("get", url=server.api_url) == ["200"], "and whoever comes later gets a token"
+        assert end <= begin, "two token requests at the same time"
+    assert another.do("get", url=server.api_url) == ["200"], "a later process gets a token"
     assert "failed" not in noted or cache[0] == "RedisCache", "where a slow machine doesn't answer within 0.4 seconds"
 
 
 def _times_of_asking(notes: str, killed_at: dict[int, float], timeout: float) -> tuple[list[tuple[float, float]], int]:
-    """From when to when somebody alive asked, in order; and how many were killed meanwhile."""
+    """Return when token requests of live processes began and ended, and how many were killed meanwhile."""
     began: dict[int, float] = {}
     times = []
     for line in notes.splitlines():
@@ -364,15 +365,15 @@ def _times_of_asking(notes: str, killed_at: dict[int, float], timeout: float) ->
             began[int(number)] = float(moment)
         elif what == "answered":
             times.append((began.pop(int(number)), float(moment), killed_at[int(number)]))
-    # Those who were killed before they had an answer. What one began after we looked at the clock is nothing.
+    # Processes that were killed before they had an answer; without what began after the kill was noted.
     cut_short = [(begin, killed, killed) for number, begin in began.items() if begin < (killed := killed_at[number])]
     asked = [(begin, min(end, killed, begin + timeout)) for begin, end, killed in times + cut_short if begin < killed]
     return sorted(asked), len(cut_short)
 
 
-def test_redis_is_started_anew_under_load(fleet: Fleet, server: Loopback, own_redis: RedisServer) -> None:
-    """Redis ends and comes back while three processes work: no request fails, the log says so, and they share again."""
-    *busy, idle = fleet(4, credentials(server), in_redis(own_redis), rest=0.2)
+def test_redis_restarts_under_load(fleet: Fleet, server: Loopback, own_redis: RedisServer) -> None:
+    """While Redis is down no request of three busy processes fails; later they share tokens again."""
+    *busy, idle = fleet(4, credentials(server), in_redis(own_redis), speed=25, timeout=100)
 
     def go_on() -> None:
         least = [calls + 10 for calls in all_do(busy, "calls")]
@@ -395,7 +396,7 @@ def test_redis_is_started_anew_under_load(fleet: Fleet, server: Loopback, own_re
         outcomes = all_do(busy, "rest")
     assert {status for statuses in outcomes for status in statuses} == {"200"}
     for told in all_do(busy, "warnings"):
-        # An answer that was under way as Redis ended may count for a moment: then both are said once more.
+        # An answer that was under way when Redis ended may count as its return: then both are logged again.
         changes = ["RedisCache is out of order ", "RedisCache works again: tokens are shared"]
         assert [text.split("(")[0] for text in told] in [changes * times for times in (1, 2, 3)]
 
@@ -406,7 +407,7 @@ def test_redis_is_started_anew_under_load(fleet: Fleet, server: Loopback, own_re
 
 @needs_posix
 def test_a_forked_child_goes_on_with_the_token(fleet: Fleet, server: Loopback, cache: Spec) -> None:
-    """My process forks: the child has the token already, and can renew it, for the others too."""
+    """A forked child has the token, and can replace it, for the others too."""
     forked, other = fleet(2, credentials(server), cache)
     assert forked.do("get", url=server.api_url) == ["200"]
     assert forked.fork() != forked.pid
@@ -421,7 +422,7 @@ def test_a_forked_child_goes_on_with_the_token(fleet: Fleet, server: Loopback, c
 
 @needs_posix
 def test_a_fork_inherits_no_lock(fleet: Fleet, server: Loopback, tmp_path: Path) -> None:
-    """My process forks while it asks for a token, and is killed: neither the child nor others wait for it."""
+    """A process that forks during a token request, and is killed, holds up neither its child nor others."""
     cache = in_files(tmp_path)
     forked, other = fleet(2, credentials(server), cache)
     with held_back(server) as held:
@@ -441,7 +442,7 @@ def test_a_fork_inherits_no_lock(fleet: Fleet, server: Loopback, tmp_path: Path)
 
 
 def test_a_spawned_child_finds_the_token(fleet: Fleet, server: Loopback, cache: Spec) -> None:
-    """I hand my auth object to multiprocessing, which pickles it: the child finds the token that its parent has."""
+    """A child of multiprocessing, which gets the auth object as a pickle, finds the token of its parent."""
     (process,) = fleet(1, credentials(server), cache)
     assert process.do("get", url=server.api_url) == ["200"]
     assert process.do("spawn", url=server.api_url) == "200"
@@ -450,10 +451,10 @@ def test_a_spawned_child_finds_the_token(fleet: Fleet, server: Loopback, cache: 
 
 
 @needs_posix
-def test_a_stopped_process_holds_nobody_up_with_redis(
+def test_a_stopped_process_is_not_waited_for_with_redis(
     fleet: Fleet, server: Loopback, redis_server: RedisServer
 ) -> None:
-    """The process that asks stands still: the others have a token after a while, which it leaves there as it wakes."""
+    """A stopped lock holder is waited for until its lease is over; when it resumes it does not replace the token."""
     cache = in_redis(redis_server)
     stopped, *others = fleet(3, credentials(server), cache, timeout=0.4)
     with held_back(server) as held:
@@ -464,7 +465,7 @@ def test_a_stopped_process_holds_nobody_up_with_redis(
     assert len(server.token_requests) == 2
     assert tokens(cache) == ["token-1"]
     stopped.resume()
-    stopped.hear()  # its own request took too long
+    stopped.hear()  # its own token request took too long
     assert tokens(cache) == ["token-1"]
     assert stopped.do("get", url=server.api_url) == ["200"]
     assert stopped.do("token") == "token-1"
@@ -474,7 +475,7 @@ def test_a_stopped_process_holds_nobody_up_with_redis(
 def test_a_token_that_is_stored_too_late_is_not_stored(
     fleet: Fleet, server: Loopback, redis_server: RedisServer
 ) -> None:
-    """A process stands still with its token in hand; it wakes, uses it, and leaves its successor's where it lies."""
+    """A process that is stopped before it stores its token uses it later, and does not replace a newer stored one."""
     cache = in_redis(redis_server)
     stopped, other = fleet(2, credentials(server), cache, timeout=0.4)
     stopped.do("stop_before_storing")
@@ -491,10 +492,10 @@ def test_a_token_that_is_stored_too_late_is_not_stored(
 
 @needs_posix
 @pytest.mark.parametrize("moment", ["while it asks", "before it stores"])
-def test_a_stopped_process_holds_nobody_up_with_files(
+def test_a_stopped_process_is_not_waited_for_with_files(
     fleet: Fleet, server: Loopback, tmp_path: Path, moment: str
 ) -> None:
-    """The process that asks stands still: the others go on without it after a while, and share again when it wakes."""
+    """A stopped lock holder is waited for a while, then others fetch tokens of their own, until it resumes."""
     cache = in_files(tmp_path)
     stopped, *others = fleet(3, credentials(server), cache, timeout=0.4)
     with held_back(server) as held:
@@ -508,7 +509,7 @@ def test_a_stopped_process_holds_nobody_up_with_files(
             stopped.tell("get", url=server.api_url)
             stopped.wait_until_stopped()
         assert all_do(others, "get", url=server.api_url) == [["200"], ["200"]]
-    assert entries(cache) == [], "they don't hold the lock"
+    assert entries(cache) == [], "the others do not hold the lock"
     stopped.resume()
     stopped.hear()
     all_do([stopped, *others], "forward", seconds=3600)
@@ -518,28 +519,15 @@ def test_a_stopped_process_holds_nobody_up_with_files(
     assert len(tokens(cache)) == 1
 
 
-def test_a_refusal_is_answered_by_the_token_of_another(fleet: Fleet, server: Loopback, cache: Spec) -> None:
-    """The API revokes the token that two processes share: one of them renews it, the other one finds that."""
-    first, second = fleet(2, credentials(server), cache)
-    assert all_do([first, second], "get", url=server.api_url) == [["200"], ["200"]]
-    server.revoke()
-    assert first.do("get", url=server.api_url) == ["200"]
-    server.api_requests.clear()
-    assert second.do("get", url=server.api_url) == ["200"]
-    sent = [received.headers["authorization"] for received in server.api_requests]
-    assert sent == ["Bearer token-1", "Bearer token-2"]
-    assert len(server.token_requests) == 2
-
-
-def test_a_token_is_renewed_ahead_once_for_all(fleet: Fleet, server: Loopback, cache: Spec) -> None:
-    """My token nears its end: of four processes one renews it in the background, and no request waits for that."""
+def test_one_process_refreshes_in_the_background(fleet: Fleet, server: Loopback, cache: Spec) -> None:
+    """Of four processes, one refreshes a stale token in the background, and no request waits for it."""
     processes = fleet(4, credentials(server), cache)
     assert all_do(processes, "get", url=server.api_url) == [["200"]] * 4
     all_do(processes, "forward", seconds=3600 - 200)
     with held_back(server) as held:
         assert all_do(processes, "get", url=server.api_url) == [["200"]] * 4
         held.wait()
-        eventually(lambda: sum(all_do(processes, "is_asking")) == 1, "the others to see that one asks")
+        eventually(lambda: sum(all_do(processes, "is_asking")) == 1, "the others to see that one refreshes")
         assert all_do(processes, "token") == ["token-1"] * 4
     eventually(lambda: tokens(cache) == ["token-2"], "the renewed token")
     all_do(processes, "forward", seconds=100)

@@ -47,9 +47,9 @@ from auth_plugins import (
 )
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.encryption import Seal
-from auth_plugins._caches.shared import Entry
-from auth_plugins._environment import variables as _variables
+from auth_plugins._caches.encryption import EntryCipher
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._environment import definitions as _definitions
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
@@ -494,7 +494,7 @@ URLS += [
     "https://[::1",
     "http://",
 ]
-KNOWN = sorted(_variables._KNOWN)
+KNOWN = sorted(_definitions.KNOWN)
 typos = st.sampled_from(KNOWN).flatmap(
     lambda name: st.sampled_from(
         [f"{name}S", name[:-1], name.lower(), f"X_{name}", f"{name}_FILE", name[1:], f"_{name}"]
@@ -534,7 +534,7 @@ def environments(draw: Any) -> dict[str, str]:
 @often(700)
 @given(environments())
 def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None:
-    """Whatever my variables hold, I get a grant, or one error that names a variable, and no value of any."""
+    """Any environment makes a grant, or an error that names a variable and shows no value."""
     refusal = None
     try:
         grant, arguments = configuration("ACME", environ)
@@ -551,7 +551,7 @@ def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None
 
 
 def test_a_home_directory_that_is_none_is_not_told() -> None:
-    """I put a secret where the cache's path belongs: no log has it, whatever it begins with."""
+    """The error for a home directory that does not exist does not show the path."""
     environ = {"ACME_API_KEY": "k", "ACME_CACHE": f"file:~{CANARY}/tokens"}
     with pytest.raises(ConfigurationError, match="ACME_CACHE") as caught:
         configuration("ACME", environ)
@@ -611,7 +611,7 @@ patterns = st.builds(
 def test_a_host_is_allowed_if_it_is_meant(
     pattern: str, scheme: str, host: str, port: int | None, is_near: bool
 ) -> None:
-    """The hosts that I list get my token, in any case, by IDNA or not, on the port that I named; and no other does."""
+    """A token goes to a host exactly if a pattern means it, by any case, IDNA and port."""
     if is_near:  # or hardly any would be
         host = dressed(pattern.removeprefix("*.").rpartition(":")[0] or pattern.removeprefix("*."), str.swapcase, "")
         host = f"sub.{host}" if pattern.startswith("*.") else host
@@ -785,23 +785,25 @@ KEYS = [Fernet.generate_key().decode() for _ in range(2)]
 @given(tokens, abouts, st.sampled_from([None, KEYS[0], KEYS]))
 def test_an_entry_comes_back_as_it_was(token: Token, about: dict[str, str], key: Any) -> None:
     """What one process stores, in clear or encrypted, is what another one finds, to the last character."""
-    entry = Entry(token, about)
-    text = Seal(key).close(entry.dump(), "name")
+    entry = StoredToken(token, about)
+    text = EntryCipher(key).encrypt(entry.dump(), "name")
     assert text.isascii()
-    opened = Seal(key).open(text, "name")
+    opened = EntryCipher(key).decrypt(text, "name")
     assert opened is not None
-    assert Entry.load(opened) == entry
+    assert StoredToken.load(opened) == entry
     if key is not None:
         assert token.access_token not in text or len(token.access_token) < 5
-        assert Seal(KEYS).open(text, "name") == opened, "older keys open it"
-        assert Seal(Fernet.generate_key()).open(text, "name") is None
-        assert Seal(key).open(text, "other") is None, "it lies where it was laid"
+        assert EntryCipher(KEYS).decrypt(text, "name") == opened, "older keys open it"
+        assert EntryCipher(Fernet.generate_key()).decrypt(text, "name") is None
+        assert EntryCipher(key).decrypt(text, "other") is None, "it lies where it was laid"
 
 
 @st.composite
 def damaged_entries(draw: Any) -> str:
     """What was an entry, before something happened to it."""
-    token = {name: json.dumps(value) for name, value in json.loads(Entry(draw(tokens), {}).dump())["token"].items()}
+    token = {
+        name: json.dumps(value) for name, value in json.loads(StoredToken(draw(tokens), {}).dump())["token"].items()
+    }
     for name in draw(st.lists(st.sampled_from(sorted(token)), max_size=3)):
         token[name] = draw(jsons)
     text = f'{{"token": {in_object(list(token.items()))}, "about": {draw(jsons | st.just("{}"))}}}'
@@ -813,14 +815,14 @@ def damaged_entries(draw: Any) -> str:
 @given(damaged_entries() | jsons | st.text())
 def test_a_damaged_entry_is_an_entry_or_none(text: str) -> None:
     """Whatever lies where my token was stored, it is a whole token or none, and raises nothing."""
-    entry = Entry.load(text)
+    entry = StoredToken.load(text)
     if entry is not None:
         token = entry.token
         assert token.access_token
         assert token.access_token.isascii()
         assert token.access_token.isprintable()
         assert all(math.isfinite(moment) for moment in (token.issued_at, token.expires_at or 0.0))
-        assert Entry.load(entry.dump()) == entry
+        assert StoredToken.load(entry.dump()) == entry
 
 
 @often(300)
@@ -829,7 +831,7 @@ def test_a_damaged_entry_is_an_entry_or_none(text: str) -> None:
 )
 def test_what_is_no_sealed_text_opens_nothing(text: str, key: Any) -> None:
     """A text that no key of mine closed is none; without a key it is taken as it is."""
-    assert Seal(key).open(text, "name") == (text if key is None else None)
+    assert EntryCipher(key).decrypt(text, "name") == (text if key is None else None)
 
 
 class _Stored:
@@ -879,7 +881,7 @@ def test_a_damaged_entry_costs_no_request(text: str) -> None:
 )
 def test_a_damaged_entry_is_replaced(damage: dict[str, Any]) -> None:
     """An entry that ended, and that something happened to, neither fails my requests nor comes back to life."""
-    entry = Entry(Token(access_token="old", expires_at=time.time() - 60, issued_at=time.time() - 3660), {})
+    entry = StoredToken(Token(access_token="old", expires_at=time.time() - 60, issued_at=time.time() - 3660), {})
     members = json.loads(entry.dump())
     members["token"].update(damage)
     assert from_cache(json.dumps(members)).access_token == "fresh"

@@ -152,9 +152,9 @@ def test_moving_from_an_api_key_takes_variables_only(sandbox: Sandbox, monkeypat
 
 def test_every_variable_is_in_the_table() -> None:
     """Every variable is in the README."""
-    from auth_plugins._environment.variables import _KNOWN
+    from auth_plugins._environment.definitions import KNOWN
 
-    assert not {name for name in _KNOWN if f"``{name}``" not in README}
+    assert not {name for name in KNOWN if f"``{name}``" not in README}
 
 
 def test_the_three_ways_are_on_the_first_screen() -> None:
@@ -179,3 +179,12 @@ def test_the_tests_that_security_names_are_there() -> None:
     assert len(named) > 20
     for file, function in named:
         assert re.search(rf"^def {function}\b|^{function} =", (tests / file).read_text("utf-8"), re.MULTILINE), function
+
+
+def test_the_paths_that_contributing_names_exist() -> None:
+    """Each file and folder that CONTRIBUTING.rst names exists."""
+    root = Path(__file__).parents[1]
+    named = re.findall(r"``((?:\w|\.)+/[\w./]*)``", (root / "CONTRIBUTING.rst").read_text("utf-8"))
+    assert len(named) > 20
+    for path in named:
+        assert (root / path).exists() or (root / "auth_plugins" / path).exists(), path

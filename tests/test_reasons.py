@@ -1,7 +1,8 @@
-"""Why a token endpoint could not be reached: one short line, the same in all libraries, by the kinds of errors."""
+"""The error of a token endpoint that cannot be reached is one short line, with what to do, in each library."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import pickle
 import socket
@@ -15,236 +16,209 @@ import requests
 import urllib3
 from urllib3.util.ssl_match_hostname import CertificateError
 
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError
-from auth_plugins._transports import base as _transport
-from auth_plugins._transports.base import httpx_transport, requests_transport
-from auth_plugins._transports.reasons import certificate_advice, chain, reason_of
+from auth_plugins import ClientCredentials, TokenTransportError
+from auth_plugins._transports.reasons import Reason, certificate_advice, chain, reason_of
 
+from .endpoints import LIBRARIES, OK, Endpoint, new_session, resetting, saying, silent, token_source
 from .keep_alive import KeepAlive, make_certificate
 from .loopback import Loopback
-from .test_bounds import OK, PLAYS, TRANSPORTS, Endpoint
 
-LIBRARIES = [*TRANSPORTS]
-
-
-@pytest.fixture(autouse=True)
-def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
+DNS_ADVICE = "check the host in token_url, and that this machine's DNS knows it"
+NETWORK_ADVICE = "check token_url, the network and its proxies, or try again later"
+PROXY_ADVICE = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
 
 
 @pytest.fixture(autouse=True)
-def _no_ca_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _no_ca_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"):
         monkeypatch.delenv(name, raising=False)
-    _transport._ssl_context.cache_clear()
-    yield
-    _transport._ssl_context.cache_clear()
 
 
-def failure(library: str, url: str, timeout: float = 0.4, **options: Any) -> TokenTransportError:
+def failure(library: str, url: str, timeout: float = 5, **options: Any) -> TokenTransportError:
     """The error of a token request to *url*."""
-    source = TokenSource(ClientCredentials(url, "id", "s3cr3t", **options), cache=MemoryCache(), timeout=timeout)
-    source._transport, source._allow_http = TRANSPORTS[library](), True
+    grant = ClientCredentials(url, "id", "s3cr3t", **options)
     with pytest.raises(TokenTransportError) as caught:
-        source.token()
+        token_source(library, grant, timeout=timeout, allow_http=True).token()
     error = caught.value
     assert "\n" not in str(error)
     assert isinstance(error.__cause__, Exception)
     return error
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+def assert_says(error: TokenTransportError, trouble: str, problem: str, advice: str) -> None:
+    """Fail unless the error has this data, and its text is made of it."""
+    url = error.problem.partition(" ")[0]
+    assert (error.trouble, error.problem, error.advice) == (
+        trouble,
+        f"{url} could not be reached ({problem})",
+        advice,
+    )
+    assert str(error) == f"{error.problem}; {error.advice}"
+
+
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """A port that refuses connections, and that no other program gets meanwhile."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        yield unused.getsockname()[1]
 
 
 def _no_name(*_: Any, **__: Any) -> NoReturn:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
+def connections_raise(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def connect(*_: Any, **__: Any) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_name_that_is_unknown(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The host's name is not known: one line says whose name, and what to check."""
+def test_an_unknown_host(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error for an unknown host names the host."""
     monkeypatch.setattr(socket, "getaddrinfo", _no_name)
     error = failure(library, "https://id.example.test/token")
-    assert str(error) == (
-        "https://id.example.test/token could not be reached (name resolution of id.example.test failed); "
-        "check the host in token_url, and that this machine's DNS knows it"
-    )
-    assert error.trouble == "name"
+    assert_says(error, "name", "name resolution of id.example.test failed", DNS_ADVICE)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_port_where_nobody_listens(library: str) -> None:
-    """Nothing listens there: one line says where."""
-    port = free_port()
-    error = failure(library, f"http://127.0.0.1:{port}/token")
-    assert str(error) == (
-        f"http://127.0.0.1:{port}/token could not be reached (connection to 127.0.0.1:{port} refused); "
-        "check host and port in token_url, and that the server runs"
-    )
-    assert error.trouble == "refused"
+def test_a_refused_connection(library: str) -> None:
+    """The error for a refused connection names host and port."""
+    with closed_port() as port:
+        error = failure(library, f"http://127.0.0.1:{port}/token")
+    advice = "check host and port in token_url, and that the server runs"
+    assert_says(error, "refused", f"connection to 127.0.0.1:{port} refused", advice)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_no_answer_in_time(library: str) -> None:
-    """The server takes the request and never answers: one line says how long was waited."""
-    with Endpoint(PLAYS["it never answers"]) as endpoint:
+    """The error for a timeout says how many seconds were waited."""
+    with Endpoint(silent) as endpoint:
+        assert_says(failure(library, endpoint.url, 0.4), "timeout", "timed out after 0.4 s", NETWORK_ADVICE)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    ("raised", "trouble", "problem"),
+    [
+        (TimeoutError(), "timeout", "connection to [2001:db8::1]:80 timed out"),
+        (OSError(101, "?"), "connection", "no connection to [2001:db8::1]:80: Network is unreachable"),
+    ],
+    ids=["timeout", "no route"],
+)
+def test_no_connection(
+    library: str, raised: Exception, trouble: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error for a failed connection names the address, and the system's reason."""
+    connections_raise(monkeypatch, raised)
+    assert_says(failure(library, "http://[2001:db8::1]/token"), trouble, problem, NETWORK_ADVICE)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_broken_connection(library: str) -> None:
+    """The error for a connection that breaks before the answer says so."""
+    with Endpoint(resetting) as endpoint:
         error = failure(library, endpoint.url)
-        assert str(error) == (
-            f"{endpoint.url} could not be reached (timed out after 0.4 s); "
-            "check token_url, the network and its proxies, or try again later"
-        )
-    assert error.trouble == "timeout"
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_no_connection_in_time(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The connection itself takes too long: that is told."""
-
-    def connect(*_: Any, **__: Any) -> NoReturn:
-        raise TimeoutError
-
-    monkeypatch.setattr(socket, "create_connection", connect)
-    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
-    assert "(connection to id.example.test:80 timed out); " in str(failure(library, "http://id.example.test/token"))
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_network_without_a_way(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There is no way to the host: the system's word for it is told."""
-
-    def connect(*_: Any, **__: Any) -> NoReturn:
-        raise OSError(101, "Network is unreachable")
-
-    monkeypatch.setattr(socket, "create_connection", connect)
-    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
-    error = failure(library, "http://[2001:db8::1]/token")
-    assert "(no connection to [2001:db8::1]:80: Network is unreachable); " in str(error)
-    assert error.trouble == "connection"
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_connection_that_breaks(library: str) -> None:
-    """The connection breaks: that is told."""
-    with Endpoint(PLAYS["it resets the connection"]) as endpoint:
-        error = failure(library, endpoint.url, timeout=5)
-    # httpx knows a connection that ended, and not one that broke off, as a matter of protocol.
-    assert str(error).count("; ") == 1
+    # For httpx, a connection that ended without an answer is a fault of the protocol.
     assert "closed before the answer was complete" in str(error) or "disconnected" in str(error)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_body_that_breaks_off(library: str) -> None:
-    """The connection ends before the body does: that is told."""
-    with Endpoint(lambda connection, _: connection.sendall(OK + b"Content-Length: 99\r\n\r\n{}")) as endpoint:
-        error = failure(library, endpoint.url, timeout=5)
+def test_a_broken_body(library: str) -> None:
+    """A body that is shorter than its Content-Length is an error of one short line."""
+    with saying(OK + b"Content-Length: 99\r\n\r\n{}") as endpoint:
+        error = failure(library, endpoint.url)
     assert "could not be reached (" in str(error)
     assert len(str(error)) < 250
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_certificate_that_is_not_trusted(library: str, tmp_path: Path) -> None:
-    """The server's CA is not trusted here: one line says so, and what to set or to give."""
+def test_an_untrusted_certificate(library: str, tmp_path: Path) -> None:
+    """The error for an unknown CA says which variable or argument names another; its data survives pickling."""
     with KeepAlive(make_certificate(tmp_path)) as endpoint:
         error = failure(library, endpoint.url)
-        again = pickle.loads(pickle.dumps(error))
     name, argument = ("REQUESTS_CA_BUNDLE", "session=") if library == "requests" else ("SSL_CERT_FILE", "client=")
-    assert str(error) == (
-        f"{endpoint.url} could not be reached "
-        "(TLS certificate of 127.0.0.1 not trusted: self-signed certificate); "
-        f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {argument} in code"
-    )
-    assert (again.trouble, again.verify_code) == ("certificate", 18)
+    advice = f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {argument} in code"
+    problem = "TLS certificate of 127.0.0.1 not trusted: self-signed certificate"
+    assert_says(pickle.loads(pickle.dumps(error)), "certificate", problem, advice)
+    assert pickle.loads(pickle.dumps(error)).verify_code == 18
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_certificate_of_another_host(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The certificate is another host's: the advice is to check the host."""
+    """The error for another host's certificate advises to check the host."""
     certificate = make_certificate(tmp_path, "id.example.test")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE" if library == "requests" else "SSL_CERT_FILE", str(certificate))
     with KeepAlive(certificate) as endpoint:
         error = failure(library, endpoint.url)
-    assert str(error).endswith("; check the host in token_url")
-    assert error.trouble == "certificate"
+    assert (error.trouble, error.advice) == ("certificate", "check the host in token_url")
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_server_without_tls(library: str, server: Loopback) -> None:
-    """https:// was written for a port that speaks HTTP: one line says that there is no TLS."""
+    """The error for https:// to a port that speaks HTTP says that there is no TLS."""
     error = failure(library, server.token_url.replace("http", "https"))
-    place = server.url.removeprefix("http://")
-    assert f"could not be reached (no TLS with {place}: " in str(error)
     assert error.trouble == "tls"
+    assert f"(no TLS with {server.url.removeprefix('http://')}: " in str(error)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_proxy_that_is_not_there(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing listens at the proxy's address: the proxy is named, without its password, and not the endpoint."""
-    port = free_port()
-    monkeypatch.setenv("HTTP_PROXY", f"http://user:pa55word@127.0.0.1:{port}")
-    error = failure(library, "http://id.example.test/token")
-    assert str(error) == (
-        f"http://id.example.test/token could not be reached (connection to proxy 127.0.0.1:{port} refused); "
-        "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
-    )
+def test_a_proxy_that_refuses_connections(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the proxy that refused a connection, without its password."""
+    with closed_port() as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://user:pa55word@127.0.0.1:{port}")
+        error = failure(library, "http://id.example.test/token")
+    assert_says(error, "refused", f"connection to proxy 127.0.0.1:{port} refused", PROXY_ADVICE)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_proxy_whose_name_is_unknown(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy's name is not known: it is the one that is told."""
+def test_an_unknown_proxy(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the proxy whose host is unknown."""
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.test:3128")
     monkeypatch.setattr(socket, "getaddrinfo", _no_name)
-    assert "(name resolution of proxy proxy.example.test failed); check the proxy: " in str(
-        failure(library, "https://id.example.test/token")
-    )
+    error = failure(library, "https://id.example.test/token")
+    assert_says(error, "name", "name resolution of proxy proxy.example.test failed", PROXY_ADVICE)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_proxy_that_refuses(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy wants a password: its answer is told."""
-    answer = b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n"
-    with Endpoint(lambda connection, _: connection.sendall(answer)) as proxy:
+def test_a_proxy_that_wants_a_password(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error quotes the answer of a proxy that refuses the tunnel, on one short line."""
+    with saying(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url.removesuffix("/token"))
-        error = failure(library, "https://id.example.test/token", timeout=5)
+        error = failure(library, "https://id.example.test/token")
     place = proxy.url.removeprefix("http://").removesuffix("/token")
-    assert f"(proxy {place} failed: " in str(error)
-    assert "407 Proxy Authentication Required); check the proxy: " in str(error)
-    assert error.trouble == "proxy"
+    prefix = "Tunnel connection failed: " if library == "requests" else ""
+    problem = f"proxy {place} failed: {prefix}407 Proxy Authentication Required"
+    assert_says(error, "proxy", problem, PROXY_ADVICE)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_the_query_is_not_told(library: str) -> None:
-    """The parameters of a token request are in its URL: a library's error that quotes them is told without."""
-    port = free_port()
-    url = f"http://127.0.0.1:{port}/token"
-    error = failure(library, url, encoding="query", scope="a-scope-of-mine")
+def test_the_query_is_not_shown(library: str) -> None:
+    """An error shows no parameter of a token request, even where the library quotes the URL."""
+    with closed_port() as port:
+        error = failure(library, f"http://127.0.0.1:{port}/token", encoding="query", scope="a-scope-of-mine")
     assert "a-scope-of-mine" not in f"{error!r} {error.__cause__!r}"
-
-
-def test_a_query_that_a_library_quotes_is_cut_out() -> None:
-    """The library quotes path and query of the URL in its error: the cause says where they stood."""
-    url = f"http://127.0.0.1:{free_port()}/token"
-    cause = failure("requests", url, encoding="query", scope="a-scope-of-mine").__cause__
-    assert "with url: /token?… (Caused by " in str(cause)
+    if library == "requests":
+        assert "with url: /token?… (Caused by " in str(error.__cause__)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_what_was_handled_before_is_not_the_reason(library: str) -> None:
-    """A token is asked for while another error is handled: that one says nothing of this request."""
-    with Endpoint(lambda connection, _: connection.sendall(b"no HTTP\r\n\r\n")) as endpoint:
+def test_an_error_handled_before_is_not_the_reason(library: str) -> None:
+    """An error that was being handled when the token was requested is not named as the reason."""
+    with saying(b"no HTTP\r\n\r\n") as endpoint:
         try:
             _no_name()
         except socket.gaierror:
-            error = failure(library, endpoint.url, timeout=5)
+            error = failure(library, endpoint.url)
     assert "name resolution" not in str(error)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_an_error_of_ones_own_is_told_by_its_name(library: str) -> None:
-    """A hook of the user's raises an error with a cause: its own name and text are told."""
+def test_an_error_of_a_hook_is_named(library: str) -> None:
+    """The error names class and text of an error that a session's hook raises."""
 
     class SealedError(Exception):
         pass
@@ -253,24 +227,22 @@ def test_an_error_of_ones_own_is_told_by_its_name(library: str) -> None:
         getattr(message, "close", lambda: None)()
         raise SealedError("the vault is sealed") from KeyError("x")
 
-    module = importlib.import_module(library)
-    with Endpoint(lambda connection, _: connection.sendall(OK + b"Content-Length: 2\r\n\r\n{}")) as endpoint:
-        if library == "requests":
-            with requests.Session() as session:
-                session.hooks["response"].append(fail)
-                send = requests_transport(session)
-        else:
-            client = module.Client(event_hooks={"response": [fail]})
-            send = httpx_transport(library, client)
-        source = TokenSource(ClientCredentials(endpoint.url, "id", "s3cr3t"), cache=MemoryCache())
-        source._transport = send
+    with saying(OK + b"Content-Length: 2\r\n\r\n{}") as endpoint, new_session(library) as session:
+        (session.hooks if library == "requests" else session.event_hooks)["response"].append(fail)
         with pytest.raises(TokenTransportError, match=r"\(SealedError: the vault is sealed\); "):
-            source.token()
-        if library != "requests":
-            client.close()
+            token_source(library, ClientCredentials(endpoint.url, "id", "s3cr3t"), session).token()
 
 
-def test_a_chain_has_an_end() -> None:
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_library_error_is_the_cause(library: str) -> None:
+    """The cause of a TokenTransportError is an error of the library, with scrubbed text."""
+    with saying(b"no HTTP\r\n\r\n") as endpoint:
+        cause = failure(library, endpoint.url).__cause__
+    module = importlib.import_module(library)
+    assert isinstance(cause, module.RequestException if library == "requests" else module.TransportError)
+
+
+def test_a_chain_of_errors_is_bounded() -> None:
     """Errors that wrap each other in a circle, or by the hundred, are looked at once, and not all."""
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
@@ -281,30 +253,20 @@ def test_a_chain_has_an_end() -> None:
     assert len(chain(deep)) == 50
 
 
-def test_a_proxy_that_is_not_known_by_address() -> None:
-    """A proxy of a user's own adapter failed: it is told as such."""
-    error = requests.exceptions.ProxyError(urllib3.exceptions.ProxyError("no", OSError("Tunnel failed")))
-    reason = reason_of(chain(error), "https://a.test/token", seconds=1, proxy=None, library="requests")
-    assert (reason.kind, reason.text) == ("proxy", "the proxy failed: OSError: Tunnel failed")
-    refused = urllib3.exceptions.ProxyError("no", ConnectionRefusedError())
-    reason = reason_of(chain(refused), "https://a.test/token", seconds=1, proxy=None, library="requests")
-    assert reason.text == "connection to the proxy refused"
+def reason(error: BaseException, library: str = "requests") -> Reason:
+    return reason_of(chain(error), "https://a.test/token", seconds=1, proxy=None, library=library)
 
 
-def test_names_that_urllib3_compares() -> None:
-    """Some versions of urllib3 compare the names in a certificate themselves: the reason is the same."""
-    error = urllib3.exceptions.SSLError(CertificateError("hostname '127.0.0.1' doesn't match 'a.test'"))
-    reason = reason_of(chain(error), "https://127.0.0.1/token", seconds=1, proxy=None, library="requests")
-    assert (reason.kind, reason.advice) == ("certificate", "check the host in token_url")
-    assert reason.text == "TLS certificate of 127.0.0.1 not trusted: it is another host's"
-
-
-def test_a_tls_error_without_a_reason() -> None:
-    """An error of TLS that says nothing more is told as such."""
-    reason = reason_of([ssl.SSLError()], "https://a.test/token", seconds=1, proxy=None, library="httpx")
-    assert (reason.kind, reason.text) == ("tls", "no TLS with a.test:443")
-
-
-def test_advice_for_an_expired_certificate() -> None:
-    """A certificate that has expired is the business of the server's owner, or this machine's clock."""
+def test_reasons_of_errors_that_are_hard_to_cause() -> None:
+    """An unknown proxy, names that urllib3 compares itself, and a TLS error without a reason have their own text."""
+    proxy = urllib3.exceptions.ProxyError
+    assert reason(requests.exceptions.ProxyError(proxy("no", OSError("Tunnel failed"))))[:2] == (
+        "proxy",
+        "the proxy failed: Tunnel failed",
+    )
+    assert reason(proxy("no", ConnectionRefusedError())).text == "connection to the proxy refused"
+    name = reason(urllib3.exceptions.SSLError(CertificateError("hostname 'a.test' doesn't match 'b.test'")))
+    assert name[:2] == ("certificate", "TLS certificate of a.test not trusted: it is another host's")
+    assert name.advice == "check the host in token_url"
+    assert reason(ssl.SSLError(), "httpx")[:2] == ("tls", "no TLS with a.test:443")
     assert certificate_advice(10, "httpx").startswith("have the server's owner renew it")

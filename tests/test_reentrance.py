@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache
+from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache, TokenRequestError
 
 from .loopback import Clock
-from .test_source import URL, Endpoint, source, wait_for
+from .test_source import URL, Endpoint, HookedLock, refusal, source, wait_for
 
 
 @pytest.fixture
@@ -47,34 +47,40 @@ def test_a_token_is_had_inside_of_the_lock(endpoint: Endpoint) -> None:
 
 
 def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock) -> None:
-    """A finalizer needs a token of another tenant while stale slots are looked for: none that lives is lost."""
+    """A finalizer fetches a token of another tenant while unused states are dropped: that token is kept."""
     cache = MemoryCache()
-    newcomers = iter(range(1000, 2000))
+    newcomers: list[ClientCredentials] = []
+    endpoint.script = [refusal()] * 200
+    for number in range(200):
+        with pytest.raises(TokenRequestError):
+            source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache).token()
 
-    class Nosy(set[Any]):
-        def discard(self, state: Any) -> None:
-            super().discard(state)
-            kept.append(source(endpoint, ClientCredentials(URL, f"client-{next(newcomers)}", "s"), cache=cache))
-            kept[-1].token()
+    def elapsed() -> float:
+        newcomers.append(ClientCredentials(URL, f"newcomer-{len(newcomers)}", "s"))
+        source(endpoint, newcomers[-1], cache=cache).token()
+        return clock.now
 
-    kept: list[Any] = []
-    cache._kept = Nosy()
-    for number in range(300):
-        source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache)
-    assert kept
-    assert all(one._state in cache._kept for one in kept)
+    clock.forward(61)
+    clock.elapsed = elapsed  # type: ignore[method-assign]  # the sweep asks for each back-off whether it is over
+    for number in range(100):
+        source(endpoint, ClientCredentials(URL, f"late-{number}", "s"), cache=cache)
+    asked = len(endpoint.requests)
+    assert len(newcomers) == asked - 200 > 0
+    for grant in newcomers:
+        source(endpoint, grant, cache=cache).token()
+    assert len(endpoint.requests) == asked
 
 
 SIGNAL = """
 import os, signal, sys, threading
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource
+from auth_plugins import ClientCredentials, MemoryCache
 from auth_plugins._protocol.messages import TokenResponse
+from auth_plugins._source.source import source_for
 
 cache = MemoryCache()
-source = TokenSource(ClientCredentials("https://id.example.com/token", "id", "s3cr3t"), cache=cache)
-source._transport = lambda *_: TokenResponse(
-    status=200, headers={}, body=b'{"access_token": "one", "expires_in": 3600}', received_at=0.0
-)
+answer = TokenResponse(status=200, headers={}, body=b'{"access_token": "one", "expires_in": 3600}', received_at=0.0)
+grant = ClientCredentials("https://id.example.com/token", "id", "s3cr3t")
+source = source_for(grant, lambda *_: answer, allow_http=False, cache=cache)
 signal.signal(signal.SIGUSR1, lambda *_: source.invalidate(source.token()))
 signal.alarm(50)
 with cache.lock:
@@ -91,7 +97,7 @@ def test_a_signal_handler_needs_a_token() -> None:
 
 
 def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> None:
-    """A handler needs the token that its own thread is asking for: it cannot wait for itself, and is told so."""
+    """A signal handler that needs the token that its own thread fetches gets an error: it cannot wait for itself."""
     tokens = source(endpoint)
 
     def broken_into() -> Any:
@@ -104,18 +110,20 @@ def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> N
 
 
 def test_a_handler_between_the_beginning_and_the_request_is_told(endpoint: Endpoint) -> None:
-    """The same, before the request has begun: the thread leads from the moment at which the flight is there."""
-    tokens = source(endpoint)
-    flight, leads = tokens._join(leader=threading.get_ident())
-    assert leads
-    with pytest.raises(ConfigurationError, match="signal handler"):
-        tokens.token()
-    tokens._lead(flight)
+    """The same before the request: the thread leads from the moment at which the attempt exists."""
+    cache = MemoryCache()
+    tokens = source(endpoint, cache=cache)
+
+    def broken_into() -> None:
+        with pytest.raises(ConfigurationError, match="signal handler"):
+            tokens.token()
+
+    cache.lock = HookedLock(after=broken_into)  # type: ignore[assignment]
     assert tokens.token().access_token == "token-1"
 
 
 def test_a_callable_that_needs_the_token_is_given_one_that_serves(endpoint: Endpoint, clock: Clock) -> None:
-    """The callable that returns my secret calls the API with this very auth: a token that still serves will do."""
+    """The callable of a secret that uses this very auth gets the present token while it can be used."""
     used: list[str] = []
 
     def secret() -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
 
 from . import stores
 from .loopback import Clock
 from .stores import ALL, Store, over, process
-from .test_source import URL, Endpoint, expire, refusal, sent, source
+from .test_source import URL, Endpoint, expire, refusal, sent, source, unfinished
 
 rotating, endpoint, store, quick_names = stores.rotating, stores.endpoint, stores.store, stores.quick_names
 GRANT = RefreshToken(URL, "rt-0")
@@ -71,13 +72,15 @@ def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock
     assert sent(endpoint) == ["rt-0"] * 3
 
 
-def test_a_script_that_ends_loses_no_refresh_token(rotating: Endpoint, clock: Clock) -> None:
-    """Over a shared cache a RefreshToken grant is not renewed in the background; in memory it is."""
+def test_a_script_that_ends_loses_no_refresh_token(
+    rotating: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a shared cache a RefreshToken grant has no background refresh; in memory it has."""
     for cache, renews in ((stores.LockingCache(), False), (MemoryCache(), True)):
         tokens = source(rotating, GRANT, cache=cache, leeway=30.0)
         tokens.token()
         begun: list[Any] = []
-        tokens._lead_in_background = begun.append  # type: ignore[assignment,method-assign]
+        monkeypatch.setattr(runtime, "start_thread", lambda function, _, begun=begun: begun.append(function))
         clock.forward(3600 - 100)
         tokens.token()
         assert (len(begun), len(sent(rotating))) == (int(renews), 1)
@@ -104,7 +107,7 @@ forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork"
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, clock: Clock) -> None:
-    """A forked child sends the password anew, and its parent the refresh token: it is sent once."""
+    """A forked child sends the password, its parent the refresh token: that is sent once."""
     tokens = source(rotating, Password(URL, "me", "pw"))
     tokens.token()
     expire(clock)
@@ -116,7 +119,7 @@ def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, cloc
 @forks
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpoint, clock: Clock) -> None:
-    """The parent has the successor of the grant's own refresh token: the child is told that, and sends neither."""
+    """The parent has the successor of the grant's own refresh token: the child sends neither, and raises why."""
     tokens = source(rotating, GRANT)
     tokens.token()
     expire(clock)
@@ -143,8 +146,7 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
     tokens = source(endpoint, cache=cache)
     token = tokens.token()
     other = source(endpoint, RefreshToken(URL, "other"), cache=cache)
-    other._join()
-    other._state.stuck = 3
+    unfinished(other)
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -158,15 +160,13 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
 
     def goes_on() -> bool:
         mine = tokens.token()
-        fresh = TokenSource(RefreshToken(URL, "third"), cache=cache)
-        fresh._transport = endpoint
+        fresh = source(endpoint, RefreshToken(URL, "third"), cache=cache)
         return (
             cache.lock.acquire(timeout=10)
             and mine == token
             and mine is not token
             and tokens._state.seen[0] is mine
-            and other._state.stuck == 0
-            and other._join()[1]
+            and other._state.flight is None
             and fresh.token().access_token == "token-2"
         )
 
@@ -212,7 +212,7 @@ def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, cl
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
-    """The parent has the sixth successor: a forked child sends no request, and is told that."""
+    """The parent has the sixth successor: a forked child sends no request, and raises why."""
     tokens = rotated_six_times(rotating)
 
     def is_told() -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from auth_plugins import TokenSource
+from auth_plugins._base.runtime import runtime
 
 from .loopback import Clock
 from .test_source import Endpoint, source
@@ -34,12 +35,18 @@ class SameToken:
 @pytest.mark.parametrize("leeway", [0, 5, 60])
 @pytest.mark.parametrize("lifetime", [5, 40, 3600])
 def test_a_server_that_returns_the_same_token_is_asked_seldom(
-    endpoint: Endpoint, clock: Clock, lifetime: float, leeway: float, *, refresh_ahead: bool
+    endpoint: Endpoint,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    lifetime: float,
+    leeway: float,
+    *,
+    refresh_ahead: bool,
 ) -> None:
     """A server that returns one token until it ends gets a few token requests, and the token is used to its end."""
     endpoint.script = [SameToken(clock, lifetime)] * 1000
     tokens: TokenSource = source(endpoint, leeway=leeway, refresh_ahead=refresh_ahead)
-    tokens._lead_in_background = tokens._lead  # type: ignore[method-assign]  # at once, so that no test waits
+    monkeypatch.setattr(runtime, "start_thread", lambda function, _: function())  # at once, so that no test waits
     used = []
     for _ in range(200):
         used.append(tokens.token().access_token)

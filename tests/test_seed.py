@@ -82,8 +82,8 @@ BAD: list[tuple[Any, str]] = [
     ({"access_token": "c4n4ry", "token_type": ["c4n4ry"]}, "token_type"),
     ({"access_token": "c4n4ry", "expires_at": {"c4n4ry"}}, "expires_at"),
     ({"access_token": b"c4n4ry"}, "access_token"),
-    ("c4n4ry", "given a str"),
-    (None, "given a NoneType"),
+    ("c4n4ry", "got a str"),
+    (None, "got a NoneType"),
 ]
 
 
@@ -144,7 +144,7 @@ def test_a_stored_answer_that_has_ended_is_renewed(
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 def test_a_stale_seed_is_renewed_over_one_connection(library: str, server: Loopback, grant: ClientCredentials) -> None:
-    """The API refuses a seeded token that tells no time of issue: it is renewed over the only connection."""
+    """A seeded token that an API rejects is replaced over the only connection."""
     plugin, module = importlib.import_module(f"auth_plugins.{library}"), importlib.import_module(library)
     if library == "requests":
         http = module.Session()
@@ -171,7 +171,7 @@ def test_a_seed_ends_a_remembered_refusal(endpoint: Endpoint) -> None:
 
 
 def test_a_token_that_was_refused_may_be_seeded(endpoint: Endpoint) -> None:
-    """I know better than the API that refused it: the token is used again, over a shared cache too."""
+    """A token that was rejected is used again once it is seeded, over a shared cache too."""
     tokens = source(endpoint, cache=stores.LockingCache())
     token = tokens.token()
     tokens.invalidate(token)
@@ -180,7 +180,7 @@ def test_a_token_that_was_refused_may_be_seeded(endpoint: Endpoint) -> None:
 
 
 def test_those_who_wait_get_a_seeded_token(endpoint: Endpoint) -> None:
-    """Another thread's token request hangs: those who wait for it get the seeded token, and so does that thread."""
+    """Waiters for a token request that hangs get the seeded token, and so does its leader."""
     asked, release = threading.Event(), threading.Event()
 
     def hang() -> Any:
@@ -261,7 +261,7 @@ def test_a_refresh_token_grant_keeps_what_was_seeded(endpoint: Endpoint, clock: 
 def test_a_seed_waits_for_the_lock(
     store: Store, endpoint: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another process asks for a token at this moment: the seeded one is stored after that, and stays."""
+    """A seeded token is stored after the token of another process that holds the lock."""
     other = process(store, endpoint)
     tokens = process(store, endpoint)
     shelf = other._shared_entry()

@@ -27,9 +27,13 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._source import negative_cache, rejections, shared_fetch
 from auth_plugins._source import source as _source
+from auth_plugins._source.retrying_sender import RetryingSender
 from auth_plugins._source.revocation import revoke_tokens
+from auth_plugins._source.source import source_for
 
 from .loopback import Clock
 
@@ -81,10 +85,10 @@ def endpoint(clock: Clock) -> Endpoint:
     return Endpoint(clock)
 
 
-def source(endpoint: Endpoint, grant: Any = None, **policy: Any) -> TokenSource:
-    made = TokenSource(grant or ClientCredentials(URL, "client", "s3cr3t"), **policy)
-    made._transport = endpoint
-    return made
+def source(endpoint: Any, grant: Any = None, *, cache: Any = None, **policy: Any) -> TokenSource:
+    """A source whose token requests go to *endpoint*."""
+    grant = grant or ClientCredentials(URL, "client", "s3cr3t")
+    return source_for(grant, endpoint, allow_http=False, cache=cache, **policy)
 
 
 def refusal(
@@ -119,7 +123,7 @@ def test_a_token_is_used_until_its_leeway(
 
 
 def test_a_token_without_an_end_is_used_until_it_is_refused(endpoint: Endpoint, clock: Clock) -> None:
-    """Nobody told when my token ends: it serves for weeks, until I say that it was refused."""
+    """A token without a known end is used for weeks, until it is invalidated."""
     endpoint.lifetime = None
     tokens = source(endpoint)
     token = tokens.token()
@@ -145,14 +149,14 @@ def test_a_lifetime_of_0_is_no_reason_to_ask_again(endpoint: Endpoint, clock: Cl
 
 
 def test_a_token_that_is_over_serves_who_asked_for_it(endpoint: Endpoint) -> None:
-    """A token has ended when it comes; I get it, and the next time another."""
+    """A token that has expired when it arrives serves the call that fetched it; the next call fetches another."""
     endpoint.lifetime = 1e-9
     tokens = source(endpoint)
     assert [tokens.token().access_token for _ in range(2)] == ["token-1", "token-2"]
 
 
 def test_a_token_is_renewed_before_its_end_while_it_serves(endpoint: Endpoint, clock: Clock) -> None:
-    """Some minutes before its end my token is renewed in the background, once, and nobody waits for that."""
+    """Some minutes before its end a token is refreshed in the background, once, and no call waits for that."""
     tokens = source(endpoint)
     first = tokens.token()
     release, renewed = threading.Event(), threading.Event()
@@ -172,13 +176,13 @@ def test_a_token_is_renewed_before_its_end_while_it_serves(endpoint: Endpoint, c
 
 
 def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: Clock) -> None:
-    """The token endpoint is down when my token is renewed ahead: I notice nothing, and it is tried again in time."""
+    """The token endpoint is down during a background refresh: no call fails, and it is tried again in time."""
     tokens = source(endpoint, timeout=1)
     first = tokens.token()
     endpoint.script = [TokenTransportError("down")] * 3
     clock.forward(3600 - 180)
     tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
     asked = len(endpoint.requests)
     assert [tokens.token() for _ in range(5)] == [first] * 5
     assert len(endpoint.requests) == asked
@@ -187,14 +191,20 @@ def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: 
     assert wait_for(lambda: tokens.token() is not first)
 
 
-def test_a_fleet_does_not_renew_in_step(endpoint: Endpoint, clock: Clock) -> None:
-    """Tokens that were issued at one moment are renewed at different ones, each well before its end."""
-    moments = set()
-    for number in range(20):
-        token = Token(access_token=f"token-{number}", expires_at=clock.now + 3600, issued_at=clock.now)
-        moments.add(source(endpoint)._window(token)[0] - clock.now)
-    assert len(moments) > 10
-    assert 3300 <= min(moments) < max(moments) < 3540
+def test_a_fleet_does_not_refresh_in_step(endpoint: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens that were issued at one moment are refreshed at random moments, each well before its end."""
+    begun: set[TokenSource] = set()
+    fleet = [source(endpoint, cache=MemoryCache()) for _ in range(20)]
+    for tokens in fleet:
+        tokens.token()
+    issued, counts = clock.now, []
+    for moment in (3299, 3320, 3340, 3365):
+        clock.now = issued + moment
+        for tokens in fleet:
+            monkeypatch.setattr(runtime, "start_thread", lambda *_, tokens=tokens: begun.add(tokens))
+            tokens.token()
+        counts.append(len(begun))
+    assert counts[0] == 0 < counts[1] < counts[2] < counts[3] == 20
 
 
 def test_what_is_refused_again_is_not_asked_again(endpoint: Endpoint, clock: Clock) -> None:
@@ -227,7 +237,7 @@ def test_a_refusal_grows_no_more_once_it_was_good(endpoint: Endpoint, clock: Clo
 
 
 def test_a_changed_secret_is_tried_at_once(endpoint: Endpoint, tmp_path: Any) -> None:
-    """I put the right secret into the file: the next request uses it, whatever was refused a moment ago."""
+    """After the secret in a file has changed, the next call sends it, whatever was refused a moment ago."""
     file = tmp_path / "secret"
     file.write_text("wrong")
     tokens = source(endpoint, ClientCredentials(URL, "client", SecretFile(file)))
@@ -241,7 +251,7 @@ def test_a_changed_secret_is_tried_at_once(endpoint: Endpoint, tmp_path: Any) ->
 
 
 def test_invalidate_forgets_a_refusal(endpoint: Endpoint) -> None:
-    """I know better, and want it tried again now."""
+    """After invalidate() the next call sends a request, although a refusal was remembered."""
     tokens = source(endpoint)
     endpoint.script = [refusal()]
     with pytest.raises(TokenRequestError):
@@ -251,7 +261,7 @@ def test_invalidate_forgets_a_refusal(endpoint: Endpoint) -> None:
 
 
 def test_a_secret_that_went_away_is_no_refusal(endpoint: Endpoint) -> None:
-    """The callable that returns my secret fails after a refusal: I am told of that."""
+    """The callable of a secret fails after a refusal: its own error is raised."""
     answers = iter(["one"])
 
     def secret() -> str:
@@ -267,7 +277,7 @@ def test_a_secret_that_went_away_is_no_refusal(endpoint: Endpoint) -> None:
 
 @pytest.mark.parametrize("status", [500, 502, 504])
 def test_a_server_in_trouble_is_asked_again(endpoint: Endpoint, clock: Clock, status: int) -> None:
-    """Two failures, then an answer: I notice nothing but a second of waiting."""
+    """Two 5xx answers are followed by retries within two seconds; the caller gets the token."""
     endpoint.script = [({}, status)] * 2
     assert source(endpoint).token().access_token == "token-1"
     assert len(clock.sleeps) == 2
@@ -276,7 +286,7 @@ def test_a_server_in_trouble_is_asked_again(endpoint: Endpoint, clock: Clock, st
 
 @pytest.mark.parametrize("trouble", [({}, 500), TokenTransportError("down")], ids=["500", "unreachable"])
 def test_at_most_three_tries(endpoint: Endpoint, trouble: Any) -> None:
-    """A server that stays in trouble is asked three times, and then I get the error; the next call tries anew."""
+    """A request is sent three times at most, then the error is raised; the next call starts again."""
     endpoint.script = [trouble] * 3
     tokens = source(endpoint)
     with pytest.raises((TokenRequestError, TokenTransportError)):
@@ -302,14 +312,14 @@ def test_tries_end_with_the_timeout(endpoint: Endpoint, clock: Clock) -> None:
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after_that_fits_is_waited_for(endpoint: Endpoint, clock: Clock, status: int) -> None:
-    """The server asks for two seconds of rest: it gets them, and I my token."""
+    """A Retry-After of two seconds is waited for, and the caller gets the token."""
     endpoint.script = [refusal("slow_down", status, retry_after="2")]
     assert source(endpoint).token().access_token == "token-1"
     assert clock.sleeps == [2.0]
 
 
 def test_retry_after_that_does_not_fit_is_kept(endpoint: Endpoint, clock: Clock) -> None:
-    """The server asks for 100 seconds: I get an error that says so, and nobody asks it before they have passed."""
+    """A Retry-After of 100 seconds is in the error, and no request is sent before they have passed."""
     tokens = source(endpoint)
     endpoint.script = [refusal("slow_down", 429, retry_after="100")]
     for _ in range(3):
@@ -359,7 +369,7 @@ PASSWORD = Password(URL, "me", "pw", client_id="app")
 def test_a_refused_refresh_token_gives_way_to_the_grant_once(
     endpoint: Endpoint, clock: Clock, grant: Any, answer: Any
 ) -> None:
-    """My refresh token is good no more: the grant itself is used, once, and goes on from there."""
+    """After a refused refresh token the grant itself is used, once, and its new refresh token from then on."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, grant)
     tokens.token()
@@ -385,7 +395,7 @@ def test_a_refused_refresh_token_gives_way_to_the_grant_once(
     ],
 )
 def test_any_other_failure_sends_no_password(endpoint: Endpoint, clock: Clock, grant: Any, answer: Any) -> None:
-    """Something else is wrong with the renewal: I get the error, and my password is not sent for it."""
+    """Any other failure of a refresh is raised; the password is not sent for it."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, grant)
     tokens.token()
@@ -435,15 +445,14 @@ NO_REFUSAL: list[tuple[int, bytes, str]] = [
 
 @pytest.mark.parametrize(("status", "body", "kind"), NO_REFUSAL)
 def test_what_refuses_no_refresh_token_costs_no_password(status: int, body: bytes, kind: str) -> None:
-    """A firewall's own words say nothing of my refresh token: the password is not sent for them."""
+    """The answer of a firewall refuses no refresh token: the password is not sent for it."""
     bodies: list[bytes] = []
 
     def answer(request: TokenRequest, _: float) -> TokenResponse:
         bodies.append(request.body)
         return TokenResponse(status=status, headers={"content-type": kind} if kind else {}, body=body, received_at=0.0)
 
-    tokens = TokenSource(PASSWORD)
-    tokens._transport = answer
+    tokens = source(answer, PASSWORD)
     tokens.seed(Token(access_token="refused", refresh_token="rt"))
     tokens.invalidate(tokens.token())
     with pytest.raises(TokenRequestError):
@@ -461,21 +470,23 @@ def test_a_refused_access_token_that_nothing_revoked_is_told(first: str | None) 
         "AT2": TokenRequestError("AT2", error="invalid_request", status_code=400),
     }
 
-    def send(request: TokenRequest) -> None:
+    def send(request: TokenRequest, _: float) -> TokenResponse:
         sent.append(dict(parse_qsl(request.body.decode()))["token"])
         if error := errors.get(sent[-1]):
             raise error
+        return TokenResponse(status=200, headers={}, body=b"", received_at=0.0)
 
+    sender = RetryingSender(send, allow_http=False)
     with pytest.raises(TokenRequestError) as caught:
-        revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], send)
+        revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], sender, 0.0)
     assert caught.value is errors["AT2"]
     assert sorted(sent) == ["AT1", "AT2", "RT1"]
     del errors["AT2"]
-    revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], send)
+    revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], sender, 0.0)
 
 
 def test_a_refresh_token_that_is_not_replaced_goes_on(endpoint: Endpoint, clock: Clock) -> None:
-    """The server answers a renewal without a new refresh token: the old one is used again."""
+    """A refresh that brings no new refresh token leaves the old one in use."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, PASSWORD)
     tokens.token()
@@ -543,7 +554,7 @@ def sent(endpoint: Endpoint) -> list[str]:
 
 
 def test_ones_own_refresh_token_is_not_sent_twice(endpoint: Endpoint, clock: Clock) -> None:
-    """My refresh token is refused, and there is no other: I get the error after one request."""
+    """The only refresh token is refused: the error is raised after one request."""
     tokens = source(endpoint, RefreshToken(URL, "mine"))
     endpoint.refresh_tokens = True
     endpoint.script = [({"access_token": "a", "expires_in": 3600, "refresh_token": "mine"}, 200)]
@@ -569,7 +580,7 @@ def test_invalidate_gives_up_that_token_only(endpoint: Endpoint) -> None:
 
 
 def test_revoke_gives_tokens_back(endpoint: Endpoint) -> None:
-    """I am done: the server is told so of both tokens (RFC 7009), and the next call starts from the grant."""
+    """Both tokens are revoked at the server (RFC 7009), and the next call starts from the grant."""
     endpoint.refresh_tokens = True
     grant = Password(
         URL, "me", "pw", client_id="app", client_secret="s", revocation_url="https://id.example.com/revoke"
@@ -645,7 +656,7 @@ def test_any_other_failure_of_a_revocation_is_raised(
 
 
 def test_a_refused_revocation_is_told(endpoint: Endpoint) -> None:
-    """The server refuses to revoke: I get its reason, and the token is forgotten all the same."""
+    """The server refuses to revoke: its reason is raised, and the token is forgotten all the same."""
     tokens = source(endpoint, ClientCredentials(URL, "c", "s", revocation_url="https://id.example.com/revoke"))
     tokens.token()
     endpoint.script = [refusal("unsupported_token_type", 400)]
@@ -654,17 +665,36 @@ def test_a_refused_revocation_is_told(endpoint: Endpoint) -> None:
     assert tokens.token().access_token == "token-2"
 
 
-def test_who_comes_late_for_a_flight_finds_its_token(endpoint: Endpoint) -> None:
-    """Between my look and my turn another thread got the token: it is used, and none asked for."""
-    tokens = source(endpoint)
-    assert tokens._usable() is None
-    source(endpoint).token()
-    flight, leads = tokens._join()
-    assert (flight.result(0), leads) == (tokens.token(), False)
+class HookedLock:
+    """The lock of a memory cache, which calls a function once before it is entered, or after it is left."""
+
+    def __init__(self, *, before: Any = None, after: Any = None) -> None:
+        self._lock, self._before, self._after = threading.RLock(), before, after
+
+    def __enter__(self) -> None:
+        hook, self._before = self._before, None
+        if hook:
+            hook()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+        hook, self._after = self._after, None
+        if hook:
+            hook()
+
+
+def test_a_token_that_another_thread_fetched_is_used(endpoint: Endpoint) -> None:
+    """A token fetched by another thread while this one waited for the lock is used; no second request is made."""
+    cache = MemoryCache()
+    tokens, other = source(endpoint, cache=cache), source(endpoint, cache=cache)
+    cache.lock = HookedLock(before=other.token)  # type: ignore[assignment]
+    assert tokens.token() is other.token()
+    assert len(endpoint.requests) == 1
 
 
 def test_a_source_says_what_it_is_for_and_no_secret(endpoint: Endpoint) -> None:
-    """I print the source, and see the grant without its secret; its tokens don't show either."""
+    """The repr of a source shows the grant without its secret, and no token."""
     tokens = source(endpoint)
     assert "client" in repr(tokens)
     assert "s3cr3t" not in repr(tokens) + str(vars(tokens))
@@ -680,7 +710,7 @@ def test_an_unknown_token_type_is_told_once(endpoint: Endpoint, caplog: pytest.L
 
 
 def test_without_a_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    """None of the three libraries is there: I am told which to install."""
+    """Without any of the three libraries the error names what to install."""
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(ConfigurationError, match=r"pip install 'auth-plugins\[requests\]'"):
         TokenSource(ClientCredentials(URL, "c", "s")).token()
@@ -690,7 +720,7 @@ def test_without_a_library_the_error_says_what_to_install(monkeypatch: pytest.Mo
 def test_a_hand_made_source_takes_what_is_installed(
     server: Any, grant: ClientCredentials, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """I have one of the three libraries, whichever: a source that I made by hand sends by it."""
+    """A source that the user made sends by the library that is installed."""
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name == library or None)
     assert TokenSource(grant).token().access_token == "token-1"
     agent = server.token_requests[0].headers["user-agent"]
@@ -726,7 +756,7 @@ class TestCache:
         return [ClientCredentials(URL, f"client-{number}", "s") for number in range(start, start + count)]
 
     def test_it_does_not_grow_with_tenants_that_are_gone(self, endpoint: Endpoint, clock: Clock) -> None:
-        """I serve thousands of tenants, each for a while: what ended and nobody uses goes by itself."""
+        """The memory of thousands of tenants that are no longer used is given back."""
         cache = MemoryCache()
         for turn in range(20):
             for grant in self.grants(300, start=300 * turn):
@@ -735,7 +765,7 @@ class TestCache:
         assert len(cache._states) < 1500
 
     def test_who_is_used_stays(self, endpoint: Endpoint, clock: Clock) -> None:
-        """However many others come and go, my own auth object and one built anew share their token."""
+        """A source in use and one that is made later share their token, however many others come and go."""
         cache = MemoryCache()
         [grant] = self.grants(1)
         mine = source(endpoint, grant, cache=cache)
@@ -747,7 +777,7 @@ class TestCache:
         assert source(endpoint, grant, cache=cache).token() is again
 
     def test_who_waits_for_his_turn_stays(self, endpoint: Endpoint) -> None:
-        """I made an auth long before I use it, among thousands of others: one built anew then shares its token."""
+        """A source that was made long before its first use shares the token of one that is made later."""
         cache = MemoryCache()
         [grant] = self.grants(1)
         mine = source(endpoint, grant, cache=cache)
@@ -757,7 +787,7 @@ class TestCache:
         assert mine.token() is another.token()
 
     def test_a_refresh_token_outlives_its_token(self, endpoint: Endpoint, clock: Clock) -> None:
-        """My token ended among thousands of others; its refresh token is still there, and my password isn't sent."""
+        """A refresh token is kept after its token has expired, among thousands of others."""
         cache = MemoryCache()
         endpoint.refresh_tokens = True
         source(endpoint, PASSWORD, cache=cache).token()
@@ -769,7 +799,7 @@ class TestCache:
         assert "refresh_token=refresh-1" in endpoint.bodies[-1]
 
     def test_what_nobody_asked_for_in_a_day_goes(self, endpoint: Endpoint, clock: Clock) -> None:
-        """Tokens without an end go as well, once nobody has looked for them for a day."""
+        """A token without an end is dropped after a day without use."""
         cache = MemoryCache()
         endpoint.lifetime = None
         for grant in self.grants(300):
@@ -780,7 +810,7 @@ class TestCache:
         assert len(cache._states) < 700
 
     def test_a_refusal_is_kept_while_it_counts(self, endpoint: Endpoint, clock: Clock) -> None:
-        """A wrong secret among thousands of tenants, in objects built anew: it isn't sent again and again."""
+        """A refusal is remembered for sources that are made later, among thousands of others."""
         cache = MemoryCache()
         [wrong] = self.grants(1)
         endpoint.script = [refusal()]
@@ -792,13 +822,18 @@ class TestCache:
         assert len(endpoint.requests) == 1
 
     def test_a_flight_is_not_swept_away(self, endpoint: Endpoint) -> None:
-        """A token that is being asked for has its place, whatever comes meanwhile."""
+        """A grant state is kept while its token is fetched, however many others are made meanwhile."""
         cache = MemoryCache()
         [grant] = self.grants(1)
-        flight, _ = source(endpoint, grant, cache=cache)._join()
-        for other in self.grants(600, start=1):
-            source(endpoint, other, cache=cache)
-        assert source(endpoint, grant, cache=cache)._join() == (flight, False)
+
+        def crowded() -> Any:
+            for other in self.grants(600, start=1):
+                source(endpoint, other, cache=cache)
+            return endpoint.issue
+
+        endpoint.script = [crowded]
+        token = source(endpoint, grant, cache=cache).token()
+        assert source(endpoint, grant, cache=cache).token() is token
 
 
 def wait_for(condition: Callable[[], bool]) -> bool:
@@ -815,13 +850,13 @@ def wait_for(condition: Callable[[], bool]) -> bool:
 
 def test_every_number_is_named() -> None:
     """What the documentation says of times is what the code has: one that changes here has to change there."""
-    seconds = (_source._REST, _source._LONGEST_REST, _source._PROBATION)
+    seconds = (negative_cache.SHORTEST_BACK_OFF, negative_cache.LONGEST_BACK_OFF, rejections.PROBATION)
     least, most, window = (f"{each:g}" for each in seconds)
     assert f"for {least} to {most} seconds" in (TokenSource.token.__doc__ or "")
     assert f"most every {window} seconds" in (TokenSource.reject.__doc__ or "")
     parameters = inspect.signature(TokenSource).parameters
     defaults = {name: parameters[name].default for name in ("leeway", "timeout", "refresh_ahead")}
-    assert defaults == {"leeway": _source._LEEWAY, "timeout": _source._TIMEOUT, "refresh_ahead": True}
+    assert defaults == {"leeway": _source.DEFAULT_LEEWAY, "timeout": _source.DEFAULT_TIMEOUT, "refresh_ahead": True}
     root = Path(__file__).parents[1]
     if not (root / "docs").exists():  # the package alone is tested
         return
@@ -830,13 +865,12 @@ def test_every_number_is_named() -> None:
         for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
     )
     assert f"one token request in {window} seconds" in security
-    assert f"``leeway`` of {_source._LEEWAY:g} seconds" in sharing
-    lease = _source._LEASE_SHARE
-    assert f"{lease:g} times the ``timeout``, {lease * _source._TIMEOUT:g} seconds by default" in sharing
-    assert (
-        f"{lease * _source._TIMEOUT + _source._GRACE:g} seconds ({lease:g} \N{MULTIPLICATION SIGN} ``timeout``"
-        in sharing
-    )
+    assert f"``leeway`` of {_source.DEFAULT_LEEWAY:g} seconds" in sharing
+    share, timeout = _source.LEASE_SHARE, _source.DEFAULT_TIMEOUT
+    lease = f"{share * timeout:g} seconds"
+    wait = f"{share * timeout + shared_fetch.LOCK_GRACE:g} seconds ({share:g} \N{MULTIPLICATION SIGN} ``timeout``"
+    assert f"{share:g} times the ``timeout``, {lease} by default" in sharing
+    assert wait in sharing
     assert f"remembered for {least} to {most} seconds" in readme
 
 
@@ -849,7 +883,7 @@ def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list
 
 
 def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) -> None:
-    """A server asks for a day of rest: it gets an hour, and is asked again."""
+    """A Retry-After of a day is respected for an hour."""
     tokens = source(endpoint)
     endpoint.script = [refusal("slow_down", 429, retry_after="86400")]
     for pause in (3599.0, 2.0):
@@ -860,45 +894,8 @@ def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) 
     assert tokens.token().access_token == "token-1"
 
 
-def test_a_failed_renewal_is_put_off_by_a_third_of_what_is_left(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal ahead failed: the next one begins after a third of the time that the token has left, not before."""
-    tokens = source(endpoint, timeout=1)
-    tokens.token()
-    endpoint.script = [TokenTransportError("down")] * 3
-    clock.forward(3600 - 180)
-    tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
-    left = (tokens.token().expires_at or 0.0) - clock.now
-    assert tokens._state.renew_after == pytest.approx(clock.now + left / 3, abs=0.01)
-
-
-def test_a_failed_renewal_is_put_off_by_half_a_second_at_least(endpoint: Endpoint, clock: Clock) -> None:
-    """A token with a second left is not asked for in a loop."""
-    endpoint.lifetime = 10
-    tokens = source(endpoint, leeway=0, timeout=0.01)
-    tokens.token()
-    endpoint.script = [TokenTransportError("down")] * 3
-    clock.forward(9.2)
-    tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
-    assert tokens._state.renew_after == pytest.approx(clock.now + 0.5, abs=0.001)
-
-
-def test_a_new_token_ends_what_was_put_off(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal failed, and the token was replaced after that: the new one is renewed in its own time."""
-    tokens = source(endpoint, timeout=1)
-    endpoint.script = [endpoint.issue, *[TokenTransportError("down")] * 3]
-    tokens.token()
-    clock.forward(3600 - 180)
-    tokens.token()
-    assert wait_for(lambda: tokens._state.renew_after > 0)
-    tokens.invalidate(tokens.token())
-    tokens.token()
-    assert (tokens._state.renew_after, tokens._state.serves_until) == (0.0, 0.0)
-
-
 def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
-    """A renewal was refused, and then an API refuses the token: another is asked for at once."""
+    """A refresh was refused, then an API rejects the token: the next call sends a request at once."""
     tokens = source(endpoint)
     token = tokens.token()
     endpoint.script = [refusal()]
@@ -909,16 +906,38 @@ def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -
     assert tokens.token().access_token == "token-2"
 
 
-@pytest.mark.parametrize("is_async", [False, True])
-def test_who_waits_has_the_time_of_the_flight(endpoint: Endpoint, is_async: bool) -> None:
-    """A source of less patience waits for a flight that has more time: as long as that, and a second."""
-    cache = MemoryCache()
-    hasty, patient = source(endpoint, timeout=0.1, cache=cache), source(endpoint, timeout=30.0, cache=cache)
-    flight, _ = patient._join()
-    assert hasty._patience(flight) == pytest.approx(31.0, abs=0.5)
-    assert patient._patience(hasty._join()[0]) == pytest.approx(31.0, abs=0.5)
-    late, _ = source(endpoint, ClientCredentials(URL, "late", "s"), timeout=0.1)._join()
-    assert patient._patience(late) == pytest.approx(31.0, abs=0.5)
+def test_a_waiter_waits_as_long_as_the_attempt_may_take(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source of short timeout waits for an attempt of a longer one, and the other way round, and a second more."""
+    waits: list[float] = []
+    monkeypatch.setattr(runtime, "wait", lambda _, seconds: waits.append(seconds))
+    for first, second in ((30.0, 0.1), (30.0, 30.0), (0.1, 30.0)):
+        cache = MemoryCache()
+        unfinished(source(endpoint, timeout=first, cache=cache))
+        with pytest.raises(TokenTransportError, match="timed out waiting"):
+            source(endpoint, timeout=second, cache=cache).token()
+    assert waits == pytest.approx([31.0] * 3, abs=0.5)
+
+
+def begin(tokens: TokenSource) -> None:
+    """Begin an attempt in a thread of its own, and do not wait for it; raises what a caller would get at once."""
+
+    async def cancel() -> None:
+        task = asyncio.ensure_future(tokens.atoken())
+        await asyncio.sleep(0)
+        if task.done():
+            task.result()
+        task.cancel()
+
+    asyncio.run(cancel())
+
+
+def unfinished(tokens: TokenSource) -> Callable[[], object]:
+    """Begin an attempt in a thread that does not get its turn; return what that thread would do."""
+    begun: list[Callable[[], object]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runtime, "start_thread", lambda function, _: begun.append(function))
+        begin(tokens)
+    return begun[0]
 
 
 # A clock that was wrong.
@@ -971,17 +990,17 @@ def test_each_token_is_logged(endpoint: Endpoint, clock: Clock, caplog: pytest.L
 
 def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     """A token that ends after the year 9999 is logged like any."""
-    from auth_plugins._source.reports import log_token
+    from auth_plugins._source.flight import log_token
 
     caplog.set_level(logging.INFO, "auth_plugins")
     log_token(Token(access_token="a", expires_at=1e15), URL, "Password", 0.1)
-    assert told(caplog, logging.INFO) == [f"{URL} issued a token (Password) in 0.10 s; it expires some day"]
+    assert told(caplog, logging.INFO) == [f"{URL} issued a token (Password) in 0.10 s; it expires after the year 9999"]
 
 
 def test_what_happens_in_between_is_logged_at_debug(
     endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """DEBUG tells of a further try, a remembered refusal and a renewal in the background; a warm request of nothing."""
+    """DEBUG logs retries, remembered refusals and background refreshes; a warm call logs nothing."""
     caplog.set_level(logging.DEBUG, "auth_plugins")
     tokens = source(endpoint)
     endpoint.script = [({}, 503), refusal()]
@@ -993,10 +1012,10 @@ def test_what_happens_in_between_is_logged_at_debug(
     tokens.token()
     assert wait_for(lambda: tokens.token().access_token == "token-2" and len(told(caplog, logging.DEBUG)) == 5)
     retry, refused, first, renewal, second = told(caplog, logging.DEBUG)
-    assert retry.startswith(f"{URL} did not answer, or is in trouble; it is asked again in ")
+    assert retry.startswith(f"{URL} did not answer, or answered an error; retrying in ")
     assert refused == "a refusal is remembered for 5 s"
     assert (first[: len(URL)], second[: len(URL)]) == (URL, URL)
-    assert renewal == "a token is renewed in the background"
+    assert renewal == "a token is refreshed in the background"
     caplog.clear()
     for _ in range(3):
         tokens.token()
@@ -1014,7 +1033,7 @@ def test_an_api_that_refuses_fresh_tokens_is_told_of_once(
         assert not other.reject(other.token())
         clock.forward(1)
     assert told(caplog) == [
-        f"an API refuses fresh tokens of {URL} too; check audience and scope, and that the API trusts this server"
+        f"an API rejects new tokens of {URL} too; check audience and scope, and that the API trusts this server"
     ]
     clock.forward(11)
     assert tokens.reject(tokens.token())

@@ -32,7 +32,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def documented(system: System, variant: str = "") -> tuple[str, str, dict[str, str], bytes]:  # noqa: PLR0911 - a row each
-    """The token request that the system's document describes: method, target, headers, body."""
+    """Return the token request that the system's document describes: method, target, headers, body."""
     s: Any = system
     credentials = {"client_id": s.client_id, "client_secret": s.client_secret}
     if s.name == "upload-api":
@@ -80,7 +80,7 @@ ROWS: list[tuple[str, str, dict[str, str]]] = [(name, "", {}) for name in SYSTEM
 def test_each_system_gets_what_its_document_says(
     driver: Driver, sandbox: Sandbox, name: str, variant: str, variables: dict[str, str]
 ) -> None:
-    """Variables alone configure it; method, path, query, headers and body are the documented ones, to the byte."""
+    """Configured by variables, the token request is the documented one, to the byte."""
     system = sandbox[name]
     auth = auth_of(driver, system, variables)
     assert succeeded([driver.get(system.api_url, auth) for _ in range(2)])
@@ -93,7 +93,7 @@ def test_each_system_gets_what_its_document_says(
 @pytest.mark.parametrize("driver", each(ALL))
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox, clock: Clock, name: str) -> None:
-    """A token ends, the next is revoked early: both are replaced as the document says, the password is sent once."""
+    """A token that expired or was revoked is replaced as documented; the password is sent once."""
     system = sandbox[name]
     auth = auth_of(driver, system, {})
     assert driver.get(system.api_url, auth).status == 200
@@ -120,7 +120,7 @@ def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox,
 @pytest.mark.parametrize("driver", each(SYNC))
 @pytest.mark.parametrize("name", ["auth-api", "organization-api"])
 def test_a_dead_refresh_token_gives_way_to_the_credentials(driver: Driver, sandbox: Sandbox, name: str) -> None:
-    """The refresh token is refused as the system refuses it, and the credentials are sent once more."""
+    """After a refused refresh token the credentials are sent once more."""
     system = sandbox[name]
     auth = auth_of(driver, system, {})
     driver.get(system.api_url, auth)
@@ -132,7 +132,7 @@ def test_a_dead_refresh_token_gives_way_to_the_credentials(driver: Driver, sandb
 
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_a_bare_token_is_a_token(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
-    """The upload API answers a bare JSON string: it is used until the expiry that the JWT itself tells."""
+    """A bare JSON string is a token, whose lifetime is that of the JWT."""
     system: Any = sandbox["upload-api"]
     system.bare = True
     auth = auth_of(driver, system, {})
@@ -145,7 +145,7 @@ def test_a_bare_token_is_a_token(driver: Driver, sandbox: Sandbox, clock: Clock)
 
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_thirty_threads_over_five_expiries(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
-    """Rotating refresh tokens under load: the server sees none twice, and the password once."""
+    """With rotated refresh tokens under load, none is sent twice, and the password once."""
     system = sandbox["auth-api"]
     auth = auth_of(driver, system, {})
     for _ in range(6):
@@ -158,7 +158,7 @@ def test_thirty_threads_over_five_expiries(driver: Driver, sandbox: Sandbox, clo
 @pytest.mark.parametrize("driver", each(SYNC))
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_a_403_is_the_accounts_matter(driver: Driver, sandbox: Sandbox, name: str) -> None:
-    """My account may not: I see the 403, and no other token is asked for."""
+    """A 403 is returned, and no other token is requested."""
     system = sandbox[name]
     answer = driver.get(f"{system.url}/forbidden", auth_of(driver, system, {}))
     assert (answer.status, len(system.token_requests)) == (403, 1)
@@ -167,7 +167,7 @@ def test_a_403_is_the_accounts_matter(driver: Driver, sandbox: Sandbox, name: st
 @pytest.mark.parametrize("driver", each(SYNC))
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_each_system_from_code(driver: Driver, sandbox: Sandbox, name: str) -> None:
-    """The same grant comes from a function of auth_plugins.providers, and so shares the token of the variables."""
+    """A provider's function makes the grant that its variables make."""
     system: Any = sandbox[name]
     if name == "auth-api":
         grant: Any = providers.auth_api(system.url, system.username, system.password)

@@ -55,23 +55,14 @@ def renewed(response: Any) -> bool:
     return response.status_code == 200 and [each.status_code for each in response.history] == [401]
 
 
-def test_requests_mock_sees_the_token_request(requests_mock: Mocker) -> None:
-    """I mock both URLs with the fixture, as I mock anything else, and look at the history."""
-    requests_mock.post("https://id.example.com/token", json={"access_token": "abc", "expires_in": 60})
-    requests_mock.get(API, json={"ok": True})
-    assert requests.get(API, auth=auth_plugins.requests.OAuth2Auth(GRANT), timeout=5).json() == {"ok": True}
-    token_request, api_request = requests_mock.request_history
-    assert token_request.text == "grant_type=client_credentials&scope=read"
-    assert api_request.headers["Authorization"] == "Bearer abc"
-
-
 def test_requests_mock_sees_a_renewal(requests_mock: Mocker) -> None:
-    """A mocked 401 has the token renewed by another mocked request; nothing waits for a lock that the mock holds."""
+    """requests-mock sees token requests and API requests, and answers a renewal without a deadlock."""
     tokens = [{"json": {"access_token": name, "expires_in": 60}} for name in ("old", "new")]
     requests_mock.post("https://id.example.com/token", tokens)
     requests_mock.get(API, [{"status_code": 401}, {"text": "fine"}])
     response = requests.get(API, auth=auth_plugins.requests.OAuth2Auth(GRANT), timeout=5)
     assert (response.text, [each.status_code for each in response.history]) == ("fine", [401])
+    assert requests_mock.request_history[0].text == "grant_type=client_credentials&scope=read"
     assert [each.headers.get("Authorization") for each in requests_mock.request_history[1::2]] == [
         "Bearer old",
         "Bearer new",
@@ -80,7 +71,7 @@ def test_requests_mock_sees_a_renewal(requests_mock: Mocker) -> None:
 
 @pytest.mark.parametrize("module", ["httpx", "httpx2"])
 def test_mock_transport_sees_the_token_request(module: str) -> None:
-    """I give client= a MockTransport, and see the token request in it."""
+    """A ``MockTransport`` of ``client=`` sees the token request."""
     library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
     seen: list[Any] = []
 
@@ -107,7 +98,7 @@ def test_mock_transport_sees_the_token_request(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["httpx", "httpx2"])
 def test_the_flow_by_hand(module: str) -> None:
-    """The auth flow is a generator: I drive it by hand, as the library's own tests do, without any network."""
+    """The auth flow can be driven by hand, without any network."""
     library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
     answers = iter("ab")
 
@@ -234,7 +225,7 @@ def stored(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.iterdir())
 
 
-def told(folder: Path) -> list[str]:
+def secrets_in(folder: Path) -> list[str]:
     """Which secrets and tokens a cache keeps; it keeps the API's answer, or the test would prove nothing."""
     kept = stored(folder)
     assert b"the answer of the API" in kept
@@ -274,14 +265,14 @@ def test_requests_cache_stores_no_token_request(
     )
     auth = auth_plugins.requests.OAuth2Auth(grant)
     assert requests.get(cached_api.api_url, auth=auth, timeout=5).status_code == 200
-    assert told(tmp_path) == []
+    assert secrets_in(tmp_path) == []
     cached_api.revoke()
     assert renewed(requests.get(f"{cached_api.api_url}/others", auth=auth, timeout=5))
     assert len(cached_api.token_requests) == 2
     auth.source.revoke()
     assert cached_api.api_requests[-1].target.startswith("/revoke")
     # requests-cache takes Authorization out of what it stores, but not out of the history: the refused token is there.
-    assert told(tmp_path) in ([], ["token-1"])
+    assert secrets_in(tmp_path) in ([], ["token-1"])
 
 
 def test_requests_cache_passes_keywords_that_no_adapter_knows(
@@ -329,7 +320,7 @@ def test_hishel_stores_no_token_request(module: str, rfc: bool, cached_api: Loop
         cached_api.live.add("")
         assert cached.get(cached_api.api_url).status_code == 200
     assert len(cached_api.token_requests) == 2
-    assert told(tmp_path) == []
+    assert secrets_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("driver", each(ALL))
@@ -393,7 +384,7 @@ def test_tenacity_does_not_multiply_a_refusal(driver: Driver, server: Loopback) 
 
 @pytest.mark.parametrize(("statuses", "raises"), [([503], True), ([503], False), ([401, 503], False)])
 def test_a_retry_of_urllib3_on_the_apis_session(statuses: list[int], raises: bool, server: Loopback) -> None:
-    """``Retry`` on the API's session repeats what it is told to; then a refused token is renewed, and sent by it."""
+    """``Retry`` on the API's session repeats what it is configured for; a replay goes through it as well."""
     retry = urllib3.Retry(3, status_forcelist=statuses, raise_on_status=raises, backoff_factor=0)
     answers = iter([503, 200])
     seen: list[str] = []
@@ -416,7 +407,7 @@ def test_a_retry_of_urllib3_on_the_apis_session(statuses: list[int], raises: boo
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("statuses", [[503], [401, 503]])
 def test_httpx_retries_on_the_apis_client(mode: str, statuses: list[int], server: Loopback) -> None:
-    """httpx-retries repeats what it is told to; then a refused token is renewed, and sent by it too."""
+    """httpx-retries repeats what it is configured for; a replay goes through it as well."""
     httpx_retries = pytest.importorskip("httpx_retries")
     transport = httpx_retries.RetryTransport(retry=httpx_retries.Retry(3, status_forcelist=statuses))
     auth = importlib.import_module("auth_plugins.httpx").OAuth2Auth(

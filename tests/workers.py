@@ -1,6 +1,6 @@
-"""A process for test_processes.py: it does what it is told on stdin, and says on stdout what came of it.
+"""A process for test_processes.py: it reads commands from stdin, and writes their results to stdout.
 
-It imports nothing of the tests, for they may lie where only pytest finds them.
+It imports nothing of the tests, which only pytest may find.
 """
 
 from __future__ import annotations
@@ -35,29 +35,31 @@ Spec = tuple[str, dict[str, Any]]
 
 
 def made(spec: Spec) -> Any:
-    """The grant or the cache of *spec*."""
+    """Make the grant or cache of *spec*."""
     name, arguments = spec
     return getattr(auth_plugins, name)(**arguments)
 
 
 class Clock:
-    """The time by which the package judges tokens: the real one, moved on by as much as the test says."""
+    """The time by which the package judges tokens: the real one, moved on, and sped up, as the test says."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
+        #: How fast the time passes by which the package waits.
+        self.speed = 1.0
 
     def time(self) -> float:
         return time.time() + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic() + self.ahead
+        return time.monotonic() * self.speed + self.ahead
 
     def elapsed(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
 
 
 class Noting(requests.Session):
-    """Notes when its owner begins to ask for a token, and when he has been answered, for those who outlive him."""
+    """Notes in a file when a token request begins and when it is answered."""
 
     def __init__(self, path: str, number: int) -> None:
         super().__init__()
@@ -72,12 +74,12 @@ class Noting(requests.Session):
             self._note("answered")
 
     def _note(self, what: str) -> None:
-        # In one piece, as it is short; on a clock that all processes share.
+        # A short write is atomic; all processes share this clock.
         os.write(self._file, f"{self._number} {what} {time.monotonic()}\n".encode())
 
 
 class Worker:
-    """Each method is something to be told."""
+    """Each public method is a command."""
 
     def __init__(self) -> None:
         self._clock = Clock()
@@ -93,57 +95,55 @@ class Worker:
         setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
         logging.getLogger("auth_plugins").addHandler(handler)
 
-    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any], rest: float | None = None) -> None:
-        """Make an auth object, and know of no token; *rest*: seconds for which a cache that failed is left alone."""
-        self._clock.ahead = 0.0
+    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any], speed: float) -> None:
+        """Make an auth object, and know of no token."""
+        self._clock.ahead, self._clock.speed = 0.0, speed
         self._warnings.clear()
-        # Another test may have had this very port: what it left in memory is nothing to go by.
+        # Another test may have used the same port; forget its tokens.
         _shared._all.clear()
         _shared._latest.clear()
         self._configuration = made(grant), made(cache), policy
         self._auth = OAuth2Auth(self._configuration[0], cache=self._configuration[1], **policy)
-        if rest is not None:
-            setattr(_shared, "_REST", rest)  # noqa: B010 - a constant
 
     def get(self, url: str, threads: int = 1) -> list[str]:
-        """The statuses, or errors, of as many requests at once."""
+        """Send as many requests at once; return their statuses or errors."""
         return self._at_once(lambda: attempt(url, self._auth), threads)
 
     def token(self) -> str:
-        """The token that would be sent."""
+        """Return the token that would be sent."""
         return str(self._auth.source.token().access_token)
 
     def is_asking(self) -> bool:
-        """Whether it asks for a token at this moment."""
+        """Whether a token request is under way."""
         return self._auth.source._state.flight is not None
 
     def begin(self) -> None:
-        """Ask for a token, and don't wait for it."""
+        """Fetch a token in another thread."""
         threading.Thread(target=self._auth.source.token, daemon=True).start()
 
     def forward(self, seconds: float) -> None:
-        """Let time pass."""
+        """Move the clock."""
         self._clock.ahead += seconds
 
     def warnings(self) -> list[str]:
-        """What was logged."""
+        """Return what was logged as a warning."""
         return list(self._warnings)
 
     def stop_before_storing(self) -> None:
-        """Have the next token that is stored be held up: this process is stopped when it is about to do so."""
+        """Stop this process when it is about to store its next token."""
         cache = self._auth.source._shared.cache
         store = cache.set
 
         def stopped(*arguments: Any) -> None:
             cache.set = store
-            # To this thread: by os.kill() another one may take it, and this one go on for a moment.
+            # With os.kill() another thread may get the signal, and this one go on for a moment.
             signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
             store(*arguments)
 
         cache.set = stopped
 
     def work(self, url: str, threads: int) -> None:
-        """Make requests without end, in threads with a grant each; every token is of use once."""
+        """Send requests until :meth:`rest`, in threads with a grant each, and invalidate each token after one."""
         grant, cache, policy = self._configuration
 
         def go_on(number: int) -> None:
@@ -159,35 +159,35 @@ class Worker:
             thread.start()
 
     def calls(self) -> int:
-        """How many requests were made so far."""
+        """Return the number of requests so far."""
         return len(self._calls)
 
     def rest(self) -> list[str]:
-        """End them; what all of them came to."""
+        """End the threads of :meth:`work`; return the outcomes of all requests."""
         self._stopping.set()
         for thread in self._load:
             thread.join()
         return self._calls
 
     def fork(self) -> int:
-        """Be the child from here on; the parent waits for its end."""
+        """Fork, and go on as the child; the parent waits for its end."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads: that is what is tried out
+            warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads, which is the point
             pid = os.fork()
         if pid:
             os.waitpid(pid, 0)
             os._exit(0)
-        # Seen once: a child that did all it was told, and never ended. It tells where it is then, and ends.
+        # A child was seen once that did not end: it prints its stack and ends.
         faulthandler.dump_traceback_later(60, exit=True)
         return os.getpid()
 
     def spawn(self, url: str) -> str:
-        """The same request from a child that multiprocessing starts, and hands the auth object as a pickle."""
+        """Send a request from a spawned child, which gets the auth as a pickle."""
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(attempt, url, self._auth).result()
 
     def bear(self, number: int, notes: str) -> int:
-        """Fork a child that does nothing but ask for tokens, store them and give them up, until it is killed."""
+        """Fork a child that fetches, stores and invalidates tokens until it is killed."""
         parent = os.getpid()
         grant, cache, policy = self._configuration
         pid = os.fork()
@@ -207,7 +207,7 @@ class Worker:
         return pid
 
     def bury(self, pid: int) -> int:
-        """Wait until a child is dead; by which signal."""
+        """Wait for the end of a child; return the signal that killed it."""
         return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _at_once(self, function: Callable[[], str], threads: int) -> list[str]:
@@ -222,7 +222,7 @@ class Worker:
 
 
 def attempt(url: str, auth: Any) -> str:
-    """The status of a request, or its error."""
+    """Send a request; return its status, or its error."""
     try:
         return str(requests.get(url, auth=auth, timeout=60).status_code)
     except requests.RequestException as error:
@@ -230,7 +230,7 @@ def attempt(url: str, auth: Any) -> str:
 
 
 def load_all() -> None:
-    """Import what is imported late, so that a race is not for that."""
+    """Import all that the first token request imports."""
     import cryptography.fernet
     import filelock
     import redis

@@ -1,82 +1,72 @@
-"""What every adapter shares, whatever its library: which request may carry a token, where, and what was configured."""
+"""What the adapters of all libraries share: their arguments, and which requests may carry the token."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
-from urllib.parse import urlsplit
 
-from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.hidden import Hidden
+from auth_plugins._base.errors import (
+    AuthError,
+    ConfigurationError,
+    InsecureTransportError,
+    TokenRequestError,
+    TokenTransportError,
+)
 from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._base.validation import check_header, hide_arguments
-from auth_plugins._source.source import Policy, TokenSource, source_for
+from auth_plugins._source.source import TokenSource, source_for
 
 if TYPE_CHECKING:
-    from auth_plugins._caches.memory import MemoryCache, TokenCache
     from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._transports.base import Transport
 
-__all__ = ["NOT_YET", "NO_BODY", "SAME_KEY", "SENT_AGAIN", "Adapter", "HeaderValue", "header_value", "log_refusal"]
+__all__ = ["Adapter", "header_value", "own_errors"]
 
-#: What comes of a 401, in the log.
-SENT_AGAIN = "a new token was obtained, and the request is sent again"
-NOT_YET = "fresh tokens are refused as well, so no other is requested for now"
-NO_BODY = "the token is given up; the body cannot be read a second time, so the request is not sent again"
-SAME_KEY = "the key is still the same, so the request is not sent again"
-
-_log = logging.getLogger("auth_plugins")
+_LIBRARIES = ("requests", "httpx", "httpx2")
+_OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
 
 
 class Adapter:
     """The common part of each library's ``OAuth2Auth``."""
 
-    #: The source behind this auth.
+    #: The token source behind this auth.
     source: TokenSource
     #: The header that carries the token.
     header: str
     _hosts: AllowedHosts | None = None
-    #: The argument that takes the library's own session or client.
+    #: The name of the argument for the library's own session or client.
     _session_argument: ClassVar[str]
 
     def _configure(
-        self,
-        grant_or_source: Grant | TokenSource,
-        transport: Transport,
-        session: Any,
-        *,
-        cache: MemoryCache | TokenCache | None,
-        allowed_hosts: str | Iterable[str] | None,
-        header: str,
-        scheme: str,
-        allow_http: bool,
-        policy: Policy,
+        self, grant_or_source: Grant | TokenSource, transport: Transport, session: Any, options: tuple[Any, ...]
     ) -> None:
-        if allow_http is not False and allow_http is not True:
-            raise ConfigurationError(f"allow_http is {allow_http!r}; give True or False")
-        # A source that was made by hand keeps its library, unless a session of this one is handed in.
-        keeps_library = session is None and isinstance(grant_or_source, TokenSource)
-        self.source = source_for(
+        """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
+        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead = options
+        if allow_http is not True and allow_http is not False:
+            problem = f"must be True or False, got an object of type {type(allow_http).__name__}"
+            raise ConfigurationError(problem, argument="allow_http")
+        self.source = source = source_for(
             grant_or_source,
-            None if keeps_library else transport,
+            # A TokenSource keeps the library that sends its token requests, unless a session of this one is given.
+            None if session is None and isinstance(grant_or_source, TokenSource) else transport,
             allow_http=allow_http,
             cache=cache,
-            policy=policy,
+            leeway=leeway,
+            timeout=timeout,
+            refresh_ahead=refresh_ahead,
             session=session,
         )
-        # What a grant says of itself, as an ApiKey does, holds unless the adapter is told something else.
-        own_header, own_scheme = self.source.grant.header_and_scheme()
-        self.header = own_header if header == "Authorization" else header
-        self._scheme = own_scheme if scheme == "Bearer" else scheme
-        if (self.header, self._scheme) != ("Authorization", "Bearer"):
+        own_header, own_scheme = source.grant.header_and_scheme()
+        self.header = own_header if header is None else header
+        self._scheme = own_scheme if scheme is None else scheme
+        if self.header != "Authorization" or self._scheme != "Bearer":
             check_header(self.header, self._scheme)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
         self._allow_http = allow_http
-        self._state = self.source._state
-        self._made_of = (grant_or_source, session, cache, header, scheme, policy)
+        self._state = source._state
+        self._given = grant_or_source, session, options
 
     @classmethod
     @hide_arguments
@@ -93,60 +83,59 @@ class Adapter:
         return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A pickled auth is its configuration: no token, but the secrets of its grant that are no callables."""
-        given, session, cache, header, scheme, policy = self._made_of
+        """Pickle the configuration: no token, but the secrets of the grant that are not callables."""
+        grant_or_source, session, options = self._given
         if session is not None and self._session_argument == "client":
             raise ConfigurationError(
-                "a client= holds connections, and doesn't pickle; make the auth where it is used, or without a client"
+                "holds connections and doesn't pickle",
+                argument="client",
+                advice="make the auth where it is used, or leave out {client}",
             )
         arguments = {
-            "cache": cache,
+            **dict(zip(_OPTIONS, options, strict=True)),
             "allowed_hosts": self._hosts and self._hosts.patterns,
-            "header": header,
-            "scheme": scheme,
-            "allow_http": self._allow_http,
             self._session_argument: session,
-            **policy,
         }
-        return _unpickled, (type(self), given, arguments)
+        return _unpickled, (type(self), grant_or_source, arguments)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source.grant!r})"
 
     def _may_carry(self, scheme: str, host: str, port: int | None) -> bool:
-        """Whether a request to this origin gets the token.
+        """Return whether a request to this origin gets the token.
 
-        :raises InsecureTransportError: it would, but in clear and to another machine.
+        :raises InsecureTransportError: it would, but over ``http://`` to another machine.
         """
         if self._hosts is not None and (scheme, host, port) not in self._hosts:
             return False
         check_transport(scheme, host, allow_http=self._allow_http)
         return True
 
-
-class HeaderValue(Hidden):
-    """What a header holds; dumps do not show it. Requests get the *plain* text: recorders store no others' classes."""
-
-    __slots__ = ("plain",)
-
-    plain: str
-
-
-def header_value(scheme: str, token: Token) -> HeaderValue:
-    """What the header holds for *token*."""
-    plain = f"{scheme} {token.access_token}" if scheme else str(token.access_token)
-    value = HeaderValue(plain)
-    value.plain = plain
-    return value
-
-
-def log_refusal(request: Any, outcome: str) -> None:
-    """Log that an API answered 401 to *request*, and the *outcome*; of the URL only scheme, host, port and path."""
-    if _log.isEnabledFor(logging.DEBUG):
-        url = urlsplit(str(request.url))
-        host = url.netloc.rpartition("@")[2]
-        _log.debug("%s %s://%s%s was answered 401: %s", request.method, url.scheme, host, url.path, outcome)
+    def _wrong_library(self, request: object) -> ConfigurationError:
+        """Make the error for a *request* that is not of this adapter's library: its type says whose it is."""
+        packages = [kind.__module__.partition(".")[0] for kind in type(request).__mro__]
+        caller = next((package for package in packages if package in _LIBRARIES), None)
+        return ConfigurationError(
+            f"is the OAuth2Auth of {type(self).__module__}, but {caller or packages[0]} called it",
+            argument="auth",
+            advice=f"import auth_plugins.{caller}" if caller else "import the one for the library that you call",
+        )
 
 
 def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, arguments: Mapping[str, Any]) -> Adapter:
     return kind(given, **arguments)
+
+
+def header_value(scheme: str, token: Token) -> str:
+    """Return what the header holds for *token*, as plain text: recorders of requests store no class of ours."""
+    return f"{scheme} {token.access_token}" if scheme else f"{token.access_token}"
+
+
+def own_errors(module: str, error: type[Exception], transport_error: type[Exception]) -> tuple[type[AuthError], ...]:
+    """Make the package's errors as a library's own too, for a *module* that holds them under the same names."""
+    kinds = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
+    members = {"__module__": module, "__doc__": "The package's error, as the library's own."}
+    return tuple(
+        type(kind.__name__, (kind, transport_error if kind is TokenTransportError else error), members)
+        for kind in kinds
+    )

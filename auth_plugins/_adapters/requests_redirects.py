@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterable
-from typing import Any, Self
-from urllib.parse import urljoin, urlparse, urlsplit
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urljoin, urlparse
 
-import requests
 from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
-from urllib3.util import parse_url
 
-from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
+from auth_plugins._base.hosts import DEFAULT_PORTS
 
-__all__ = ["KeptHeaders", "OriginBoundHeaders", "is_clear", "keep_within_origin"]
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["OriginBoundHeaders", "keep_within_origin", "origin_of"]
+
+#: The beginning of a URL in which every parser finds the same scheme, host and port.
+_ORIGIN = re.compile(
+    r"([a-z][a-z0-9+.-]*)://(?:[^/?#@\\\s\[\]]*@)?([\w.%~-]+|\[[0-9a-f:.]+\])(?::(\d{0,5}))?(?=[/?#]|$)",
+    re.ASCII | re.IGNORECASE,
+)
 
 
 class OriginBoundHeaders(CaseInsensitiveDict[str | bytes]):
-    """Headers of which some stay within their origin.
+    """Headers of which some stay within their origin, and are not replaced there.
 
-    A session copies the request that was sent first to wherever it is redirected. Whether a response hook sees that
-    redirect is not certain: another hook may have sent the request again. So the copy itself leaves a header out.
+    For a redirect, a session copies the request that was sent first. A response hook may not see that redirect, where
+    another hook has replayed the request. So the copy itself leaves a header out.
     """
 
     #: Names in lower case.
@@ -36,67 +45,49 @@ class OriginBoundHeaders(CaseInsensitiveDict[str | bytes]):
 
     def copy(self) -> OriginBoundHeaders:
         """Copy the headers; for a redirect to another origin, without those that are bound."""
-        copied = self._copied_as().of(self)
-        frame = sys._getframe(2)
-        if frame.f_code.co_name == "resolve_redirects":
-            redirect, target = frame.f_locals.get("resp"), frame.f_locals.get("url")
-            for name in self._bound:
-                if not (redirect is not None and target and _stays_or_is_stripped(name, redirect.url or "", target)):
+        copied = OriginBoundHeaders.of(self)
+        frame = _frame_of("resolve_redirects", below=2)
+        if frame is not None:
+            response, target = frame.f_locals.get("resp"), frame.f_locals.get("url")
+            if not (response is not None and target and _stays(response.url or "", target)):
+                for name in self._bound:
                     copied.pop(name, None)
         return copied
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return CaseInsensitiveDict, (list(self.items()),)
-
-    def _copied_as(self) -> type[OriginBoundHeaders]:
-        return OriginBoundHeaders
-
-
-class _RedirectedHeaders(OriginBoundHeaders):
-    """The headers of a request that is redirected within its origin, which requests copies for the next request."""
-
-    def _copied_as(self) -> type[OriginBoundHeaders]:
-        return KeptHeaders
-
-
-class KeptHeaders(_RedirectedHeaders):
-    """Headers in which a login that requests finds in ``.netrc`` after a redirect does not replace the token.
-
-    Where requests removed the token first, as it does for another host, the login is set.
-    """
-
     def __setitem__(self, key: str, value: str | bytes) -> None:
-        if not (key.lower() == "authorization" and key in self and str(value).startswith("Basic ")):
+        # After a redirect requests puts a login of .netrc in the place of the token. Without one, it may.
+        if not (key.lower() in self._bound and key in self and _frame_of("rebuild_auth", below=3)):
             super().__setitem__(key, value)
 
 
-def keep_within_origin(header: str, response: requests.Response, sent: requests.PreparedRequest) -> requests.Response:
-    """Prepare *sent* for the redirect that *response* may be: requests copies it to wherever that leads."""
+def _frame_of(function: str, *, below: int) -> FrameType | None:
+    """Return the frame of a *function* that called the caller of this one, so many calls below it."""
+    frame: FrameType | None = sys._getframe(1)
+    for _ in range(below):
+        frame = frame and frame.f_back
+    return frame if frame and frame.f_code.co_name == function else None
+
+
+def keep_within_origin(header: str, response: requests.Response, **_: Any) -> requests.Response:
+    """Bind *header* where *response* is a redirect: a response hook, for a request that was pickled."""
     if response.is_redirect:
-        target = requests.sessions.SessionRedirectMixin().get_redirect_target(response) or ""
-        if not _stays_or_is_stripped(header, response.url or "", target):
-            sent.headers.pop(header, None)
-        elif header.lower() == "authorization":
-            sent.headers = _RedirectedHeaders.of(sent.headers)
+        response.request.headers = OriginBoundHeaders.of(response.request.headers, [header])
     return response
 
 
-def _stays_or_is_stripped(header: str, url: str, location: str) -> bool:
-    """Whether a redirect from *url* to *location* stays within its origin, or requests takes *header* out of it."""
+def _stays(url: str, location: str) -> bool:
+    """Return whether a redirect from *url* to *location* stays within its origin."""
     if not location.isprintable():  # parsers drop such characters, each in its own way
         return False
     try:
-        target = _redirect_url(url, location)
-        if _origin(url) == _origin(target):
-            return True
-        strips = requests.sessions.SessionRedirectMixin().should_strip_auth(url, target)
+        target = origin_of(_redirect_url(url, location))
     except ValueError:
         return False
-    return header.lower() == "authorization" and strips
+    return target is not None and target == origin_of(url)
 
 
 def _redirect_url(url: str, location: str) -> str:
-    """The next URL, by the very steps of ``Session.resolve_redirects``: parsed, put together again, quoted last."""
+    """Return the next URL, by the steps of ``Session.resolve_redirects``."""
     if location.startswith("//"):
         location = f"{urlparse(url).scheme}:{location}"
     parsed = urlparse(location)
@@ -104,22 +95,10 @@ def _redirect_url(url: str, location: str) -> str:
     return location if parsed.netloc else urljoin(url, location)
 
 
-def is_clear(url: str) -> bool:
-    """Whether either parser finds the same host; where they differ, as in a URL made by hand, nobody gets a token."""
-    try:
-        (_, urllib3s, _), (_, pythons, _) = _origin(url)
-    except ValueError:  # the one finds a host, and the other none
-        return False
-    return normal_host(urllib3s or "") == normal_host(pythons or "")
-
-
-def _origin(url: str) -> tuple[tuple[str | None, str | None, int | None], ...]:
-    """Scheme, host and port by either parser that is used on the way to a connection."""
-    urllib3s, pythons = parse_url(url), urlsplit(url)
-    return tuple(
-        (scheme, host, port or DEFAULT_PORTS.get(scheme or ""))
-        for scheme, host, port in (
-            (urllib3s.scheme, urllib3s.host, urllib3s.port),
-            (pythons.scheme, pythons.hostname, pythons.port),
-        )
-    )
+def origin_of(url: str) -> tuple[str, str, int | None] | None:
+    """Return scheme, host and port of *url*; ``None``: parsers may disagree on them, so that it must get no token."""
+    match = _ORIGIN.match(url)
+    if match is None:
+        return None
+    scheme, host, port = match[1].lower(), match[2].lower(), int(match[3] or 0)
+    return scheme, host, port or DEFAULT_PORTS.get(scheme)

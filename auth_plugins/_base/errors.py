@@ -1,16 +1,16 @@
-"""What can go wrong.
+"""The errors that this package raises.
 
 .. code-block:: text
 
     AuthError
-    ├── ConfigurationError (also a ValueError)   what you wrote cannot work
-    ├── InsecureTransportError                   a secret or token would travel in clear
-    ├── TokenRequestError                        the token endpoint said no, or something that is no token
+    ├── ConfigurationError (also a ValueError)   an argument or variable cannot work
+    ├── InsecureTransportError                   a secret or token would travel unencrypted
+    ├── TokenRequestError                        the token endpoint refused, or answered no token
     └── TokenTransportError                      the token endpoint could not be reached
 
-Every message is one line that says what happened, where, and what to do next; none holds a secret or a token.
-What an adapter raises is, besides, its library's own base error (``requests.RequestException``,
-``httpx.RequestError``), so that ``except`` clauses that are already there keep working.
+Every message is one line that says what happened, where, and what to do next. No message holds a secret or a token.
+Each error that an adapter raises is also its library's own base error (``requests.RequestException``,
+``httpx.RequestError``), so that existing ``except`` clauses keep working.
 """
 
 from __future__ import annotations
@@ -20,20 +20,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
-__all__ = [
-    "AuthError",
-    "ConfigurationError",
-    "InsecureTransportError",
-    "TokenRequestError",
-    "TokenTransportError",
-]
-
 
 class AuthError(Exception):
-    """The base class of every error of this package.
-
-    Its text is ``problem; advice``. An error can be pickled, with its attributes.
-    """
+    """The base class of every error of this package. Its text is ``problem; advice``. It can be pickled."""
 
     #: What happened, without advice.
     problem: str = ""
@@ -70,36 +59,25 @@ class ConfigurationError(AuthError, ValueError):
         self.args = (self._text({}),)
 
     def renamed(self, names: Mapping[str, str]) -> Self:
-        """Return the same error with other *names* for arguments, such as those of environment variables."""
+        """Return the same error with other *names* for arguments, such as variables; ``""`` is for no argument."""
         copy = copy_error(self, type(self))
         copy.args = (self._text(names),)
         return copy
 
     def _text(self, names: Mapping[str, str]) -> str:
-        argument = "" if self.argument is None else f"{{{self.argument}}} "
-        text = f"{argument}{self.problem}; {self.advice}" if self.advice else f"{argument}{self.problem}"
-        return re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[1]), text)
+        text = f"{self.problem}; {self.advice}" if self.advice else self.problem
+        text = re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[1]), text)
+        subject = names.get(self.argument or "", self.argument)
+        return text if subject is None else f"{subject} {text}"
 
 
 class InsecureTransportError(AuthError):
-    """A secret or token would travel over ``http://`` to another machine; use ``https://``, or ``allow_http=True``."""
+    """A secret or token would travel over ``http://`` to another machine; use ``https://`` or ``allow_http=True``."""
 
 
 class TokenRequestError(AuthError):
-    """The token endpoint refused, or answered something that is no token (RFC 6749 §5.2)."""
+    """The token endpoint refused a token request (RFC 6749 §5.2), or its answer holds no token."""
 
-    #: The ``error`` code that the server sent, such as ``"invalid_client"``; ``None``: it sent none.
-    error: str | None
-    #: The server's ``error_description``, scrubbed of secrets; ``None``: it sent none.
-    description: str | None
-    #: The server's ``error_uri``: a page about the error; ``None``: it sent none.
-    uri: str | None
-    #: What the error may be about: names of the advice table of ``_protocol``, separated by spaces; ``""``: unknown.
-    trouble: str
-    #: The HTTP status of the answer.
-    status_code: int | None
-    #: Seconds that the server asked to wait, from ``Retry-After``; ``None``: it did not say.
-    retry_after: float | None
     #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
     _body_kind: str | None = None
     #: The members of :attr:`extra`, as JSON: immutable, so that copies can share it.
@@ -119,11 +97,17 @@ class TokenRequestError(AuthError):
         advice: str = "",
     ) -> None:
         super().__init__(message, advice=advice)
+        #: The ``error`` code that the server sent, such as ``"invalid_client"``; ``None``: it sent none.
         self.error = error
+        #: The server's ``error_description``, without secrets; ``None``: it sent none.
         self.description = description
+        #: The server's ``error_uri``, a page about the error; ``None``: it sent none.
         self.uri = uri
+        #: The HTTP status of the answer; ``None``: there was no answer.
         self.status_code = status_code
+        #: Seconds that the server asked to wait, from ``Retry-After`` (RFC 9110 §10.2.3); ``None``: it did not say.
         self.retry_after = retry_after
+        #: Names of the advice table of ``_protocol``, separated by spaces: what the error may be about.
         self.trouble = trouble
         if extra:
             import json
@@ -134,7 +118,7 @@ class TokenRequestError(AuthError):
     def extra(self) -> Mapping[str, Any]:
         """The other members of the server's answer, such as Azure's ``correlation_id``, without secrets and tokens.
 
-        Long texts are cut; ``"***"`` stands for what is secret, and ``"..."`` for what is too much.
+        Long texts are cut. ``"***"`` replaces a secret, ``"..."`` what is too long.
         """
         import json
 
@@ -144,22 +128,20 @@ class TokenRequestError(AuthError):
 class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
-    #: What kept it from being reached, as ``_transports.reasons`` names it; ``"other"``: unknown.
-    trouble: str
-    #: OpenSSL's number for a certificate that is not trusted; 0: there is none.
-    verify_code: int
-
     def __init__(self, message: str, *, trouble: str = "other", advice: str = "", verify_code: int = 0) -> None:
         super().__init__(message, advice=advice)
+        #: What kept it from being reached, as ``_transports.reasons`` names it; ``"other"``: unknown.
         self.trouble = trouble
+        #: OpenSSL's number for a certificate that is not trusted; 0: there is none.
         self.verify_code = verify_code
 
 
 def not_an_auth(given: object) -> ConfigurationError:
-    """The error for a grant or a source where ``auth=`` wants an adapter."""
+    """Return the error for a grant or a token source that was passed as ``auth=``."""
     return ConfigurationError(
-        f"auth= was given a {type(given).__name__}; give OAuth2Auth(...) of it, "
-        "from auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2"
+        f"must be an OAuth2Auth, got {type(given).__name__}",
+        argument="auth",
+        advice="give OAuth2Auth(...) of it, from auth_plugins.requests, auth_plugins.httpx or auth_plugins.httpx2",
     )
 
 
@@ -169,10 +151,9 @@ _E = TypeVar("_E", bound=AuthError)
 
 
 def copy_error(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
-    """Make a new error of class *kind* that says what *error* says.
+    """Return a new error of class *kind* with the text, attributes and cause of *error*.
 
-    Those who waited on one attempt each raise an error of their own: raising one object in many threads would have
-    them write to the same traceback.
+    Each waiter of one token request raises a copy: threads that raise one object all write to its traceback.
     """
     copy = _restore(kind, error.args, {**error.__dict__, **attributes})
     copy.__cause__ = error.__cause__
@@ -180,10 +161,10 @@ def copy_error(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
 
 
 def to_library_error(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
-    """Make a twin of *error* of the one of *kinds*, a library's own errors, that is derived from its class.
+    """Return a copy of *error* whose class is the first of *kinds* that fits.
 
-    By ``isinstance``, as it may be another library's error: that of a callable that fetches a secret, for one. The
-    last of *kinds* is derived from :class:`AuthError` itself.
+    :param kinds: one library's own errors, each derived from one class of this module; the last from AuthError.
+        They are compared with ``isinstance``, as *error* may be an error of another library.
     """
     kind = next(kind for kind in kinds if isinstance(error, kind.__mro__[1]))
     return copy_error(error, kind, **attributes)
@@ -191,6 +172,7 @@ def to_library_error(error: AuthError, kinds: Iterable[type[AuthError]], **attri
 
 def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
     error = kind(*args)
+    error.args = args  # a text with braces stays as it is
     error.__dict__.update(attributes)
     if "__notes__" in attributes:
         error.__notes__ = list(attributes["__notes__"])

@@ -1,4 +1,4 @@
-"""Errors that are kept: a traceback would keep the variables of every frame on its way."""
+"""Copies of errors to be kept: a traceback would keep the variables of all its frames in memory."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ _DEPTH = 5
 
 
 def without_frames(error: _E) -> _E:
-    """Return a copy of *error* and its causes without tracebacks and contexts."""
+    """Return a copy of *error* and its causes, without tracebacks and contexts."""
     kept = copy_error(error, type(error))
-    kept.__cause__ = _bare(error.__cause__, _DEPTH)
+    kept.__cause__ = _copy_cause(error.__cause__, _DEPTH)
     return kept
 
 
-def _bare(cause: BaseException | None, depth: int) -> BaseException | None:
+def _copy_cause(cause: BaseException | None, depth: int) -> BaseException | None:
     if cause is None or depth == 0:
         return None
     if cause.__traceback__ is None and cause.__context__ is None and cause.__cause__ is None:
@@ -33,5 +33,5 @@ def _bare(cause: BaseException | None, depth: int) -> BaseException | None:
     if type(kept) is not type(cause) or kept is cause:
         return None
     kept.__traceback__ = None
-    kept.__cause__ = _bare(cause.__cause__, depth - 1)
+    kept.__cause__ = _copy_cause(cause.__cause__, depth - 1)
     return kept

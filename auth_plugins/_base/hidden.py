@@ -1,14 +1,12 @@
-"""Strings that dumps don't show."""
+"""Strings whose repr does not show them."""
 
 from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["Hidden", "hidden"]
-
 
 class Hidden(str):
-    """A secret that dumps of an object's attributes, and of a frame's variables, don't show; else a str like any."""
+    """A secret: a str whose repr is ``'***'``, so that dumps of attributes and of frame variables do not show it."""
 
     __slots__ = ()
 
@@ -16,11 +14,11 @@ class Hidden(str):
         return "'***'"
 
     def __getitem__(self, key: Any) -> str:
-        # rich cuts a long string before it asks for its repr.
+        # rich cuts a long string before it takes the repr.
         return _Part(str.__getitem__(self, key))
 
     def splitlines(self, keepends: bool = False) -> list[str]:  # noqa: FBT001, FBT002 - as str's
-        # devtools wraps a long string before it asks for the repr of each line.
+        # devtools wraps a long string before it takes the repr of each line.
         return list(map(_Part, str.splitlines(self, keepends)))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -34,5 +32,5 @@ class _Part(Hidden):
 
 
 def hidden(secret: Any) -> Any:
-    """*secret* as a grant keeps it; a callable, or ``None``, as it is."""
+    """Return a str as :class:`Hidden`; a callable or ``None`` unchanged."""
     return Hidden(secret) if isinstance(secret, str) else secret

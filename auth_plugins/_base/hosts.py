@@ -10,10 +10,7 @@ from urllib.parse import urlsplit
 
 from .errors import ConfigurationError, InsecureTransportError
 
-__all__ = ["DEFAULT_PORTS", "AllowedHosts", "check_endpoint", "check_transport", "is_loopback", "normal_host"]
-
 DEFAULT_PORTS = {"http": 80, "https": 443}
-_HIGHEST_PORT = 65535
 #: A name, an IPv4 address, or an IPv6 address in brackets; and a port.
 _PATTERN = r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?"
 
@@ -21,48 +18,50 @@ _PATTERN = r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?"
 class AllowedHosts:
     """The hosts that may get a token.
 
-    :param patterns: ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not itself), ``"127.0.0.1:8080"``,
-        ``"[::1]"``; without a port any port will do.
-    :raises ConfigurationError: a pattern is no host, or there is none at all.
+    :param patterns: one or more of ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not itself),
+        ``"127.0.0.1:8080"``, ``"[::1]"``. Without a port, every port is allowed.
+    :raises ConfigurationError: there is no pattern, or one is no host.
     """
 
     def __init__(self, patterns: str | Iterable[str]) -> None:
         if not isinstance(patterns, Iterable):
-            raise ConfigurationError(f"allowed_hosts is of type {type(patterns).__name__}; give a sequence of hosts")
-        #: As they were given.
+            raise _error(f"must be a sequence of hosts, got {type(patterns).__name__}")
+        #: The patterns as given.
         self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         if not self.patterns:
-            raise ConfigurationError("allowed_hosts is empty, so no request would get the token; None means every host")
+            raise _error("must not be empty, as no request would get the token", "None allows every host")
         self._rules = [_rule(pattern) for pattern in self.patterns]
 
     def __contains__(self, origin: tuple[str, str, int | None]) -> bool:
-        """Whether the host of an origin, as ``(scheme, host, port)``, is one of these."""
+        """Return whether the host of an origin, ``(scheme, host, port)``, is allowed."""
         scheme, host, port = origin
         name, port = normal_host(host), port or DEFAULT_PORTS.get(scheme)
         return any(
-            (name.endswith(wanted) if wanted.startswith(".") else name == wanted) and wanted_port in (None, port)
-            for wanted, wanted_port in self._rules
+            (name.endswith(allowed) if allowed.startswith(".") else name == allowed) and allowed_port in (None, port)
+            for allowed, allowed_port in self._rules
         )
+
+
+def _error(problem: str, advice: str = "") -> ConfigurationError:
+    return ConfigurationError(problem, argument="allowed_hosts", advice=advice)
 
 
 def _rule(pattern: object) -> tuple[str, int | None]:
+    """Return host and port; a host that begins with a dot allows its subdomains."""
     if not isinstance(pattern, str):
-        raise ConfigurationError(f"allowed_hosts holds a {type(pattern).__name__}; give hosts as str")
+        raise _error(f"must hold hosts as str, got {type(pattern).__name__}")
     text = pattern.strip()
     if text.count(":") > 1 and not text.startswith("["):
         text = f"[{text}]"  # a bare IPv6 address
-    wildcard = text.startswith("*.")
     match = re.fullmatch(_PATTERN, text.removeprefix("*."))
     host, port = (normal_host(match[1]), int(match[2]) if match[2] else None) if match else ("", None)
-    if not host or (port is not None and not 0 < port <= _HIGHEST_PORT):
-        raise ConfigurationError(
-            f"allowed_hosts holds {pattern!r}; give a host such as api.example.com, *.example.com or 127.0.0.1:8080"
-        )
-    return f".{host}" if wildcard else host, port
+    if not host or (port is not None and not 0 < port <= 65535):
+        raise _error(f"must hold hosts such as api.example.com, *.example.com or 127.0.0.1:8080, got {pattern!r}")
+    return f".{host}" if text.startswith("*.") else host, port
 
 
 def normal_host(host: str) -> str:
-    """A host in the one spelling that is compared: lower case, ASCII (IDNA), no trailing dot, no brackets."""
+    """Return a host in the spelling that is compared: lower case, ASCII (IDNA), no trailing dot, no brackets."""
     host = host.strip("[]").removesuffix(".").lower()
     if ":" in host:
         with contextlib.suppress(ValueError):
@@ -78,38 +77,32 @@ def normal_host(host: str) -> str:
 
 
 def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
-    """Refuse to send a secret or a token in clear to another machine.
+    """Refuse to send a secret or a token unencrypted to another machine.
 
-    :raises InsecureTransportError: *scheme* is ``http`` and *host* isn't loopback.
+    :raises InsecureTransportError: *scheme* is ``http`` and *host* is not loopback.
     """
     if scheme == "http" and not allow_http and not is_loopback(host):
         raise InsecureTransportError(
-            f"http://{host} would get a secret or a token in clear; "
-            "use https://, or allow_http=True (the variable ALLOW_HTTP=true)"
+            f"http://{host} would get a secret or a token in clear",
+            advice="use https://, or allow_http=True (the variable ALLOW_HTTP=true)",
         )
 
 
 def check_endpoint(url: str, *, allow_http: bool) -> None:
-    """The same for the URL of an endpoint; a function of its own, as its variables hold the query, secrets included.
+    """Refuse the URL of an endpoint in the same way.
 
     :raises InsecureTransportError: as :func:`check_transport`.
     """
-    scheme, host = _scheme_and_host(url)
-    del url  # an error's traceback keeps this frame's variables
+    parts = urlsplit(url)
+    scheme, host = parts.scheme, parts.hostname or ""
+    del url, parts  # they hold the query, which may hold a secret; the error's traceback keeps this frame
     check_transport(scheme, host, allow_http=allow_http)
 
 
-def _scheme_and_host(url: str) -> tuple[str, str]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or ""
-
-
 def is_loopback(host: str) -> bool:
-    """Whether *host* is this machine itself."""
+    """Return whether *host* is this machine."""
     host = normal_host(host)
-    if host == "localhost":
-        return True
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False

@@ -1,92 +1,72 @@
-"""Imports on first use, and forks: neither begins while the other is under way."""
+"""Keeps forks apart from imports that happen late."""
 
 from __future__ import annotations
 
 import contextlib
+import logging  # noqa: F401 - first, as a fork then waits for imports before it takes logging's lock, which they may need
 import os
 import threading
 from collections.abc import Iterator
 
 from .errors import TokenTransportError
 
-__all__ = ["loading"]
+__all__ = ["LateImports", "request_imports", "small_imports"]
 
-#: Seconds for which a fork waits for imports at most: an import may wait for a lock that the forking thread holds.
-_PATIENCE = 2.0
+#: Seconds for which a fork waits for imports: they may in turn wait for a lock that the forking thread holds.
+_LONGEST_WAIT = 2.0
 
 
-class Loading:
-    """Guards imports that the first token request makes.
+class LateImports:
+    """Guards imports that happen at the first use of what needs them.
 
-    A child that is forked in the middle of an import by another thread finds that module locked for ever. So a fork
-    waits for imports, and imports wait for a fork. Imports of several threads do not wait for each other: an event
-    loop's thread imports a small module while another thread is busy with a large one.
+    A child that is forked while another thread imports a module would wait for that module's lock for ever. So a fork
+    waits for these imports, and they wait for a fork.
     """
 
     def __init__(self) -> None:
-        #: What other threads were importing when this process was forked: it can never be imported here.
-        self.lost: frozenset[str] = frozenset()
-        self._begin({})
-
-    def _begin(self, loaders: dict[int, tuple[str, ...]]) -> None:
-        # Guards the two below. It is held for a moment only: not over an import, and not over a fork.
-        self._changed = threading.Condition(threading.RLock())
-        #: What each thread is importing, the innermost last.
-        self._loaders = loaders
-        #: The threads that are forking.
-        self._forkers: set[int] = set()
+        # It can be entered again: a signal handler may import while its thread does, and a module may fork.
+        self._lock = threading.RLock()
+        self._is_broken = False
 
     @contextlib.contextmanager
-    def __call__(self, what: str) -> Iterator[None]:
-        """Hold off forks while *what* is imported.
+    def __call__(self) -> Iterator[None]:
+        """Hold off forks.
 
-        :raises TokenTransportError: this process was forked while another thread imported it.
+        :raises TokenTransportError: this process was forked in the middle of such an import.
         """
-        if what in self.lost:
-            raise TokenTransportError(
-                "this process was forked while another thread loaded the modules of a token request, which cannot be "
-                "loaded here any more; get a token before you fork, or fork before you start threads"
-            )
-        me = threading.get_ident()
-        with self._changed:
-            self._changed.wait_for(lambda: self._forkers <= {me})
-            # Replaced as a whole, as a signal handler may import here as well, between any two steps.
-            self._loaders[me] = (*self._loaders.get(me, ()), what)
-        try:
+        with self._lock:
+            if self._is_broken:
+                raise TokenTransportError(
+                    "this process was forked while another thread loaded the modules of a token request, which cannot "
+                    "be loaded here any more; get a token before you fork, or fork before you start threads"
+                )
             yield
-        finally:
-            with self._changed:
-                rest = self._loaders.get(me, ())[:-1]
-                if rest:
-                    self._loaders[me] = rest
-                else:
-                    self._loaders.pop(me, None)
-                    self._changed.notify_all()
 
     def before_fork(self) -> None:
-        """Wait until no other thread imports, for two seconds at most; then let none begin."""
-        me = threading.get_ident()
-        with self._changed:
-            self._changed.wait_for(lambda: self._loaders.keys() <= {me}, _PATIENCE)
-            self._forkers.add(me)
+        """Wait until no other thread imports."""
+        self._lock.acquire(timeout=_LONGEST_WAIT)
 
     def after_in_parent(self) -> None:
-        """Let others import again."""
-        with self._changed:
-            self._forkers.discard(threading.get_ident())
-            self._changed.notify_all()
+        """Let other threads import again."""
+        with contextlib.suppress(RuntimeError):  # the lock was not acquired in time
+            self._lock.release()
 
     def after_in_child(self) -> None:
-        """Forget the threads that do not exist here, and remember what they were importing."""
-        me = threading.get_ident()
-        mine = self._loaders.pop(me, None)
-        self.lost |= {what for others in self._loaders.values() for what in others}
-        self._begin({} if mine is None else {me: mine})
+        """Replace the lock, whose holder may not exist here."""
+        try:
+            self._lock.release()
+        except RuntimeError:
+            self._is_broken = True
+        self._lock = threading.RLock()
 
 
-loading = Loading()
+#: Authlib and an HTTP library, by the thread that sends the first token request.
+request_imports = LateImports()
+#: Modules of ours that are not light, by any thread, an event loop's included: it must not wait for Authlib.
+small_imports = LateImports()
 
-with contextlib.suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(
-        before=loading.before_fork, after_in_parent=loading.after_in_parent, after_in_child=loading.after_in_child
-    )
+for _each in (request_imports, small_imports):
+    with contextlib.suppress(AttributeError):  # Windows has no fork
+        os.register_at_fork(
+            before=_each.before_fork, after_in_parent=_each.after_in_parent, after_in_child=_each.after_in_child
+        )

@@ -1,4 +1,4 @@
-"""Time, chance and threads: the one object by which the package reaches them, so that a test can replace them."""
+"""Time, chance and threads: the one object through which the package reaches them, so that a test can replace them."""
 
 from __future__ import annotations
 
@@ -7,46 +7,51 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 __all__ = ["Runtime", "runtime"]
 
 
 class Runtime:
-    """What the package takes from the machine. A test sets an attribute of :data:`runtime`, and resets it afterwards.
+    """What the package takes from the machine. A test replaces an attribute of :data:`runtime`, and resets it later.
 
-    Times of sockets are no matter of it: :mod:`auth_plugins._transports` has real ones.
+    The timeouts of sockets are always real, whatever this object says.
     """
 
-    __slots__ = ("elapsed", "monotonic", "sleep", "start_thread", "time", "uniform")
+    __slots__ = ("elapsed", "monotonic", "sleep", "start_thread", "time", "uniform", "wait")
 
-    #: Unix seconds, of a clock that can be set.
+    #: Unix time in seconds, of a clock that can be set.
     time: Callable[[], float]
-    #: Seconds since a fixed moment; stands still while the machine sleeps.
+    #: Seconds since a fixed moment; the clock stands still while the machine sleeps.
     monotonic: Callable[[], float]
     #: Seconds since a fixed moment, the machine's sleep included.
     elapsed: Callable[[], float]
-    #: Wait for so many seconds.
+    #: Sleep for so many seconds.
     sleep: Callable[[float], None]
     #: A random number between two others.
     uniform: Callable[[float, float], float]
-    #: Run a function in a new daemon thread of that name; raises RuntimeError if there can be none.
+    #: Run a function in a new daemon thread of that name; RuntimeError: no thread can be started.
     start_thread: Callable[[Callable[[], object], str], None]
+    #: Wait until a future is done, for at most so many seconds.
+    wait: Callable[[Future[Any], float], None]
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Take everything from the machine."""
+        """Use the machine's own clocks, random numbers and threads."""
         self.time, self.monotonic, self.sleep = time.time, time.monotonic, time.sleep
         self.elapsed = _clock_with_sleep() or time.monotonic
-        self.uniform, self.start_thread = random.uniform, _start_thread
+        self.uniform, self.start_thread, self.wait = random.uniform, _start_thread, _wait
 
 
 def _clock_with_sleep() -> Callable[[], float] | None:
-    """A clock that counts the machine's sleep; ``None``: there is none, or :func:`time.monotonic` does."""
-    # time.monotonic() stands still during sleep on Linux and macOS. On Windows it goes on.
-    name = "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME"
-    clock: int | None = getattr(time, name, None)
+    """Return a clock that counts the machine's sleep; ``None``: there is none, or :func:`time.monotonic` counts it."""
+    # time.monotonic() stands still during sleep on Linux and macOS; on Windows it goes on.
+    clock: int | None = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
     if clock is None:
         return None
 
@@ -61,8 +66,14 @@ def _clock_with_sleep() -> Callable[[], float] | None:
 
 
 def _start_thread(function: Callable[[], object], name: str) -> None:
-    # A daemon, as the interpreter must not wait for it in order to end.
+    # A daemon thread: the interpreter must not wait for it at exit.
     threading.Thread(target=function, name=name, daemon=True).start()
+
+
+def _wait(future: Future[Any], seconds: float) -> None:
+    from concurrent.futures import wait  # the caller has imported it: no other process needs it
+
+    wait([future], seconds)
 
 
 runtime = Runtime()

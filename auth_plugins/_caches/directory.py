@@ -7,22 +7,23 @@ import errno
 import functools
 import os
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self, TypeVar
 
+from auth_plugins._base.runtime import runtime
+
 __all__ = ["Directory"]
 
 _T = TypeVar("_T")
-#: Number of tries, and seconds between two of them, for a file that another process has open: an error on Windows.
+#: How often, and after how many seconds, an operation is tried while another process has the file open (Windows).
 _TRIES, _PAUSE = 4, 0.01
 
 
 class Directory:
     """An open directory. File names are looked up in the directory that was checked, wherever its path leads by now.
 
-    Windows has neither owners by number nor open directories: nothing is checked there, and paths are used.
+    Windows has neither numbered owners nor open directories: there nothing is checked, and paths are used.
 
     :raises FileNotFoundError: *path* does not exist.
     :raises OSError: *path* cannot be opened, is a link, belongs to another user, or can be changed by other users.
@@ -47,7 +48,7 @@ class Directory:
         return _retry(lambda: os.open(self._at(name), flags, 0o600, dir_fd=self._descriptor))
 
     def replace(self, name: str, target: str) -> None:
-        """Rename a file, in place of what the target is."""
+        """Rename a file, replacing *target*."""
         descriptor = self._descriptor
         _retry(lambda: os.replace(self._at(name), self._at(target), src_dir_fd=descriptor, dst_dir_fd=descriptor))
 
@@ -57,7 +58,7 @@ class Directory:
             _retry(functools.partial(os.unlink, self._at(name), dir_fd=self._descriptor))
 
     def sync(self) -> None:
-        """Have the names of the files outlive a power cut, where the file system can do so."""
+        """Make the names of the files safe from a power cut, where the file system can do so."""
         if self._descriptor is not None:
             with contextlib.suppress(OSError):
                 os.fsync(self._descriptor)
@@ -67,7 +68,7 @@ class Directory:
         return os.listdir(self._path if self._descriptor is None else self._descriptor)  # noqa: PTH208 - of a descriptor
 
     def is_link(self, name: str) -> bool:
-        """Whether a file is a link."""
+        """Return whether a file is a link."""
         mode = os.stat(self._at(name), dir_fd=self._descriptor, follow_symlinks=False).st_mode
         return stat.S_ISLNK(mode)
 
@@ -76,38 +77,33 @@ class Directory:
 
 
 def _open_checked(path: Path) -> int:
+    # Before it is opened, for the reason: a link, or another user's directory, may not be open to us at all.
+    _check(path, path.lstat())
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        raise
-    except OSError:
-        problem = _problem(path, path.lstat())
-        if problem is None:
-            raise
-    else:
-        problem = _problem(path, os.fstat(descriptor))
-        if problem is None:
-            return descriptor
+        _check(path, os.fstat(descriptor))  # another one may have taken its place
+    except PermissionError:
         os.close(descriptor)
-    raise PermissionError(errno.EACCES, problem)
+        raise
+    return descriptor
 
 
-def _problem(path: Path, status: os.stat_result) -> str | None:
-    """Why the directory is not safe, and what to do; ``None``: it is safe, or no directory at all."""
-    mode, user = status.st_mode, os.geteuid()
+def _check(path: Path, status: os.stat_result) -> None:
+    """Raise PermissionError, which says what to do, if the directory is not safe; what is no directory may pass."""
+    mode, user, problem = status.st_mode, os.geteuid(), None
     if stat.S_ISLNK(mode):
-        # Whoever can replace the link decides where the tokens are stored.
-        return f"{path} is a link; give the directory that it leads to"
-    if not stat.S_ISDIR(mode):
-        return None
-    if status.st_uid != user:
-        owner = f"the directory {path} belongs to user {status.st_uid}, and this process runs as user {user}"
-        return f"{owner}; give a directory that belongs to user {user}"
-    if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return (
-            f"group or others may write to the directory {path} (mode {stat.S_IMODE(mode):04o}); run `chmod 700 {path}`"
+        # The user who can replace the link decides where tokens are stored.
+        problem = f"{path} is a link; give the directory that it leads to"
+    elif stat.S_ISDIR(mode) and status.st_uid != user:
+        problem = (
+            f"the directory {path} belongs to user {status.st_uid}, and this process runs as user {user}; "
+            f"give a directory that belongs to user {user}"
         )
-    return None
+    elif stat.S_ISDIR(mode) and mode & (stat.S_IWGRP | stat.S_IWOTH):
+        permissions = f"{stat.S_IMODE(mode):04o}"
+        problem = f"group or others may write to the directory {path} (mode {permissions}); run `chmod 700 {path}`"
+    if problem is not None:
+        raise PermissionError(errno.EACCES, problem)
 
 
 def _retry(function: Callable[[], _T]) -> _T:
@@ -115,5 +111,5 @@ def _retry(function: Callable[[], _T]) -> _T:
         try:
             return function()
         except PermissionError:
-            time.sleep(_PAUSE)
+            runtime.sleep(_PAUSE)
     return function()

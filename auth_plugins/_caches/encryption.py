@@ -1,9 +1,8 @@
-"""What lies in a cache that others can look into: names that tell nothing, and entries that only a key opens."""
+"""Names that reveal nothing, and entries that only a key decrypts."""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import functools
 import hashlib
 import hmac
@@ -14,24 +13,24 @@ from typing import Any
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
 
-__all__ = ["LONGEST", "Key", "LockLostError", "Opaque", "Seal", "SealedCache"]
+__all__ = ["LONGEST", "BaseCache", "EntryCipher", "Key", "LockLostError", "Opaque"]
 
 #: Bytes of the longest entry that a cache of ours reads; no token is that long.
 LONGEST = 1 << 23
 
-#: A Fernet key, or several of them for a rotation: the first one seals, each of them opens.
+#: A Fernet key, or several for a rotation: the first encrypts, each of them decrypts.
 Key = str | bytes | Iterable[str | bytes] | None
 
-#: Goes into every name: what is stored may change with a later version of this package.
+#: Part of every name, so that a later version of this package can store other entries beside these.
 _VERSION = b"auth_plugins 1"
 
 
 class LockLostError(RuntimeError):
-    """The lock ended before what it was held for; the cache itself is well."""
+    """The lock ended before the token was stored; the cache itself works."""
 
 
 class Opaque:
-    """A value that no dump of variables or attributes shows, whatever the value's own ``repr`` is."""
+    """A value that no dump of variables or attributes shows, whatever its own ``repr`` is."""
 
     __slots__ = ("open",)
 
@@ -49,30 +48,23 @@ class Opaque:
         return hash(self.open())
 
 
-class Seal:
-    """Names entries, and encrypts them where there is a key.
+class EntryCipher:
+    """Names the entries of a shared cache, and encrypts them if there is a *key*.
 
-    :raises ConfigurationError: *key* is no Fernet key.
+    :raises ConfigurationError: *key* is neither a Fernet key, nor several, nor ``None``.
     """
 
-    def __init__(self, key: Key | Opaque) -> None:
-        given = key if isinstance(key, Opaque) else Opaque(key)
-        del key
-        # Each once, or its lock would be taken twice.
-        keys = tuple(dict.fromkeys(map(_checked, _several(given))))
-        if None in keys:
-            raise ConfigurationError("key is no Fernet key, nor a list of them; make one by `auth-plugins cache key`")
-        if not keys and given.open() is not None:
-            raise ConfigurationError("key holds no key; give one, or None")
-        self.keys: tuple[str, ...] = keys
-        # Now, rather than when a request waits for it.
-        if keys:
-            _cipher(keys)
+    def __init__(self, key: Key) -> None:
+        #: The keys, hidden from dumps.
+        self.keys = _keys(key)
+        if self.keys:
+            _fernet(self.keys)  # loads cryptography here, rather than when a request waits for it
 
     def names(self, identity: str) -> tuple[str, ...]:
-        """The name of the entry for what *identity* tells, secrets included; under each older key it may lie as well.
+        """Return the name of an entry, then its names under older keys.
 
-        What can be guessed cannot be tried out: without the key not at all, and where there is none by a slow hash.
+        *identity*, which contains secrets, cannot be guessed from a name: with a key not at all, without one only at
+        the price of a slow hash for each try.
         """
         text = Opaque(identity.encode("utf-8", "surrogatepass"))
         del identity
@@ -81,69 +73,59 @@ class Seal:
         keys = map(Opaque, map(base64.urlsafe_b64decode, self.keys))
         return tuple(hmac.digest(key.open(), _VERSION + text.open(), "sha256").hex() for key in keys)
 
-    def close(self, text: str, name: str) -> str:
-        """*text* as it may lie there under *name*, and under no other: nobody can move it to another tenant's."""
-        return str(_cipher(self.keys).encrypt(f"{name} {text}".encode()).decode() if self.keys else text)
+    def encrypt(self, text: str, name: str) -> str:
+        """Return *text* as it is stored under *name*; under another name it is not decrypted."""
+        return str(_fernet(self.keys).encrypt(f"{name} {text}".encode()).decode()) if self.keys else text
 
-    def open(self, sealed: str, name: str) -> str | None:
-        """What :meth:`close` was given; ``None``: another key closed it, it lay elsewhere, or it was damaged."""
+    def decrypt(self, stored: str, name: str) -> str | None:
+        """Return the text that :meth:`encrypt` was given; ``None``: another key or name was used, or it is damaged."""
         if not self.keys:
-            return sealed
+            return stored
         from cryptography.fernet import InvalidToken
 
         try:
-            opened = Opaque(_cipher(self.keys).decrypt(sealed.encode()).decode())
+            text = Opaque(_fernet(self.keys).decrypt(stored.encode()).decode())
         except (InvalidToken, UnicodeError):
             return None
-        whose, _, _ = opened.open().partition(" ")
-        return str(opened.open().removeprefix(f"{name} ")) if whose == name else None
+        stored_name, _, _ = text.open().partition(" ")
+        return str(text.open().removeprefix(f"{name} ")) if stored_name == name else None
 
 
-class SealedCache:
-    """What our own caches have in common: equal by configuration, and pickled by it."""
+class BaseCache:
+    """The base of :class:`FileCache` and :class:`RedisCache`, which are equal by their configuration."""
 
-    def __init__(self, key: Key | Opaque, *configuration: Any) -> None:
-        hidden_key = key if isinstance(key, Opaque) else Opaque(key)
-        del key
-        self._seal = Seal(hidden_key)
-        self._configuration = configuration
+    def __init__(self, key: Key, *configuration: object) -> None:
+        self._cipher = EntryCipher(key)
+        self._identity = type(self), configuration, self._cipher.keys
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, SealedCache) and self._settings() == other._settings()
+        return isinstance(other, BaseCache) and self._identity == other._identity
 
     def __hash__(self) -> int:
-        return hash(self._settings())
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        plain = (each.open() if isinstance(each, Opaque) else each for each in self._configuration)
-        return type(self), (*plain, self._seal.keys or None)
-
-    def _settings(self) -> tuple[Any, ...]:
-        return type(self), self._configuration, self._seal.keys
+        return hash(self._identity)
 
 
 @functools.lru_cache(maxsize=16)
-def _cipher(keys: tuple[str, ...]) -> Any:
+def _fernet(keys: tuple[str, ...]) -> Any:
     from cryptography.fernet import Fernet, MultiFernet
 
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def _several(given: Opaque) -> Iterable[object]:
-    key = given.open()
-    if isinstance(key, str):
-        return re.split(r"[\s,]+", key.strip())
+def _keys(key: Any) -> tuple[str, ...]:
     if key is None:
         return ()
-    return key if isinstance(key, Iterable) and not isinstance(key, bytes) else (key,)
-
-
-def _checked(key: object) -> Any:
-    """A key as text that no dump shows; ``None``: it is no Fernet key."""
+    given = re.split(r"[\s,]+", key.strip()) if isinstance(key, str) else [key] if isinstance(key, bytes) else key
     try:
-        text = key.encode("ascii") if isinstance(key, str) else key
-        if isinstance(text, bytes) and len(base64.b64decode(text.strip(), altchars=b"-_", validate=True)) == 32:
-            return hidden(text.strip().decode("ascii"))
-    except (UnicodeError, binascii.Error):
-        pass
-    return None
+        texts = [each.decode("ascii") if isinstance(each, bytes) else each for each in given]
+        # Each once: the lock of a name is taken once.
+        keys = tuple(dict.fromkeys(hidden(each.strip()) for each in texts))
+        are_keys = all(len(base64.b64decode(each, altchars=b"-_", validate=True)) == 32 for each in keys)
+    except (TypeError, ValueError, AttributeError):
+        are_keys, keys = False, ()
+    # Outside of `except`, whose error quotes the key.
+    if not are_keys or not keys:
+        raise ConfigurationError(
+            "must be a Fernet key, or several", argument="key", advice="make one by `auth-plugins cache key`"
+        )
+    return keys

@@ -11,55 +11,53 @@ from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+from auth_plugins._base.validation import hide_arguments
 
 from .directory import Directory
-from .encryption import LONGEST, Key, Opaque, SealedCache
+from .encryption import LONGEST, BaseCache, Key
 
 __all__ = ["FileCache"]
 
 
-class FileCache(SealedCache):
+class FileCache(BaseCache):
     """Tokens in files, one each, shared by all processes that use the same directory.
 
-    :param path: the directory; it is made, for its owner only (0700), where it doesn't exist. One that exists must
-        belong to the user of the process, must not be writable by group or others, and must not be a link: else it is
-        not used, and a warning says so. ``~`` is the home directory. ``None``: one for this package below the user's
-        cache directory.
-    :param key: a Fernet key, which encrypts the entries, or several for a rotation: the first one encrypts, each of
-        them decrypts. ``None``: tokens lie there as they are, in files that only their owner reads (0600).
-    :raises ConfigurationError: *path* can be none, or *key* is no Fernet key.
+    For any number of threads and processes of one machine: the operating system releases the lock of a process that
+    dies. Locks of network file systems may not work; use :class:`RedisCache` there.
 
-    For any number of threads and processes. The operating system drops the lock of a process that dies. Not for network
-    file systems, whose locks may be none: take :class:`RedisCache` there.
+    :param path: the directory; ``~`` is the home directory. A missing one is made for its owner only (0700). One that
+        exists must belong to the user of this process, must not be writable by group or others, and must not be a link;
+        otherwise it is not used, and a warning says so. ``None``: ``auth-plugins`` in the user's cache directory.
+    :param key: a Fernet key, which encrypts the entries, or several for a rotation: the first one encrypts, each of
+        them decrypts. ``None``: tokens are stored in clear, in files that only their owner can read (0600).
+    :raises ConfigurationError: *path* cannot be a directory, or *key* is not a Fernet key.
     """
 
+    @hide_arguments
     def __init__(self, path: str | os.PathLike[str] | None = None, key: Key = None) -> None:
-        hidden_key = Opaque(key)
-        del key
         if not (path is None or (isinstance(path, (str, os.PathLike)) and str(path).strip())):
-            raise ConfigurationError(f"path is empty, or of type {type(path).__name__}; give a directory's path")
-        is_users_own = path is None
-        try:
-            if path is None:
-                from platformdirs import user_cache_path
-
-                path = user_cache_path("auth-plugins", appauthor=False)
-            self._directory = Path(path).expanduser().absolute()
-        except RuntimeError:  # a user without a home directory, as in some containers
-            problem = "path is in a home directory that isn't known; give another one, such as /var/cache/acme"
-            raise ConfigurationError(problem) from None
-        super().__init__(hidden_key, str(self._directory))
-        #: Another user, to whom it is pickled, has a directory of his own.
-        self._is_users_own = is_users_own
+            given = "an empty text" if isinstance(path, (str, os.PathLike)) else type(path).__name__
+            raise ConfigurationError(f"must be the path of a directory, got {given}", argument="path")
+        #: Another user, who unpickles this cache, has another cache directory.
+        self._is_default = path is None
+        directory = _absolute(path)
+        if directory is None:
+            raise ConfigurationError(
+                "is in a home directory, which this user does not have",
+                argument="path",
+                advice="give another one, such as /var/cache/acme",
+            )
+        self._directory = directory
+        super().__init__(key, str(self._directory))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (None if self._is_users_own else str(self._directory), self._seal.keys or None)
+        return type(self), (None if self._is_default else str(self._directory), self._cipher.keys or None)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self._directory)!r})"
 
     def get(self, key: str, /) -> str | None:
-        """The entry of that name; ``None``: there is none; ``""``: it is there, and is none of ours.
+        """Return the entry of that name; ``None``: there is none; ``""``: there is one, but it is not ours.
 
         :raises OSError: the directory cannot be used.
         """
@@ -70,33 +68,33 @@ class FileCache(SealedCache):
             return None
 
     def _read(self, directory: Directory, name: str) -> str:
-        # Not through a link, which another user may have made; and without blocking, if it is a pipe.
+        # No link, which another user may have made; and without waiting, should it be a pipe.
         flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         try:
             descriptor = directory.open(name, flags)
         except FileNotFoundError:
             raise
         except OSError as error:
-            foreign = isinstance(error, PermissionError) and os.access(self._directory, os.W_OK | os.X_OK)
-            if foreign or directory.is_link(name):
+            is_foreign = isinstance(error, PermissionError) and os.access(self._directory, os.W_OK | os.X_OK)
+            if is_foreign or directory.is_link(name):
                 return ""
             raise
         try:
-            about = os.fstat(descriptor)
-            own = about.st_uid == os.geteuid() if hasattr(os, "geteuid") else True
-            whole = stat.S_ISREG(about.st_mode) and about.st_size <= LONGEST
-            return os.read(descriptor, LONGEST).decode("ascii", "replace") if own and whole else ""
+            status = os.fstat(descriptor)
+            is_own = status.st_uid == os.geteuid() if hasattr(os, "geteuid") else True
+            is_readable = is_own and stat.S_ISREG(status.st_mode) and status.st_size <= LONGEST
+            return os.read(descriptor, LONGEST).decode("ascii", "replace") if is_readable else ""
         finally:
             os.close(descriptor)
 
-    def set(self, key: str, value: str, ttl: float, /) -> None:  # noqa: ARG002 - a file has no expiry of its own
-        """Replace the entry of that name, whole and for good; under its lock.
+    def set(self, key: str, value: str, ttl: float, /) -> None:  # noqa: ARG002 - a file does not expire
+        """Replace the entry of that name as a whole, and safe from a power cut; under its lock.
 
         :raises OSError: it cannot be written.
         """
         value = hidden(value)
-        with self._opened() as directory:
-            # One name, so that what a process that was killed left of it goes with the next.
+        with self._open_or_make() as directory:
+            # Always the same name, so that what a killed process left is replaced.
             new = f"{key}.new"
             directory.remove(new)
             with os.fdopen(directory.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
@@ -107,23 +105,22 @@ class FileCache(SealedCache):
             directory.sync()
 
     def delete(self, key: str, /) -> None:
-        """Forget the entry of that name, if there is one."""
+        """Delete the entry of that name, if there is one, and what a killed process left of it."""
         with contextlib.suppress(FileNotFoundError), Directory(self._directory) as directory:
-            # What a process that was killed left beside it as well.
-            for name in (f"{key}.token", f"{key}.new"):
-                directory.remove(name)
+            for suffix in ("token", "new"):
+                directory.remove(f"{key}.{suffix}")
 
     @contextlib.contextmanager
-    def lock(self, key: str, lease: float, /) -> Iterator[bool]:  # noqa: ARG002 - the operating system knows who is dead
-        """Hold the lock of that name; ``False``: somebody else does.
+    def lock(self, key: str, lease: float, /) -> Iterator[bool]:  # noqa: ARG002 - the system ends a dead process's lock
+        """Hold the lock of that name; ``False``: another process or thread holds it.
 
-        :raises OSError: the directory cannot be used, or its file system knows no locks.
+        :raises OSError: the directory cannot be used, or its file system has no locks.
         """
         from filelock import FileLock, Timeout
 
-        with self._opened():
+        with self._open_or_make():
             path = self._directory / f"{key}.lock"
-        # A soft lock, which it takes where there are no others, would outlive its holder.
+        # No soft lock, which filelock falls back to where there are no locks: it would outlive a killed process.
         lock = FileLock(path, mode=0o600, fallback_to_soft=False)
         try:
             lock.acquire(blocking=False)
@@ -136,7 +133,7 @@ class FileCache(SealedCache):
             lock.release()
 
     def names(self) -> list[str]:
-        """The names of all entries.
+        """Return the names of all entries.
 
         :raises OSError: the directory cannot be read.
         """
@@ -148,10 +145,10 @@ class FileCache(SealedCache):
         :raises OSError: the directory cannot be read.
         """
         for key in self._stems(".lock"):
-            # While it is held: a process that opened the file before, and locks it after that, sees that it has no
-            # name any more, and tries again. Windows removes no open file.
-            with contextlib.suppress(OSError), self.lock(key, 0) as held:
-                if held:
+            # Under the lock: a process that opens the file now, and locks it later, notices that it was removed, and
+            # tries again. Windows removes no open file.
+            with contextlib.suppress(OSError), self.lock(key, 0) as is_held:
+                if is_held:
                     with Directory(self._directory) as directory:
                         directory.remove(f"{key}.lock")
 
@@ -163,12 +160,23 @@ class FileCache(SealedCache):
         except FileNotFoundError:
             return []
 
-    def _opened(self) -> Directory:
-        """The directory, made where it is missing."""
+    def _open_or_make(self) -> Directory:
         try:
             return Directory(self._directory)
         except FileNotFoundError:
-            # What is missing above it as well: pathlib would leave that to the umask.
+            # Each parent with this mode, which Path.mkdir(parents=True) would leave to the umask.
             for path in reversed([self._directory, *self._directory.parents]):
                 path.mkdir(mode=0o700, exist_ok=True)
             return Directory(self._directory)
+
+
+def _absolute(path: str | os.PathLike[str] | None) -> Path | None:
+    """Return the whole path of the directory; ``None``: it is in a home directory that is not known."""
+    try:
+        if path is None:
+            from platformdirs import user_cache_path
+
+            path = user_cache_path("auth-plugins", appauthor=False)
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        return None

@@ -15,21 +15,22 @@ from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+from auth_plugins._base.validation import hide_arguments
 
-from .encryption import LONGEST, Key, LockLostError, Opaque, SealedCache
+from .encryption import LONGEST, BaseCache, Key, LockLostError, Opaque
 
 __all__ = ["RedisCache"]
 
-#: Seconds to wait for Redis, for a connection and for each answer: a request must not hang for it.
-_PATIENCE = 1.0
+#: Seconds to wait for a connection to Redis, and for each answer: a request waits as well.
+_TIMEOUT = 1.0
 
-#: Reads an entry; one that is too long for any token is not sent.
+#: Reads an entry. One that is too long for any token is not sent.
 _READ = """
 local value = redis.call('get', KEYS[1])
 if value and #value > tonumber(ARGV[1]) then return '' end
 return value
 """
-#: Stores an entry for who still holds the lock, and lets go of it. Sent again after a lost answer, it says the same.
+#: Stores an entry if the lock is still held, and releases it. Sent again after a lost answer, it answers the same.
 _STORE = """
 if redis.call('get', KEYS[2]) == ARGV[1] then
   redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
@@ -41,118 +42,99 @@ return redis.call('get', KEYS[1]) == ARGV[2] and 1 or 0
 _RELEASE = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1])"
 
 
-class RedisCache(SealedCache):
-    """Tokens in Redis 6 or later, or Valkey, shared by all machines that reach it.
+class RedisCache(BaseCache):
+    """Tokens in Redis 6 or later, or Valkey, shared by all threads, processes and machines that reach it.
 
-    :param url_or_client: ``redis://``, ``rediss://`` (TLS) or ``unix://``, with user and password where there are some;
-        or a client of redis-py: a ``redis.Redis``, a ``RedisCluster``, or a Sentinel's ``master_for(...)``. Its
-        timeouts are yours to set: a second or two, as requests wait for them.
-    :param prefix: what all names begin with.
+    The user of Redis needs ``GET``, ``SET``, ``DEL`` and ``EVAL`` on the keys that begin with *prefix*, ``SELECT`` for
+    any database but 0, and ``SCAN`` for ``auth-plugins cache``.
+
+    :param url_or_client: a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL, with user and password if needed; or a
+        client of redis-py: a ``redis.Redis``, a ``RedisCluster``, or a Sentinel's ``master_for(...)``. Set the timeouts
+        of a client to a second or two, as requests wait for it; a URL has 1 second.
+    :param prefix: the beginning of all names.
     :param key: a Fernet key, which encrypts the entries, or several for a rotation: the first one encrypts, each of
-        them decrypts. ``None``: tokens lie there as they are, for whoever may read them.
+        them decrypts. ``None``: tokens are stored in clear.
     :raises ConfigurationError: an argument cannot work, or redis-py is missing.
-
-    For any number of threads, processes and machines. Its user needs ``GET``, ``SET``, ``DEL`` and ``EVAL`` on the keys
-    that begin with *prefix*, ``SELECT`` for any database but 0, and ``SCAN`` for ``auth-plugins cache``.
     """
 
+    @hide_arguments
     def __init__(self, url_or_client: Any, prefix: str = "auth_plugins:", key: Key = None) -> None:
-        hidden_key, place = Opaque(key), Opaque(url_or_client)
-        given, self._is_url = type(url_or_client), isinstance(url_or_client, str)
-        is_client = callable(getattr(url_or_client, "eval", None))
-        is_async = inspect.iscoroutinefunction(getattr(url_or_client, "execute_command", None))
-        del key, url_or_client
         if not isinstance(prefix, str) or not prefix or set(prefix) & set("{}"):
-            raise ConfigurationError('prefix is empty, no text, or has a brace in it; give one such as "auth_plugins:"')
-        if self._is_url:
-            if importlib.util.find_spec("redis") is None:
-                raise ConfigurationError("a RedisCache needs redis-py: pip install 'auth-plugins[redis]'")
-            if not _is_url(place):
-                raise ConfigurationError(
-                    "this is no URL of Redis; give one such as redis://host:6379/0, or rediss:// for TLS, "
-                    "with its password percent-encoded"
-                )
-        elif is_async:
-            raise ConfigurationError("this client of redis-py belongs to an event loop; give a redis.Redis, or a URL")
-        elif not is_client:
-            raise ConfigurationError(
-                f"a {given.__name__} is no client of redis-py; give one, or a URL such as redis://host:6379/0"
-            )
+            raise ConfigurationError('must be a text without braces, such as "auth_plugins:"', argument="prefix")
         self._prefix = prefix
-        self._place = place
-        # Now, rather than when a request waits for it; it connects when it is used first. A client's own repr may show
-        # its password.
-        self._redis = _client(place) if self._is_url else place
-        #: The marks of the locks that this thread holds, by name.
-        self._held = threading.local()
-        super().__init__(hidden_key, place, prefix)
+        # A client's own repr may show its password.
+        self._place = self._redis = Opaque(url_or_client)
+        self._is_url = isinstance(url_or_client, str)
+        if self._is_url:
+            _check_url(url_or_client)
+            self._redis = _client(self._place)
+        else:
+            _check_client(url_or_client)
+        #: By name of the locks that this thread holds, a random text that proves it.
+        self._proofs = threading.local()
+        super().__init__(key, self._place, prefix)
 
     def __repr__(self) -> str:
-        # A URL may hold a password, in its query as well.
-        return f"{type(self).__name__}({_shown(self._place)!r}, prefix={self._prefix!r})"
+        return f"{type(self).__name__}({_without_password(self._place.open())!r}, prefix={self._prefix!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self._is_url:
-            raise ConfigurationError("a RedisCache with a client of yours doesn't pickle; give it a URL")
-        return super().__reduce__()
+            raise ConfigurationError("a RedisCache with a client of yours does not pickle", advice="give it a URL")
+        return type(self), (self._place.open(), self._prefix, self._cipher.keys or None)
 
     def get(self, key: str, /) -> str | None:
-        """The entry of that name; ``None``: there is none; ``""``: it is there, and is none of ours."""
+        """Return the entry of that name; ``None``: there is none; ``""``: there is one, but it is not ours."""
         try:
             return _text(self._redis.open().eval(_READ, 1, self._name(key), LONGEST))
-        except UnicodeError:  # of a client that decodes
+        except UnicodeError:  # of a client that decodes answers
             return ""
 
     def set(self, key: str, value: str, ttl: float, /) -> None:
-        """Replace the entry of that name for *ttl* seconds, and let go of its lock, where this thread holds it.
+        """Replace the entry of that name for *ttl* seconds, and release its lock if this thread holds it.
 
-        :raises LockLostError: it held the lock too long, and another may hold it now; nothing is stored.
+        :raises LockLostError: the lock ended, and another process may hold it; nothing is stored.
         """
         value = hidden(value)
         name, milliseconds = self._name(key), max(1, int(ttl * 1000))
-        mark = self._marks().get(key)
-        if mark is None:
+        proof = vars(self._proofs).get(key)
+        if proof is None:
             self._redis.open().set(name, str(value), px=milliseconds)
             return
-        if not self._redis.open().eval(_STORE, 2, name, self._lock_name(key), mark, str(value), milliseconds):
+        if not self._redis.open().eval(_STORE, 2, name, self._lock_name(key), proof, str(value), milliseconds):
             raise LockLostError("the token came after its lock had ended, and is not stored")
-        del self._marks()[key]
+        del vars(self._proofs)[key]
 
     def delete(self, key: str, /) -> None:
-        """Forget the entry of that name, if there is one."""
+        """Delete the entry of that name, if there is one."""
         self._redis.open().delete(self._name(key))
 
     @contextlib.contextmanager
     def lock(self, key: str, lease: float, /) -> Iterator[bool]:
-        """Hold the lock of that name for at most *lease* seconds; ``False``: somebody else does."""
-        mark = secrets.token_hex(16)
-        if not self._redis.open().set(self._lock_name(key), mark, nx=True, px=max(1, int(lease * 1000))):
+        """Hold the lock of that name for at most *lease* seconds; ``False``: another process or thread holds it."""
+        proof = secrets.token_hex(16)
+        if not self._redis.open().set(self._lock_name(key), proof, nx=True, px=max(1, int(lease * 1000))):
             yield False
             return
-        marks = self._marks()
-        marks[key] = mark
+        proofs = vars(self._proofs)
+        proofs[key] = proof
         try:
             yield True
         finally:
-            if marks.pop(key, None) is not None:
-                self._redis.open().eval(_RELEASE, 1, self._lock_name(key), mark)
+            if proofs.pop(key, None) is not None:
+                self._redis.open().eval(_RELEASE, 1, self._lock_name(key), proof)
 
     def names(self) -> list[str]:
-        """The names of all entries."""
+        """Return the names of all entries."""
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "{*}"
         found = [_text(name) or "" for name in self._redis.open().scan_iter(match=pattern, count=1000)]
         return sorted(name[len(self._prefix) + 1 : -1] for name in found)
 
     def _name(self, key: str) -> str:
-        # In a cluster, what stands in braces decides where a key lies: an entry's lock has to lie with it.
+        # In a cluster, the text in braces decides on the node: an entry and its lock must be on the same one.
         return f"{self._prefix}{{{key}}}"
 
     def _lock_name(self, key: str) -> str:
         return f"{self._name(key)}:lock"
-
-    def _marks(self) -> dict[str, str]:
-        marks: dict[str, str] = self._held.__dict__
-        return marks
 
 
 @functools.lru_cache(maxsize=16)
@@ -162,39 +144,58 @@ def _client(url: Opaque) -> Opaque:
     from redis.retry import Retry
 
     try:
-        # No further tries: who asks goes on without the cache, and tries it again later.
+        # Without retries: the request goes on without the cache, which is tried again later.
+        retry = Retry(NoBackoff(), 0)
         return Opaque(
-            redis.Redis.from_url(
-                url.open(), socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=Retry(NoBackoff(), 0)
-            )
+            redis.Redis.from_url(url.open(), socket_timeout=_TIMEOUT, socket_connect_timeout=_TIMEOUT, retry=retry)
         )
     except (TypeError, ValueError, redis.RedisError) as error:
         reason = type(error).__name__
     # Outside of `except`: the error quotes the URL.
-    raise ConfigurationError(f"redis-py takes no such URL ({reason}); check its options")
+    raise ConfigurationError(
+        f"was refused by redis-py ({reason})", argument="url_or_client", advice="check the options in it"
+    )
 
 
-def _is_url(place: Opaque) -> bool:
+def _check_client(client: Any) -> None:
+    is_async = inspect.iscoroutinefunction(getattr(client, "execute_command", None))
+    if is_async or not callable(getattr(client, "eval", None)):
+        kind = f"{type(client).__module__}.{type(client).__qualname__}"
+        raise ConfigurationError(
+            f"must be a URL such as redis://host:6379/0, or a synchronous client of redis-py, got {kind}",
+            argument="url_or_client",
+        )
+
+
+def _check_url(url: str) -> None:
+    if importlib.util.find_spec("redis") is None:
+        raise ConfigurationError("a RedisCache needs redis-py: pip install 'auth-plugins[redis]'")
     try:
-        parts = urlsplit(place.open())
-        whole = bool(parts.path if parts.scheme == "unix" else parts.hostname) and parts.port != 0
-        # A password that isn't percent-encoded, and goes on behind the host: part of it would be shown as a path.
-        whole = whole and "@" not in parts.path + parts.query + parts.fragment
-        # A database that is no number would be number 0.
-        whole = whole and (parts.scheme == "unix" or re.fullmatch(r"(/\d*)?", parts.path) is not None)
+        parts = urlsplit(url)
+        # redis-py would take a database that is no number for number 0.
+        has_place = bool(parts.hostname) and parts.port != 0 and re.fullmatch(r"(/\d*)?", parts.path) is not None
     except ValueError:  # of a port, or of brackets
-        return False
-    return whole and parts.scheme in ("redis", "rediss", "unix")
+        is_whole = False
+    else:
+        is_whole = has_place if parts.scheme in ("redis", "rediss") else parts.scheme == "unix" and bool(parts.path)
+        # With an "@" behind the host, part of the password would be shown as the path.
+        is_whole = is_whole and "@" not in parts.path + parts.query + parts.fragment
+    if not is_whole:
+        raise ConfigurationError(
+            "must be a URL of Redis, such as redis://host:6379/0, or rediss:// for TLS",
+            argument="url_or_client",
+            advice="percent-encode the password in it",
+        )
 
 
-def _shown(place: Opaque) -> str:
-    given = place.open()
-    if not isinstance(given, str):
-        return f"<{type(given).__name__}>"
-    parts = urlsplit(given)
+def _without_password(place: object) -> str:
+    if not isinstance(place, str):
+        return f"<{type(place).__name__}>"
+    # A URL may have the password in its query as well.
+    parts = urlsplit(place)
     return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _text(value: Any) -> str | None:
-    """What Redis said: a client of the user's may decode answers, or not."""
+    """Return an answer as text: some clients decode answers, others do not."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

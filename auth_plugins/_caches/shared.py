@@ -1,131 +1,132 @@
-"""A cache that processes share, behind the memory of this one: what lies in it, and what its trouble means."""
+"""A cache that processes share, its outages, and the memory of this process in front of it."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import math
-import os
-import threading
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
-from auth_plugins._protocol.tokens import Token
 
-from .encryption import LockLostError, Opaque, Seal, SealedCache
-from .memory import GrantState, MemoryCache, TokenCache
+from . import listing
+from .encryption import BaseCache, EntryCipher, LockLostError, Opaque
+from .entries import StoredToken
+from .grant_state import GrantState
+from .memory import MemoryCache, process_cache
+from .protocol import TokenCache
+from .shared_entry import LONGEST_TTL, LockState, SharedEntry
 
-__all__ = ["KEY_CHECK", "Entry", "SharedCache", "SharedEntry", "shared_cache_for"]
+__all__ = ["KEY_CHECK", "SharedCache", "shared_cache_for"]
 
 _T = TypeVar("_T")
 _log = logging.getLogger("auth_plugins")
 
-#: Seconds for which a cache that failed is left alone.
-_REST = 5.0
-#: Seconds for which an entry is kept that may be of use for so long: it has a refresh token, or nobody told its end.
-_LONG = 180 * 86400.0
-#: Seconds that the lock is held for the next.
-_BRIEF = 1.0
-#: What tells, without telling anything, whether the key is that of those who were here before.
-KEY_CHECK = "key-check"
-#: What of a grant goes into its entry, for those who list them.
+#: Seconds for which a cache that failed is not used.
+_BACK_OFF = 5.0
+#: An entry that has this name under each key; the names of all others depend on the key.
+KEY_CHECK = listing.KEY_CHECK
+#: Seconds after which its lock ends.
+_KEY_CHECK_LEASE = 1.0
+#: The fields of a grant that are stored in its entry.
 _ABOUT = ("grant", "token_url", "client_id", "username", "scope")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What lies in a shared cache for one grant."""
+class Outages:
+    """Calls a shared cache, but not for 5 seconds after it failed; logs the begin and the end of an outage."""
 
-    token: Token
-    #: Whose token it is: members of the grant that are no secrets.
-    about: Mapping[str, str]
-    #: The name under which the entry was stored; ``None``: version 0.1.0 stored it, which wrote none.
-    name: str | None = None
+    def __init__(self, cache: TokenCache, memory: MemoryCache) -> None:
+        self._kind = type(cache).__name__
+        #: Which cache it is, for warnings. The repr of another class may contain secrets.
+        self.name = repr(cache) if isinstance(cache, BaseCache) else self._kind
+        self._memory = memory
+        #: By ``runtime.monotonic``.
+        self._back_off_until = -math.inf
+        #: The operation that failed, until the same one succeeds: a disk that is full can still be read.
+        self.failed_operation: str | None = None
+        self._has_warned_of_delete = False
 
-    def dump(self) -> str:
-        """The entry as a text in ASCII."""
-        name = {} if self.name is None else {"name": self.name}
-        return json.dumps({"token": self.token.members(), "about": self.about, **name})
+    def attempt(
+        self, operation: str, function: Callable[..., _T], *arguments: Any, during_outage: bool = False
+    ) -> _T | None:
+        """Return what *function* returns; ``None`` if it raises, or is not called because of an outage.
 
-    @classmethod
-    def load(cls, text: str) -> Entry | None:
-        """Read an entry; ``None``: it is none of ours, or not whole."""
-        text = hidden(text)
-        try:
-            members = json.loads(text, object_hook=_without_secrets)
-            members["token"].update({name: _as_float(members["token"][name]) for name in ("expires_at", "issued_at")})
-            token, about, stored_as = members["token"], members["about"], members.get("name")
-            for name, kind in _MEMBERS.items():
-                if not isinstance(token[name], kind):
-                    return None
-            access_token = token["access_token"]
-            if not (access_token and access_token.isascii() and access_token.isprintable()):
-                return None
-            (token["refresh_token"] or "").encode()
-            about = {str(k): str(about[k]) for k in about}
-            return cls(Token(**{name: token[name] for name in _MEMBERS}), about, stored_as)
-        except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        :param during_outage: call it during an outage as well.
+        """
+        began = runtime.monotonic()
+        if began < self._back_off_until and not during_outage:
             return None
-
-
-_MEMBERS: Mapping[str, Any] = {
-    "access_token": str,
-    "token_type": str,
-    "expires_at": float | None,
-    "refresh_token": str | None,
-    "scope": str | None,
-    "issued_at": float,
-}
-
-
-def _without_secrets(members: dict[str, Any]) -> dict[str, Any]:
-    """The members of an entry, or of its token, as a dump of variables may show them."""
-    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}
-
-
-def _as_float(value: Any) -> float | None:
-    """A number of seconds, or what stands for none.
-
-    :raises ValueError: it is neither.
-    """
-    if value is None:
+        try:
+            result = function(*arguments)
+        except Exception as error:
+            is_lost, problem = isinstance(error, LockLostError), _describe(operation, error)
+        else:
+            # A call that began before the outage does not show that it is over.
+            if self.failed_operation == operation and began >= self._back_off_until:
+                self._note(None)
+            return result
+        # Outside of `except`: the error may quote a token, and tools store the variables of a frame that logs.
+        if is_lost:
+            _log.warning("%s: %s", self.name, problem)
+        elif operation != "delete":
+            self._back_off_until = runtime.monotonic() + _BACK_OFF
+            self._note(operation, problem)
+        elif not self._has_warned_of_delete:  # tokens are shared all the same: it is no outage
+            self._has_warned_of_delete = True
+            _log.warning("%s keeps an entry that should be deleted (%s)", self.name, problem)
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ValueError
-    return float(value)
+
+    def _note(self, failed_operation: str | None, problem: str = "") -> None:
+        """Log a change, once for all threads that meet it."""
+        with self._memory.lock:
+            before, self.failed_operation = self.failed_operation, failed_operation
+        if before is None and failed_operation is not None:
+            _log.warning(
+                "%s is out of order (%s); tokens are shared within this process only until it works again",
+                self._kind,
+                problem,
+            )
+        elif before is not None and failed_operation is None:
+            _log.warning("%s works again: tokens are shared", self._kind)
+
+
+def _describe(operation: str, error: Exception) -> str:
+    """Return one line about *error*, which may quote what was to be stored."""
+    if isinstance(error, LockLostError):
+        return str(error)
+    kind, module, detail = type(error).__name__, type(error).__module__, ""
+    if isinstance(error, OSError) and module == "builtins":
+        detail = f": {error.strerror}: {error.filename}" if error.filename else f": {error.strerror}"
+    # A ResponseError quotes the command that the server refused: an AUTH with its password, for one.
+    elif module.startswith("redis.") and operation != "set" and kind != "ResponseError":
+        detail = f": {' '.join(str(error).split())[:200]}"
+    return f"{operation}: {kind}{detail}"
 
 
 class SharedCache:
-    """A cache that others use as well. Whatever it raises costs a warning, and never a request."""
+    """A cache that processes share. Its errors cost a warning, and never a request."""
 
     def __init__(self, cache: TokenCache) -> None:
-        #: What this process knows of the grants whose tokens lie there.
+        #: The states of the grants whose tokens this process stores there.
         self.memory = MemoryCache()
         self.cache = cache
-        self.seal: Seal = cache._seal if isinstance(cache, SealedCache) else Seal(None)
-        # What others write into a repr, nobody knows.
-        self._name = repr(cache) if isinstance(cache, SealedCache) else type(cache).__name__
-        # On the clock of runtime.monotonic().
-        self._rests_until = -math.inf
-        #: What it failed at, until it succeeds at just that: a disk that is full can still be read.
-        self._fails_at: str | None = None
-        #: Whether it was told that nothing is forgotten.
-        self._keeps = False
+        self.cipher: EntryCipher = cache._cipher if isinstance(cache, BaseCache) else EntryCipher(None)
+        self._outages = Outages(cache, self.memory)
+        #: Calls the cache; see :meth:`Outages.attempt`.
+        self.attempt = self._outages.attempt
         self._damaged: set[str] = set()
-        self._knows_key = not self.seal.keys
+        self._is_key_checked = not self.cipher.keys
 
-    def shelf(self, grant: Grant, state: GrantState) -> SharedEntry | None:
-        """The place of *grant*; ``None``: it has nothing to share.
+    def entry_of(self, grant: Grant, state: GrantState) -> SharedEntry | None:
+        """Return the entry of *grant*; ``None``: it has no identity to share by, or the hash of names is forbidden.
 
-        :raises ConfigurationError: a secret cannot be read.
+        :raises ConfigurationError: a secret cannot be read, or the identity is not JSON.
         """
         identity = Opaque(grant.identity())
         if identity.open() is None:
@@ -134,13 +135,13 @@ class SharedCache:
             text = hidden(json.dumps(identity.open(), sort_keys=True))
         except (TypeError, ValueError):
             raise ConfigurationError(
-                f"{type(grant).__name__} has a field that is no text or number, so that no shared cache can name its "
-                "token; give it an identity() of your own"
+                f"{type(grant).__name__} has a field that is neither text nor number, so no shared cache can name its "
+                "token",
+                advice="override identity()",
             ) from None
-        # Secrets change: what is remembered goes with them.
+        # Another secret is another identity, and another name.
         if state.names is None or state.names[0] != hash(text):
-            # Where the hash is forbidden, as in some hardened systems, each process goes on by itself.
-            names = self.attempt("hash", self.seal.names, text)
+            names = self.attempt("hash", self.cipher.names, text)
             if names is None:
                 return None
             state.names = (hash(text), names)
@@ -149,265 +150,82 @@ class SharedCache:
             about["token_url"] = about["token_url"].partition("?")[0]
         return SharedEntry(self, state.names[1], about)
 
-    def attempt(self, what: str, function: Callable[..., _T], *arguments: Any, in_rest: bool = False) -> _T | None:
-        """What *function* returns; ``None``: the cache is in trouble, and is left alone for a while.
+    def read(self, name: str, about: Mapping[str, str]) -> StoredToken | None:
+        """Return the entry of that name; one that is not ours counts as none, with one warning.
 
-        :param in_rest: try even then.
+        :param about: what an entry of version 0.1.0, which does not hold its name, must be about.
         """
-        began = runtime.monotonic()
-        if began < self._rests_until and not in_rest:
-            return None
-        try:
-            result = function(*arguments)
-        except Exception as error:
-            is_lost, problem = isinstance(error, LockLostError), _described(what, error)
-        else:
-            if self._fails_at == what and began >= self._rests_until:  # not one that began before the trouble
-                self._note(None)
-            return result
-        # Here the error is gone, which may quote a token: tools store the variables of what logs.
-        if is_lost:
-            _log.warning("%s: %s", self._name, problem)
-        elif what != "delete":
-            self._rests_until = runtime.monotonic() + _REST
-            self._note(what, problem)
-        elif not self._keeps:  # it is no matter of sharing, and comes too seldom to tell when it works again
-            self._keeps = True
-            _log.warning("%s keeps what it should forget (%s)", self._name, problem)
-        return None
-
-    def _note(self, fails_at: str | None, problem: str = "") -> None:
-        """Tell of a change, once however many threads meet it."""
-        with self.memory.lock:
-            before, self._fails_at = self._fails_at, fails_at
-        name = type(self.cache).__name__
-        if before is None and fails_at is not None:
-            _log.warning(
-                "%s is out of order (%s); tokens are shared within this process only until it works again",
-                name,
-                problem,
-            )
-        elif before is not None and fails_at is None:
-            _log.warning("%s works again: tokens are shared", name)
-
-    def read(self, name: str, about: Mapping[str, str]) -> Entry | None:
-        """The entry of that name; what is no entry of ours counts as none, with one warning.
-
-        :param about: what an entry of version 0.1.0, which has no name in it, must be about.
-        """
-        text = self.attempt("get", self._get, name)
+        text = self.attempt("get", self.get, name)
         if text is None:
             self._check_key()
             return None
-        entry = self.entry(name, text)
+        entry = self.decode(name, text)
         if entry is not None and entry.name is None and entry.about != about:
             entry = None
         if entry is None and name not in self._damaged:
             self._damaged.add(name)
             _log.warning(
                 "an entry in %s is damaged, or another program's or user's; it counts as no token, and is replaced",
-                self._name,
+                self._outages.name,
             )
         return entry
 
-    def _get(self, name: str) -> str | None:
+    def get(self, name: str) -> str | None:
+        """Return the text that is stored under *name*. Raises what the cache raises."""
         text: str | None = hidden(self.cache.get(name))
         return text
 
-    def entry(self, name: str, text: str) -> Entry | None:
-        """What *text* is, which lies under *name*; ``None``: it is no entry, or was stored under another name."""
-        opened = hidden(self.seal.open(text, name))
-        entry = None if opened is None else Entry.load(opened)
+    def decode(self, name: str, text: str) -> StoredToken | None:
+        """Read *text*, which is stored under *name*; ``None``: it is damaged, or was stored under another name."""
+        decrypted = hidden(self.cipher.decrypt(text, name))
+        entry = None if decrypted is None else StoredToken.load(decrypted)
         return entry if entry is None or entry.name in (None, name) else None
 
-    def entries(self) -> list[Entry | str]:
-        """All entries of a cache that can list them; of one that cannot be read, why.
-
-        Raises what the cache does.
-        """
-        listed: list[Entry | str] = []
-        for name in self.cache.names():  # type: ignore[attr-defined]  # ours have it, and nobody else is asked
-            text = self._get(name)
-            if name == KEY_CHECK or text is None:
-                continue
-            entry = self.entry(name, text)
-            if entry is not None:
-                listed.append(entry)
-            elif self.seal.keys and Entry.load(text):
-                listed.append("not encrypted")
-            else:
-                listed.append(f"damaged, or under {'another' if self.seal.keys else 'a'} key")
-        return listed
+    def entries(self) -> list[StoredToken | str]:
+        """List all entries, for the command line; see :func:`listing.list_entries`."""
+        return listing.list_entries(self)
 
     def probe(self) -> None:
-        """Do what a token does to a cache, with a name of its own.
-
-        Raises what the cache does.
-        """
-        name, text = "probe", os.urandom(8).hex()
-        with self.cache.lock(name, _BRIEF):  # type: ignore[attr-defined]  # as above
-            self.cache.set(name, text, _BRIEF)
-            found = self.cache.get(name)
-        self.cache.delete(name)
-        if found != text:
-            raise LookupError("what was stored is not found again")
+        """Try whether the cache works, for the command line; see :func:`listing.probe`."""
+        listing.probe(self)
 
     def _check_key(self) -> None:
-        """Tell of a wrong key: names depend on it, so that what was made by another one is never met."""
-        if self._knows_key or self._fails_at:
+        """Warn once if the cache is in use under another key, whose entries this process never finds."""
+        if self._is_key_checked or self._outages.failed_operation is not None:
             return
-        self._knows_key = True
-        mark = self.attempt("get", self._get, KEY_CHECK)
-        if mark is not None and self.seal.open(mark, KEY_CHECK) is None:
+        self._is_key_checked = True
+        text = self.attempt("get", self.get, KEY_CHECK)
+        if text is not None and self.cipher.decrypt(text, KEY_CHECK) is None:
             _log.warning(
                 "%s holds tokens under another key, which count as none; give that key as well, as the last one, "
                 "or clear them by `auth-plugins cache clear PREFIX --all`",
-                self._name,
+                self._outages.name,
             )
-        elif mark is None or len(self.seal.keys) > 1:
-            # Under its lock, as every entry is written; who doesn't get it has had somebody else write it.
-            with SharedEntry(self, (KEY_CHECK,), {}).locked(_BRIEF) as held:
-                if held:
-                    self.attempt("set", self.cache.set, KEY_CHECK, self.seal.close(KEY_CHECK, KEY_CHECK), _LONG)
+        elif text is None or len(self.cipher.keys) > 1:
+            # Under its lock, as every entry is written. If another process holds it, that one writes the entry.
+            with SharedEntry(self, (KEY_CHECK,), {}).locked(_KEY_CHECK_LEASE) as lock:
+                if lock is LockState.ACQUIRED:
+                    text = self.cipher.encrypt(KEY_CHECK, KEY_CHECK)
+                    self.attempt("set", self.cache.set, KEY_CHECK, text, LONGEST_TTL)
 
 
-@dataclass(frozen=True, slots=True)
-class SharedEntry:
-    """Where the token of one grant lies in a shared cache."""
-
-    _shared: SharedCache
-    #: The name of the entry, and those that it has under older keys.
-    names: tuple[str, ...]
-    _about: Mapping[str, str]
-
-    def read(self) -> Token | None:
-        """The newest token that lies there. It may have ended, and be of use for its refresh token."""
-        entries = filter(None, [self._shared.read(name, self._about) for name in self.names])
-        return max((entry.token for entry in entries), key=lambda token: token.issued_at, default=None)
-
-    @contextlib.contextmanager
-    def locked(self, lease: float) -> Iterator[bool | None]:
-        """Keep others from asking for this token; for at most *lease* seconds, should this process be lost.
-
-        ``False``: another one does; ``None``: the cache is in trouble, and nobody can be kept from anything.
-        """
-        with contextlib.ExitStack() as stack:
-            answer: bool | None = True
-            for name in sorted(self.names):
-                if answer:
-                    answer = self._entered(stack, name, lease)
-            yield answer
-
-    def store(self, token: Token, lying: Token | None) -> bool:
-        """Store *token* for good, under the lock, in place of what was *lying* there; whether others can rely on it."""
-        ttl = _ttl(token)
-        if ttl <= 0:
-            return False
-        shared, (name, *older) = self._shared, self.names
-        text = hidden(Entry(token, self._about, name).dump())
-        text = hidden(shared.seal.close(text, name))
-
-        def store() -> bool:
-            try:
-                shared.cache.set(name, str(text), ttl)
-            except LockLostError:
-                raise
-            except Exception:
-                # A disk may be full: a refresh token that lies there has been spent, and nobody should find it.
-                with contextlib.suppress(Exception):
-                    if lying is not None:
-                        self._forget(name, lying)
-                raise
-            for each in older:
-                shared.cache.delete(each)
-            return True
-
-        # Be it left alone or not: who holds the lock is the only one who can.
-        return bool(shared.attempt("set", store, in_rest=True))
-
-    def delete(self, token: Token) -> None:
-        """Forget *token*, if it is still what lies there: somebody else may have stored another meanwhile."""
-        for name in self.names:
-            self._shared.attempt("delete", self._forget, name, token)
-
-    def _forget(self, name: str, token: Token) -> None:
-        shared = self._shared
-        entry = shared.entry(name, shared._get(name) or "")
-        if entry is not None and entry.token == token:
-            shared.cache.delete(name)
-
-    def clear(self) -> None:
-        """Forget what lies there."""
-        for name in self.names:
-            self._shared.attempt("delete", self._shared.cache.delete, name)
-
-    def _entered(self, stack: contextlib.ExitStack, name: str, lease: float) -> bool | None:
-        shared = self._shared
-        # A cache without one leaves it to each process to ask for its own token.
-        make: Callable[..., Any] = getattr(shared.cache, "lock", lambda *_: contextlib.nullcontext())
-
-        def enter() -> bool:
-            lock = make(name, lease)
-            held = lock.__enter__() is not False
-            stack.callback(release, lock)
-            return held
-
-        def release(lock: Any) -> None:
-            # Be the cache in trouble by now or not. What an error here means, who wants the lock next finds out.
-            with contextlib.suppress(Exception):
-                lock.__exit__(None, None, None)
-
-        return shared.attempt("lock", enter)
-
-
-def _ttl(token: Token) -> float:
-    """Seconds for which the entry of *token* is of use."""
-    if token.refresh_token or token.expires_at is None:
-        return _LONG
-    # Not longer than the token lives, even if the clock was ahead when it was issued, and has been set back since.
-    return min(token.expires_at - runtime.time(), token.expires_at - token.issued_at, _LONG)
-
-
-def _described(what: str, error: Exception) -> str:
-    if isinstance(error, LockLostError):
-        return str(error)
-    kind = f"{what}: {type(error).__name__}"
-    # Whatever was to be stored may be quoted, whole or in part, by anything but the operating system and Redis.
-    if type(error).__module__ == "builtins" and isinstance(error, OSError):
-        return f"{kind}: {error.strerror}: {error.filename}" if error.filename else f"{kind}: {error.strerror}"
-    # Redis names what it refuses by a class, but for an error that quotes what it was sent, an AUTH as well.
-    if type(error).__module__.startswith("redis.") and what != "set" and type(error).__name__ != "ResponseError":
-        return f"{kind}: {' '.join(str(error).split())[:200]}"
-    return kind
-
-
-#: A cache, or the id of one that cannot be hashed, and what stands before it: equal ones share what is in memory.
+#: By cache, or by the id of one that has no hash: equal caches share what is in memory.
 _all: weakref.WeakValueDictionary[object, SharedCache] = weakref.WeakValueDictionary()
-#: Keeps the latest, so that auth objects that are made anew for each call find their tokens in memory.
+#: Keeps the latest, so that auth objects that are made for each call find their tokens in memory.
 _latest: deque[SharedCache] = deque(maxlen=32)
-#: A signal handler or a finalizer may make an auth object while its own thread holds the lock: it enters once more.
-_lock = threading.RLock()
 
 
 def shared_cache_for(cache: TokenCache) -> SharedCache:
-    """What stands before *cache* in this process, and before all that are equal to it."""
+    """Return the one :class:`SharedCache` in this process of all caches that are equal to *cache*."""
     key: object = cache
     try:
         hash(cache)
     except TypeError:
-        key = id(cache)  # it lives as long as what is found by it
-    with _lock:
+        key = id(cache)  # it lives as long as the SharedCache
+    # A lock that a finalizer can enter again, when it makes an auth object, and that is free in a forked child.
+    with process_cache().lock:
         shared = _all.get(key)
         if shared is None:
             shared = _all.setdefault(key, SharedCache(cache))
             _latest.append(shared)
     return shared
-
-
-def _after_fork() -> None:
-    global _lock  # noqa: PLW0603 - a thread that held it doesn't exist in the child
-    _lock = threading.RLock()
-
-
-with contextlib.suppress(AttributeError):  # Windows has no fork
-    os.register_at_fork(after_in_child=_after_fork)

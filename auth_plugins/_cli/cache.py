@@ -1,7 +1,5 @@
 """``auth-plugins cache``: the tokens that a shared cache stores."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,9 +8,10 @@ import click
 
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
-from auth_plugins._caches.shared import KEY_CHECK, Entry, shared_cache_for
+from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
 from auth_plugins._protocol.messages import Redactor
 
@@ -98,7 +97,7 @@ def _cache_of(prefix: str) -> FileCache | RedisCache:
     return found
 
 
-def _described(entry: Entry) -> str:
+def _described(entry: StoredToken) -> str:
     about, expires_at = entry.about, entry.token.expires_at
     whom = " ".join(about[name] for name in ("username", "client_id") if name in about)
     line = f"{about.get('grant', '?')} {whom} at {about.get('token_url', '?')}"

@@ -1,7 +1,5 @@
 """What several commands need: their arguments, the installed library, and the line that ends a failed command."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import sys
@@ -12,8 +10,6 @@ import click
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._protocol.messages import one_line
-
-__all__ = ["check_url", "fail", "first_installed", "prefix_argument"]
 
 prefix_argument = click.argument("prefix", default="AUTH_PLUGINS")
 

@@ -3,72 +3,59 @@
 Returns data; :mod:`.play` prints it.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins.sandbox import Sandbox, System
 
-__all__ = ["CLIENTS", "EXPECTED", "Row", "Story", "play"]
-
 ASKED_AGAIN, REFRESH_TOKEN = "asked again", "refresh token"
 #: Calls with the second token; before the last one it is revoked.
 _CALLS = 5
-
-
-@dataclass(frozen=True)
-class Story:
-    """What happened in a row, or should have happened."""
-
-    #: Where the credentials of each token request travelled, in order.
-    credentials: tuple[str, ...]
-    #: How each token after the first was fetched.
-    renewals: tuple[str, ...]
-    #: How many times the user's password was sent.
-    passwords: int = 0
-    #: How many times a spent refresh token was sent.
-    reuses: int = 0
-    #: The status of each call, as its caller got it.
-    answers: tuple[int, ...] = (200,) * (1 + _CALLS)
-    #: How many times the API rejected a token: once, the revoked one, and never an expired one.
-    refused: int = 1
-
-
-EXPECTED: Mapping[str, Story] = {
-    "upload-api": Story(("Basic, URL-encoded",) * 3, (ASKED_AGAIN,) * 2),
-    "jwt-api": Story(("Basic",) * 3, (ASKED_AGAIN,) * 2),
-    "auth-api": Story(("form", *("refresh token in form",) * 2), (REFRESH_TOKEN,) * 2, passwords=1),
-    "organization-api": Story(("Basic",) * 3, (REFRESH_TOKEN,) * 2),
-    "json-api": Story(("JSON body",) * 3, (ASKED_AGAIN,) * 2),
+#: Where the credentials of the three token requests of a row travel, and how the second and third token are fetched.
+_EXPECTED: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "upload-api": (("Basic, URL-encoded",) * 3, ASKED_AGAIN),
+    "jwt-api": (("Basic",) * 3, ASKED_AGAIN),
+    "auth-api": (("form", "refresh token in form", "refresh token in form"), REFRESH_TOKEN),
+    "organization-api": (("Basic",) * 3, REFRESH_TOKEN),
+    "json-api": (("JSON body",) * 3, ASKED_AGAIN),
 }
+
+
+def expected(system: str) -> dict[str, Any]:
+    """Return what :attr:`Row.seen` should be."""
+    credentials, renewal = _EXPECTED[system]
+    return {
+        "credentials": credentials,
+        "renewals": (renewal,) * 2,
+        "passwords": int(system == "auth-api"),
+        "reuses": 0,
+        "answers": (200,) * (1 + _CALLS),
+        "refused": 1,  # the revoked token, and never an expired one
+    }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One system with one client."""
+    """One system with one client: what the system saw, and the error that ended it early."""
 
     system: str
     client: str
-    seen: Story
-    #: The error that ended the row early; ``None``: there was none.
+    seen: Mapping[str, Any]
     error: str | None = None
 
     @property
     def problems(self) -> list[str]:
         """What differs from what was expected."""
-        seen, expected = asdict(self.seen), asdict(EXPECTED[self.system])
-        differences = [
-            f"{name}: expected {expected[name]}, saw {seen[name]}" for name in seen if seen[name] != expected[name]
-        ]
-        return [self.error, *differences] if self.error else differences
+        pairs = {name: (value, self.seen[name]) for name, value in expected(self.system).items()}
+        found = [f"{name}: expected {value}, saw {seen}" for name, (value, seen) in pairs.items() if seen != value]
+        return [self.error, *found] if self.error else found
 
 
 #: Each client: its library, and the class of it that is used.
@@ -89,11 +76,11 @@ def play(lifetime: float = 2.0, clients: Iterable[str] = tuple(CLIENTS)) -> list
     """
     # First of all, so that nothing is started if a library is missing.
     auths = {client: importlib.import_module(f"auth_plugins.{CLIENTS[client][0]}").OAuth2Auth for client in clients}
-    with ExitStack() as stack, ThreadPoolExecutor(len(EXPECTED) * len(auths)) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(len(_EXPECTED) * len(auths)) as pool:
         # A sandbox for each client, so that a system sees the requests of one row only.
         sandboxes = {client: stack.enter_context(Sandbox(lifetime)) for client in auths}
         rows = [
-            pool.submit(_row, sandboxes[client][name], client, auths[client]) for name in EXPECTED for client in auths
+            pool.submit(_row, sandboxes[client][name], client, auths[client]) for name in _EXPECTED for client in auths
         ]
         return [row.result() for row in rows]
 
@@ -106,7 +93,7 @@ def _row(system: System, client: str, auth: Any) -> Row:
             answers.extend(_calls(system, get))
     except Exception as problem:
         error = f"{type(problem).__name__}: {problem}"
-    return Row(system.name, client, _story(system, answers), error)
+    return Row(system.name, client, _seen(system, answers), error)
 
 
 @contextmanager
@@ -134,14 +121,14 @@ def _calls(system: System, get: Callable[[str], int]) -> Iterator[int]:
     yield get(system.api_url)
 
 
-def _story(system: System, answers: list[int]) -> Story:
+def _seen(system: System, answers: list[int]) -> dict[str, Any]:
     requests = system.token_requests
     refreshes = [seen.at == "refresh" or seen.grant_type == "refresh_token" for seen in requests[1:]]
-    return Story(
-        credentials=tuple(seen.credentials for seen in requests),
-        renewals=tuple(REFRESH_TOKEN if refreshed else ASKED_AGAIN for refreshed in refreshes),
-        passwords=sum(b"password=" in seen.body for seen in requests),
-        reuses=system.reuses,
-        answers=tuple(answers),
-        refused=sum(seen.status == 401 for seen in system.seen if seen.at == "api"),
-    )
+    return {
+        "credentials": tuple(seen.credentials for seen in requests),
+        "renewals": tuple(REFRESH_TOKEN if refreshed else ASKED_AGAIN for refreshed in refreshes),
+        "passwords": sum(b"password=" in seen.body for seen in requests),
+        "reuses": system.reuses,
+        "answers": tuple(answers),
+        "refused": sum(seen.status == 401 for seen in system.seen if seen.at == "api"),
+    }

@@ -1,7 +1,5 @@
 """``auth-plugins token`` and ``auth-plugins get``."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

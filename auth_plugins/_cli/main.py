@@ -1,7 +1,5 @@
 """All commands, and the exit status: 0; 1: there is no token, or a request failed; 2: usage or configuration."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -16,8 +14,6 @@ from .check import steps
 from .common import check_url, fail, first_installed, prefix_argument
 from .get import get, token
 from .play import demo, sandbox
-
-__all__ = ["main"]
 
 
 def main() -> None:

@@ -1,7 +1,5 @@
 """``auth-plugins demo`` and ``auth-plugins sandbox``."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shlex
@@ -90,13 +88,13 @@ def _table(rows: Sequence[Row]) -> Table:
     for heading in ("system", "client", "token\nreqs", "credentials\ntravelled as", "renewed by", "calls", "ok?"):
         table.add_column(heading, no_wrap=True)
     for row in rows:
-        seen = row.seen
+        first, renewals = row.seen["credentials"][:1], row.seen["renewals"]
         table.add_row(
             row.system,
             row.client,
-            f"{len(seen.credentials[:1])} + {len(seen.renewals)}",
-            *("/".join(dict.fromkeys(several)) for several in (seen.credentials[:1], seen.renewals)),
-            f"{seen.answers.count(200)}x200",
+            f"{len(first)} + {len(renewals)}",
+            *("/".join(dict.fromkeys(several)) for several in (first, renewals)),
+            f"{row.seen['answers'].count(200)}x200",
             "[red]NO" if row.problems else "[green]ok",
         )
     return table

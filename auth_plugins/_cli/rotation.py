@@ -1,15 +1,12 @@
 """Rotation of refresh tokens: what is stored of one, and when a command may send one."""
 
-from __future__ import annotations
-
 from typing import Any
 
-from auth_plugins._caches.memory import TokenCache
-from auth_plugins._caches.shared import SharedEntry, shared_cache_for
+from auth_plugins._caches.protocol import TokenCache
+from auth_plugins._caches.shared import shared_cache_for
+from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
-
-__all__ = ["loses_successor", "shared_entry", "stored_token"]
 
 
 def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tuple[str, str] | None:
@@ -36,7 +33,7 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
 def shared_entry(grant: Grant, cache: Any) -> SharedEntry | None:
     """Return the entry of *grant* in a shared *cache*; ``None``: the grant has nothing to share."""
     shared = shared_cache_for(cache)
-    return shared.shelf(grant, shared.memory.state(grant))
+    return shared.entry_of(grant, shared.memory.state(grant))
 
 
 def stored_token(grant: Grant, cache: Any) -> Token | None:

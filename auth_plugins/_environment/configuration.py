@@ -1,15 +1,14 @@
-"""Configuration by environment variables: ``PREFIX_*`` to a grant, and to an adapter's arguments.
+"""Configuration by environment variables: ``PREFIX_*`` to a grant, and to the arguments of sources and adapters.
 
-What is missing, unknown, misspelt or contradictory is named, with the likely variable; a value is never shown.
+An error names the variable that is missing, unknown, misspelt or contradictory, and the likely one; never its value.
 """
 
 from __future__ import annotations
 
 import inspect
 import os
-import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auth_plugins import providers
@@ -18,179 +17,162 @@ from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
-from auth_plugins._grants.oauth import ClientCredentials
 
-from .variables import GRANT_TYPES, OPTIONS, POLICY, PROVIDED, TELLING, Setting, Variables
+from .definitions import ARGUMENTS, GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
+from .variables import Setting, Variables
 
-__all__ = [
-    "Setting",
-    "cache_of",
-    "cache_secrets",
-    "configuration",
-    "from_env",
-    "settings",
-    "source_configuration",
-]
+__all__ = ["Setting", "cache_of", "cache_secrets", "configuration", "from_env", "settings", "source_configuration"]
 
-#: The arguments that are not called as their variable is.
-_ARGUMENTS = {"API_KEY": "value", "API_KEY_HEADER": "header"}
+_T = TypeVar("_T")
 
 
 @hide_arguments
 def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None) -> Grant:
     """Make a grant of the environment variables that begin with *prefix* and ``_``.
 
-    :param prefix: such as ``"ACME"``, for ``ACME_TOKEN_URL``, ``ACME_CLIENT_ID`` and so on.
-    :param environ: where the variables are looked up; ``None``: in ``os.environ``.
-    :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another; it is named, and its
-        value isn't.
+    :param prefix: a name such as ``"ACME"``, for ``ACME_TOKEN_URL``, ``ACME_CLIENT_ID`` and so on; the default is
+        ``"AUTH_PLUGINS"``.
+    :param environ: the variables, a mapping; ``None`` (the default): ``os.environ``.
+    :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another. The error names the
+        variable, and does not show its value.
 
-    A client without a secret is one with ``ACME_CLIENT_AUTH=none``: no secret by itself is one that was forgotten.
-    A grant has no cache and no policy, so that a variable for one of them is an error here.
+    A client without a secret needs ``ACME_CLIENT_AUTH=none``; else a missing secret is an error.
+    Variables for the cache and the policy are errors here, as a grant has neither.
     """
     variables = _variables(prefix, environ)
-    grant, policy = _configured(variables)
-    for name in ["CACHE"] * ("cache" in policy) + [name for name in ("CACHE_KEY", *POLICY) if variables.named(name)]:
-        doors = "OAuth2Auth.from_env" + " or TokenSource.from_env" * (name != "ALLOWED_HOSTS")
-        raise ConfigurationError(f"a grant cannot carry {variables.named(name)}; use {doors}, or unset it")
+    grant, policy = _configure(variables)
+    for argument in policy:
+        remedy = "OAuth2Auth.from_env" + " or TokenSource.from_env" * (argument != "allowed_hosts")
+        name = variables.named(argument.upper())
+        raise ConfigurationError(f"a grant cannot carry {name}", advice=f"use {remedy}, or unset it")
     return grant
 
 
 @hide_arguments
 def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any]]:
-    """The grant, and the arguments of an adapter, that the variables of *prefix* describe."""
-    return _configured(_variables(prefix, environ))
+    """Return the grant, and the arguments of an adapter, that the variables of *prefix* describe."""
+    return _configure(_variables(prefix, environ))
 
 
 def source_configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any], bool]:
-    """The grant, the arguments of a TokenSource, and whether ``http://`` is allowed.
+    """Return the grant, the arguments of a TokenSource, and whether ``http://`` is allowed.
 
-    :raises ConfigurationError: as for :func:`from_env`; or there are allowed hosts, of which a source knows nothing.
+    :raises ConfigurationError: as :func:`from_env`; or the variables have allowed hosts, which are an adapter's.
     """
     variables = _variables(prefix, environ)
-    grant, policy = _configured(variables)
+    grant, policy = _configure(variables)
     if "allowed_hosts" in policy:
         raise ConfigurationError(
-            f"a TokenSource sends no API requests and cannot carry {variables.full('ALLOWED_HOSTS')}; "
-            "use OAuth2Auth.from_env, or unset it and give allowed_hosts= to the OAuth2Auth of this source"
+            f"a TokenSource sends no API requests and cannot carry {variables.full('ALLOWED_HOSTS')}",
+            advice="use OAuth2Auth.from_env, or unset it and give allowed_hosts= to the OAuth2Auth of this source",
         )
     return grant, policy, policy.pop("allow_http", False)
 
 
-def _variables(prefix: str, environ: Mapping[str, str] | None) -> Variables:
-    # os.environ is no default value: help() would print it, secrets and all.
-    return Variables(prefix, os.environ if environ is None else environ)
-
-
-def _configured(variables: Variables) -> tuple[Grant, dict[str, Any]]:
-    policy = _policy(variables)
-    grant = _provided(variables) if variables.has("PROVIDER") else _generic(variables)
-    return grant, policy
-
-
 def cache_of(prefix: str, environ: Mapping[str, str] | None = None) -> FileCache | RedisCache | None:
-    """The cache that the variables of *prefix* describe, whatever else they do; ``None``: memory."""
+    """Return the cache that the variables of *prefix* describe, whatever else they do; ``None``: memory."""
     return _cache(_variables(prefix, environ))
 
 
 def cache_secrets(prefix: str, environ: Mapping[str, str] | None = None) -> list[str]:
-    """What of a cache's URL may be a secret, in the spellings in which an error of Redis may quote it."""
-    _, where = _variables(prefix, environ).take("CACHE") or (None, ())
-    parts = [urlsplit(url) for url in where]
+    """Return what may be secret in the URL of a cache, in the spellings that an error of Redis may quote."""
+    _, arguments = _variables(prefix, environ).take("CACHE") or (None, ())
+    parts = [urlsplit(url) for url in arguments]
     found = [text for each in parts for text in (each.password or each.username, *dict(parse_qsl(each.query)).values())]
     return [spelling for text in found if text for spelling in (text, unquote(text))]
 
 
 def settings(prefix: str, environ: Mapping[str, str]) -> tuple[Sequence[Setting], str | None]:
-    """The variables of *prefix* that are there, and the name of the provider; ``None``: there is none."""
+    """Return the variables of *prefix* that are set, and the name of the provider; ``None``: there is none."""
     variables = Variables(prefix, environ)
     return variables.settings(), variables.take("PROVIDER")
 
 
-def _policy(variables: Variables) -> dict[str, Any]:
+def _variables(prefix: str, environ: Mapping[str, str] | None) -> Variables:
+    # os.environ is no default value, as help() would print it with its secrets.
+    return Variables(prefix, os.environ if environ is None else environ)
+
+
+def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
     cache = _cache(variables)
     policy = {name.lower(): value for name in POLICY if (value := variables.take(name)) is not None}
-    # Memory is what an adapter without cache= takes.
-    return policy if cache is None else {"cache": cache, **policy}
+    # Memory is the default of every adapter.
+    policy = policy if cache is None else {"cache": cache, **policy}
+    return _provider_grant(variables) if variables.has("PROVIDER") else _typed_grant(variables), policy
 
 
 def _cache(variables: Variables) -> FileCache | RedisCache | None:
-    make, where = variables.take("CACHE") or (None, ())
-    if make is None:
-        if name := variables.named("CACHE_KEY"):
-            raise ConfigurationError(
-                f"{name} encrypts a cache that outlives the process, and memory does not; unset it"
-            )
-        return None
-    key = variables.take("CACHE_KEY")
-    try:
-        cache: FileCache | RedisCache = make(*where, key=key)
-    except ConfigurationError as error:
-        problem = str(error)
-    else:
-        return cache
-    if problem.startswith("key "):
-        raise ConfigurationError(problem.replace("key", str(variables.named("CACHE_KEY")), 1))
-    raise ConfigurationError(f"{variables.named('CACHE')}: {problem}")
+    make, arguments = variables.take("CACHE") or (None, ())
+    cache, key = variables.named("CACHE"), variables.named("CACHE_KEY")
+    if make is not None:
+        names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
+        made: FileCache | RedisCache = _call(make, arguments, {"key": variables.take("CACHE_KEY")}, names)
+        return made
+    if variables.has("CACHE_KEY"):
+        problem = "needs a cache that outlives the process, which memory does not"
+        raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
+    return None
 
 
-def _provided(variables: Variables) -> Grant:
-    """The grant of a provider: which variables it takes, its signature says."""
+def _provider_grant(variables: Variables) -> Grant:
+    """Make the grant of a provider; the provider's signature says which variables it takes."""
     name = variables.take("PROVIDER")
     provider = providers.BY_NAME[name]
-    why = f"{variables.full('PROVIDER')}={name}"
-    parameters = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
-    arguments = {each.name.upper(): each.name for each in parameters[1:]}
-    arguments["BASE_URL"] = parameters[0].name
-    needed = ["BASE_URL", *(each.name.upper() for each in parameters[1:] if each.default is each.empty)]
-    taken = [*arguments, *OPTIONS, *(["REFRESH_URL"] if provider is providers.auth_api else [])]
-    return _made(variables, provider, variables.take_all(needed, taken, why), arguments)
+    first, *others = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
+    needed = ["BASE_URL", *(each.name.upper() for each in others if each.default is each.empty)]
+    accepted = [*(each.name.upper() for each in others), *OPTIONS]
+    if provider is providers.auth_api:
+        accepted.append("REFRESH_URL")
+    values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
+    return _make_grant(variables, provider, values, {"BASE_URL": first.name})
 
 
-def _generic(variables: Variables) -> Grant:
+def _typed_grant(variables: Variables) -> Grant:
+    """Make the grant of a grant type, which is given or implied by other variables."""
     for name in PROVIDED:
         if variables.has(name):
-            raise variables.missing(["PROVIDER"], variables.full(name))
+            raise variables.missing_error(["PROVIDER"], variables.full(name))
     grant_type = variables.take("GRANT_TYPE")
-    why = f"{variables.full('GRANT_TYPE')}={grant_type}"
+    user = f"{variables.full('GRANT_TYPE')}={grant_type}"
     if grant_type is None:
-        grant_type, telling = _guessed(variables)
-        why = variables.full(telling)
-    make, needed, taken = GRANT_TYPES[grant_type]
-    if make is ClientCredentials and variables.is_public() and not variables.has("CLIENT_SECRET"):
-        needed = tuple(name for name in needed if name != "CLIENT_SECRET")
-    return _made(variables, make, variables.take_all(needed, taken, why), {})
+        grant_type, name = _implied_type(variables)
+        user = variables.full(name)
+    make, needed, accepted = GRANT_TYPES[grant_type]
+    if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
+        needed = ("TOKEN_URL", "CLIENT_ID")
+    return _make_grant(variables, make, variables.take_all(needed, accepted, user), {})
 
 
-def _guessed(variables: Variables) -> tuple[str, str]:
-    """The grant type, where only one can be meant, and the variable that tells it."""
-    told = {TELLING[name]: name for name in reversed(TELLING) if variables.has(name)}
-    if "password" in told or "refresh_token" in told:
-        told.pop("client_credentials", None)  # either has a client as well
-    if not told:
-        raise variables.nothing_told()
-    if len(told) > 1:
-        one, other = (variables.full(name) for name in list(told.values())[:2])
-        raise ConfigurationError(f"{one} contradicts {other}; unset one of them")
-    return next(iter(told.items()))
+def _implied_type(variables: Variables) -> tuple[str, str]:
+    """Return the only grant type that the variables can mean, and the variable that implies it."""
+    implied = {IMPLIED_TYPE[name]: name for name in reversed(IMPLIED_TYPE) if variables.has(name)}
+    if "password" in implied or "refresh_token" in implied:
+        implied.pop("client_credentials", None)  # these may have a client as well
+    if not implied:
+        raise variables.no_grant_error()
+    if len(implied) > 1:
+        one, other = (variables.full(name) for name in list(implied.values())[:2])
+        raise ConfigurationError(f"contradicts {other}", argument=one, advice="unset one of them")
+    return next(iter(implied.items()))
 
 
-def _made(
-    variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], arguments: dict[str, str]
+def _make_grant(
+    variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
-    """Make a grant of the *values* of variables; *arguments* are those of them with another name than usual.
+    """Make a grant of the *values* of variables; *renamed* are their arguments with other names than usual."""
+    renamed = {**ARGUMENTS, **renamed}
+    arguments = {renamed.get(name, name.lower()): name for name in (*values, "CLIENT_ID", "CLIENT_SECRET")}
+    names = {argument: variables.named(name) for argument, name in arguments.items()}
+    return _call(make, (), {argument: values[name] for argument, name in arguments.items() if name in values}, names)
 
-    :raises ConfigurationError: what the grant objects to, with variables in place of arguments.
+
+def _call(make: Callable[..., _T], args: Sequence[Any], kwargs: Mapping[str, Any], names: Mapping[str, str]) -> _T:
+    """Call *make*.
+
+    :param names: by argument, the variable that an error names in its place.
     """
-    arguments = {name: name.lower() for name in values} | _ARGUMENTS | arguments
     try:
-        return make(**{arguments[name]: value for name, value in values.items()})
+        return make(*args, **kwargs)
     except ConfigurationError as error:
-        problem = str(error)
-    names = {arguments[name]: name for name in values} | {"client_id": "CLIENT_ID", "client_secret": "CLIENT_SECRET"}
-    if "BASE_URL" in values:
-        names["token_url"] = "BASE_URL"
-    # "a client_secret needs its client_id" becomes "ACME_CLIENT_SECRET needs its ACME_CLIENT_ID"; but "the staging URL"
-    # and "give credentials as" are plain English.
-    pattern = rf"\b(?:an? )?({'|'.join(names)})\b(?! URL| as )"
-    raise ConfigurationError(re.sub(pattern, lambda match: variables.full(names[match[1]]), problem))
+        problem = error.renamed(names)
+    raise problem  # without a context, which would be shown

@@ -1,56 +1,125 @@
-"""What a grant is, whatever it asks for: all that the rest of the package knows of one."""
+"""What the rest of the package knows of a grant, and what grants that are dataclasses have in common."""
 
 from __future__ import annotations
 
+import functools
+import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from auth_plugins._base.errors import not_an_auth
+from auth_plugins._base.validation import hide_arguments
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
 
-__all__ = ["Grant"]
+
+#: By argument, the function that checks it and returns its normal form.
+Checks = Mapping[str, Callable[[str, Any], Any]]
 
 
 class Grant(ABC):
-    """What a token is traded for; a :class:`~auth_plugins.TokenSource` decides when."""
+    """What is exchanged for a token; a :class:`~auth_plugins.TokenSource` decides when."""
 
-    #: Whether the grant can be traded again, whatever became of the refresh tokens that came of it.
+    #: Whether the grant can be used again after its refresh tokens were refused.
     is_repeatable: ClassVar[bool] = True
     #: Whether the token is a constant key, for which no request is sent.
     is_constant: ClassVar[bool] = False
 
     def __call__(self, *_: object) -> NoReturn:
-        """Say what ``auth=`` wants: requests and httpx call whatever they are given there."""
+        """Say what ``auth=`` must be: requests and httpx call what they are given there."""
         raise not_an_auth(self)
 
     @abstractmethod
     def secrets(self) -> tuple[str, ...]:
-        """What the secrets are at this moment: a remembered refusal is void once they are others."""
+        """Return the present values of all secrets: when one changes, a remembered refusal no longer counts."""
 
     @abstractmethod
     def header_and_scheme(self) -> tuple[str, str]:
-        """The header that carries the token, and the scheme before it."""
+        """Return the header that carries the token, and the scheme before the token."""
 
     @abstractmethod
     def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:
-        """Get a token for the grant itself, by *ask*, which sends one token request and reads its answer."""
+        """Get a token for the grant itself; *ask* sends one token request and reads its answer."""
 
     @abstractmethod
     def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
-        """Get a token by *refresh_token*, and *ask*; ``None``: it is good no more, or there is none."""
+        """Get a token for *refresh_token* by *ask*; ``None``: it was refused, or there is none."""
 
     def own_refresh_token(self) -> str | None:
-        """The refresh token that the grant itself is; ``None``: it is none, and can be traded again."""
+        """Return the refresh token that the grant consists of; ``None``: it is another kind of grant."""
         return None
 
     @abstractmethod
     def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
-        """The requests that give the tokens back (RFC 7009 §2.1); none where no endpoint for it is known."""
+        """Return the requests that revoke the tokens (RFC 7009 §2.1); none without a revocation endpoint."""
 
     def identity(self) -> Mapping[str, Any] | None:
-        """All that a token depends on, secrets included, as JSON has it; ``None``: no other process is told of it."""
+        """Return all that a token depends on, secrets included, as JSON types; ``None``: it is not shared."""
         return None
+
+
+class FrozenGrant(Grant):
+    """The base of frozen dataclasses, made by ``dataclass(frozen=True, eq=False)``. Equal grants share a token.
+
+    Attributes besides the fields count in ``==``, as they may tell one tenant from another, but not in the hash.
+    """
+
+    # Cached, as an auth may be made for each request, and looks its grant up.
+    __slots__ = ("_hash",)
+
+    _hash: int
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    #: Equal arguments, however they are written, have the same normal form, and so make equal grants.
+    _checks: ClassVar[Checks]
+    #: The arguments that must not be ``None``.
+    _required: ClassVar[tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        for name, check in self._checks.items():
+            given = getattr(self, name)
+            if (given is not None or name in self._required) and (normal := check(name, given)) is not given:
+                self._set(name, normal)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        if vars(self) == vars(other) and self._required[0] in vars(self):  # at once, without fields in slots
+            return True
+        values = _field_getter(type(self))
+        return bool(values(self) == values(other)) and self._other_attributes() == other._other_attributes()
+
+    def _other_attributes(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.__dataclass_fields__}
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            self._set("_hash", hash((type(self), _field_getter(type(self))(self))))
+            return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self).copy()  # without the hash, which is another in each process
+
+
+@functools.cache
+def _field_getter(kind: type[FrozenGrant]) -> Callable[[Any], Any]:
+    """Return a function that returns the values of all fields that count in ``==``, wherever they are stored."""
+    from dataclasses import fields
+
+    return operator.attrgetter(*(each.name for each in fields(kind) if each.compare))
+
+
+_G = TypeVar("_G", bound=FrozenGrant)
+
+
+def hide_init_arguments(kind: type[_G]) -> type[_G]:
+    """Make errors of the class *kind* that its arguments cause hold no frame with these arguments."""
+    kind.__init__ = hide_arguments(kind.__init__)  # type: ignore[method-assign]  # the one that dataclass made
+    return kind

@@ -1,55 +1,139 @@
-"""One attempt to get a token; loaded by the first that is made."""
+"""One attempt to get a token: how it ends, who waits for it, and what is said about it."""
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
+import enum
+import logging
+import sys
 import threading
-from concurrent.futures import Future, InvalidStateError, wait
+from concurrent.futures import Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from auth_plugins._base.errors import AuthError
+from auth_plugins._base.errors import AuthError, TokenTransportError
 from auth_plugins._base.frames import without_frames
 
 if TYPE_CHECKING:
+    from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.tokens import Token
 
-__all__ = ["Flight", "wait"]
+__all__ = ["Ending", "Flight", "log_token", "wait_in_loop"]
+
+_log = logging.getLogger("auth_plugins")
 
 
-class Flight(Future["Token | None"]):
-    """One attempt to get a token, which everyone who needs it waits for; ``None``: it was broken off, try again."""
+class Ending(enum.Enum):
+    """How an attempt ends that brings neither a token nor an error: its waiters try again."""
 
-    def __init__(self, deadline: float, renewing: Token | None = None, leader: int | None = None) -> None:
+    INTERRUPTED = "the leader was interrupted, by KeyboardInterrupt for example; a waiter becomes the new leader"
+    REFRESHED_ELSEWHERE = "another process refreshes the token at this moment, and the present one can be used"
+    SEEDED = "a token was seeded meanwhile"
+
+
+class Flight(Future["Token | Ending"]):
+    """One attempt to get a token; all that need the token wait for it."""
+
+    def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:
         super().__init__()
-        #: On the clock of :func:`time.monotonic`.
+        #: By ``runtime.monotonic``.
         self.deadline = deadline
-        #: The token that is to be renewed although it can still be used.
-        self.renewing = renewing
-        #: Whether the token lies in a cache where other processes find it, and its refresh token.
-        self.is_shared = False
-        #: The thread that asks, once it does: it must not wait for itself.
+        #: The token that a background refresh replaces while it is used; ``None``: callers wait.
+        self.refreshing = refreshing
+        #: The id of the thread that leads, once it is known: that thread must not wait for itself.
         self.leader = leader
-        #: The same as an object; ``None``: it does not ask yet.
+        #: The thread itself; ``None``: the attempt has not begun.
         self.thread: threading.Thread | None = None
-        #: Whether the token request was built: until then the leader is in the grant's code, or in the cache's.
-        self.is_sent = False
-        #: A cached token within its leeway: used if no other can be had.
+        #: Whether a token request is being sent; before that the leader is in the grant's code, or in the cache's.
+        self.is_sending = False
+        #: Whether other processes find the token in the shared cache.
+        self.is_shared = False
+        #: A token in the shared cache that is within its leeway: used if no other is available.
         self.fallback: Token | None = None
-        #: How the token was obtained, for the log: endpoint, by what, seconds.
-        self.obtained: tuple[str, str, float] | None = None
-        #: What the tasks of each asyncio loop wait for.
-        self.events: dict[Any, Any] = {}
+        #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
+        self.log_details: tuple[str, str, float] | None = None
+        #: By event loop, what its tasks wait for.
+        self._events: dict[Any, Any] = {}
 
-    def is_held_by_another(self) -> bool:
-        """Whether a thread that is alive, and not this one, is in the middle of it."""
+    def is_stuck(self) -> bool:
+        """Return whether another thread, which is alive, has not completed it."""
         thread = self.thread
         return thread is not None and thread.ident != threading.get_ident() and thread.is_alive() and not self.done()
 
-    def complete(self, outcome: Token | AuthError | None) -> None:
-        """Tell those who wait what it came to; only the first call counts."""
-        try:
-            if isinstance(outcome, AuthError):
-                self.set_exception(without_frames(outcome))
+    def complete(self, result: Token | AuthError | Ending) -> None:
+        """Give *result* to all waiters; only the first call counts."""
+        with contextlib.suppress(InvalidStateError):  # a token was seeded before
+            if isinstance(result, AuthError):
+                self.set_exception(without_frames(result))
             else:
-                self.set_result(outcome)
-        except InvalidStateError:
-            pass  # a seeded token was handed out before
+                self.set_result(result)
+
+    def event_of(self, loop: Any, make: Any, call: Any) -> Any:
+        """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
+
+        :param make: makes an event.
+        :param call: has the loop call a function; it raises RuntimeError if the loop has ended.
+        """
+        event = self._events.get(loop)
+        if event is None:
+            event = self._events[loop] = make()
+
+            def wake(_: object) -> None:
+                with contextlib.suppress(RuntimeError):
+                    call(event.set)
+
+            self.add_done_callback(wake)
+        return event
+
+    def overdue_error(self, grant: Grant) -> TokenTransportError:
+        """Return the error for callers that waited too long for the leader."""
+        if self.thread is not None and not self.is_sending:
+            names = [f"{name} ({_name(value)})" for name, value in sorted(vars(grant).items()) if callable(value)]
+            if names:
+                return TokenTransportError(
+                    f"the callable of {' or '.join(names)} has not returned in another thread within the timeout; "
+                    "give it a timeout of its own"
+                )
+        return TokenTransportError(
+            "timed out waiting for a token request in another thread; "
+            "check that the token endpoint's name resolves, or try again later"
+        )
+
+
+def _name(function: Any) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+async def wait_in_loop(flight: Flight, seconds: float) -> None:
+    """Wait in asyncio or trio until *flight* is complete or *seconds* have passed; cancellation leaves it as it is.
+
+    Not by ``asyncio.wrap_future``, which cancels the future, and others wait for it too.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        token = trio.lowlevel.current_trio_token()
+        with trio.move_on_after(seconds):
+            await flight.event_of(token, trio.Event, token.run_sync_soon).wait()
+        return
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await flight.event_of(loop, asyncio.Event, loop.call_soon_threadsafe).wait()
+
+
+def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
+    """Log that *endpoint* issued *token* after *seconds*, for what was *sent*: a refresh token, or a kind of grant."""
+    if _log.isEnabledFor(logging.INFO):
+        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, _expiry(token))
+
+
+def _expiry(token: Token) -> str:
+    if token.expires_at is None:
+        return "tells no expiry"
+    try:
+        moment = dt.datetime.fromtimestamp(token.expires_at, dt.UTC)
+    except (ValueError, OverflowError, OSError):
+        return "expires after the year 9999"
+    return f"expires at {moment:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,52 +1,92 @@
-"""Giving tokens back to the server (RFC 7009)."""
+"""Forgets tokens, and gives them back to the server (RFC 7009)."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, TokenRequestError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.grant_state import GrantState
+from auth_plugins._caches.memory import MemoryCache
 
 if TYPE_CHECKING:
+    from auth_plugins._caches.shared_entry import SharedEntry
     from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.messages import TokenRequest
+    from auth_plugins._protocol.tokens import Token
 
-__all__ = ["revoke_tokens"]
+    from .retrying_sender import RetryingSender
 
-_TOO_MANY_REQUESTS = 429
+__all__ = ["forget_tokens", "revoke_tokens"]
+
+
+def forget_tokens(
+    memory: MemoryCache, state: GrantState, entry: SharedEntry | None, lease: float
+) -> tuple[Iterable[str], Iterable[str | None]]:
+    """Forget all tokens; return the access tokens and the refresh tokens to be revoked.
+
+    :param lease: seconds for which the lock of *entry* is held at most.
+    """
+    if entry is None:
+        return _forget(memory, state, None)
+    from .shared_fetch import lock_if_possible
+
+    with lock_if_possible(entry, lease):
+        stored = entry.read()
+        tokens = _forget(memory, state, stored)
+        entry.clear()
+    return tokens
+
+
+def _forget(memory: MemoryCache, state: GrantState, stored: Token | None) -> tuple[Iterable[str], Iterable[str | None]]:
+    with memory.lock:
+        token, refreshable = state.token, state.refreshable
+        for each in filter(None, (token, stored)):
+            state.reject(each)
+        # An attempt under way completes for its waiters, and for no other caller.
+        state.token = state.refreshable = state.failure = state.flight = None
+    access = dict.fromkeys(each.access_token for each in (token, stored) if each)
+    return access, dict.fromkeys(each.refresh_token for each in (refreshable, stored) if each)
 
 
 def revoke_tokens(
-    grant: Grant, access: Iterable[str], refresh: Iterable[str | None], send: Callable[[TokenRequest], None]
+    grant: Grant, access: Iterable[str], refresh: Iterable[str | None], sender: RetryingSender, deadline: float
 ) -> None:
     """Revoke each refresh token, then its access token; try all of them, and raise the first error.
 
-    *send* raises what the server answered. After a refresh token was revoked, a refusal for an access token is no
-    error: most servers revoke both at once (RFC 7009 §2.1), and some revoke refresh tokens only.
+    After a refresh token was revoked, a refusal for an access token is no error: most servers revoke both at once
+    (RFC 7009 §2.1), and some revoke refresh tokens only.
+
+    :param deadline: when to end, by ``runtime.monotonic``.
     """
     errors: list[AuthError] = []
     for access_token, refresh_token in itertools.zip_longest(access, refresh):
-        is_revoked = False
-        for request in grant.revocation_requests(None, refresh_token):
-            try:
-                send(request)
-                is_revoked = True
-            except AuthError as error:
-                errors.append(error)
-        for request in grant.revocation_requests(access_token, None):
-            try:
-                send(request)
-            except AuthError as error:
-                if not (is_revoked and _is_needless(error)):
-                    errors.append(error)
+        revoked = [_revoke(request, sender, deadline) for request in grant.revocation_requests(None, refresh_token)]
+        others = [_revoke(request, sender, deadline) for request in grant.revocation_requests(access_token, None)]
+        is_revoked = None in revoked
+        errors += [error for error in revoked if error]
+        errors += [error for error in others if error and not (is_revoked and _is_needless(error))]
     if errors:
         raise errors[0]
 
 
+def _revoke(request: TokenRequest, sender: RetryingSender, deadline: float) -> AuthError | None:
+    """Send *request*; return the error, if there is one."""
+    from auth_plugins._protocol.answers import read
+
+    try:
+        response = sender.send(request, deadline)
+        if not 200 <= response.status < 300:
+            read(request, response, runtime.time())
+    except AuthError as error:
+        return error
+    return None
+
+
 def _is_needless(error: AuthError) -> bool:
-    """Return whether a server says that an access token is dead already, or that it revokes none."""
+    """Return whether the server says that an access token is dead already, or that it revokes none."""
     if not isinstance(error, TokenRequestError) or error.error == "invalid_client":
         return False
-    status = error.status_code or 0
-    return 400 <= status < 500 and status != _TOO_MANY_REQUESTS
+    return 400 <= (error.status_code or 0) < 500 and error.status_code != 429

@@ -12,7 +12,7 @@ __all__ = ["copy_with", "lent"]
 
 
 def copy_with(original: Any, changes: Mapping[str, Any]) -> Any:
-    """Copy *original*, attribute by attribute and without any call of its class, with *changes*."""
+    """Copy the attributes of *original*, without a call of its class, and make *changes*."""
     copy = object.__new__(type(original))
     vars(copy).update(vars(original), **changes)
     return copy
@@ -20,12 +20,12 @@ def copy_with(original: Any, changes: Mapping[str, Any]) -> Any:
 
 @contextlib.contextmanager
 def lent(original: Any, changes: Mapping[str, Any]) -> Iterator[Any]:
-    """Lend a copy of a session or client with *changes*; what a class of the user's sets on it is kept on *original*.
+    """Lend a copy of a session or client with *changes*; other attributes that are set on it are kept on *original*.
 
     What cannot be copied, such as a proxy object, is lent itself.
     """
-    # A class of the user's may close itself when it is deleted: the connections are the original's.
-    changes = {"close": _nothing, **changes}
+    # A user's class may call close() when it is deleted; the connections belong to the original.
+    changes = {"close": lambda: None, **changes}
     try:
         copy = copy_with(original, changes)
     except TypeError:
@@ -38,17 +38,12 @@ def lent(original: Any, changes: Mapping[str, Any]) -> Iterator[Any]:
     try:
         yield copy
     finally:
-        for name, value in attributes.items():
-            if before.get(name, _nothing) is not value and name not in changes:
-                vars(original)[name] = value
-
-
-def _nothing() -> None:
-    pass
+        changed = {name: value for name, value in attributes.items() if before.get(name, before) is not value}
+        vars(original).update({name: value for name, value in changed.items() if name not in changes})
 
 
 def _rebound(value: Any, original: Any, copy: Any) -> Any:
-    """*value* with *copy* in place of *original*, if it is one of its methods: users replace them on the object."""
+    """Bind *value* to *copy* if it is a method of *original*: users replace methods on the object."""
     if isinstance(value, functools.partial):
         return functools.partial(_rebound(value.func, original, copy), *value.args, **value.keywords)
     if isinstance(value, types.MethodType) and value.__self__ is original:

@@ -1,154 +1,183 @@
-"""A session of requests for one token request: its adapters, proxies and hooks; no credentials, no repetitions."""
+"""Sends token requests by requests: by a session's adapters, proxies and hooks, without its credentials."""
 
 from __future__ import annotations
 
 import copy
 import functools
-from contextlib import AbstractContextManager
+import http.client
+import io
 from typing import TYPE_CHECKING, Any
 
-from .deadline import Deadline, Sending
+import requests
+from requests.adapters import HTTPAdapter
+from requests.cookies import RequestsCookieJar
+from urllib3 import HTTPConnectionPool, HTTPResponse, Retry
+
+from .attempt import Attempt, send_once
+from .bodies import read_response
+from .forks import renew_in_children
 from .lending import copy_with, lent
 
 if TYPE_CHECKING:
-    from auth_plugins._protocol.messages import TokenRequest
+    from collections.abc import Iterable
 
-__all__ = ["exact", "lent_session"]
+    from auth_plugins._protocol.messages import TokenResponse
 
-#: Headers that a session has for the API: credentials.
-_NOT_FOR_US = ("Authorization", "Cookie")
+    from .base import Transport
+
+__all__ = ["body_chunks", "requests_transport"]
 
 
-def lent_session(session: Any, deadline: Deadline, sending: Sending, *, direct: bool) -> AbstractContextManager[Any]:
-    """Lend *session*, without proxies if *direct*."""
-    from requests.cookies import RequestsCookieJar
+def requests_transport(session: Any = None) -> Transport:
+    """Send by *session*, a ``requests.Session``; ``None``: by a new one for each token request."""
+    if session is not None:
+        renew_in_children(session)
 
+    def exchange(attempt: Attempt) -> TokenResponse:
+        if session is not None:
+            return _exchange(session, attempt)
+        with requests.Session() as own:
+            return _exchange(own, attempt)
+
+    return lambda request, timeout: send_once(request, timeout, requests.RequestException, exchange)
+
+
+def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
+    request, deadline = attempt.request, attempt.deadline
     changes = {
         "cookies": RequestsCookieJar(),
         "params": {},
         "auth": None,
-        "adapters": {prefix: _adapter(each, deadline, sending) for prefix, each in session.adapters.items()},
+        "adapters": {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()},
+        # requests prepares for a redirect that is not followed, and reads the whole answer for it.
+        "get_redirect_target": lambda _: None,
+        **({"proxies": {}} if attempt.is_direct else {}),
     }
-    return lent(session, {**changes, "proxies": {}} if direct else changes)
+    with lent(session, changes) as lent_session:
+        try:
+            response = lent_session.request(
+                request.method,
+                request.url,
+                headers=attempt.headers,
+                data=request.body.decode("ascii"),  # mocks and recorders read text
+                # Without an auth, requests takes the session's, which may be the caller, or that of .netrc.
+                auth=functools.partial(_restore, attempt),
+                timeout=(attempt.connect_timeout, deadline.seconds),
+                allow_redirects=False,
+                stream=True,
+                **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
+            )
+        except requests.HTTPError as error:  # by a hook that raises for a bad status
+            if error.response is None:
+                raise
+            response = error.response
+        # For a user's own adapter; the others watch their connections themselves.
+        deadline.watch(getattr(getattr(response.raw, "_connection", None), "sock", None))
+        try:
+            chunks, packed = body_chunks(response)
+            return read_response(response.status_code, response.headers, chunks, deadline, packed=packed)
+        finally:
+            if response.raw is not None:  # None: from a user's own adapter
+                response.close()
 
 
-def exact(request: TokenRequest) -> Any:
-    """The ``auth=`` that requests calls when all else of *request* is prepared: what the session added goes again."""
-    from requests import PreparedRequest
-
-    plain = PreparedRequest()
-    plain.prepare_url(request.url, None)
-    own = {name.lower() for name in request.headers}
-
-    def restore(prepared: Any) -> Any:
-        prepared.url = plain.url
-        for name in _NOT_FOR_US:
-            if name.lower() not in own:
-                prepared.headers.pop(name, None)
-        return prepared
-
-    return restore
+def _restore(attempt: Attempt, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Remove what the session added for the API; requests calls this when everything else is prepared."""
+    prepared.prepare_url(attempt.request.url, {})
+    for name in attempt.foreign_credentials:
+        prepared.headers.pop(name, None)
+    return prepared
 
 
-def _adapter(adapter: Any, deadline: Deadline, sending: Sending) -> Any:
-    """A copy of *adapter* that shares its connections, and repeats nothing; what is no HTTPAdapter stays as it is."""
-    from requests.adapters import HTTPAdapter
-    from urllib3 import Retry
+def body_chunks(response: Any) -> tuple[Iterable[bytes], bool]:
+    """Return the body of *response* as it arrives, and whether it is still packed.
 
+    ``iter_content`` would wait for a full chunk.
+    """
+    raw = response.raw
+    if response._content is not False:
+        return [response.content], False
+    if not isinstance(raw, HTTPResponse):  # from a user's own adapter
+        return response.iter_content(1), False
+    if not hasattr(raw, "read1"):  # urllib3 1.26
+        raw.enforce_content_length = True  # the default of later versions: without it, half a body passes for a whole
+        return raw.stream(1, decode_content=False), True
+    return iter(lambda: raw.read1(8192, decode_content=False), b""), True
+
+
+def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:
+    """Copy *adapter*: the copy shares its connections and repeats nothing. Another kind of adapter stays as it is."""
     if not isinstance(adapter, HTTPAdapter):
         return adapter
     copied = copy_with(adapter, {"max_retries": Retry(0, read=False)})
     find = copied.get_connection_with_tls_context
-
-    def find_bounded(*arguments: Any, **keywords: Any) -> Any:
-        return _pool(find(*arguments, **keywords), deadline, sending)
-
-    copied.get_connection_with_tls_context = find_bounded
+    copied.get_connection_with_tls_context = lambda *given, **named: _bounded_pool(find(*given, **named), attempt)
     return copied
 
 
-def _pool(pool: Any, deadline: Deadline, sending: Sending) -> Any:
-    """A copy of a urllib3 connection pool, of the same connections, whose requests *deadline* and *sending* bound."""
-    from urllib3 import HTTPConnectionPool
-
+def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
+    """Copy a connection pool: the copy shares its connections, and *attempt* bounds its requests."""
     if not isinstance(pool, HTTPConnectionPool):
         return pool
     copied: Any = copy.copy(pool)
-    opened: list[Any] = []
-    take, give_back, send = copied._get_conn, copied._put_conn, copied.urlopen
+    take, give_back, send, deadline = copied._get_conn, copied._put_conn, copied.urlopen, attempt.deadline
 
     def take_watched(timeout: float | None = None) -> Any:
         connection = take(timeout=max(deadline.left(), 0.001) if timeout is None else timeout)
-        deadline.proxy = pool.proxy and (pool.proxy.host or "", pool.proxy.port or 0)
+        attempt.proxy = pool.proxy and (pool.proxy.host or "", pool.proxy.port or 0)
         deadline.watch(connection)
-        connection.response_class = functools.partial(_response, deadline, opened)
+        connection.response_class = functools.partial(_watched_response, attempt)
         return connection
 
     def give_back_released(connection: Any) -> None:
         deadline.release()
         if connection is not None:
-            connection.response_class = _response_class().__base__
+            connection.response_class = http.client.HTTPResponse
         give_back(connection)
 
-    def send_once(method: Any, url: Any, body: Any = None, **keywords: Any) -> Any:
-        sending.begin((pool.host, pool.port, method, url, body))
+    def send_first(method: Any, url: Any, body: Any = None, **keywords: Any) -> Any:
+        attempt.begin((pool.host, pool.port, method, url, body))
         try:
             answer = send(method, url, body=body, **keywords)
         except BaseException as error:
-            sending.failure = error
-            # urllib3 leaves one open whose Content-Length contradicts itself.
-            for each in opened:
-                each.close()
+            attempt.error = error
             raise
-        sending.answer = (answer.status, answer.headers)
+        attempt.answer = (answer.status, answer.headers)
         return answer
 
-    # The pool itself goes along: it closes its connections when it is deleted.
-    vars(copied).update(_get_conn=take_watched, _put_conn=give_back_released, urlopen=send_once, _copied_from=pool)
+    vars(copied).update(_get_conn=take_watched, _put_conn=give_back_released, urlopen=send_first)
     return copied
 
 
-def _response(deadline: Deadline, opened: list[Any], connected: Any, *arguments: Any, **keywords: Any) -> Any:
-    # Now, as the socket is the answer's alone once the server says that it will close it.
-    deadline.watch(connected)
-    opened.append(_response_class()(connected, *arguments, **keywords))
-    return opened[-1]
+def _watched_response(attempt: Attempt, connected: Any, *arguments: Any, **keywords: Any) -> http.client.HTTPResponse:
+    # The connection forgets its socket when the server says that it will close it.
+    attempt.deadline.watch(connected)
+    return _FinalResponse(connected, *arguments, **keywords)
 
 
-@functools.cache
-def _response_class() -> Any:
-    import http.client
+class _HeaderLines(io.BufferedReader):
+    """Lines of a response; raises where the connection ends between those of the headers."""
 
-    class Whole:
-        """The lines of a status and headers; raises where there is an end between them."""
+    in_headers = True
 
-        def __init__(self, lines: Any) -> None:
-            self._lines = lines
+    def readline(self, size: int | None = -1, /) -> bytes:
+        line = super().readline(size)
+        if not line and self.in_headers:
+            raise http.client.RemoteDisconnected("the connection ended before the headers did")
+        return line
 
-        def readline(self, limit: int) -> bytes:
-            line: bytes = self._lines.readline(limit)
-            if not line:
-                raise http.client.RemoteDisconnected("the connection ended before the headers did")
-            return line
 
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._lines, name)
+class _FinalResponse(http.client.HTTPResponse):
+    """Skips interim answers (RFC 9110 §15.2), and accepts no headers that were cut off, as httpx does."""
 
-    class FinalResponse(http.client.HTTPResponse):
-        """Skips interim answers (RFC 9110 §15.2), and takes no headers that were cut off, as httpx does."""
+    fp: Any
 
-        def begin(self) -> None:
-            lines = self.fp
-            self.fp: Any = Whole(lines)
-            try:
-                super().begin()
-            finally:
-                # None: it was closed, as what came was no HTTP.
-                self.fp = self.fp and lines
+    def begin(self) -> None:
+        self.fp = lines = _HeaderLines(self.fp.detach())
+        super().begin()
+        lines.in_headers = False
 
-        def _read_status(self) -> tuple[str, int, str]:
-            version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
-            # What stands for all of them in http.client, which skips no other.
-            return version, 100 if 102 <= status <= 199 else status, reason
-
-    return FinalResponse
+    def _read_status(self) -> tuple[str, int, str]:
+        version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
+        # http.client skips 100 only.
+        return version, 100 if 102 <= status <= 199 else status, reason

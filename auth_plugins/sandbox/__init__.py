@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import Literal, Self, overload
 
 from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
-from ._request import Seen
+from ._seen import Seen
 from ._server import Server
 from ._system import System
 

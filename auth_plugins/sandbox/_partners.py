@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from typing import ClassVar
 
-from ._request import JSON, Request
+from ._seen import JSON, Seen
 from ._system import Refusal, System, require
 
 
@@ -25,7 +25,7 @@ class UploadApi(System):
         """Return the environment variables of a client of version 1, with its API key."""
         return {f"{prefix}_API_KEY": self.api_key}
 
-    def _call_api(self, path: str, request: Request) -> object:
+    def _call_api(self, path: str, request: Seen) -> object:
         if path != "/v1/UploadData":
             return super()._call_api(path, request)
         if request.credentials != "X-API-Key" or request.headers["x-api-key"] != self.api_key:
@@ -58,7 +58,7 @@ class AuthApi(System):
     answered = ("access_token", "refresh_token", "token_type", "expires_in")
     token_type = "bearer"
 
-    def _family(self, request: Request, parameters: Mapping[str, str]) -> str:
+    def _family(self, request: Seen, parameters: Mapping[str, str]) -> str:
         if request.at == "refresh":
             return self._refresh(parameters, set(), status=401)
         require({"username", "password"}, parameters)

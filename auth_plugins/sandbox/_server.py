@@ -8,7 +8,7 @@ from socket import SHUT_RDWR, socket
 from socketserver import ThreadingTCPServer
 from typing import Any
 
-from ._request import JSON
+from ._seen import JSON
 from ._system import System
 
 

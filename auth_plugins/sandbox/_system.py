@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 from urllib.parse import unquote
 
-from ._request import FORM, Request, Seen
+from ._seen import FORM, Seen
 from ._tokens import IssuedTokens
 
 
@@ -85,7 +85,7 @@ class System:
         """Decide one request: the status, further headers, and the JSON content."""
         path = target.partition("?")[0]
         at = {self.token_path: "token", self.refresh_path: "refresh"}.get(path, "api")
-        request = Request(at, method, target, headers, body)
+        request = Seen(at, method, target, headers, body)
         further: Mapping[str, str] = {}
         with self._lock:
             try:
@@ -95,12 +95,13 @@ class System:
                 challenge = 'Bearer error="invalid_token"' if at == "api" else "Basic"
                 methods = ", ".join(method for place, method in self.accepted if place == at)
                 further = {401: {"WWW-Authenticate": challenge}, 405: {"Allow": methods}}.get(status, {})
-            self.seen.append(request.seen(status))
+            request.status = status
+            self.seen.append(request)
         if at != "api":
             time.sleep(self.latency)
         return status, further, content
 
-    def _call_api(self, path: str, request: Request) -> object:
+    def _call_api(self, path: str, request: Seen) -> object:
         if path not in (self.api_path, "/forbidden"):
             raise Refusal(404, "not_found")
         if request.credentials != "Bearer" or not self._issued.is_valid(request.authorization):
@@ -109,10 +110,10 @@ class System:
             raise Refusal(403, "insufficient_scope")
         return self._received(request)
 
-    def _received(self, request: Request) -> object:
+    def _received(self, request: Seen) -> object:
         return {"system": self.name, "subject": self.client_id or self.username, "received": len(request.body)}
 
-    def _respond(self, request: Request) -> object:
+    def _respond(self, request: Seen) -> object:
         """Answer a token request."""
         family = self._family(request, self._parameters(request))
         claims = {"iss": self.url, "sub": self.client_id or self.username} | (
@@ -130,7 +131,7 @@ class System:
     def _shape(self, members: Mapping[str, object]) -> object:
         return {name: members[name] for name in self.answered}
 
-    def _parameters(self, request: Request) -> Mapping[str, str]:
+    def _parameters(self, request: Seen) -> Mapping[str, str]:
         """Return the parameters of a token request that has its credentials in one place that the document allows."""
         accepted = self.accepted.get((request.at, request.method))
         if accepted is None:
@@ -152,7 +153,7 @@ class System:
             raise Refusal(400, "invalid_request", "all parameters must be in one place")
         return parameters
 
-    def _family(self, request: Request, parameters: Mapping[str, str]) -> str:
+    def _family(self, request: Seen, parameters: Mapping[str, str]) -> str:
         """Return the family of the new token: an earlier one for a refresh token, else a new one."""
         names = {"grant_type"}
         client_id, _, client_secret = request.basic.partition(":")

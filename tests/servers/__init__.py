@@ -1,7 +1,7 @@
-"""Authorization servers that others wrote, each with a small API that it protects, on a loopback port.
+"""Authorization servers that others wrote, each with a small protected API, on loopback.
 
-`AuthorizationServer` is what a test sees of one; a subclass in its own module wires up the server proper. What a client
-sees, the grants, the client authentication, the rotation and the reuse detection, is theirs and not ours.
+A subclass of `AuthorizationServer` sets up one server. Grants, client authentication, rotation and reuse detection are
+the server's own.
 """
 
 from __future__ import annotations
@@ -32,20 +32,18 @@ class TokenCall:
 
 class _Handler(WSGIRequestHandler):
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of each request; errors are still logged."""
+        """Log errors only."""
 
 
 class AuthorizationServer(ABC):
-    """A running server; a context manager, which stops it.
+    """A server that runs while its context is open.
 
-    Each connection has its thread, but one request is answered at a time: two requests that spend the same refresh
-    token at the same moment are then always a reuse, and never both in time.
+    It answers one request at a time: of two requests with one refresh token, the second is always a reuse.
     """
 
     name: ClassVar[str]
 
-    # Only percent-encoding (RFC 6749 §2.3.1) carries these through Basic: the colon would end the id, %2B would come
-    # out as a plus. Both servers decode them, see their modules.
+    # Basic carries these only with percent-encoding (RFC 6749 §2.3.1): the colon would end the id, %2B become a plus.
     client_id = "client:1"
     client_secret = "7rg6Gt+hUiob=/ %2B€"
     password_client_id = "client:2"
@@ -54,25 +52,25 @@ class AuthorizationServer(ABC):
     password = "pass+word=/ %26ß"
 
     def __init__(self) -> None:
-        self.reuses = 0  # how often a refresh token was presented that had been spent, or revoked with its family
+        self.reuses = 0  # requests with a refresh token that was spent, or revoked with its family
         self.lifetime = 3600  # seconds
         self._calls: list[TokenCall] = []
-        self._lock = threading.Lock()  # held for each request and by each method that changes what was issued
+        self._lock = threading.Lock()  # held during each request and each change of what was issued
         self._app = self._wsgi_app()
         self._listener = make_server("127.0.0.1", 0, self._answer, threaded=True, request_handler=_Handler)
         self._thread = threading.Thread(target=self._listener.serve_forever, args=(0.05,), name=self.name, daemon=True)
 
     @abstractmethod
     def _wsgi_app(self) -> WSGIApplication:
-        """Issue tokens at ``/token``; at ``/api`` answer the name of the client to a live token, else 401."""
+        """Make the app: tokens at ``/token``; at ``/api`` the client's name for a valid token, otherwise 401."""
 
     @abstractmethod
     def revoke_access_tokens(self) -> None:
-        """Let the API refuse every access token issued so far; the refresh tokens stay good."""
+        """Let the API reject all access tokens so far; refresh tokens stay valid."""
 
     @abstractmethod
     def forget_refresh_tokens(self) -> None:
-        """Refuse every refresh token issued so far, as a server does that has lost or cleaned them up: no reuse."""
+        """Refuse all refresh tokens so far, without counting a reuse, as after a loss of data."""
 
     @property
     def url(self) -> str:
@@ -87,16 +85,16 @@ class AuthorizationServer(ABC):
         return f"{self.url}/api"
 
     def token_requests(self) -> list[TokenCall]:
-        """The requests to the token endpoint since the start, or since the last `reset`, in order."""
+        """Return the token requests since the last `reset`, in order."""
         with self._lock:
             return list(self._calls)
 
     def set_lifetime(self, seconds: int) -> None:
-        """How long access tokens live that are issued from now on."""
+        """Set the lifetime of further access tokens."""
         self.lifetime = seconds
 
     def reset(self) -> None:
-        """Begin a new test: nothing counted, and what was issued before is worth nothing."""
+        """Begin a new test: counters at zero, and no valid tokens."""
         self.revoke_access_tokens()
         self.forget_refresh_tokens()
         with self._lock:

@@ -1,4 +1,4 @@
-"""Authlib's authorization server under Flask; what it issued is kept in a list.
+"""Authlib's authorization server under Flask; its tokens are stored in a list.
 
 Its Basic authentication decodes id and secret with ``unquote``: ``%20`` is a space there, and a plus stays a plus.
 """
@@ -56,9 +56,9 @@ class _Issued(TokenMixin):
     scope: str
     client_id: str
     user: str | None
-    family: str  # the first access token of those that refreshing has led to
+    family: str  # the first access token before all refreshes
     revoked: bool = False  # the access token
-    spent: bool = False  # the refresh token, or its family was revoked
+    spent: bool = False  # the refresh token was used, or its family was revoked
 
     def check_client(self, client: _Client) -> bool:
         return self.client_id == client.client_id
@@ -169,7 +169,7 @@ class AuthlibFlask(AuthorizationServer):
         )
 
     def _present(self, refresh_token: str) -> _Issued | None:
-        """What *refresh_token* was issued with; a spent one is a reuse, and ends its family (RFC 9700 §4.14.2)."""
+        """Find what was issued with *refresh_token*; the reuse of a spent one revokes its family (RFC 9700 §4.14.2)."""
         issued = self._find(refresh_token=refresh_token)
         if issued is None or not issued.spent:
             return issued

@@ -1,4 +1,4 @@
-"""django-oauth-toolkit, on Django and oauthlib; what it issued is kept in an SQLite file.
+"""django-oauth-toolkit, on Django and oauthlib; its tokens are stored in an SQLite file.
 
 Its Basic authentication decodes id and secret with ``unquote_plus``: ``%20`` and a plus are both a space there.
 """
@@ -29,7 +29,7 @@ __all__ = ["DjangoToolkit"]
 
 
 class DjangoToolkit(AuthorizationServer):
-    """At most one in a process: Django's settings are made once."""
+    """At most one in a process, which has one set of Django settings."""
 
     name = "django-oauth-toolkit"
 
@@ -41,14 +41,14 @@ class DjangoToolkit(AuthorizationServer):
                 "default": {
                     "ENGINE": "django.db.backends.sqlite3",
                     "NAME": Path(self._folder.name, "db.sqlite3"),
-                    # Nothing here has to survive a power cut: no commit waits for the disk.
+                    # No commit waits for the disk.
                     "OPTIONS": {"init_command": "PRAGMA journal_mode=MEMORY; PRAGMA synchronous=OFF"},
                 }
             },
             DEBUG_PROPAGATE_EXCEPTIONS=True,
             INSTALLED_APPS=["django.contrib.contenttypes", "django.contrib.auth", "oauth2_provider"],
-            LOGGING_CONFIG=None,  # the test process's logging stays as it is
-            # The tables as the models have them, at once: their histories take much longer.
+            LOGGING_CONFIG=None,  # keeps the logging of the test process
+            # Tables are made from the models: migrations take much longer.
             MIGRATION_MODULES={"contenttypes": None, "auth": None, "oauth2_provider": None},
             OAUTH2_PROVIDER={
                 "EXTRA_SERVER_KWARGS": {"token_expires_in": lambda request: self.lifetime},
@@ -56,7 +56,7 @@ class DjangoToolkit(AuthorizationServer):
                 "REFRESH_TOKEN_REUSE_PROTECTION": True,
                 "ROTATE_REFRESH_TOKEN": True,
             },
-            # Client secrets and passwords are hashed; by default that would take most of the tests' time.
+            # The default hash takes most of the tests' time.
             PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
         )
         django.setup()
@@ -73,7 +73,7 @@ class DjangoToolkit(AuthorizationServer):
         self._folder.cleanup()
 
     def revoke_access_tokens(self) -> None:
-        """They expire; a token that is deleted takes its refresh token with it."""
+        """Let them expire; to delete a token would delete its refresh token."""
         with self._database():
             apps.get_model("oauth2_provider.AccessToken").objects.update(expires=timezone.now())
 
@@ -83,7 +83,7 @@ class DjangoToolkit(AuthorizationServer):
 
     @contextmanager
     def _database(self) -> Iterator[None]:
-        """Have the database to oneself; its connection is the thread's own, and closed here as after each request."""
+        """Lock the database, and close this thread's connection afterwards."""
         with self._lock:
             try:
                 yield
@@ -106,8 +106,8 @@ class DjangoToolkit(AuthorizationServer):
 
 
 def _views(server: DjangoToolkit) -> tuple[Any, Any]:
-    """The token endpoint, which is the toolkit's, and the API."""
-    # They import the models, which needs Django to be set up.
+    """Make the views of the toolkit's token endpoint and of the API."""
+    # These import the models, which needs Django to be set up.
     from oauth2_provider.models import RefreshToken
     from oauth2_provider.oauth2_validators import OAuth2Validator
     from oauth2_provider.views import TokenView
@@ -117,10 +117,7 @@ def _views(server: DjangoToolkit) -> tuple[Any, Any]:
         def validate_grant_type(
             self, client_id: str, grant_type: str, client: Any, request: Any, *args: Any, **kwargs: Any
         ) -> bool:
-            """Allow the password grant without the toolkit's DeprecationWarning for each such request.
-
-            Filters are the process's, and a thread that answers requests is not the one to change them.
-            """
+            """Allow the password grant, without the toolkit's DeprecationWarning for each request."""
             if grant_type == "password":
                 return bool(client.allows_grant_type(client.GRANT_PASSWORD))
             return bool(super().validate_grant_type(client_id, grant_type, client, request, *args, **kwargs))
@@ -128,7 +125,7 @@ def _views(server: DjangoToolkit) -> tuple[Any, Any]:
         def validate_refresh_token(
             self, refresh_token: str, client: Any, request: Any, *args: Any, **kwargs: Any
         ) -> bool:
-            """Count the reuses; finding them and ending the family is the toolkit's."""
+            """Count reuses; the toolkit itself detects them and revokes the family."""
             server.reuses += RefreshToken.objects.filter(token=refresh_token, revoked__isnull=False).exists()
             return bool(super().validate_refresh_token(refresh_token, client, request, *args, **kwargs))
 
@@ -136,7 +133,7 @@ def _views(server: DjangoToolkit) -> tuple[Any, Any]:
         validator_class = Validator
 
     class Api(OAuthLibMixin, View):
-        """The toolkit's own decorator answers 403 where RFC 6750 §3.1 says 401."""
+        """Answers 401 as RFC 6750 §3.1 says; the toolkit's own decorator answers 403."""
 
         def get(self, request: HttpRequest) -> HttpResponse:
             valid, verified = self.verify_request(request)

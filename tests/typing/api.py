@@ -54,6 +54,7 @@ async def atoken() -> Token:
 
 with requests.Session() as session:
     session.auth = auth_plugins.requests.OAuth2Auth(grants[0], session=session, allowed_hosts=["*.example.com"])
+    session.auth = auth_plugins.requests.OAuth2Auth(grants[0], leeway=30, timeout=5.0, refresh_ahead=False, header=None)
     response: requests.Response = requests.get("https://a", auth=auth_plugins.requests.OAuth2Auth.from_env("ACME"))
 with httpx.Client(auth=auth_plugins.httpx.OAuth2Auth(grants[0], client=httpx.Client())) as client:
     client.get("https://a", auth=auth_plugins.httpx.OAuth2Auth.from_env("ACME", timeout=3))
@@ -65,3 +66,4 @@ except TokenRequestError as error:
     code: str | None = error.error
     status: int | None = error.status_code
     rest: float | None = error.retry_after
+    explained: tuple[str, str, str] = (error.problem, error.advice, error.trouble)

@@ -9,7 +9,7 @@ from urllib.parse import urljoin, urlsplit
 
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins._grants.oauth import ApiKey
+from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._protocol.redaction import without_tokens
 from auth_plugins._protocol.tokens import Token
 

@@ -10,7 +10,8 @@ from typing import Any
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._cli.rotation import loses_successor, stored_token
-from auth_plugins._grants.oauth import ClientCredentials, OAuthGrant
+from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import TROUBLE, advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
@@ -78,8 +79,8 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
             return grant.request_token(lambda request: _read(context, request))
         # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
         # is used as requests use it: they would fail where a new token request works.
-        options: Any = {name: context.policy[name] for name in ("allow_http", "cache")}
-        source = source_for(grant, context.send, **options, policy={"timeout": context.policy["timeout"]})
+        options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
+        source = source_for(grant, context.send, **options)
         if stored:
             source.invalidate(stored)
         return source.token()
@@ -143,7 +144,7 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
 
 def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
-    if grant._client()[1] is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
+    if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
     known, ways = [_sent(grant)], []
     for way in ("client_secret_basic_raw", "client_secret_basic", "client_secret_post"):

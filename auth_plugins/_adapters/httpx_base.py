@@ -1,0 +1,103 @@
+"""What the adapters of httpx and httpx2 share, apart from the flow: arguments, and where the token stands.
+
+This imports neither library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+
+from auth_plugins._base.errors import AuthError, ConfigurationError
+from auth_plugins._base.hidden import Hidden
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.source import TokenSource
+from auth_plugins._transports.base import Transport
+from auth_plugins._transports.httpx import httpx_transport
+
+from .base import Adapter, header_value
+
+__all__ = ["Client", "HttpxAdapter"]
+
+Client = TypeVar("Client")
+#: No token: its time is always over.
+_NOT_READY = (Token(access_token=""), 0.0, 0.0, "")
+
+
+class HttpxAdapter(Adapter, Generic[Client]):
+    """Takes the arguments, and puts the token on a request. The library's classes are attributes."""
+
+    _session_argument = "client"
+    #: Our errors as the library's own.
+    _own_errors: ClassVar[tuple[type[AuthError], ...]]
+    #: Sends token requests where no client is given.
+    _own_transport: ClassVar[Any]
+    #: The library's headers with :class:`.httpx_headers.OriginBoundHeaders` mixed in.
+    _bound_headers: ClassVar[type[Any]]
+    _byte_stream: ClassVar[type[Any]]
+    _client: ClassVar[type[Any]]
+    _response: ClassVar[type[Any]]
+
+    #: The last origin that was found to be allowed.
+    _allowed_origin: tuple[str, bytes, int | None] | None = None
+
+    def __init__(
+        self,
+        grant_or_source: Grant | TokenSource,
+        *,
+        cache: MemoryCache | TokenCache | None = None,
+        allowed_hosts: str | Iterable[str] | None = None,
+        header: str | None = None,
+        scheme: str | None = None,
+        allow_http: bool = False,
+        client: Client | None = None,
+        leeway: float | None = None,
+        timeout: float | None = None,
+        refresh_ahead: bool | None = None,
+    ) -> None:
+        transport: Transport = self._own_transport
+        if client is not None:
+            library = self._client.__module__.partition(".")[0]
+            if not isinstance(client, self._client):
+                problem = f"must be an {library}.Client, got an object of type {type(client).__name__}"
+                raise ConfigurationError(problem, argument="client")
+            transport = httpx_transport(library, client)
+        self._configure(
+            grant_or_source,
+            transport,
+            client,
+            (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead),
+        )
+        #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
+        self._ready = _NOT_READY
+
+    def __call__(self, request: object) -> NoReturn:
+        """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
+        raise self._wrong_library(request)
+
+    def _is_allowed(self, url: Any) -> bool:
+        if self._hosts is None and url.scheme == "https":
+            return True
+        origin = url.scheme, url.raw_host, url.port
+        if origin != self._allowed_origin:
+            if not self._may_carry(url.scheme, url.raw_host.decode("ascii"), url.port):
+                return False
+            self._allowed_origin = origin
+        return True
+
+    def _sign(self, request: Any, token: Token) -> Token:
+        header, value, url = self.header, Hidden(header_value(self._scheme, token)), request.url
+        # On redirects to other origins httpx removes Authorization only, and not from http:// to https:// of one host.
+        if header.lower() != "authorization" or (url.scheme == "http" and url.port is None):
+            request.headers = self._bound_headers(request.headers, header, value)
+        else:
+            request.headers[header] = value
+            if self._hosts is None:
+                self._ready = (token, *self.source.fresh_between(token), value)
+        return token
+
+    def _carries(self, request: Any, token: Token) -> bool:
+        return bool(request.headers.get(self.header) == header_value(self._scheme, token))

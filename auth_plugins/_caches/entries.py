@@ -1,0 +1,63 @@
+"""The text that a shared cache stores for one grant."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from auth_plugins._base.hidden import hidden
+from auth_plugins._protocol.tokens import Token
+
+__all__ = ["StoredToken"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredToken:
+    """A token as a shared cache stores it."""
+
+    token: Token
+    #: Whom the token is for: fields of the grant that are not secret, for the command line.
+    about: Mapping[str, str]
+    #: The name of the entry, so that one that was copied to another name is not used; ``None``: version 0.1.0 wrote it.
+    name: str | None = None
+
+    def dump(self) -> str:
+        """Return the text of the entry, in ASCII."""
+        return json.dumps({"token": self.token.members(), "about": self.about, "name": self.name})
+
+    @classmethod
+    def load(cls, text: str) -> StoredToken | None:
+        """Read the text of an entry; ``None``: it is damaged, or another program's."""
+        text = hidden(text)
+        try:
+            members = json.loads(text, object_hook=_hide_tokens, parse_int=float)
+            token = {name: members["token"][name] for name in _MEMBERS}
+            about = {str(name): str(value) for name, value in members["about"].items()}
+            access_token = token["access_token"]
+            is_whole = (
+                all(isinstance(token[name], kind) for name, kind in _MEMBERS.items())
+                and all(math.isfinite(token[name] or 0.0) for name in ("expires_at", "issued_at"))
+                and bool(access_token and access_token.isascii() and access_token.isprintable())
+            )
+            (token["refresh_token"] or "").encode()  # raises if it has half of a surrogate pair
+            return cls(Token(**token), about, members.get("name")) if is_whole else None
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+            return None
+
+
+_MEMBERS: Mapping[str, Any] = {
+    "access_token": str,
+    "token_type": str,
+    "expires_at": float | None,
+    "refresh_token": str | None,
+    "scope": str | None,
+    "issued_at": float,
+}
+
+
+def _hide_tokens(members: dict[str, Any]) -> dict[str, Any]:
+    """Return *members* with tokens that a dump of variables does not show."""
+    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}

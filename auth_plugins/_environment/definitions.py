@@ -1,0 +1,144 @@
+"""The variables, without their prefix: which there are, which belong together, and what each may mean."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from auth_plugins import providers
+from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.hosts import AllowedHosts
+from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS
+from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.redis import RedisCache
+from auth_plugins._grants.api_key import ApiKey
+from auth_plugins._grants.base import Grant
+from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.password import Password
+from auth_plugins._grants.refresh_token import RefreshToken
+
+#: Never shown, and taken unchanged, spaces included.
+SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY")
+#: Taken unchanged, but shown.
+VERBATIM = ("CLIENT_ID", "USERNAME")
+#: May come from a file, by ``…_FILE``: the URL of a cache may hold a password.
+FROM_FILES = (*SECRETS, "CACHE")
+#: The file of these is read with the variables, and not for each token request.
+READ_ONCE = ("CACHE", "CACHE_KEY")
+#: The options of each OAuth grant.
+OPTIONS = ("SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL")
+#: The arguments of providers alone.
+PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS")
+#: The arguments of token sources and adapters.
+POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD")
+_CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
+#: By grant type: the class, the variables that it needs, and those that it accepts besides.
+GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
+    "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), OPTIONS),
+    "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS)),
+    "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS)),
+    "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER",)),
+}
+#: The grant type that a variable implies, the clearest first.
+IMPLIED_TYPE = {
+    **dict.fromkeys(("API_KEY", "API_KEY_HEADER"), "api_key"),
+    **dict.fromkeys(("USERNAME", "PASSWORD", "REFRESH_URL"), "password"),
+    "REFRESH_TOKEN": "refresh_token",
+    **dict.fromkeys(_CLIENT, "client_credentials"),
+}
+#: The arguments whose name is not that of their variable in lower case.
+ARGUMENTS = {"API_KEY": "value", "API_KEY_HEADER": "header"}
+KNOWN = (
+    {"PROVIDER", "GRANT_TYPE", "CACHE", "CACHE_KEY", *PROVIDED, *POLICY}
+    | {name for _, needed, accepted in GRANT_TYPES.values() for name in (*needed, *accepted)}
+    | {f"{name}_FILE" for name in FROM_FILES}
+)
+#: Variables that Kubernetes sets for each service. They may begin with our prefix.
+_INJECTED = re.compile(
+    r"([A-Z0-9_]+?_)??(?P<tail>SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+#: A prefix that configures a grant has all of one of these, or their files.
+_SIGNS = [("PROVIDER", "BASE_URL"), *(needed[:2] for _, needed, _ in GRANT_TYPES.values())]
+
+
+def configured_prefixes(names: Collection[str]) -> set[str]:
+    """Return the prefixes of those of *names* that configure a grant."""
+    prefixes = {name.removesuffix(f"_{known}") for name in names for known in KNOWN if name.endswith(f"_{known}")}
+
+    def has(prefix: str, name: str) -> bool:
+        return f"{prefix}_{name}" in names or f"{prefix}_{name}_FILE" in names
+
+    return {prefix for prefix in prefixes if any(all(has(prefix, name) for name in sign) for sign in _SIGNS)}
+
+
+def is_injected(name: str, value: object) -> bool:
+    """Return whether Kubernetes set this variable. A name that ends in PORT alone is recognised by its value."""
+    match = _INJECTED.fullmatch(name)
+    return match is not None and (match["tail"] != "PORT" or "://" in str(value))
+
+
+#: Reads the text of a variable, and returns ``None`` if it is not valid; and what is expected, for the error.
+_Reader = tuple[Callable[[str], Any], str]
+
+_SWITCHES = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+
+
+def _choice(*values: str) -> _Reader:
+    def fold(value: str) -> str:
+        return value.lower().replace("_", "-")
+
+    folded = {fold(value): value for value in values}
+    return lambda value: folded.get(fold(value)), " or ".join(values)
+
+
+_SWITCH: _Reader = (lambda value: _SWITCHES.get(value.lower()), "true or false")
+
+
+def _seconds(value: str) -> float | None:
+    # float() alone accepts too much, and its error holds the value.
+    return float(value) if re.fullmatch(r"\d{1,9}(\.\d{0,9})?|\.\d{1,9}", value, re.ASCII) else None
+
+
+def _words(value: str) -> list[str] | None:
+    return value.replace(",", " ").split() or None
+
+
+def _hosts(value: str) -> list[str] | None:
+    try:
+        AllowedHosts(hosts := _words(value) or [])
+    except ConfigurationError:  # its text holds the value
+        return None
+    return hosts
+
+
+def _cache(value: str) -> tuple[Callable[..., Any] | None, tuple[str, ...]] | None:
+    """Return the class of a cache, ``None`` for memory, and its positional arguments."""
+    kind, colon, rest = value.partition(":")
+    kind = kind.lower()
+    if kind == "memory" and not colon:
+        return None, ()
+    if kind == "file" and bool(colon) == bool(rest.strip()):
+        return FileCache, (rest,) if rest else ()
+    return (RedisCache, (value,)) if kind in ("redis", "rediss", "unix") and colon else None
+
+
+READERS: Mapping[str, _Reader] = {
+    "PROVIDER": _choice(*providers.BY_NAME),
+    "STAGING": _SWITCH,
+    "CREDENTIALS": _choice("header", "query"),
+    "GRANT_TYPE": _choice(*GRANT_TYPES),
+    "RESOURCE": (_words, "URIs, separated by spaces"),
+    "CLIENT_AUTH": _choice(*CLIENT_AUTH),
+    "ENCODING": _choice(*ENCODINGS),
+    "METHOD": _choice(*METHODS),
+    "CACHE": (_cache, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),
+    "ALLOWED_HOSTS": (_hosts, "hosts, such as api.example.com, *.example.com or 127.0.0.1:8080, separated by commas"),
+    "ALLOW_HTTP": _SWITCH,
+    "LEEWAY": (_seconds, "seconds, such as 60, or 0"),
+    "REFRESH_AHEAD": _SWITCH,
+    "TIMEOUT": (lambda value: _seconds(value) or None, "seconds, such as 10"),
+}

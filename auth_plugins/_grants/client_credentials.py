@@ -1,0 +1,56 @@
+"""The client credentials grant (RFC 6749 §4.4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.validation import Secret
+
+from .base import hide_init_arguments
+from .oauth import OAuthGrant
+
+
+@hide_init_arguments
+@dataclass(frozen=True, eq=False)
+class ClientCredentials(OAuthGrant):
+    """The client acts for itself (RFC 6749 §4.4). Frozen, comparable and hashable; equal grants share a token.
+
+    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback.
+    :param client_id: the client's id (RFC 6749 §2.2).
+    :param client_secret: the client's secret: a str, or a callable without arguments that returns one and is called
+        for each token request, in any thread; ``None`` (the default): a public client, which has none.
+    :param scope: what the token shall allow (RFC 6749 §3.3): a str, or a sequence of them, sent joined by spaces.
+        ``None`` (the default): the server decides.
+    :param audience: the API that the token is for, sent unchanged; ``None`` (the default): not sent.
+    :param resource: the API that the token is for (RFC 8707): a URI, or a sequence of them, one parameter each.
+        ``None`` (the default): not sent.
+    :param client_auth: the client authentication: ``client_secret_basic`` (RFC 6749 §2.3.1: id and secret
+        percent-encoded, then Base64), ``client_secret_basic_raw`` (Base64 of ``id:secret`` in UTF-8),
+        ``client_secret_post`` (as parameters) or ``none``. ``None`` (the default): ``client_secret_basic`` with a
+        secret, else ``none``.
+    :param encoding: how the parameters are sent: ``form`` (the default), ``json`` (an object as the body) or ``query``
+        (in the URL). Every proxy sees a URL, and so do the DEBUG logs of urllib3 and the INFO logs of httpx: use
+        ``query`` only for servers that accept nothing else.
+    :param method: ``POST`` (the default), or ``GET``, which sends the parameters in the query.
+    :param params: further parameters, a mapping, applied last: they replace standard ones of the same name, ``None``
+        as a value removes one, a sequence of str repeats the parameter. ``None`` (the default): none.
+    :param headers: further headers of the token request, a mapping; ``None`` (the default): none.
+    :param revocation_url: the URL at which :meth:`TokenSource.revoke` revokes tokens (RFC 7009); ``None`` (the
+        default): tokens cannot be revoked.
+    :raises ConfigurationError: an argument cannot work, or contradicts another.
+    """
+
+    client_id: str
+    client_secret: Secret | None = field(default=None, repr=False)
+
+    _required: ClassVar[tuple[str, ...]] = (*OAuthGrant._required, "client_id")
+
+    def _parameters(self) -> dict[str, str]:
+        return {"grant_type": "client_credentials"}
+
+    def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:  # noqa: ARG002
+        # Using the grant reveals no more than the refused request did, and servers refuse in many ways: by an error
+        # page, a redirect, a 500. An unknown client does not make the refresh token invalid.
+        return error.error != "invalid_client"

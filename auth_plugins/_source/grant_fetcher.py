@@ -1,0 +1,118 @@
+"""Gets a token by token requests: by the refresh token if there is one, else by the grant."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.grant_state import GrantState
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
+
+from .flight import Flight
+from .retrying_sender import RetryingSender
+
+if TYPE_CHECKING:
+    from auth_plugins._caches.shared_entry import SharedEntry
+    from auth_plugins._protocol.messages import TokenRequest
+
+__all__ = ["GrantFetcher"]
+
+
+class GrantFetcher:
+    """Refreshes, or, without a refresh token or where it is refused, requests a token by the grant.
+
+    The order of changes to ``state.refreshable`` matters, as an attempt may end at any point: a refused refresh token
+    is cleared before the grant is used, and a new one is set before the attempt completes.
+
+    :param timeout: seconds for all token requests of one attempt.
+    """
+
+    __slots__ = ("_grant", "_sender", "_state", "_timeout")
+
+    def __init__(self, grant: Grant, state: GrantState, sender: RetryingSender, timeout: float) -> None:
+        self._grant, self._state, self._sender, self._timeout = grant, state, sender, timeout
+
+    def fetch(self, flight: Flight, newer: Token | None = None, entry: SharedEntry | None = None) -> Token:
+        """Get a token.
+
+        :param newer: a token from the shared cache, whose refresh token is to be sent rather than this process's own.
+        :param entry: the entry in the shared cache, whose lock is held.
+        """
+        if not self._grant.is_constant:
+            self._sender.load()
+        exchange = _Exchange(self._sender, flight, runtime.monotonic() + self._timeout)
+        refreshable = newer or self._state.refreshable
+        old = refreshable.refresh_token if refreshable else None
+        try:
+            token = self._grant.refresh(exchange, old)
+            if token is None:
+                return self._request(exchange, flight, refreshable, entry)
+        finally:
+            exchange.refusal = None  # an error and the frames of its traceback must not keep each other
+        self._state.spend(old, token.refresh_token, is_own=old == self._grant.own_refresh_token())
+        if self._owns(flight, refreshable):
+            self._state.refreshable = token
+        return token
+
+    def _request(
+        self, exchange: _Exchange, flight: Flight, refreshable: Token | None, entry: SharedEntry | None
+    ) -> Token:
+        """Get a token by the grant, after the refresh token of *refreshable* was refused, or there is none."""
+        grant, state = self._grant, self._state
+        old, origin = refreshable.refresh_token if refreshable else None, grant.own_refresh_token()
+        if origin is not None and (state.is_spent(origin) or (entry and old not in (None, origin))):
+            raise exchange.refusal or _spent_error(grant)
+        if old is not None:
+            state.refused_refresh_token = hash(old)
+        if self._owns(flight, refreshable):
+            state.refreshable = None
+        if refreshable and entry:
+            entry.delete(refreshable)
+        exchange.sends = type(grant).__name__
+        token = grant.request_token(exchange)
+        state.spend(origin, token.refresh_token, is_own=True)
+        if token.refresh_token is not None and hash(token.refresh_token) == state.refused_refresh_token:
+            # The server issues a refresh token that it refuses: do not send it at each expiry.
+            return Token(**{**token.members(), "refresh_token": None})
+        return token
+
+    def _owns(self, flight: Flight, refreshable: Token | None) -> bool:
+        """Return whether the refresh token of this process is that of *flight*: no other was seeded, none revoked."""
+        return self._state.flight is flight or self._state.refreshable is refreshable
+
+
+class _Exchange:
+    """Sends the token requests of one attempt, and reads their answers."""
+
+    def __init__(self, sender: RetryingSender, flight: Flight, deadline: float) -> None:
+        self._sender, self._flight, self._deadline = sender, flight, deadline
+        #: What is sent, for the log.
+        self.sends = "refresh token"
+        #: The last error that the token endpoint answered.
+        self.refusal: TokenRequestError | None = None
+
+    def __call__(self, request: TokenRequest) -> Token:
+        from auth_plugins._protocol.answers import read
+
+        asked_at, began = runtime.time(), runtime.monotonic()
+        self._flight.is_sending = True
+        try:
+            token = read(request, self._sender.send(request, self._deadline), asked_at)
+        except TokenRequestError as error:
+            self.refusal = error
+            raise
+        finally:
+            self._flight.is_sending = False
+        self._flight.log_details = request.endpoint, self.sends, runtime.monotonic() - began
+        return token
+
+
+def _spent_error(grant: Grant) -> TokenRequestError:
+    """Return the error for a grant whose own refresh token was replaced by one that this process does not have."""
+    return TokenRequestError(
+        f"the refresh token of this {type(grant).__name__} was used, and its successor was revoked, or belongs to the "
+        "process that forked this one; obtain a new refresh token, or share the cache",
+        error="invalid_grant",
+    )

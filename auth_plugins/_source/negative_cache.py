@@ -1,0 +1,89 @@
+"""Remembers a refused token request, so that the same error is raised without another request."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, copy_error
+from auth_plugins._base.frames import without_frames
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.grant_state import GrantState, RememberedFailure
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._grants.base import Grant
+
+if TYPE_CHECKING:
+    from auth_plugins._protocol.tokens import Token
+
+    from .flight import Ending, Flight
+
+__all__ = ["LONGEST_BACK_OFF", "SHORTEST_BACK_OFF", "Fetcher", "NegativeCache", "back_off", "unexpected_error"]
+
+_log = logging.getLogger("auth_plugins")
+
+#: Seconds of the first back-off after a refusal, and of the longest.
+SHORTEST_BACK_OFF, LONGEST_BACK_OFF = 5.0, 60.0
+#: Seconds of the longest back-off that a server may ask for by ``Retry-After``.
+LONGEST_RETRY_AFTER = 3600.0
+#: How often a back-off doubles at most: larger powers of 2 are too large for a float.
+_DOUBLINGS = 12
+
+
+class Fetcher(Protocol):
+    """A piece that gets a token, or wraps one that does."""
+
+    def fetch(self, flight: Flight) -> Token | Ending:
+        """Get a token for *flight*."""
+        ...
+
+
+def back_off(times: int) -> float:
+    """Return the seconds of a back-off that doubles with each of *times*."""
+    return float(SHORTEST_BACK_OFF * 2 ** min(times, _DOUBLINGS))
+
+
+class NegativeCache:
+    """Raises the error of a refused token request again for 5 to 60 seconds, unless a secret changes."""
+
+    __slots__ = ("_grant", "_inner", "_memory", "_state")
+
+    def __init__(self, inner: Fetcher, grant: Grant, memory: MemoryCache, state: GrantState) -> None:
+        self._inner, self._grant, self._memory, self._state = inner, grant, memory, state
+
+    def fetch(self, flight: Flight) -> Token | Ending:
+        """Get a token by the inner fetcher, or raise the remembered error."""
+        failure = self._state.failure
+        if failure is not None and runtime.elapsed() < failure.until and failure.secrets == hash(self._grant.secrets()):
+            raise copy_error(failure.error, type(failure.error)) from failure.error.__cause__
+        try:
+            return self._inner.fetch(flight)
+        except AuthError as error:
+            # A 5xx is no refusal, unless the server asks for a pause.
+            if isinstance(error, TokenRequestError) and (
+                error.retry_after is not None or (error.status_code or 0) < 500
+            ):
+                self._remember(error, error.retry_after or 0.0)
+            raise
+        except Exception as error:
+            # The password must not be sent again and again for it.
+            self._remember(unexpected_error(error), 0.0)
+            raise
+
+    def _remember(self, error: AuthError, at_least: float) -> None:
+        """Begin a back-off of *at_least* so many seconds, which grows with each failure in a row."""
+        try:
+            secrets = hash(self._grant.secrets())
+        except ConfigurationError:
+            return
+        kept = without_frames(error)
+        with self._memory.lock:
+            times = self._state.failure.times + 1 if self._state.failure else 1
+            seconds = max(min(back_off(times - 1), LONGEST_BACK_OFF), min(at_least, LONGEST_RETRY_AFTER))
+            until = runtime.elapsed() + seconds
+            self._state.failure = RememberedFailure(error=kept, secrets=secrets, until=until, times=times)
+        _log.debug("a refusal is remembered for %.0f s", seconds)
+
+
+def unexpected_error(error: Exception) -> TokenTransportError:
+    """Return the error that stands for an unexpected one, whose text may hold a secret."""
+    return TokenTransportError(f"the token request failed by an unexpected {type(error).__name__}; report it")

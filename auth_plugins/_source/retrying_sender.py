@@ -1,0 +1,88 @@
+"""Sends one token request, with retries inside one deadline."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from auth_plugins._base.errors import TokenTransportError
+from auth_plugins._base.hosts import check_endpoint
+from auth_plugins._base.loading import request_imports
+from auth_plugins._base.runtime import runtime
+from auth_plugins._transports.base import Transport, default_transport
+
+if TYPE_CHECKING:
+    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+
+__all__ = ["RetryingSender", "with_jitter"]
+
+_log = logging.getLogger("auth_plugins")
+
+#: Seconds before the first and the second retry, before jitter.
+_RETRY_DELAYS = (0.2, 0.8)
+
+
+class RetryingSender:
+    """Sends token requests by one transport.
+
+    :param transport: ``None``: that of the first installed library.
+    """
+
+    __slots__ = ("_allow_http", "_transport")
+
+    def __init__(self, transport: Transport | None, *, allow_http: bool) -> None:
+        self._transport, self._allow_http = transport, allow_http
+
+    def load(self) -> Transport:
+        """Import all that a token request needs, while no fork can happen; return the transport."""
+        with request_imports():
+            # Imported here for the grants, and for the readers of answers.
+            from auth_plugins._protocol import answers, authlib_client  # noqa: F401
+
+            self._transport = self._transport or default_transport()
+            return self._transport
+
+    def send(self, request: TokenRequest, deadline: float) -> TokenResponse:
+        """Send *request*, and again at most twice after connection errors, 5xx, and 429 with ``Retry-After``.
+
+        :param deadline: when to end, by ``runtime.monotonic``.
+        :raises InsecureTransportError: the URL is ``http://``, and not on loopback.
+        :raises TokenTransportError: no try got an answer.
+        """
+        transport = self.load()
+        check_endpoint(request.url, allow_http=self._allow_http)
+        delays = iter(_RETRY_DELAYS)
+        while True:
+            delay = next(delays, None)
+            try:
+                response = transport(request, max(deadline - runtime.monotonic(), 0.001))
+            except TokenTransportError:
+                delay = None if delay is None else with_jitter(delay)
+                if delay is None or runtime.monotonic() + delay >= deadline:
+                    raise
+            else:
+                delay = _delay_after(response, delay)
+                if delay is None or runtime.monotonic() + delay >= deadline:
+                    return response
+            _log.debug("%s did not answer, or answered an error; retrying in %.1f s", request.endpoint, delay)
+            runtime.sleep(delay)
+
+
+def _delay_after(response: TokenResponse, delay: float | None) -> float | None:
+    """Return the seconds to wait before a retry; ``None``: the answer is final.
+
+    :param delay: the usual wait, in seconds; ``None``: there is no further retry.
+    """
+    if delay is None or (response.status != 429 and response.status < 500):
+        return None
+    from auth_plugins._protocol.answers import retry_after
+
+    asked = retry_after(response, response.received_at) if response.status in (429, 503) else None
+    if asked is None:
+        return None if response.status == 429 else with_jitter(delay)
+    return asked
+
+
+def with_jitter(seconds: float) -> float:
+    """Return a random part of *seconds*, at least half, so that clients which failed together do not retry together."""
+    return seconds * runtime.uniform(0.5, 1.0)

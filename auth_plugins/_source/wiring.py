@@ -1,0 +1,103 @@
+"""Checks the arguments of a token source, and builds the pieces behind it.
+
+These pieces are imported by the first source that needs them: plainly imported they would miss the goal for imports.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.loading import small_imports
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
+from auth_plugins._grants.base import Grant
+
+if TYPE_CHECKING:
+    from auth_plugins._caches.shared import SharedCache
+
+    from .negative_cache import Fetcher
+    from .retrying_sender import RetryingSender
+    from .single_flight import SingleFlight
+    from .source import TokenSource
+
+__all__ = ["build", "check_policy", "endpoint_of", "has_no_secret", "open_cache", "sender_of"]
+
+#: Arguments of grants by which a server knows the client.
+_SECRETS = ("client_secret", "password", "refresh_token", "value")
+
+
+def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
+    """Return the memory that *cache* is, or that belongs to it, and the shared cache, if it is one."""
+    if isinstance(cache, MemoryCache):
+        return cache, None
+    with small_imports():
+        import inspect
+
+        from auth_plugins._caches.shared import shared_cache_for
+    # A Redis client has these methods as well, with other arguments.
+    is_class, is_redis_client = isinstance(cache, type), hasattr(cache, "execute_command")
+    if isinstance(cache, TokenCache) and not (is_class or is_redis_client or inspect.iscoroutinefunction(cache.get)):
+        shared = shared_cache_for(cache)
+        return shared.memory, shared
+    raise ConfigurationError(
+        f"must be a cache, got {f'the class {cache.__name__}' if isinstance(cache, type) else type(cache).__name__}",
+        argument="cache",
+        advice="give a FileCache(), RedisCache(url or client), MemoryCache(), or an object of your own with get, set "
+        "and delete, none of them async",
+    )
+
+
+def check_policy(leeway: Any, timeout: Any, refresh_ahead: Any) -> tuple[float, bool]:
+    """Return the timeout in seconds, and whether tokens are refreshed in the background.
+
+    :raises ConfigurationError: an argument is not valid.
+    """
+    for name, value, least in (("leeway", leeway, 0.0), ("timeout", timeout, 0.001)):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not least <= value < math.inf:
+            raise ConfigurationError(f"must be a number of seconds, {least:g} or more, got {value!r}", argument=name)
+    if not isinstance(refresh_ahead, bool):
+        got = type(refresh_ahead).__name__
+        raise ConfigurationError(f"must be True or False, got a {got}", argument="refresh_ahead")
+    return float(timeout), refresh_ahead
+
+
+def endpoint_of(grant: Grant) -> str:
+    """Return the token endpoint of *grant*, for messages and the log."""
+    return str(getattr(grant, "token_url", type(grant).__name__)).partition("?")[0]
+
+
+def has_no_secret(grant: Grant) -> bool:
+    """Return whether an OAuth *grant* holds nothing by which the server knows the client."""
+    return hasattr(grant, "client_auth") and all(getattr(grant, name, None) is None for name in _SECRETS)
+
+
+def sender_of(source: TokenSource) -> RetryingSender:
+    """Return what sends the token requests of *source*."""
+    if source._sender is None:
+        with small_imports():
+            from .retrying_sender import RetryingSender
+        source._sender = RetryingSender(source._transport, allow_http=source._allow_http)
+    return source._sender
+
+
+def build(source: TokenSource) -> SingleFlight:
+    """Return the pieces behind *source*, each of which wraps the next."""
+    with small_imports():
+        from .grant_fetcher import GrantFetcher
+        from .negative_cache import NegativeCache
+        from .single_flight import SingleFlight
+    grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
+    by_grant = GrantFetcher(grant, state, sender_of(source), source._timeout)
+    fetcher: Fetcher = by_grant
+    lock_timeout = 0.0
+    if source._shared is not None:
+        with small_imports():
+            from .shared_fetch import LOCK_GRACE, SharedFetch
+        fetcher = SharedFetch(by_grant, state, schedule, source._shared_entry, source._lease)
+        lock_timeout = source._lease + LOCK_GRACE
+    fetcher = NegativeCache(fetcher, grant, memory, state)
+    timeouts = {"timeout": source._timeout, "lock_timeout": lock_timeout}
+    return SingleFlight(fetcher, grant, memory, state, schedule, **timeouts)

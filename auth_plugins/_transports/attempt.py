@@ -1,0 +1,108 @@
+"""Sends a token request once, whatever a user's session does, and makes each failure an error of this package."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from auth_plugins._base.errors import AuthError
+from auth_plugins._base.hosts import is_loopback
+
+from .bodies import read_response
+from .deadline import Deadline
+from .failures import to_transport_error
+
+if TYPE_CHECKING:
+    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+
+__all__ = ["Attempt", "EndedError", "send_once"]
+
+#: The share of the timeout for connecting to one address: a name may have several.
+_CONNECT_SHARE = 1 / 3
+
+
+class EndedError(BaseException):
+    """Ends a token request that a user's session would go on with.
+
+    It is no ``Exception``: a session that retries after each error would retry after this one as well.
+    """
+
+
+class Attempt:
+    """One token request, which is sent once.
+
+    Its retries are counted in one place, as an account may be locked after a few wrong passwords. What the user's
+    session sends after the first sending is therefore stopped.
+    """
+
+    def __init__(self, request: TokenRequest, timeout: float) -> None:
+        self.request = request
+        self.deadline = Deadline(timeout)
+        #: Seconds in which a connection to one address must be made.
+        self.connect_timeout = timeout * _CONNECT_SHARE
+        # The answer to a packed request may unpack to any size.
+        self.headers = {"Accept-Encoding": "identity", **request.headers}
+        own = {name.lower() for name in request.headers}
+        #: Headers that a session may add for the API.
+        self.foreign_credentials = [name for name in ("Authorization", "Cookie") if name.lower() not in own]
+        #: Loopback is never reached through a proxy, which would see secret and token.
+        self.is_direct = is_loopback(urlsplit(request.url).hostname or "")
+        #: Host and port of the proxy in use; ``None``: none, or an unknown one.
+        self.proxy: tuple[str, int] | None = None
+        #: Status and headers of the answer.
+        self.answer: tuple[int, Mapping[str, str]] | None = None
+        #: Why there was no answer.
+        self.error: BaseException | None = None
+        self._sent: object = None
+
+    def begin(self, sent: object) -> None:
+        """Note that *sent* is about to be sent.
+
+        :raises EndedError: it was sent before.
+        """
+        if self._sent == sent:
+            raise EndedError
+        # A user's hook may send a request of its own, which differs.
+        if self._sent is None:
+            self._sent = sent
+
+    def allow_again(self) -> None:
+        """Allow another sending: the server did not process this one."""
+        self._sent = None
+
+    def cause_of(self, error: BaseException) -> BaseException:
+        """Return what *error* means: a connection that the deadline shut down did not fail by itself."""
+        if isinstance(error, EndedError) and self.error is not None:
+            error = self.error
+        is_late = self.deadline.left() < 0 and "timeout" not in type(error).__name__.lower()
+        if not is_late and not isinstance(error, EndedError):
+            return error
+        timeout = TimeoutError("no answer in time")
+        timeout.__cause__ = error  # it may say what took so long
+        return timeout
+
+
+def send_once(
+    request: TokenRequest, timeout: float, library_error: type[Exception], exchange: Callable[[Attempt], TokenResponse]
+) -> TokenResponse:
+    """Send *request* by *exchange*, within *timeout* seconds.
+
+    :param library_error: the base class of the transport errors of the library in use.
+    :raises TokenTransportError: there was no answer; its cause is a *library_error*.
+    """
+    attempt, outer = Attempt(request, timeout), sys.exception()
+    try:
+        with attempt.deadline:
+            return exchange(attempt)
+    except AuthError:
+        raise
+    except (Exception, EndedError) as error:
+        if isinstance(error, EndedError) and attempt.answer is not None and attempt.deadline.left() >= 0:
+            # The session was about to repeat a request that the server had answered.
+            return read_response(*attempt.answer, [], Deadline(math.inf))
+        failure = to_transport_error(attempt, attempt.cause_of(error), outer, library_error)
+    # Not in the ``except`` block, where the library's error, which holds secrets, would become the context.
+    raise failure
