@@ -8,6 +8,7 @@ import email.utils
 import html
 import json
 import logging
+import pickle
 import re
 import time
 from collections.abc import Iterable, Mapping
@@ -474,6 +475,7 @@ def test_a_token_is_immutable_and_shows_nothing() -> None:
     """A token shows no secret, cannot be changed, and is equal to another with the same attributes."""
     token = Token(access_token="tok-123", refresh_token="again-456", scope="read", expires_at=NOW)
     assert "read" in repr(token)
+    assert pickle.loads(pickle.dumps(token)) == token
     assert Token(access_token="tok") == Token(access_token="tok", token_type="Bearer", expires_at=None, issued_at=0.0)
     assert not [secret for secret in ("tok-123", "again-456") if secret in f"{token} {token!r}"]
     with pytest.raises(AttributeError):
@@ -829,14 +831,10 @@ def test_a_secret_where_a_large_page_is_cut_is_not_shown() -> None:
     """No half of a secret is shown where a page that is too large is cut."""
     for length in range((1 << 16) - 40, (1 << 16) + 40, 7):
         assert_no_secret(refused(" " * length + SECRET, 400, "text/plain"), SECRET)
-    asked = requests_of(ClientCredentials(URL, "client-7", "correct horse battery"))[0]
-    for length in range((1 << 16) - 25, 1 << 16):
-        page = ("x" * 500 + " ") * (length // 501)
-        with pytest.raises(TokenRequestError):
-            read(asked, response(page + " " * (length - len(page)) + "correct horse battery", 400), NOW)
     for length in range((1 << 16) - 24, 1 << 16):
         page = "x " * (length // 2) + "&" * (length % 2)
         assert "%2B" not in Redactor(["++++++++"])(page + "%2B" * 8)
+        assert "correct" not in Redactor(["correct horse battery"])(page + "correct horse battery")
 
 
 @pytest.mark.timeout(60)

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 from werkzeug.wrappers import Response
 
-from auth_plugins import ClientCredentials, MemoryCache, Token, TokenRequestError, TokenSource
+from auth_plugins import ClientCredentials, Grant, MemoryCache, Token, TokenRequestError, TokenSource
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import LONGEST_BODY, TokenResponse
 
@@ -55,7 +55,7 @@ def test_each_library_reads_the_same(name: str, library: str, server: Loopback) 
     assert len(server.token_requests) == 1
 
 
-def _pure(grant: Any, status: int, content_type: str, body: bytes) -> Token:
+def _pure(grant: Grant, status: int, content_type: str, body: bytes) -> Token:
     requests: list[Any] = []
 
     def ask(request: Any) -> Token:
