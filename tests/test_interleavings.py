@@ -414,8 +414,9 @@ class Interleavings(RuleBasedStateMachine):
     def _over(self, call: Call) -> None:
         self.calls.remove(call)
         if call.is_disowned and isinstance(call.outcome, Token):
-            # It is for who asked for it, who has it by now, and for nobody else.
-            self.disowned.add(call.outcome.access_token)
+            # It is for its own caller only, unless the server issued the same token to another call.
+            issued = {token.access_token for process in self.processes for token in process.given}
+            self.disowned |= {call.outcome.access_token} - issued
         assert not (call.was_quiet and call.sent), "a server that refused is asked again at once"
         error = call.outcome
         if not isinstance(error, TokenRequestError):

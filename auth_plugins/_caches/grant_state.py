@@ -85,7 +85,6 @@ class GrantState:
         self.stuck = 0
         #: When a token without a time of issue was seeded, in Unix seconds.
         self.seeded_at = 0.0
-
         # Written under the lock, or by the leader, of which there is one at a time.
         #: The newest token whose refresh token this process may use; it outlives the token.
         self.refreshable: Token | None = None
@@ -101,12 +100,11 @@ class GrantState:
         # Written by any thread, in one assignment; a value that another thread replaces is not wrong.
         #: End of the probation, in which a rejected token is not replaced; it begins under the lock.
         self.probation_until = 0.0
-        #: The token last checked, the leeway and whether there is a background refresh, and from when until when it is
-        #: fresh, in Unix seconds.
+        #: The token last checked, its schedule, and from when until when it is fresh, in Unix seconds.
         self.seen: tuple[Token | None, tuple[float, bool] | None, float, float] = NOT_SEEN
         #: Hash of the grant's identity, and the names of its entry in a shared cache.
         self.names: tuple[int, tuple[str, ...]] | None = None
-        #: When the state was last used, in Unix seconds.
+        #: In Unix seconds.
         self.used_at = 0.0
 
     def reject(self, token: Token) -> None:

@@ -193,8 +193,8 @@ class SingleFlight:
                 state.flight = None
                 if isinstance(result, Token):
                     # The refresh token in the shared cache belongs to all processes: it is read there under the lock.
-                    is_theirs = flight.is_shared and self._grant.is_repeatable
-                    state.refreshable = result if result.refresh_token and not is_theirs else None
+                    is_shared_token = flight.is_shared and self._grant.is_repeatable
+                    state.refreshable = result if result.refresh_token and not is_shared_token else None
                     current_token.replace(self._memory, state, result)
                 else:
                     has_failed = isinstance(result, AuthError)

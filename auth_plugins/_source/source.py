@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypedDict
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from auth_plugins._base.errors import ConfigurationError, not_an_auth
 from auth_plugins._base.loading import small_imports
@@ -25,20 +25,12 @@ if TYPE_CHECKING:
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
 
-__all__ = ["Policy", "TokenSource", "source_for"]
+__all__ = ["TokenSource", "source_for"]
 
 #: Seconds, as :class:`TokenSource` describes them.
 DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
 #: How long another process may hold the lock of a shared cache, in timeouts.
 LEASE_SHARE = 1.25
-
-
-class Policy(TypedDict, total=False):
-    """The arguments of a :class:`TokenSource` that its adapters hand on."""
-
-    leeway: float
-    timeout: float
-    refresh_ahead: bool
 
 
 class TokenSource:
