@@ -90,7 +90,7 @@ def test_the_arithmetic_is_what_a_simulation_counts(
     fleet: dict[str, Any], what: str, options: dict[str, float]
 ) -> None:
     """The formulas and the simulation agree within a few per cent: one token request, and so many commands to Redis."""
-    setting = fleet["Setting"](1500, **options)
+    setting = fleet["Setting"](5000, **options)
     formula, counted = fleet[f"{what}_formula"](setting), [fleet[what](setting, seed) for seed in range(8)]
     assert {formula.token_requests, *(each.token_requests for each in counted)} == {1}
     for name, tolerance in (("commands", 0.05), ("mean", 0.05), ("peak", 0.2)):

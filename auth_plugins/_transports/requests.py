@@ -120,13 +120,14 @@ def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
     if not isinstance(pool, HTTPConnectionPool):
         return pool
     copied: Any = copy.copy(pool)
+    opened: list[http.client.HTTPResponse] = []
     take, give_back, send, deadline = copied._get_conn, copied._put_conn, copied.urlopen, attempt.deadline
 
     def take_watched(timeout: float | None = None) -> Any:
         connection = take(timeout=max(deadline.left(), 0.001) if timeout is None else timeout)
         attempt.proxy = pool.proxy and (pool.proxy.host or "", pool.proxy.port or 0)
         deadline.watch(connection)
-        connection.response_class = functools.partial(_watched_response, attempt)
+        connection.response_class = functools.partial(_watched_response, attempt, opened)
         return connection
 
     def give_back_released(connection: Any) -> None:
@@ -141,18 +142,25 @@ def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
             answer = send(method, url, body=body, **keywords)
         except BaseException as error:
             attempt.error = error
+            # urllib3 does not close a response whose Content-Length contradicts itself.
+            for response in opened:
+                response.close()
             raise
         attempt.answer = (answer.status, answer.headers)
         return answer
 
-    vars(copied).update(_get_conn=take_watched, _put_conn=give_back_released, urlopen=send_first)
+    # The copy holds the pool, which closes its connections when it is deleted.
+    vars(copied).update(_get_conn=take_watched, _put_conn=give_back_released, urlopen=send_first, _copied_from=pool)
     return copied
 
 
-def _watched_response(attempt: Attempt, connected: Any, *arguments: Any, **keywords: Any) -> http.client.HTTPResponse:
+def _watched_response(
+    attempt: Attempt, opened: list[http.client.HTTPResponse], connected: Any, *arguments: Any, **keywords: Any
+) -> http.client.HTTPResponse:
     # The connection forgets its socket when the server says that it will close it.
     attempt.deadline.watch(connected)
-    return _FinalResponse(connected, *arguments, **keywords)
+    opened.append(_FinalResponse(connected, *arguments, **keywords))
+    return opened[-1]
 
 
 class _HeaderLines(io.BufferedReader):
