@@ -831,7 +831,7 @@ def test_a_secret_where_a_large_page_is_cut_is_not_shown() -> None:
     """No half of a secret is shown where a page that is too large is cut."""
     for length in range((1 << 16) - 40, (1 << 16) + 40, 7):
         assert_no_secret(refused(" " * length + SECRET, 400, "text/plain"), SECRET)
-    for length in range((1 << 16) - 24, 1 << 16):
+    for length in range((1 << 16) - 24, 1 << 16, 3):
         page = "x " * (length // 2) + "&" * (length % 2)
         assert "%2B" not in Redactor(["++++++++"])(page + "%2B" * 8)
         assert "correct" not in Redactor(["correct horse battery"])(page + "correct horse battery")
