@@ -12,6 +12,7 @@ import pytest
 import trio
 
 from auth_plugins import Token, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.messages import TokenResponse
 
 from . import stores
@@ -216,6 +217,29 @@ def test_a_token_serves_while_the_endpoint_hangs(get: Get) -> None:
     tokens.seed(live)
     try:
         assert get(tokens) is live
+    finally:
+        hangs.set()
+
+
+def test_only_the_first_caller_waits_for_an_endpoint_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an attempt hangs, the first caller waits for it; the next ones use the live token at once."""
+    hangs, waits, now, wait = threading.Event(), [], time.time(), runtime.wait
+
+    def hang(_: object, timeout: float) -> TokenResponse:
+        hangs.wait(timeout)
+        raise TokenTransportError("no answer in time")
+
+    def note(flight: Any, seconds: float) -> None:
+        waits.append(seconds)
+        wait(flight, 0.01)
+
+    monkeypatch.setattr(runtime, "wait", note)
+    tokens = source(hang, timeout=3.0, refresh_ahead=False)
+    live = Token(access_token="live", issued_at=now - 3570, expires_at=now + 30)
+    tokens.seed(live)
+    try:
+        assert [tokens.token() for _ in range(3)] == [live] * 3
+        assert len(waits) == 1
     finally:
         hangs.set()
 

@@ -764,6 +764,13 @@ class TestCache:
             expire(clock)
         assert len(cache._states) < 600
 
+    def test_live_tokens_stay_though_no_source_is_left(self, endpoint: Endpoint) -> None:
+        """The tokens of a thousand sources that were made for one call each are found again by later sources."""
+        cache = MemoryCache()
+        for grant in self.grants(1000) * 2:
+            source(endpoint, grant, cache=cache).token()
+        assert len(endpoint.requests) == 1000
+
     def test_who_is_used_stays(self, endpoint: Endpoint, clock: Clock) -> None:
         """A source in use and one that is made later share their token, however many others come and go."""
         cache = MemoryCache()
