@@ -6,28 +6,33 @@ import copy
 import importlib
 import itertools
 import pickle
+import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import redis
 import redis.asyncio
 import requests
 
+import auth_plugins.requests
 from auth_plugins import (
     ClientCredentials,
     ConfigurationError,
     FileCache,
+    InsecureTransportError,
     MemoryCache,
     Password,
     RedisCache,
     TokenSource,
+    TokenTransportError,
 )
+from auth_plugins._base.runtime import runtime
 
 from . import stores
 from .conftest import forget
 from .drivers import SYNC, SyncDriver, each
-from .loopback import Loopback, as_json
+from .loopback import Clock, Loopback, as_json
 from .redis_server import RedisServer
 from .stores import Store, over, process, shown
 from .test_source import URL, Endpoint
@@ -284,3 +289,30 @@ def test_caches_are_equal_by_their_configuration(tmp_path: Path) -> None:
     assert "Redis>" in repr(RedisCache(redis.Redis()))
     one, other = RedisCache("redis://host/0"), RedisCache("redis://host/0", key=stores.KEY)
     assert one._redis.open() is other._redis.open()
+
+
+def test_a_pickled_source_keeps_its_policy(
+    server: Loopback, grant: ClientCredentials, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that refreshes nothing in the background does not do so after a trip through pickle either."""
+    tokens = pickle.loads(pickle.dumps(TokenSource(grant, cache=MemoryCache(), refresh_ahead=False)))
+    first = tokens.token()
+    clock.forward(3600 - 65)
+    monkeypatch.setattr(runtime, "start_thread", lambda *_: pytest.fail("a background refresh"))
+    assert tokens.token() is first
+    assert len(server.token_requests) == 1
+
+
+def test_allow_http_of_an_auth_holds_for_the_users_own_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    """``allow_http=True`` lets the token requests of a given source go to ``http://`` as well."""
+
+    def no_name(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "no such host")
+
+    monkeypatch.setattr(socket, "getaddrinfo", no_name)
+    tokens = TokenSource(ClientCredentials("http://id.example.com/token", "client", "s3cr3t"), timeout=0.1)
+    with pytest.raises(InsecureTransportError):
+        tokens.token()
+    auth = auth_plugins.requests.OAuth2Auth(tokens, allow_http=True)
+    with pytest.raises(TokenTransportError):
+        auth.source.token()

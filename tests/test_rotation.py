@@ -223,3 +223,17 @@ def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
         return False
 
     in_child(is_told)
+
+
+def test_a_successor_that_was_spent_is_not_sent_when_the_user_configures_it(rotating: Endpoint, clock: Clock) -> None:
+    """The user's secret becomes a refresh token that this process has spent meanwhile: it is not sent again."""
+    own = ["rt-0"]
+    tokens = source(rotating, RefreshToken(URL, lambda: own[0]))
+    for _ in range(3):
+        tokens.token()
+        expire(clock)
+    own[0] = "refresh-1"
+    rotating.script = [refusal("invalid_grant", 400)]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert sent(rotating) == ["rt-0", "refresh-1", "refresh-2", "refresh-3"]

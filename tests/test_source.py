@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import json
 import logging
@@ -770,6 +771,20 @@ class TestCache:
         for grant in self.grants(1000) * 2:
             source(endpoint, grant, cache=cache).token()
         assert len(endpoint.requests) == 1000
+
+    def test_a_token_that_replaced_an_expired_one_stays(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A source fetches a token after its state was swept: a later source finds it when the first one is gone."""
+        cache = MemoryCache()
+        [grant] = self.grants(1)
+        mine = source(endpoint, grant, cache=cache)
+        mine.token()
+        expire(clock)
+        for other in self.grants(2000, start=1):
+            source(endpoint, other, cache=cache)
+        token = mine.token()
+        del mine
+        gc.collect()
+        assert source(endpoint, grant, cache=cache).token() is token
 
     def test_who_is_used_stays(self, endpoint: Endpoint, clock: Clock) -> None:
         """A source in use and one that is made later share their token, however many others come and go."""
