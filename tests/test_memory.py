@@ -219,6 +219,23 @@ def test_sessions_that_identify_the_client_share_no_token(driver: SyncDriver, se
     assert len(server.token_requests) == 4
 
 
+def test_sessions_that_are_equal_are_not_one(server: Loopback) -> None:
+    """Sessions of a class with an ``==`` of its own, and without a hash, are told apart all the same."""
+
+    class Equal(requests.Session):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+    grant, sessions = ClientCredentials(server.token_url, "client"), (Equal(), Equal())
+    cache = MemoryCache()
+    auths = [auth_plugins.requests.OAuth2Auth(grant, session=session, cache=cache) for session in sessions]
+    assert auths[0].source.token() != auths[1].source.token()
+    again = auth_plugins.requests.OAuth2Auth(grant, session=sessions[0], cache=cache)
+    assert again.source.token() is auths[0].source.token()
+
+
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_sessions_of_a_client_with_a_secret_share_its_token(driver: SyncDriver, server: Loopback) -> None:
     """A grant with a secret, a password or a refresh token has one token, whatever sends its request."""

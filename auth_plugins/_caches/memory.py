@@ -23,6 +23,25 @@ __all__ = ["MemoryCache", "process_cache"]
 _FEW = 256
 
 
+class _SameObject(weakref.ref[Any]):
+    """A weak reference that equals those to the same object only, whatever that object's ``==`` says.
+
+    It keeps no closed session; the id of one may later be that of another.
+    """
+
+    __slots__ = ("_id",)
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(given)
+        self._id = id(given)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _SameObject) and self() is not None and self() is other())
+
+    def __hash__(self) -> int:
+        return self._id
+
+
 class MemoryCache:
     """Tokens in the memory of this process, for any number of threads and event loops. A forked child has a copy.
 
@@ -50,8 +69,7 @@ class MemoryCache:
         :param session: what alone identifies the client, by its certificate for one: each has a state of its own.
         """
         now = runtime.time()
-        # By a weak reference, so that no closed session is kept; its id may later be another session's.
-        key: Hashable = grant if session is None else (grant, weakref.ref(session))
+        key: Hashable = grant if session is None else (grant, _SameObject(session))
         state = self._states.get(key)
         if state is not None and state in self._kept:  # nearly always, so without the lock
             state.used_at = now
