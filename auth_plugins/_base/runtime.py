@@ -43,7 +43,9 @@ class Runtime:
 
     def reset(self) -> None:
         """Use the machine's own clocks, random numbers and threads."""
-        self.time, self.monotonic, self.sleep = time.time, time.monotonic, time.sleep
+        # Looked up at each call: libraries that freeze the time of a test replace the functions of the module.
+        self.time, self.monotonic = lambda: time.time(), lambda: time.monotonic()
+        self.sleep = lambda seconds: time.sleep(seconds)
         self.elapsed = _clock_with_sleep() or time.monotonic
         self.uniform, self.start_thread, self.wait = random.uniform, _start_thread, _wait
 
