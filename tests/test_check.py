@@ -900,6 +900,18 @@ def test_a_used_refresh_token_is_not_tried_in_other_ways(run: Run, server: Loopb
     assert [f"{CANARY}-first".encode() in each.body for each in server.token_requests] == [True, False]
 
 
+def test_a_cache_has_a_token_for_another_client_auth(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """``--try-others`` meets a client_auth for which the cache has a token: it says so, and sends nothing for it."""
+    server.token_play = wanting(server, basic=RAW)
+    variables = client(server, REFRESH_TOKEN=f"{CANARY}-first", CACHE=f"file:{tmp_path}")
+    assert run("ACME", ACME_CLIENT_AUTH="client_secret_basic_raw", **variables).status == 0
+    outcome = run("ACME", "--try-others", **variables)
+    mark, detail, advice = outcome.step("try client_secret_basic_raw")
+    assert (mark, detail) == ("ok", "none: the cache has a token")
+    assert advice.endswith("set ACME_CLIENT_AUTH=client_secret_basic_raw")
+    assert len(server.token_requests) == 2
+
+
 def age(directory: Path) -> None:
     """Expire all entries of a cache of files, and forget what this process knows of them."""
     forget()

@@ -132,7 +132,9 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
     for way in ways:
         outcome, works = _attempt(context, replace(grant, client_auth=way)), f"{way} works: set {variable}={way}"
         if isinstance(outcome, Token):
-            yield Step.good(f"try {way}", f"answered {context.answers[-1].status}", works)
+            answers = context.answers
+            what = f"answered {answers[-1].status}" if answers else "none: the cache has a token"
+            yield Step.good(f"try {way}", what, works)
             return outcome
         is_known = isinstance(outcome, TokenRequestError) and outcome.error in _KNOWN_CLIENT
         detail, *advice_of_it = _explained(outcome, context)
