@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from auth_plugins._base.runtime import runtime
 
@@ -24,16 +24,14 @@ _FEW = 256
 
 
 class _SameObject(weakref.ref[Any]):
-    """A weak reference that equals those to the same object only, whatever that object's ``==`` says.
+    """A weak reference that equals those to the same object only, whatever the ``==`` of that object says."""
 
-    It keeps no closed session; the id of one may later be that of another.
-    """
+    _id: int
 
-    __slots__ = ("_id",)
-
-    def __init__(self, given: Any) -> None:
-        super().__init__(given)
-        self._id = id(given)
+    def __new__(cls, given: Any) -> Self:
+        reference = super().__new__(cls, given)
+        reference._id = id(given)
+        return reference
 
     def __eq__(self, other: object) -> bool:
         return self is other or (isinstance(other, _SameObject) and self() is not None and self() is other())
