@@ -33,6 +33,7 @@ from auth_plugins._source.negative_cache import back_off
 
 from .drivers import SYNC, SyncDriver, each
 from .loopback import Clock, Loopback
+from .stores import LockingCache
 from .test_source import URL, Endpoint, refusal, source
 
 
@@ -258,6 +259,23 @@ def test_a_session_of_the_past_is_no_other(server: Loopback) -> None:
         gc.collect()
         assert gone() is None
     assert len(server.token_requests) == 5
+
+
+@pytest.mark.parametrize("cache", [MemoryCache(), LockingCache()], ids=["memory", "shared"])
+def test_an_auth_that_is_dropped_frees_its_session(server: Loopback, cache: Any) -> None:
+    """An auth that fetched a token is dropped: its source and its session are freed before the collector runs."""
+    session = requests.Session()
+    auth = auth_plugins.requests.OAuth2Auth(
+        ClientCredentials(server.token_url, "id", "s"), session=session, cache=cache
+    )
+    gc.disable()
+    try:
+        auth.source.token()
+        freed = weakref.ref(session), weakref.ref(auth.source)
+        del session, auth
+        assert [each() for each in freed] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:
