@@ -281,6 +281,15 @@ def test_another_client_auth_is_found(
     assert run("ACME", **{**variables, "ACME_CLIENT_AUTH": wanted}).status == 0
 
 
+def test_of_two_ways_that_send_the_same_the_standard_one_is_named(run: Run, server: Loopback) -> None:
+    """An id and a secret that need no encoding: both Basic ways send the same, and client_secret_basic is advised."""
+    plain = {"CLIENT_ID": "i", "CLIENT_SECRET": CANARY, "CLIENT_AUTH": "client_secret_post"}
+    server.token_play = wanting(server, basic=f"i:{CANARY}")
+    outcome = run("ACME", "--try-others", **client(server, **plain))
+    assert outcome.step("try client_secret_basic")[2].endswith("set ACME_CLIENT_AUTH=client_secret_basic")
+    assert len(server.token_requests) == 2
+
+
 def test_it_asks_before_it_tries(run: Run, server: Loopback) -> None:
     """At a terminal it asks first; in a script, and with ``--json``, it neither asks nor tries without the option."""
     server.token_play = wanting(server, basic=RAW)
