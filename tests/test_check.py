@@ -281,6 +281,15 @@ def test_another_client_auth_is_found(
     assert run("ACME", **{**variables, "ACME_CLIENT_AUTH": wanted}).status == 0
 
 
+def test_of_two_ways_that_send_the_same_the_standard_one_is_named(run: Run, server: Loopback) -> None:
+    """An id and a secret that need no encoding: both Basic ways send the same, and client_secret_basic is advised."""
+    plain = {"CLIENT_ID": "i", "CLIENT_SECRET": CANARY, "CLIENT_AUTH": "client_secret_post"}
+    server.token_play = wanting(server, basic=f"i:{CANARY}")
+    outcome = run("ACME", "--try-others", **client(server, **plain))
+    assert outcome.step("try client_secret_basic")[2].endswith("set ACME_CLIENT_AUTH=client_secret_basic")
+    assert len(server.token_requests) == 2
+
+
 def test_it_asks_before_it_tries(run: Run, server: Loopback) -> None:
     """At a terminal it asks first; in a script, and with ``--json``, it neither asks nor tries without the option."""
     server.token_play = wanting(server, basic=RAW)
@@ -898,6 +907,18 @@ def test_a_used_refresh_token_is_not_tried_in_other_ways(run: Run, server: Loopb
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     assert run("ACME", "--try-others", **variables).status == 1
     assert [f"{CANARY}-first".encode() in each.body for each in server.token_requests] == [True, False]
+
+
+def test_a_cache_has_a_token_for_another_client_auth(run: Run, server: Loopback, tmp_path: Path) -> None:
+    """``--try-others`` meets a client_auth for which the cache has a token: it says so, and sends nothing for it."""
+    server.token_play = wanting(server, basic=RAW)
+    variables = client(server, REFRESH_TOKEN=f"{CANARY}-first", CACHE=f"file:{tmp_path}")
+    assert run("ACME", ACME_CLIENT_AUTH="client_secret_basic_raw", **variables).status == 0
+    outcome = run("ACME", "--try-others", **variables)
+    mark, detail, advice = outcome.step("try client_secret_basic_raw")
+    assert (mark, detail) == ("ok", "none: the cache has a token")
+    assert advice.endswith("set ACME_CLIENT_AUTH=client_secret_basic_raw")
+    assert len(server.token_requests) == 2
 
 
 def age(directory: Path) -> None:

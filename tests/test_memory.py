@@ -33,6 +33,7 @@ from auth_plugins._source.negative_cache import back_off
 
 from .drivers import SYNC, SyncDriver, each
 from .loopback import Clock, Loopback
+from .stores import LockingCache
 from .test_source import URL, Endpoint, refusal, source
 
 
@@ -219,6 +220,23 @@ def test_sessions_that_identify_the_client_share_no_token(driver: SyncDriver, se
     assert len(server.token_requests) == 4
 
 
+def test_sessions_that_are_equal_are_not_one(server: Loopback) -> None:
+    """Sessions of a class with an ``==`` of its own, and without a hash, are told apart all the same."""
+
+    class Equal(requests.Session):
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Equal)
+
+    grant, sessions = ClientCredentials(server.token_url, "client"), (Equal(), Equal())
+    cache = MemoryCache()
+    auths = [auth_plugins.requests.OAuth2Auth(grant, session=session, cache=cache) for session in sessions]
+    assert auths[0].source.token() != auths[1].source.token()
+    again = auth_plugins.requests.OAuth2Auth(grant, session=sessions[0], cache=cache)
+    assert again.source.token() is auths[0].source.token()
+
+
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_sessions_of_a_client_with_a_secret_share_its_token(driver: SyncDriver, server: Loopback) -> None:
     """A grant with a secret, a password or a refresh token has one token, whatever sends its request."""
@@ -241,6 +259,23 @@ def test_a_session_of_the_past_is_no_other(server: Loopback) -> None:
         gc.collect()
         assert gone() is None
     assert len(server.token_requests) == 5
+
+
+@pytest.mark.parametrize("cache", [MemoryCache(), LockingCache()], ids=["memory", "shared"])
+def test_an_auth_that_is_dropped_frees_its_session(server: Loopback, cache: Any) -> None:
+    """An auth that fetched a token is dropped: its source and its session are freed before the collector runs."""
+    session = requests.Session()
+    auth = auth_plugins.requests.OAuth2Auth(
+        ClientCredentials(server.token_url, "id", "s"), session=session, cache=cache
+    )
+    gc.disable()
+    try:
+        auth.source.token()
+        freed = weakref.ref(session), weakref.ref(auth.source)
+        del session, auth
+        assert [each() for each in freed] == [None, None]
+    finally:
+        gc.enable()
 
 
 def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:

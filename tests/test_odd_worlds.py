@@ -23,7 +23,7 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._base.runtime import Runtime
+from auth_plugins._base.runtime import Runtime, runtime
 
 from .drivers import ALL, Driver, each
 from .loopback import Clock, Loopback
@@ -207,6 +207,17 @@ def test_the_clock_that_counts_sleep_is_chosen(monkeypatch: pytest.MonkeyPatch) 
         patch.setattr("sys.platform", "linux")
         patch.delattr(time, "CLOCK_BOOTTIME")
         assert Runtime().elapsed is time.monotonic
+
+
+def test_a_replaced_clock_of_the_time_module_is_followed(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Users' tests set the time by replacing the functions of the time module: a token expires by that time."""
+    tokens = TokenSource(ClientCredentials(server.token_url, "client", "s3cr3t"), cache=MemoryCache())
+    first, moment = tokens.token(), time.time() + 3700.0
+    monkeypatch.setattr(time, "time", lambda: moment)
+    assert first.access_token != tokens.token().access_token
+    monkeypatch.setattr(time, "monotonic", lambda: 7.0)
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    assert (runtime.time(), runtime.monotonic(), runtime.sleep(3600.0)) == (moment, 7.0, None)  # type: ignore[func-returns-value]
 
 
 class Frozen(Clock):

@@ -43,9 +43,24 @@ class Runtime:
 
     def reset(self) -> None:
         """Use the machine's own clocks, random numbers and threads."""
-        self.time, self.monotonic, self.sleep = time.time, time.monotonic, time.sleep
+        self.time, self.monotonic, self.sleep = _time, _monotonic, _sleep
         self.elapsed = _clock_with_sleep() or time.monotonic
         self.uniform, self.start_thread, self.wait = random.uniform, _start_thread, _wait
+
+
+# These look up the function at each call: libraries that freeze the time of a test replace it in its module.
+
+
+def _time() -> float:
+    return time.time()
+
+
+def _monotonic() -> float:
+    return time.monotonic()
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(seconds)
 
 
 def _clock_with_sleep() -> Callable[[], float] | None:

@@ -8,7 +8,7 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from auth_plugins._base.runtime import runtime
 
@@ -21,6 +21,23 @@ __all__ = ["MemoryCache", "process_cache"]
 
 #: How many states a cache holds before it first looks for unused ones.
 _FEW = 256
+
+
+class _SameObject(weakref.ref[Any]):
+    """A weak reference that equals those to the same object only, whatever the ``==`` of that object says."""
+
+    _id: int
+
+    def __new__(cls, given: Any) -> Self:
+        reference = super().__new__(cls, given)
+        reference._id = id(given)
+        return reference
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, _SameObject) and self() is not None and self() is other())
+
+    def __hash__(self) -> int:
+        return self._id
 
 
 class MemoryCache:
@@ -50,8 +67,7 @@ class MemoryCache:
         :param session: what alone identifies the client, by its certificate for one: each has a state of its own.
         """
         now = runtime.time()
-        # By a weak reference, so that no closed session is kept; its id may later be another session's.
-        key: Hashable = grant if session is None else (grant, weakref.ref(session))
+        key: Hashable = grant if session is None else (grant, _SameObject(session))
         state = self._states.get(key)
         if state is not None and state in self._kept:  # nearly always, so without the lock
             state.used_at = now

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from importlib import metadata
 
 import click
 
@@ -26,8 +27,20 @@ def main() -> None:
         fail(error, 1)
 
 
+def _print_version(context: click.Context, _: click.Parameter, is_given: bool) -> None:  # noqa: FBT001 - click's
+    if is_given:
+        try:
+            version = metadata.version("auth-plugins")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        click.echo(f"auth-plugins {version}")
+        context.exit()
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="auth-plugins", message="%(prog)s %(version)s")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version."
+)
 def cli() -> None:
     """OAuth 2.0 for requests, httpx and httpx2, at the prompt.
 

@@ -5,6 +5,7 @@ These pieces are imported by the first source that needs them: plainly imported 
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,9 @@ def build(source: TokenSource) -> SingleFlight:
     if source._shared is not None:
         with small_imports():
             from .shared_fetch import LOCK_GRACE, SharedFetch
-        fetcher = SharedFetch(by_grant, state, schedule, source._shared_entry, source._lease)
+        # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
+        open_entry = functools.partial(source._shared.entry_of, grant, state)
+        fetcher = SharedFetch(by_grant, state, schedule, open_entry, source._lease)
         lock_timeout = source._lease + LOCK_GRACE
     fetcher = NegativeCache(fetcher, grant, memory, state)
     timeouts = {"timeout": source._timeout, "lock_timeout": lock_timeout}

@@ -132,7 +132,9 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
     for way in ways:
         outcome, works = _attempt(context, replace(grant, client_auth=way)), f"{way} works: set {variable}={way}"
         if isinstance(outcome, Token):
-            yield Step.good(f"try {way}", f"answered {context.answers[-1].status}", works)
+            answers = context.answers
+            what = f"answered {answers[-1].status}" if answers else "none: the cache has a token"
+            yield Step.good(f"try {way}", what, works)
             return outcome
         is_known = isinstance(outcome, TokenRequestError) and outcome.error in _KNOWN_CLIENT
         detail, *advice_of_it = _explained(outcome, context)
@@ -146,7 +148,8 @@ def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
     if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
-    known, ways = [_sent(grant)], []
+    known = _sent(grant)
+    ways: dict[tuple[str | None, bytes], str] = {}
     for way in ("client_secret_basic_raw", "client_secret_basic", "client_secret_post"):
         if way == "client_secret_post" and (grant.encoding == "query" or grant.method == "GET"):
             continue  # a secret is not put into a URL to see what happens
@@ -154,12 +157,11 @@ def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
             sent = _sent(replace(grant, client_auth=way))
         except ConfigurationError:  # an id with a colon, as Basic without encoding
             continue
-        if sent not in known:
-            known.append(sent)
-            ways.append(way)
+        if sent != known:
+            ways[sent] = way  # of two ways that send the same, the standard one
     # A password or a refresh token is sent along, and servers count: only where it was not judged, and only once more.
     most = len(ways) if isinstance(grant, ClientCredentials) else int(error.error == "invalid_client")
-    return ways[:most]
+    return list(ways.values())[:most]
 
 
 def _doubts_client(error: TokenRequestError) -> bool:
