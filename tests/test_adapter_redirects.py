@@ -259,6 +259,33 @@ def test_two_keys_are_both_sent_and_stay_at_home(module: str, url: str, rebuilt:
 
 
 @pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize(("url", "header"), [(f"{ORIGIN}/", "X-API-Key"), ("http://localhost/", "Authorization")])
+@pytest.mark.parametrize("is_set_again", [False, True])
+def test_a_key_stays_at_home_after_a_post_became_a_get(module: str, url: str, header: str, is_set_again: bool) -> None:
+    """A redirect from POST to GET within the origin, then one to another origin: only the first keeps the key."""
+    library = importlib.import_module(module)
+    plugin = importlib.import_module(f"auth_plugins.{module}")
+    key = "k3y-of-mine"
+    targets = [f"{url}second", url.replace("http:", "https:").replace("api.", "other."), None]
+    seen: list[bytes] = []
+
+    def hook(request: Any) -> None:
+        if is_set_again and not seen:
+            request.headers[header.lower()] = key
+
+    def play(request: Any) -> Any:
+        seen.append(on_the_wire(request.headers))
+        target = targets[len(seen) - 1]
+        return library.Response(303, headers={"Location": target}) if target else library.Response(200)
+
+    auth = plugin.OAuth2Auth(ApiKey(key, header=header))
+    arguments = {"transport": library.MockTransport(play), "auth": auth, "follow_redirects": True}
+    with library.Client(event_hooks={"request": [hook]}, **arguments) as client:
+        client.post(url, content=b"rows")
+    assert [key.encode() in sent for sent in seen] == [True, True, False]
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 @pytest.mark.parametrize("url", [f"{ORIGIN}/", "http://localhost/"])
 def test_a_copied_request_keeps_its_key_at_home(module: str, url: str, again: Any) -> None:
