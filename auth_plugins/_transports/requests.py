@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import http.client
-import io
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -163,16 +162,20 @@ def _watched_response(
     return opened[-1]
 
 
-class _HeaderLines(io.BufferedReader):
-    """Lines of a response; raises where the connection ends between those of the headers."""
+class _HeaderLines:
+    """Lines of status and headers; raises where the connection ends between them."""
 
-    in_headers = True
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not line and self.in_headers:
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._lines.readline(limit)
+        if not line:
             raise http.client.RemoteDisconnected("the connection ended before the headers did")
         return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lines, name)
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -181,9 +184,12 @@ class _FinalResponse(http.client.HTTPResponse):
     fp: Any
 
     def begin(self) -> None:
-        self.fp = lines = _HeaderLines(self.fp.detach())
-        super().begin()
-        lines.in_headers = False
+        lines = self.fp
+        self.fp = _HeaderLines(lines)  # a wrapper, as mocks of sockets have files of other kinds
+        try:
+            super().begin()
+        finally:
+            self.fp = self.fp and lines  # None: it was closed
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
