@@ -131,7 +131,7 @@ def _rewind(request: requests.PreparedRequest) -> bool:
         return False
     try:
         rewind_body(request)
-    except (requests.exceptions.UnrewindableBodyError, ValueError):  # it was closed
+    except Exception:  # it was closed, or is of a class of the user's
         return False
     return True
 
