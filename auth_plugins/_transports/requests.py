@@ -42,14 +42,12 @@ def requests_transport(session: Any = None) -> Transport:
 
 
 def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
-    request, deadline = attempt.request, attempt.deadline
+    request, deadline, location = attempt.request, attempt.deadline, dict[str, str]()
     changes = {
         "cookies": RequestsCookieJar(),
         "params": {},
         "auth": None,
         "adapters": {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()},
-        # requests prepares for a redirect that is not followed, and reads the whole answer for it.
-        "get_redirect_target": lambda _: None,
         **({"proxies": {}} if attempt.is_direct else {}),
     }
     with lent(session, changes) as lent_session:
@@ -64,12 +62,15 @@ def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
                 timeout=(attempt.connect_timeout, deadline.seconds),
                 allow_redirects=False,
                 stream=True,
+                # A request's hooks replace those of the session.
+                hooks={"response": [*session.hooks["response"], functools.partial(_hide_location, location)]},
                 **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
             )
         except requests.HTTPError as error:  # by a hook that raises for a bad status
             if error.response is None:
                 raise
             response = error.response
+        response.headers.update(location)
         # For a user's own adapter; the others watch their connections themselves.
         deadline.watch(getattr(getattr(response.raw, "_connection", None), "sock", None))
         try:
@@ -78,6 +79,12 @@ def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
         finally:
             if response.raw is not None:  # None: from a user's own adapter
                 response.close()
+
+
+def _hide_location(location: dict[str, str], response: Any, **_: Any) -> None:
+    # requests prepares for a redirect that is not followed, and reads the whole answer for it.
+    if "location" in response.headers:
+        location["location"] = response.headers.pop("location")
 
 
 def _restore(attempt: Attempt, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
