@@ -122,6 +122,19 @@ def test_a_location_with_control_characters_is_another_origin(location: str) -> 
     assert "X-API-Key" not in headers
 
 
+def test_a_wrapper_around_a_copy_takes_no_key_to_another_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key stays within its origin also where a tool that traces calls stands between requests and its own copy()."""
+    original = requests.PreparedRequest.copy
+
+    def traced(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return original(request)
+
+    monkeypatch.setattr(requests.PreparedRequest, "copy", traced)
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    _, (_, headers) = follow("https://other.example/", auth).sent
+    assert "X-API-Key" not in headers
+
+
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A .netrc with a login for each host of this machine."""
