@@ -63,8 +63,7 @@ class Redactor:
         return text in self._secrets
 
     def _is_escaped_in(self, word: str, in_base64: list[str]) -> bool:
-        escaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), word).replace("\\", "")
-        views = {unquote(word), unquote_plus(word), html.unescape(word), escaped} - {word}
+        views = {unquote(word), unquote_plus(word), html.unescape(word), *_without_escapes(word)} - {word}
         standard = word.replace("-", "+").replace("_", "/")
         return any(secret in view for secret in self._secrets for view in views) or any(
             part in standard for part in in_base64
@@ -113,7 +112,16 @@ def _spellings(secret: str) -> Iterator[str]:
     for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         yield escaped
         yield escaped.replace("/", "\\/")
-    yield html.escape(secret)
+    for apostrophe in ("'", "&#x27;", "&#39;", "&#039;", "&apos;"):
+        yield html.escape(secret).replace("&#x27;", apostrophe)
+    yield html.escape(secret, quote=False)
+
+
+def _without_escapes(text: str) -> tuple[str, str]:
+    """Return *text* without the escapes of JSON, in which two of them may be one character; and of JSON in JSON."""
+    plain = re.sub(r"\\(?:u([0-9a-fA-F]{4})|(.))", lambda match: match[2] or chr(int(match[1], 16)), text)
+    nested = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), nested
 
 
 def _parts_in_base64(secret: str) -> Iterator[str]:
