@@ -101,11 +101,11 @@ def test_a_transport_that_raises_for_a_401_gives_the_token_up(
                 raise HookError from error
             raise
 
-    class Transport(library.HTTPTransport):  # type: ignore[name-defined,misc]  # of either library
+    class Transport(library.HTTPTransport):  # type: ignore[name-defined]  # of either library
         def handle_request(self, request: Any) -> Any:
             return checked(request, super().handle_request(request))
 
-    class AsyncTransport(library.AsyncHTTPTransport):  # type: ignore[name-defined,misc]  # of either library
+    class AsyncTransport(library.AsyncHTTPTransport):  # type: ignore[name-defined]  # of either library
         async def handle_async_request(self, request: Any) -> Any:
             return checked(request, await super().handle_async_request(request))
 
@@ -114,7 +114,8 @@ def test_a_transport_that_raises_for_a_401_gives_the_token_up(
         if not is_live:
             server.revoke()
         transport = AsyncTransport() if isinstance(driver, AsyncHttpx) else Transport()
-        with contextlib.nullcontext() if is_live else pytest.raises(HookError if is_wrapped else library.HTTPStatusError):
+        error = HookError if is_wrapped else library.HTTPStatusError
+        with contextlib.nullcontext() if is_live else pytest.raises(error):
             assert send(driver, server.api_url, auth, raise_own, transport=transport).status_code == 200
     assert len(server.token_requests) == 2
 

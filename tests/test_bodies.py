@@ -129,7 +129,7 @@ class BrokenFile(io.BytesIO):
     """A file of a user's class: once it was read, it raises an error of its own."""
 
     def read(self, *size: Any) -> bytes:
-        self.seek = self.seekable = self.fail  # type: ignore[method-assign,assignment]
+        self.seek = self.seekable = self.fail  # type: ignore[method-assign]
         return super().read(*size)
 
     def fail(self, *_: Any) -> Any:

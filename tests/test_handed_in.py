@@ -374,7 +374,7 @@ def test_a_redirect_is_not_read_by_a_session_that_cannot_be_copied(server: Loopb
         by("requests", session, server.token_url).token()
     assert len(chunks) < 500
     server.token_play = lambda _: Response(b"", 302, {"Location": "/elsewhere"})
-    with Closed() as session, pytest.raises(TokenRequestError, match="redirect to .*/elsewhere"):
+    with Closed() as session, pytest.raises(TokenRequestError, match=r"redirect to .*/elsewhere"):
         by("requests", session, server.token_url).token()
 
 
