@@ -427,6 +427,26 @@ def test_another_kind_of_pool(server: Loopback) -> None:
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_users_transport_is_bounded_by_its_timeouts(library: str, make: Callable[..., Any]) -> None:
+    """A transport that looks up its timeouts before each wait does not exceed the timeout."""
+    module = importlib.import_module(library)
+    waits: list[float] = []
+
+    class Waiting(module.BaseTransport):  # type: ignore[name-defined]  # of either library
+        def handle_request(self, request: Any) -> Any:
+            timeouts = request.extensions["timeout"]
+            assert timeouts.get("another", 7) == 7
+            while len(waits) < 50:
+                waits.append(timeouts["read"])
+                time.sleep(min(0.1, waits[-1]))
+            return module.Response(200, json={"access_token": "late"})
+
+    with pytest.raises(TokenTransportError, match="timed out"):
+        by(library, make(library, transport=Waiting()), "https://id.example.com/token", timeout=0.3).token()
+    assert len(waits) < 10
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
 def test_connections_are_not_retried_after_the_deadline(library: str, make: Callable[..., Any]) -> None:
     """A client's transport that retries connections, with longer and longer pauses, does not exceed the timeout."""
     module = importlib.import_module(library)
