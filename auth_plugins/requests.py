@@ -69,9 +69,8 @@ class _TokenHook:
             response = self._answer_refusal(response, **kwargs)
         else:
             self.source.accept(self.token)
-        if response.is_redirect:  # a session copies these headers to wherever that leads
-            sent.headers = OriginBoundHeaders.of(sent.headers, [self.header])
-        return response
+        # A session copies these headers to wherever a redirect leads.
+        return keep_within_origin(self.header, response, sent)
 
     def _answer_refusal(self, refusal: requests.Response, **kwargs: Any) -> requests.Response:
         """Replay a request as ``HTTPDigestAuth`` does: ``history`` gets the refusal, the pool its connection."""
@@ -131,7 +130,7 @@ def _rewind(request: requests.PreparedRequest) -> bool:
         return False
     try:
         rewind_body(request)
-    except (requests.exceptions.UnrewindableBodyError, ValueError):  # it was closed
+    except Exception:  # it was closed, or is of a class of the user's
         return False
     return True
 

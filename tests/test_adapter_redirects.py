@@ -122,6 +122,19 @@ def test_a_location_with_control_characters_is_another_origin(location: str) -> 
     assert "X-API-Key" not in headers
 
 
+def test_a_wrapper_around_a_copy_takes_no_key_to_another_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key stays within its origin also where a tool that traces calls stands between requests and its own copy()."""
+    original = requests.PreparedRequest.copy
+
+    def traced(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return original(request)
+
+    monkeypatch.setattr(requests.PreparedRequest, "copy", traced)
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    _, (_, headers) = follow("https://other.example/", auth).sent
+    assert "X-API-Key" not in headers
+
+
 @pytest.fixture
 def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A .netrc with a login for each host of this machine."""
@@ -256,6 +269,33 @@ def test_two_keys_are_both_sent_and_stay_at_home(module: str, url: str, rebuilt:
         assert dict(headers.raw)[b"authorization"] == b"Basic again"
     assert b"k3y-in" not in on_the_wire(seen[2])
     assert b"again" not in on_the_wire(seen[2])
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize(("url", "header"), [(f"{ORIGIN}/", "X-API-Key"), ("http://localhost/", "Authorization")])
+@pytest.mark.parametrize("is_set_again", [False, True])
+def test_a_key_stays_at_home_after_a_post_became_a_get(module: str, url: str, header: str, is_set_again: bool) -> None:
+    """A redirect from POST to GET within the origin, then one to another origin: only the first keeps the key."""
+    library = importlib.import_module(module)
+    plugin = importlib.import_module(f"auth_plugins.{module}")
+    key = "k3y-of-mine"
+    targets = [f"{url}second", url.replace("http:", "https:").replace("api.", "other."), None]
+    seen: list[bytes] = []
+
+    def hook(request: Any) -> None:
+        if is_set_again and not seen:
+            request.headers[header.lower()] = key
+
+    def play(request: Any) -> Any:
+        seen.append(on_the_wire(request.headers))
+        target = targets[len(seen) - 1]
+        return library.Response(303, headers={"Location": target}) if target else library.Response(200)
+
+    auth = plugin.OAuth2Auth(ApiKey(key, header=header))
+    arguments = {"transport": library.MockTransport(play), "auth": auth, "follow_redirects": True}
+    with library.Client(event_hooks={"request": [hook]}, **arguments) as client:
+        client.post(url, content=b"rows")
+    assert [key.encode() in sent for sent in seen] == [True, True, False]
 
 
 @pytest.mark.parametrize("module", ["httpx", "httpx2"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import importlib
 import logging
@@ -81,6 +82,42 @@ def test_a_hook_that_raises_for_a_401_gives_the_token_up(
         assert not isinstance(caught.value, auth_plugins.AuthError)
         assert send(driver, server.url + path, auth, hook).status_code == 200
     assert len(server.token_requests) == 3
+
+
+@pytest.mark.parametrize("is_wrapped", [False, True])
+@pytest.mark.parametrize("driver", each(HTTPX))
+def test_a_transport_that_raises_for_a_401_gives_the_token_up(
+    driver: Driver, server: Loopback, grant: ClientCredentials, is_wrapped: bool
+) -> None:
+    """After a transport, such as one that retries, raised for a 401, the next request carries another token."""
+    library = importlib.import_module(driver.library)
+
+    def checked(request: Any, response: Any) -> Any:
+        response.request = request
+        try:
+            return response.raise_for_status()
+        except library.HTTPStatusError as error:
+            if is_wrapped:
+                raise HookError from error
+            raise
+
+    class Transport(library.HTTPTransport):  # type: ignore[name-defined]  # of either library
+        def handle_request(self, request: Any) -> Any:
+            return checked(request, super().handle_request(request))
+
+    class AsyncTransport(library.AsyncHTTPTransport):  # type: ignore[name-defined]  # of either library
+        async def handle_async_request(self, request: Any) -> Any:
+            return checked(request, await super().handle_async_request(request))
+
+    auth = driver.auth(grant)
+    for is_live in (True, False, True):
+        if not is_live:
+            server.revoke()
+        transport = AsyncTransport() if isinstance(driver, AsyncHttpx) else Transport()
+        error = HookError if is_wrapped else library.HTTPStatusError
+        with contextlib.nullcontext() if is_live else pytest.raises(error):
+            assert send(driver, server.api_url, auth, raise_own, transport=transport).status_code == 200
+    assert len(server.token_requests) == 2
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))

@@ -646,6 +646,24 @@ def test_no_spelling_of_the_secret_is_shown(spelt: str) -> None:
         assert_no_secret(refused({"error": "x", name: f"no: {spelt}"}, 401), spelt)
 
 
+@pytest.mark.parametrize(
+    ("secret", "spelt"),
+    [
+        ("it's my horse", "it&#39;s my horse"),
+        ("it's my horse", "it&#039;s my horse"),
+        ('my "own" <horse>', 'my "own" &lt;horse&gt;'),
+        (r"horse\7+battery", r"horse\\7\u002Bbattery"),
+        ("h\U0001f40ers+e", r"h\uD83D\uDC0Ers\u002Be"),
+    ],
+)
+def test_escapes_of_other_languages_are_seen(secret: str, spelt: str) -> None:
+    """A secret that the server escaped for JSON or HTML by other means than Python's is not shown."""
+    asked = requests_of(ClientCredentials(URL, "client-7", secret))[0]
+    with pytest.raises(TokenRequestError, match=r"no: \*\*\*") as caught:
+        read(asked, response(f"no: {spelt}", 400, "text/plain"), NOW)
+    assert spelt not in str(caught.value)
+
+
 @pytest.mark.parametrize("secret", ["correct horse battery", 'correct "horse" battery/staple', "open sesame"])
 def test_a_secret_of_ordinary_words_is_not_shown(secret: str) -> None:
     """A secret with spaces is dropped as a whole, also where the server breaks its line or escapes it."""

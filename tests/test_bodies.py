@@ -123,3 +123,30 @@ def test_a_file_that_cannot_be_rewound_is_not_sent_as_nothing(
     body = {"content": file} if place == "content" else {"files": {"f": file}}
     answer = driver.send(Call("POST", server.api_url, body), driver.auth(grant))
     assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
+
+
+class BrokenFile(io.BytesIO):
+    """A file of a user's class: once it was read, it raises an error of its own."""
+
+    def read(self, *size: Any) -> bytes:
+        self.seek = self.seekable = self.fail  # type: ignore[method-assign]
+        return super().read(*size)
+
+    def fail(self, *_: Any) -> Any:
+        raise RuntimeError("the upload is over")
+
+
+@pytest.mark.parametrize(
+    ("driver", "place"), [*((d, "content") for d in SYNC), *((d, "files") for d in HTTPX)], ids=str
+)
+def test_a_body_that_raises_any_error_costs_the_token(
+    driver: Driver, server: Loopback, grant: ClientCredentials, place: str
+) -> None:
+    """If rewinding the body raises an error of any kind, the 401 is returned, and the next request has a new token."""
+    server.refuse_once()
+    auth, file = driver.auth(grant), BrokenFile(b"inside")
+    body = {"content": file} if place == "content" else {"files": {"f": file}}
+    answer = driver.send(Call("POST", server.api_url, body), auth)
+    assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
+    driver.get(server.api_url, auth)
+    assert len(server.token_requests) == 2

@@ -144,6 +144,20 @@ def test_a_plain_error_becomes_the_librarys() -> None:
     assert isinstance(error, AuthError)
 
 
+class QuotaError(AuthError):
+    """An error of a user's grant, with arguments of its own that are no text."""
+
+    def __init__(self, tenant: str, limit: int) -> None:
+        self.tenant, self.limit = tenant, limit
+
+
+def test_an_error_of_a_users_own_becomes_the_librarys() -> None:
+    """An error that a user derived from AuthError, with several arguments, becomes requests' own error."""
+    error = _errors.to_library_error(QuotaError("acme", 3), auth_plugins.requests._OWN_ERRORS, request=None)
+    assert isinstance(error, requests.RequestException)
+    assert error.args == AuthError("acme", 3).args == ("acme", 3)
+
+
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_configuration_error_while_sending(driver: Driver, server: Loopback) -> None:
     """A ConfigurationError while sending is the library's error as well."""

@@ -494,6 +494,22 @@ def test_an_attribute_of_a_subclass_counts(one: Any, other: Any) -> None:
     assert bare != Tenant(one)
 
 
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class SlottedTenant(ClientCredentials):
+    """A grant with a field of its own in a slot, beside fields that are in no slot."""
+
+    __slots__ = ("tenant",)
+
+    tenant: str
+
+
+def test_a_field_in_a_slot_counts() -> None:
+    """Grants that differ in a field that a subclass keeps in a slot are not equal."""
+    one, other = (SlottedTenant(URL, "id", SECRET, tenant=tenant) for tenant in "ab")
+    assert one != other
+    assert one == SlottedTenant(URL, "id", SECRET, tenant="a")
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class Logged(ClientCredentials):
     """A grant with a field of its own that its user leaves out of comparisons."""

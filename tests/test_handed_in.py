@@ -339,23 +339,43 @@ def test_a_mock_of_one_session(server: Loopback) -> None:
         assert by("requests", session, real).token().access_token == "token-1"
 
 
+class Closed(requests.Session):
+    """A session that cannot be copied, as those behind a proxy object."""
+
+    def __new__(cls) -> Any:
+        return super().__new__(cls)
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise TypeError
+
+
 def test_a_session_that_cannot_be_copied(server: Loopback) -> None:
     """A session that cannot be copied sends token requests itself, without the API's credentials."""
-
-    class Closed(requests.Session):
-        def __new__(cls) -> Any:
-            return super().__new__(cls)
-
-        @property
-        def __dict__(self) -> Any:  # type: ignore[override]
-            raise TypeError
-
     with Closed() as session:
         session.headers["Authorization"] = "Bearer of-the-api"
         session.params = {"api_key": "k3y-of-the-api"}
         assert by("requests", session, server.token_url).token()
     [received] = server.token_requests
     assert (received.target, "of-the-api" in str(received)) == ("/token", False)
+
+
+def test_a_redirect_is_not_read_by_a_session_that_cannot_be_copied(server: Loopback) -> None:
+    """The endless body of a redirect is not read whole, and the error names its target."""
+    chunks: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        for number in range(1000):
+            chunks.append(number)
+            yield b"x" * 65536
+
+    server.token_play = lambda _: Response(body(), 302, {"Location": "/elsewhere"}, direct_passthrough=True)
+    with Closed() as session, pytest.raises(TokenRequestError, match=r"302|answered more than 1 MiB"):
+        by("requests", session, server.token_url).token()
+    assert len(chunks) < 500
+    server.token_play = lambda _: Response(b"", 302, {"Location": "/elsewhere"})
+    with Closed() as session, pytest.raises(TokenRequestError, match=r"redirect to .*/elsewhere"):
+        by("requests", session, server.token_url).token()
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -404,6 +424,26 @@ def test_another_kind_of_pool(server: Loopback) -> None:
         session.mount("http://", Mine())
         assert by("requests", session, server.token_url).token().access_token == "tok-1"
     assert server.token_requests == []
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_users_transport_is_bounded_by_its_timeouts(library: str, make: Callable[..., Any]) -> None:
+    """A transport that looks up its timeouts before each wait does not exceed the timeout."""
+    module = importlib.import_module(library)
+    waits: list[float] = []
+
+    class Waiting(module.BaseTransport):  # type: ignore[name-defined]  # of either library
+        def handle_request(self, request: Any) -> Any:
+            timeouts = request.extensions["timeout"]
+            assert timeouts.get("another", 7) == 7
+            while len(waits) < 50:
+                waits.append(timeouts["read"])
+                time.sleep(min(0.1, waits[-1]))
+            return module.Response(200, json={"access_token": "late"})
+
+    with pytest.raises(TokenTransportError, match="timed out"):
+        by(library, make(library, transport=Waiting()), "https://id.example.com/token", timeout=0.3).token()
+    assert len(waits) < 10
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])

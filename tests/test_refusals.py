@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,11 +92,14 @@ def test_names_hide_secrets() -> None:
 
 
 BIG = 1 << 20
+#: The secret in percent-encoding, which makes a word worth a second look.
+SPELT = "".join(f"%{ord(char):02x}" for char in SECRET)
 HOSTILE: dict[str, Any] = {
     "many names": {f"n{number}": 1 for number in range(BIG // 16)},
     "long names": {chr(97 + number) * (BIG // 12): number for number in range(10)},
     "many words": {"errors": [{"errors": [{"errors": ["x%41&amp;" * 10] * 20}] * 20} for _ in range(4)]},
     "long words": dict.fromkeys(("message", "msg", "detail", "x", "y", "z"), "%41&amp;\\x41" * (BIG // 200)),
+    "short words": {f"{number}{'a% ' * 8000}": f"{SPELT} {'a% ' * 2700}" for number in range(20)},
     "many values": {f"m{m}": {f"n{n}": "%41&amp;\\x41" * 150 for n in range(20)} for m in range(15)},
     "deep": {"error": json.loads('{"error":' * 400 + "1" + "}" * 400)},
 }
@@ -106,7 +110,9 @@ HOSTILE: dict[str, Any] = {
 @pytest.mark.timeout(60)
 def test_no_error_answer_takes_long(members: Any, status: int) -> None:
     """A hostile server cannot keep a process busy by many, long or deep members, nor fill its memory."""
+    began = time.process_time()
     error = refused(members, status)
+    assert time.process_time() - began < 2
     assert len(str(error)) < 2000
     assert len(error._extra) < 60_000
 
@@ -139,7 +145,7 @@ EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "long": (
         {"a": "x" * 501, "b": "x" * 2001, "c" * 41: 1, "d" * 2001: 2},
-        {"a": "x" * 500, "b": "***", "c" * 40: 1, "***": 2},
+        {"a": "x" * 500, "b": "...", "c" * 40: 1, "...": 2},
     ),
     "many": ({f"m{n}": n for n in range(30)}, {f"m{n}": n for n in range(20)}),
     "many in a list": ({"a": list(range(30))}, {"a": list(range(20))}),

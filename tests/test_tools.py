@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,26 @@ async def asynchronously(call: Callable[[Any], Any]) -> Any:
 def renewed(response: Any) -> bool:
     """Whether *response* is the API's answer to the second token."""
     return response.status_code == 200 and [each.status_code for each in response.history] == [401]
+
+
+class MockedSocket:
+    """A connection as mocks of sockets such as mocket make it: the answer is a file in memory."""
+
+    def makefile(self, *_: Any) -> io.BytesIO:
+        body = b'{"access_token": "mocked", "expires_in": 60}'
+        return io.BytesIO(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    def ignore(self, *_: Any) -> None:
+        pass
+
+    close = sendall = setsockopt = settimeout = ignore
+
+
+def test_a_mocked_socket_gives_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token request by requests accepts an answer from a socket that is a mock."""
+    monkeypatch.setattr("urllib3.connection.HTTPConnection._new_conn", lambda _: MockedSocket())
+    auth = auth_plugins.requests.OAuth2Auth(ClientCredentials("http://127.0.0.1/token", "client", "s3cr3t"))
+    assert auth.source.token().access_token == "mocked"
 
 
 def test_requests_mock_sees_a_renewal(requests_mock: Mocker) -> None:

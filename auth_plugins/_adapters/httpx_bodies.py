@@ -70,7 +70,7 @@ def rewind(stream: Any, position: int | None) -> bool:
         return isinstance(body, (bytes, list, tuple))
     try:
         body.seek(position)  # type: ignore[union-attr]  # it has a position
-    except (OSError, ValueError):
+    except Exception:  # a class of the user's may raise anything
         return False
     return True
 
@@ -78,5 +78,5 @@ def rewind(stream: Any, position: int | None) -> bool:
 def _is_seekable(file: Any) -> bool:
     try:
         return isinstance(file, (bytes, str)) or (hasattr(file, "seekable") and bool(file.seekable()))
-    except ValueError:  # it was closed
+    except Exception:  # it was closed, or is of a class of the user's
         return False

@@ -5,6 +5,7 @@ The sync and the async flow are the same lines twice: a third form that both are
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import traceback
 from collections.abc import AsyncGenerator, Generator
@@ -13,6 +14,7 @@ from typing import Any, NoReturn
 from auth_plugins._base.errors import AuthError, to_library_error
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
+from auth_plugins._transports.reasons import chain
 
 from .httpx_base import Client, HttpxAdapter
 from .httpx_bodies import add_cookies, aread, position_of, read, rewind
@@ -43,7 +45,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         except GeneratorExit:
             response = None
         if response is None:
-            self._end_closed(token)
+            self._end_closed(request, token)
         if response.status_code != 401:
             if state.probation_until:
                 self.source.accept(token)
@@ -56,7 +58,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
             answer = yield refused
         except GeneratorExit:
             answer = None
-        self._note_answer(answer, fresh, response)
+        self._note_answer(refused, answer, fresh, response)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Put the token on *request*, and answer a 401 with one replay; ``AsyncClient`` calls this."""
@@ -77,7 +79,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         except GeneratorExit:
             response = None
         if response is None:
-            self._end_closed(token)
+            self._end_closed(request, token)
         if response.status_code != 401:
             if state.probation_until:
                 self.source.accept(token)
@@ -90,7 +92,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
             answer = yield refused
         except GeneratorExit:
             answer = None
-        self._note_answer(answer, fresh, response)
+        self._note_answer(refused, answer, fresh, response)
 
     def _token_for(self, request: Any) -> Token | None:
         """Put the token on *request*, and return it; ``None``: the request gets no token."""
@@ -144,22 +146,22 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         obstacle = "" if rewind(request.stream, position) else NO_BODY
         return request if may_be_replayed(request, self.source, token, obstacle) else None
 
-    def _note_answer(self, answer: Any, fresh: Token, refusal: Any) -> None:
+    def _note_answer(self, request: Any, answer: Any, fresh: Token, refusal: Any) -> None:
         if answer is None:
-            self._end_closed(fresh, seen=refusal)
+            self._end_closed(request, fresh, seen=refusal)
         if answer.status_code != 401:
             self.source.accept(fresh)
 
-    def _end_closed(self, token: Token, seen: Any = None) -> NoReturn:
+    def _end_closed(self, request: Any, token: Token, seen: Any = None) -> NoReturn:
         """End a flow that is closed, and note what an API said of *token* in a response other than the one *seen*.
 
-        An event hook that raises for a bad status closes the flow before it gets the response. The library handles the
-        hook's error meanwhile, in the caller's frame. An async flow of the user's around this one hides that error.
+        An event hook or transport that raises for a bad status closes the flow before it gets the response. The library
+        handles that error meanwhile, in the caller's frame. An async flow of the user's around this one hides it.
         """
         error = sys.exc_info()[1]
         while isinstance(error, GeneratorExit):  # the closing of a flow of the user's around this one
             error = error.__context__
-        for response in _responses_behind(error, self._response):
+        for response in _responses_behind(error, request, self._response):
             if response is not seen and self._carries(response.request, token):
                 if response.status_code == 401:
                     self.source.reject(token)
@@ -169,15 +171,20 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         raise GeneratorExit  # an async generator must not just return where no event loop closes it
 
 
-def _responses_behind(error: BaseException | None, kind: type[Any]) -> list[Any]:
-    """Return the responses, of class *kind*, that the library's functions had when *error* ended them, newest first.
+def _responses_behind(error: BaseException | None, request: Any, kind: type[Any]) -> list[Any]:
+    """Return the responses, of class *kind*, that an *error* which ended a flow knows.
 
-    Cancellation and Ctrl-C say nothing of a response.
+    First those to *request* that the error, or what it was raised from, holds, as ``HTTPStatusError`` does; then those
+    that the library's functions had, newest first. Cancellation and Ctrl-C say nothing of a response.
     """
     if not isinstance(error, Exception):
         return []
-    library, found = kind.__module__.partition(".")[0], list[Any]()
-    for frame, _ in traceback.walk_tb(error.__traceback__):
+    found = list[Any]()
+    with contextlib.suppress(Exception):  # attributes of a user's own class
+        held = [getattr(each, "response", None) for each in chain(error)]
+        found = [response for response in held if isinstance(response, kind) and response.request is request]
+    library, frames = kind.__module__.partition(".")[0], [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    for frame in reversed(frames):
         if str(frame.f_globals.get("__name__")).partition(".")[0] == library:
             found.append(frame.f_locals.get("response"))
-    return [response for response in reversed(found) if isinstance(response, kind)]
+    return [response for response in found if isinstance(response, kind)]

@@ -20,9 +20,18 @@ class OriginBoundHeaders:
 
     def __init__(self, headers: Any, name: str, value: str) -> None:
         super().__init__(headers)  # type: ignore[call-arg]  # of the library's class
-        bound = _BoundName(name.lower().encode("ascii"))
+        key = _BoundKey(name.encode("ascii"))
+        bound = key.lower()
         self._list = [entry for entry in self._list if entry[1] != bound]
-        self._list.append((name.encode("ascii"), bound, value.encode("latin-1")))
+        self._list.append((key, bound, value.encode("latin-1")))
+
+    def __setitem__(self, key: str, value: str) -> None:
+        bound = {bytes(name) for _, name, _ in self._list if isinstance(name, _BoundName)}
+        super().__setitem__(key, value)  # type: ignore[misc]  # of the library's class
+        self._list = [
+            (_BoundKey(raw), _BoundName(name), content) if name in bound else (raw, name, content)
+            for raw, name, content in self._list
+        ]
 
     def __repr__(self) -> str:
         own: Any = self
@@ -41,6 +50,15 @@ class _BoundName(bytes):
 
     def __eq__(self, other: object) -> bool:
         return True if other == b"host" and _library_sets_a_header() else super().__eq__(other)
+
+
+class _BoundKey(bytes):
+    """The header as it is sent: headers that the library makes of ``Headers.raw`` get their names from ``lower()``."""
+
+    __slots__ = ()
+
+    def lower(self) -> _BoundName:
+        return _BoundName(super().lower())
 
 
 def _library_sets_a_header() -> bool:

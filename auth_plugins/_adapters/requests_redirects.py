@@ -9,6 +9,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin, urlparse
 
+from requests.sessions import SessionRedirectMixin
 from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 
@@ -68,10 +69,20 @@ def _frame_of(function: str, *, below: int) -> FrameType | None:
     return frame if frame and frame.f_code.co_name == function else None
 
 
-def keep_within_origin(header: str, response: requests.Response, **_: Any) -> requests.Response:
-    """Bind *header* where *response* is a redirect: a response hook, for a request that was pickled."""
+def keep_within_origin(
+    header: str, response: requests.Response, sent: requests.PreparedRequest | None = None, **_: Any
+) -> requests.Response:
+    """Bind *header* where *response* is a redirect: a response hook, for a request that was pickled.
+
+    :param sent: the request that the session copies; ``None``: that of *response*.
+    """
     if response.is_redirect:
-        response.request.headers = OriginBoundHeaders.of(response.request.headers, [header])
+        sent = sent or response.request
+        target = SessionRedirectMixin().get_redirect_target(response) or ""
+        # Now, as a wrapper around PreparedRequest.copy() hides its caller. Authorization is removed by requests itself.
+        if header.lower() != "authorization" and not _stays(response.url or "", target):
+            sent.headers.pop(header, None)
+        sent.headers = OriginBoundHeaders.of(sent.headers, [header])
     return response
 
 

@@ -29,9 +29,9 @@ class AuthError(Exception):
     #: What to do next; ``""``: *problem* says it.
     advice: str = ""
 
-    def __init__(self, problem: str = "", *, advice: str = "") -> None:
+    def __init__(self, problem: str = "", *others: object, advice: str = "") -> None:
         self.problem, self.advice = problem, advice
-        super().__init__(f"{problem}; {advice}" if advice else problem)
+        super().__init__(f"{problem}; {advice}" if advice else problem, *others)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Other values are dropped: the library's request and response hold the token, and locks, which do not pickle.

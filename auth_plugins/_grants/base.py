@@ -89,7 +89,7 @@ class FrozenGrant(Grant):
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
             return NotImplemented
-        if vars(self) == vars(other) and self._required[0] in vars(self):  # at once, without fields in slots
+        if vars(self) == vars(other) and not _has_slots(type(self)):  # at once
             return True
         values = _field_getter(type(self))
         return bool(values(self) == values(other)) and self._other_attributes() == other._other_attributes()
@@ -106,6 +106,11 @@ class FrozenGrant(Grant):
 
     def __getstate__(self) -> dict[str, Any]:
         return vars(self).copy()  # without the hash, which is another in each process
+
+
+@functools.cache
+def _has_slots(kind: type[FrozenGrant]) -> bool:
+    return any("__slots__" in vars(base) for base in kind.__mro__[: kind.__mro__.index(FrozenGrant)])
 
 
 @functools.cache

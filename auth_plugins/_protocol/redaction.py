@@ -51,21 +51,27 @@ class Redactor:
             # Half a secret may stand at the cut.
             line = line[: len(line) - longest].rpartition(" ")[0] or _MARK
         in_base64 = [part for secret in self._secrets for part in _parts_in_base64(secret)]
-        return " ".join("***" if self._is_in(word, in_base64) else word for word in line.split(" "))
+        # For all words at once, as a server chooses how many there are.
+        is_any = self._is_escaped_in(line, in_base64)
+        return " ".join(
+            "***" if _is_hidden(word) or (is_any and self._is_escaped_in(word, in_base64)) else word
+            for word in line.split(" ")
+        )
 
     def __contains__(self, text: str) -> bool:
         """Return whether *text* is a secret."""
         return text in self._secrets
 
-    def _is_in(self, word: str, in_base64: list[str]) -> bool:
-        if _MARK in word or len(word) > _LONGEST_WORD:
-            return True
-        escaped = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), word).replace("\\", "")
-        views = {unquote(word), unquote_plus(word), html.unescape(word), escaped} - {word}
+    def _is_escaped_in(self, word: str, in_base64: list[str]) -> bool:
+        views = {unquote(word), unquote_plus(word), html.unescape(word), *_without_escapes(word)} - {word}
         standard = word.replace("-", "+").replace("_", "/")
         return any(secret in view for secret in self._secrets for view in views) or any(
             part in standard for part in in_base64
         )
+
+
+def _is_hidden(word: str) -> bool:
+    return _MARK in word or len(word) > _LONGEST_WORD
 
 
 def redacted_excerpt(request: Any, text: str, longest: int) -> str:
@@ -106,7 +112,16 @@ def _spellings(secret: str) -> Iterator[str]:
     for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         yield escaped
         yield escaped.replace("/", "\\/")
-    yield html.escape(secret)
+    for apostrophe in ("'", "&#x27;", "&#39;", "&#039;", "&apos;"):
+        yield html.escape(secret).replace("&#x27;", apostrophe)
+    yield html.escape(secret, quote=False)
+
+
+def _without_escapes(text: str) -> tuple[str, str]:
+    """Return *text* without the escapes of JSON, in which two of them may be one character; and of JSON in JSON."""
+    plain = re.sub(r"\\(?:u([0-9a-fA-F]{4})|(.))", lambda match: match[2] or chr(int(match[1], 16)), text)
+    nested = re.sub(r"\\u([0-9a-fA-F]{4})", lambda match: chr(int(match[1], 16)), text).replace("\\", "")
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace"), nested
 
 
 def _parts_in_base64(secret: str) -> Iterator[str]:

@@ -24,6 +24,8 @@ __all__ = ["Answer", "fail", "no_token", "refuse", "retry_after"]
 _EXCERPT, _LONGEST_PART, _LONGEST_NAME = 200, 500, 40
 #: Members of one object or array that are kept, how deep they may be nested, and how many are kept in all.
 _MOST, _DEEPEST, _MOST_IN_ALL = 20, 4, 60
+#: Characters of a member's text or name that are read; a longer one is left out.
+_LONGEST_TEXT = 2000
 #: Names that are listed where the access token is missing.
 _MOST_NAMES = 10
 #: As all registered error codes are.
@@ -83,7 +85,7 @@ def no_token(answer: Answer) -> NoReturn:
     """Raise the error for an answer without an access token: it names the members that are there."""
     names = [name for name in answer.members if name != "access_token"]
     more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
-    shown = ", ".join(redacted_excerpt(answer.request, name, _LONGEST_NAME) for name in names[:_MOST_NAMES])
+    shown = ", ".join(_shown_name(answer.request, name) for name in names[:_MOST_NAMES])
     listed = f", but {shown}{more}" if names else ""
     said = f" ({description})" if (description := _description(answer)) else ""
     fail(answer, f"answered no access_token{listed}{said}", f"endpoint:{answer.request.facts.endpoint}")
@@ -171,7 +173,7 @@ def _shown(request: TokenRequest, value: Any) -> Any:
             return [shown(each, depth - 1, is_secret=is_secret) for each in value[:_MOST]]
         if isinstance(value, dict):
             return {
-                redacted_excerpt(request, name, _LONGEST_NAME): shown(
+                _shown_name(request, name): shown(
                     each, depth - 1, is_secret=is_secret or re.search(_SECRET_NAMES, name) is not None
                 )
                 for name, each in itertools.islice(value.items(), _MOST)
@@ -183,9 +185,13 @@ def _shown(request: TokenRequest, value: Any) -> Any:
     return shown(value, _DEEPEST, is_secret=False)
 
 
+def _shown_name(request: TokenRequest, name: str) -> str:
+    return "..." if len(name) > _LONGEST_TEXT else redacted_excerpt(request, name, _LONGEST_NAME)
+
+
 def _shown_text(request: TokenRequest, value: str | float) -> str | float:
     if isinstance(value, str):
-        return redacted_excerpt(request, value, _LONGEST_PART)
+        return "..." if len(value) > _LONGEST_TEXT else redacted_excerpt(request, value, _LONGEST_PART)
     text = json.dumps(value)
     if request.redact(text) != text:
         return "***"

@@ -109,7 +109,7 @@ class _TimeLeft(dict[str, float]):
         #: Seconds by which a wait may outlast the deadline.
         self.grace = 0.0
 
-    def get(self, name: str, default: Any = None) -> Any:
+    def __getitem__(self, name: str) -> float:
         """Return the seconds for *name*, at most those until the deadline.
 
         :raises EndedError: the deadline has passed. During a read an error would end the other requests of an HTTP/2
@@ -118,7 +118,10 @@ class _TimeLeft(dict[str, float]):
         left = self._deadline.left()
         if left <= 0:
             raise EndedError
-        return min(super().get(name, default), left + self.grace)
+        return min(super().__getitem__(name), left + self.grace)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default  # noqa: SIM401 - this is that method
 
 
 class _Trace:

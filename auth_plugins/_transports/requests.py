@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import http.client
-import io
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -43,14 +42,12 @@ def requests_transport(session: Any = None) -> Transport:
 
 
 def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
-    request, deadline = attempt.request, attempt.deadline
+    request, deadline, location = attempt.request, attempt.deadline, dict[str, str]()
     changes = {
         "cookies": RequestsCookieJar(),
         "params": {},
         "auth": None,
         "adapters": {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()},
-        # requests prepares for a redirect that is not followed, and reads the whole answer for it.
-        "get_redirect_target": lambda _: None,
         **({"proxies": {}} if attempt.is_direct else {}),
     }
     with lent(session, changes) as lent_session:
@@ -65,12 +62,15 @@ def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
                 timeout=(attempt.connect_timeout, deadline.seconds),
                 allow_redirects=False,
                 stream=True,
+                # A request's hooks replace those of the session.
+                hooks={"response": [*session.hooks["response"], functools.partial(_hide_location, location)]},
                 **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
             )
         except requests.HTTPError as error:  # by a hook that raises for a bad status
             if error.response is None:
                 raise
             response = error.response
+        response.headers.update(location)
         # For a user's own adapter; the others watch their connections themselves.
         deadline.watch(getattr(getattr(response.raw, "_connection", None), "sock", None))
         try:
@@ -79,6 +79,12 @@ def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
         finally:
             if response.raw is not None:  # None: from a user's own adapter
                 response.close()
+
+
+def _hide_location(location: dict[str, str], response: Any, **_: Any) -> None:
+    # requests prepares for a redirect that is not followed, and reads the whole answer for it.
+    if "location" in response.headers:
+        location["location"] = response.headers.pop("location")
 
 
 def _restore(attempt: Attempt, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -163,16 +169,20 @@ def _watched_response(
     return opened[-1]
 
 
-class _HeaderLines(io.BufferedReader):
-    """Lines of a response; raises where the connection ends between those of the headers."""
+class _HeaderLines:
+    """Lines of status and headers; raises where the connection ends between them."""
 
-    in_headers = True
+    def __init__(self, lines: Any) -> None:
+        self._lines = lines
 
-    def readline(self, size: int | None = -1, /) -> bytes:
-        line = super().readline(size)
-        if not line and self.in_headers:
+    def readline(self, limit: int) -> bytes:
+        line: bytes = self._lines.readline(limit)
+        if not line:
             raise http.client.RemoteDisconnected("the connection ended before the headers did")
         return line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lines, name)
 
 
 class _FinalResponse(http.client.HTTPResponse):
@@ -181,9 +191,12 @@ class _FinalResponse(http.client.HTTPResponse):
     fp: Any
 
     def begin(self) -> None:
-        self.fp = lines = _HeaderLines(self.fp.detach())
-        super().begin()
-        lines.in_headers = False
+        lines = self.fp
+        self.fp = _HeaderLines(lines)  # a wrapper, as mocks of sockets have files of other kinds
+        try:
+            super().begin()
+        finally:
+            self.fp = self.fp and lines  # None: it was closed
 
     def _read_status(self) -> tuple[str, int, str]:
         version, status, reason = super()._read_status()  # type: ignore[misc]  # typeshed leaves it out
