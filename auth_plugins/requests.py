@@ -216,7 +216,7 @@ class OAuth2Auth(Adapter, AuthBase):
             if (
                 ready.token is self._state.token
                 and request.url.startswith(ready.origin)  # type: ignore[union-attr]  # see below
-                and ready.since <= runtime.time() < ready.until
+                and ready.since <= runtime.clock.time() < ready.until
             ):
                 request.headers[ready.header] = ready.plain
                 request.hooks["response"].append(ready)

@@ -137,7 +137,7 @@ def test_tests_set_nothing_private(path: Path) -> None:
         ("monkeypatch.setattr(auth_plugins._cli.main, 'time', None)", 1),
         ("setattr(source, '_state', None)", 1),
         ("mock.patch('auth_plugins._cli.main.time')", 1),
-        ("from auth_plugins._base.runtime import runtime\nruntime.time = clock\nsetattr(runtime, 'sleep', f)", 0),
+        ("from auth_plugins._base.runtime import runtime\nruntime.clock = clock\nsetattr(runtime, 'elapsed', f)", 0),
         ("monkeypatch.setattr(socket, 'socket', None)\nself._own = 1\nsource._state\nsource.__class__ = C", 0),
         ("response._content = b''", 0),
     ],

@@ -33,11 +33,10 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.hidden import Hidden
-from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
 
-from .loopback import Loopback, Received, as_json
+from .loopback import Clock, Loopback, Received, as_json
 
 SECRET, PASSWORD, REFRESH, ACCESS = "cl13nt-s3cr3t-7", "p4ssw0rd-of-ann", "r3fr3sh-t0k3n-7", "acc3ss-t0k3n-777"
 ALL = (SECRET, PASSWORD, REFRESH, ACCESS)
@@ -214,7 +213,7 @@ def test_frames_hold_no_part_of_a_query(
     made: Any, url: str, library: str, monkeypatch: pytest.MonkeyPatch, *, renews: bool
 ) -> None:
     """Where the parameters travel in the URL, no frame of an error before the answer holds a secret or the query."""
-    monkeypatch.setattr(runtime, "sleep", lambda _: None)
+    Clock().rule(monkeypatch)
     grant = made(url, encoding="query", method="GET", client_auth="client_secret_post")
     error = failure(grant, renews=renews, library=library)
     assert isinstance(error, InsecureTransportError if "example" in url else TokenTransportError)

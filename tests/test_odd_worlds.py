@@ -217,7 +217,7 @@ def test_a_replaced_clock_of_the_time_module_is_followed(server: Loopback, monke
     assert first.access_token != tokens.token().access_token
     monkeypatch.setattr(time, "monotonic", lambda: 7.0)
     monkeypatch.setattr(time, "sleep", lambda _: None)
-    assert (runtime.time(), runtime.monotonic(), runtime.sleep(3600.0)) == (moment, 7.0, None)  # type: ignore[func-returns-value]
+    assert (runtime.clock.time(), runtime.clock.monotonic(), runtime.clock.sleep(3600.0)) == (moment, 7.0, None)  # type: ignore[func-returns-value]
 
 
 class Frozen(Clock):

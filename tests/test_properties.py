@@ -46,7 +46,6 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.hosts import AllowedHosts
-from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._environment import definitions as _definitions
@@ -54,6 +53,8 @@ from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
 from auth_plugins._protocol.redaction import Redactor, one_line
+
+from .loopback import Clock
 
 FUZZ = int(os.environ.get("FUZZ") or 0)
 
@@ -461,7 +462,7 @@ def test_any_bytes_on_the_wire_are_a_token_or_an_error(library: str, raw_server:
         assert time.perf_counter() - began < 10
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runtime, "sleep", lambda _: None)
+        Clock().rule(patch)
         answered()
     assert seen == {Token, TokenRequestError, TokenTransportError}
 

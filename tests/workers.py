@@ -57,6 +57,9 @@ class Clock:
     def elapsed(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
 
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
 
 class Noting(requests.Session):
     """Notes in a file when a token request begins and when it is answered."""
@@ -89,8 +92,7 @@ class Worker:
         self._stopping = threading.Event()
         self._calls: list[str] = []
         self._load: list[threading.Thread] = []
-        clock = self._clock
-        runtime.time, runtime.monotonic, runtime.elapsed = clock.time, clock.monotonic, clock.elapsed
+        runtime.clock, runtime.elapsed = self._clock, self._clock.elapsed
         handler = logging.Handler(logging.WARNING)
         setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
         logging.getLogger("auth_plugins").addHandler(handler)

@@ -30,7 +30,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         """Put the token on *request*, and answer a 401 with one replay; ``Client`` calls this."""
         state, (token, since, until, value) = self._state, self._ready
         # What was found for the last request holds for most others: they cost no more than this check.
-        if token is state.token and request.url.scheme == "https" and since <= runtime.time() < until:
+        if token is state.token and request.url.scheme == "https" and since <= runtime.clock.time() < until:
             request.headers[self.header] = value
         else:
             needed = self._token_for(request)
@@ -64,7 +64,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         """Put the token on *request*, and answer a 401 with one replay; ``AsyncClient`` calls this."""
         state, (token, since, until, value) = self._state, self._ready
         # What was found for the last request holds for most others: they cost no more than this check.
-        if token is state.token and request.url.scheme == "https" and since <= runtime.time() < until:
+        if token is state.token and request.url.scheme == "https" and since <= runtime.clock.time() < until:
             request.headers[self.header] = value
         else:
             needed = await self._atoken_for(request)

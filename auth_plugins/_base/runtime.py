@@ -7,12 +7,28 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
 __all__ = ["Runtime", "runtime"]
+
+
+class Clock(Protocol):
+    """What the package uses of the module ``time``."""
+
+    def time(self) -> float:
+        """Return the Unix time in seconds, of a clock that can be set."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since a fixed moment; the clock stands still while the machine sleeps."""
+        ...
+
+    def sleep(self, seconds: float, /) -> None:
+        """Sleep for so many seconds."""
+        ...
 
 
 class Runtime:
@@ -21,16 +37,12 @@ class Runtime:
     The timeouts of sockets are always real, whatever this object says.
     """
 
-    __slots__ = ("elapsed", "monotonic", "sleep", "start_thread", "time", "uniform", "wait")
+    __slots__ = ("clock", "elapsed", "start_thread", "uniform", "wait")
 
-    #: Unix time in seconds, of a clock that can be set.
-    time: Callable[[], float]
-    #: Seconds since a fixed moment; the clock stands still while the machine sleeps.
-    monotonic: Callable[[], float]
+    #: The module ``time``, and no function of it: libraries that freeze the time of a test replace its functions.
+    clock: Clock
     #: Seconds since a fixed moment, the machine's sleep included.
     elapsed: Callable[[], float]
-    #: Sleep for so many seconds.
-    sleep: Callable[[float], None]
     #: A random number between two others.
     uniform: Callable[[float, float], float]
     #: Run a function in a new daemon thread of that name; RuntimeError: no thread can be started.
@@ -43,24 +55,9 @@ class Runtime:
 
     def reset(self) -> None:
         """Use the machine's own clocks, random numbers and threads."""
-        self.time, self.monotonic, self.sleep = _time, _monotonic, _sleep
+        self.clock = time
         self.elapsed = _clock_with_sleep() or time.monotonic
         self.uniform, self.start_thread, self.wait = random.uniform, _start_thread, _wait
-
-
-# These look up the function at each call: libraries that freeze the time of a test replace it in its module.
-
-
-def _time() -> float:
-    return time.time()
-
-
-def _monotonic() -> float:
-    return time.monotonic()
-
-
-def _sleep(seconds: float) -> None:
-    time.sleep(seconds)
 
 
 def _clock_with_sleep() -> Callable[[], float] | None:

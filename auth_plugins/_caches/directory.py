@@ -111,5 +111,5 @@ def _retry(function: Callable[[], _T]) -> _T:
         try:
             return function()
         except PermissionError:
-            runtime.sleep(_PAUSE)
+            runtime.clock.sleep(_PAUSE)
     return function()

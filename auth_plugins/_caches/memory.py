@@ -66,7 +66,7 @@ class MemoryCache:
 
         :param session: what alone identifies the client, by its certificate for one: each has a state of its own.
         """
-        now = runtime.time()
+        now = runtime.clock.time()
         key: Hashable = grant if session is None else (grant, _SameObject(session))
         state = self._states.get(key)
         if state is not None and state in self._kept:  # nearly always, so without the lock

@@ -46,7 +46,7 @@ class Outages:
         #: Which cache it is, for warnings. The repr of another class may contain secrets.
         self.name = repr(cache) if isinstance(cache, BaseCache) else self._kind
         self._memory = memory
-        #: By ``runtime.monotonic``.
+        #: By ``runtime.clock.monotonic``.
         self._back_off_until = -math.inf
         #: The operation that failed, until the same one succeeds: a disk that is full can still be read.
         self.failed_operation: str | None = None
@@ -59,7 +59,7 @@ class Outages:
 
         :param during_outage: call it during an outage as well.
         """
-        began = runtime.monotonic()
+        began = runtime.clock.monotonic()
         if began < self._back_off_until and not during_outage:
             return None
         try:
@@ -75,7 +75,7 @@ class Outages:
         if is_lost:
             _log.warning("%s: %s", self.name, problem)
         elif operation != "delete":
-            self._back_off_until = runtime.monotonic() + _BACK_OFF
+            self._back_off_until = runtime.clock.monotonic() + _BACK_OFF
             self._note(operation, problem)
         elif not self._has_warned_of_delete:  # tokens are shared all the same: it is no outage
             self._has_warned_of_delete = True

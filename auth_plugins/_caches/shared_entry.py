@@ -127,4 +127,4 @@ def _ttl(token: Token) -> float:
     if token.refresh_token or token.expires_at is None:
         return LONGEST_TTL
     # At most the token's lifetime, even if the clock was ahead when it was issued, and has been set back since.
-    return min(token.expires_at - runtime.time(), token.expires_at - token.issued_at, LONGEST_TTL)
+    return min(token.expires_at - runtime.clock.time(), token.expires_at - token.issued_at, LONGEST_TTL)

@@ -107,7 +107,7 @@ def _described(entry: StoredToken) -> str:
         line += ": no expiry known"
     else:
         line += f": until {datetime.fromtimestamp(min(max(expires_at, 0.0), _LATEST), UTC):%Y-%m-%d %H:%M:%S} UTC"
-        line += " (expired)" if expires_at <= runtime.time() else ""
+        line += " (expired)" if expires_at <= runtime.clock.time() else ""
     line += ", renewable" if entry.token.refresh_token else ""
     # A name may hold characters that steer a terminal.
     return "".join(char if char.isprintable() else "?" for char in line)

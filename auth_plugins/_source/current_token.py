@@ -27,25 +27,25 @@ def window(state: GrantState, token: Token, schedule: Schedule) -> Window:
 
 def serves_in_leeway(state: GrantState, token: Token) -> bool:
     """Return whether *token* is used within its leeway, as an attempt to replace it failed a moment ago."""
-    return runtime.elapsed() < state.serves_until and is_alive(token, runtime.time())
+    return runtime.elapsed() < state.serves_until and is_alive(token, runtime.clock.time())
 
 
 def is_usable(state: GrantState, token: Token, schedule: Schedule) -> bool:
     """Return whether *token* may be used now."""
-    is_expired = window(state, token, schedule).freshness(runtime.time()) is Freshness.EXPIRED
+    is_expired = window(state, token, schedule).freshness(runtime.clock.time()) is Freshness.EXPIRED
     return not is_expired or serves_in_leeway(state, token)
 
 
 def seconds_left(state: GrantState) -> float:
     """Return the seconds until the token really expires; 0 if there is no token with a known end."""
     token = state.token
-    return 0.0 if token is None or token.expires_at is None else max(0.0, token.expires_at - runtime.time())
+    return 0.0 if token is None or token.expires_at is None else max(0.0, token.expires_at - runtime.clock.time())
 
 
 def keep_using(memory: MemoryCache, state: GrantState) -> Token | None:
     """Return the token that serves on after a failed attempt; ``None``: it was rejected, or has really expired."""
     token = state.token
-    if token is None or not is_alive(token, runtime.time()):
+    if token is None or not is_alive(token, runtime.clock.time()):
         return None
     with memory.lock:
         if runtime.elapsed() >= state.serves_until:  # the attempt may still go on: others need not wait for it
@@ -56,7 +56,7 @@ def keep_using(memory: MemoryCache, state: GrantState) -> Token | None:
 
 def replace(memory: MemoryCache, state: GrantState, token: Token) -> None:
     """Make *token* the one that is used; under the lock."""
-    old, now = state.token, runtime.time()
+    old, now = state.token, runtime.clock.time()
     state.token, state.jitter, state.failure = token, runtime.uniform(0.0, 1.0), None
     state.refresh_after = state.serves_until = 0.0
     memory.keep(state)
@@ -71,8 +71,8 @@ def replace(memory: MemoryCache, state: GrantState, token: Token) -> None:
 
 def fall_back(memory: MemoryCache, state: GrantState, stored: Token) -> None:
     """Use *stored*, from a shared cache, although it is within its leeway: no other is available; under the lock."""
-    has_token = state.token is not None and is_alive(state.token, runtime.time())
-    if not has_token and is_alive(stored, runtime.time()) and not state.is_behind(stored):
+    has_token = state.token is not None and is_alive(state.token, runtime.clock.time())
+    if not has_token and is_alive(stored, runtime.clock.time()) and not state.is_behind(stored):
         state.token = state.last_shared = stored
         memory.keep(state)
 
@@ -80,7 +80,7 @@ def fall_back(memory: MemoryCache, state: GrantState, stored: Token) -> None:
 def postpone(state: GrantState, *, has_failed: bool) -> None:
     """Put off the next attempt to replace the token; after a failure the token is used meanwhile; under the lock."""
     if state.token is not None and state.token.expires_at is not None:
-        left = state.token.expires_at - runtime.time()
+        left = state.token.expires_at - runtime.clock.time()
         state.refresh_after = runtime.elapsed() + max(_SHORTEST_RETRY, left * _RETRY_SHARE)
         if has_failed:
             state.serves_until = state.refresh_after

@@ -36,7 +36,7 @@ class Flight(Future["Token | Ending"]):
 
     def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:
         super().__init__()
-        #: By ``runtime.monotonic``.
+        #: By ``runtime.clock.monotonic``.
         self.deadline = deadline
         #: The token that a background refresh replaces while it is used; ``None``: callers wait.
         self.refreshing = refreshing

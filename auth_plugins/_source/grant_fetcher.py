@@ -42,7 +42,7 @@ class GrantFetcher:
         """
         if not self._grant.is_constant:
             self._sender.load()
-        exchange = _Exchange(self._sender, flight, runtime.monotonic() + self._timeout)
+        exchange = _Exchange(self._sender, flight, runtime.clock.monotonic() + self._timeout)
         refreshable = newer or self._state.refreshable
         old = refreshable.refresh_token if refreshable else None
         try:
@@ -96,7 +96,7 @@ class _Exchange:
     def __call__(self, request: TokenRequest) -> Token:
         from auth_plugins._protocol.answers import read
 
-        asked_at, began = runtime.time(), runtime.monotonic()
+        asked_at, began = runtime.clock.time(), runtime.clock.monotonic()
         self._flight.is_sending = True
         try:
             token = read(request, self._sender.send(request, self._deadline), asked_at)
@@ -105,7 +105,7 @@ class _Exchange:
             raise
         finally:
             self._flight.is_sending = False
-        self._flight.log_details = request.endpoint, self.sends, runtime.monotonic() - began
+        self._flight.log_details = request.endpoint, self.sends, runtime.clock.monotonic() - began
         return token
 
 

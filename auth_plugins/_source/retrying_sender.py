@@ -45,7 +45,7 @@ class RetryingSender:
     def send(self, request: TokenRequest, deadline: float) -> TokenResponse:
         """Send *request*, and again at most twice after connection errors, 5xx, and 429 with ``Retry-After``.
 
-        :param deadline: when to end, by ``runtime.monotonic``.
+        :param deadline: when to end, by ``runtime.clock.monotonic``.
         :raises InsecureTransportError: the URL is ``http://``, and not on loopback.
         :raises TokenTransportError: no try got an answer.
         """
@@ -55,17 +55,17 @@ class RetryingSender:
         while True:
             delay = next(delays, None)
             try:
-                response = transport(request, max(deadline - runtime.monotonic(), 0.001))
+                response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
             except TokenTransportError:
                 delay = None if delay is None else with_jitter(delay)
-                if delay is None or runtime.monotonic() + delay >= deadline:
+                if delay is None or runtime.clock.monotonic() + delay >= deadline:
                     raise
             else:
                 delay = _delay_after(response, delay)
-                if delay is None or runtime.monotonic() + delay >= deadline:
+                if delay is None or runtime.clock.monotonic() + delay >= deadline:
                     return response
             _log.debug("%s did not answer, or answered an error; retrying in %.1f s", request.endpoint, delay)
-            runtime.sleep(delay)
+            runtime.clock.sleep(delay)
 
 
 def _delay_after(response: TokenResponse, delay: float | None) -> float | None:

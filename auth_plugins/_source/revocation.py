@@ -59,7 +59,7 @@ def revoke_tokens(
     After a refresh token was revoked, a refusal for an access token is no error: most servers revoke both at once
     (RFC 7009 §2.1), and some revoke refresh tokens only.
 
-    :param deadline: when to end, by ``runtime.monotonic``.
+    :param deadline: when to end, by ``runtime.clock.monotonic``.
     """
     errors: list[AuthError] = []
     for access_token, refresh_token in itertools.zip_longest(access, refresh):
@@ -79,7 +79,7 @@ def _revoke(request: TokenRequest, sender: RetryingSender, deadline: float) -> A
     try:
         response = sender.send(request, deadline)
         if not 200 <= response.status < 300:
-            read(request, response, runtime.time())
+            read(request, response, runtime.clock.time())
     except AuthError as error:
         return error
     return None

@@ -70,7 +70,7 @@ class SharedFetch:
         flight.fallback = stored
         if stored is None or self._state.is_behind(stored):
             return None
-        if window(self._state, stored, self._schedule).freshness(runtime.time()) is Freshness.EXPIRED:
+        if window(self._state, stored, self._schedule).freshness(runtime.clock.time()) is Freshness.EXPIRED:
             return None
         flight.is_shared, self._state.last_shared = True, stored
         _log.debug("a token was found in the shared cache")
@@ -103,11 +103,11 @@ def lock_if_possible(entry: SharedEntry, lease: float) -> Iterator[None]:
 
 def lock_attempts(lease: float) -> Iterator[None]:
     """Yield once for each attempt to lock an entry, and sleep in between, until *lease* and a second have passed."""
-    began, slept = runtime.monotonic(), 0.0
+    began, slept = runtime.clock.monotonic(), 0.0
     yield
     # The time slept counts as well: a test that freezes time stops the clock.
-    while (waited := max(runtime.monotonic() - began, slept)) <= lease + LOCK_GRACE:
+    while (waited := max(runtime.clock.monotonic() - began, slept)) <= lease + LOCK_GRACE:
         pause = with_jitter(min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL))
         slept += pause
-        runtime.sleep(pause)
+        runtime.clock.sleep(pause)
         yield

@@ -101,7 +101,7 @@ class SingleFlight:
 
     def _wait_timeout(self, flight: Flight) -> float:
         """Return the seconds to wait for *flight*: at most half of the time that a present token lives."""
-        seconds = max(self._timeout, flight.deadline - runtime.monotonic()) + _GRACE
+        seconds = max(self._timeout, flight.deadline - runtime.clock.monotonic()) + _GRACE
         left = current_token.seconds_left(self._state)
         return min(seconds, left / 2) if left else seconds
 
@@ -122,7 +122,7 @@ class SingleFlight:
         """
         state = self._state
         with self._memory.lock:
-            flight, now = state.flight, runtime.monotonic()
+            flight, now = state.flight, runtime.clock.monotonic()
             if flight is not None:
                 # Later its leader is lost, interrupted before it could say so, or stuck.
                 if now < flight.deadline + 2 * _GRACE:
@@ -149,7 +149,7 @@ class SingleFlight:
         """
         if flight.is_stuck():
             seconds = min(back_off(self._state.stuck), LONGEST_RETRY_AFTER)
-            if runtime.monotonic() < flight.deadline + 2 * _GRACE + seconds:
+            if runtime.clock.monotonic() < flight.deadline + 2 * _GRACE + seconds:
                 raise flight.overdue_error(self._grant)
             self._state.stuck += 1
 

@@ -136,7 +136,7 @@ class TokenSource:
         """
         state = self._state
         token, (seen, schedule, since, until) = state.token, state.seen
-        if token is not None and seen is token and schedule == self._schedule and since <= runtime.time() < until:
+        if token is not None and seen is token and schedule == self._schedule and since <= runtime.clock.time() < until:
             return token
         return self._usable() or self._flights().fetch()
 
@@ -147,7 +147,7 @@ class TokenSource:
         """
         state = self._state
         token, (seen, schedule, since, until) = state.token, state.seen
-        if token is not None and seen is token and schedule == self._schedule and since <= runtime.time() < until:
+        if token is not None and seen is token and schedule == self._schedule and since <= runtime.clock.time() < until:
             return token
         return self._usable() or await self._flights().afetch()
 
@@ -158,7 +158,7 @@ class TokenSource:
         if token is None:
             return None
         window = current_token.window(state, token, self._schedule)
-        freshness = window.freshness(runtime.time())
+        freshness = window.freshness(runtime.clock.time())
         if freshness is Freshness.FRESH:
             state.seen = (token, self._schedule, window.usable_from, window.refresh_at)
         elif freshness is Freshness.EXPIRED:
@@ -203,7 +203,7 @@ class TokenSource:
         sender, entry = wiring.sender_of(self), self._shared_entry()
         sender.load()
         access, refresh = revocation.forget_tokens(self._cache, self._state, entry, self._lease)
-        revocation.revoke_tokens(self.grant, access, refresh, sender, runtime.monotonic() + self._timeout)
+        revocation.revoke_tokens(self.grant, access, refresh, sender, runtime.clock.monotonic() + self._timeout)
 
     def seed(self, token: Token | Mapping[str, Any]) -> None:
         """Use *token*, which was obtained elsewhere, as if it had just been fetched, with its refresh token.
@@ -215,7 +215,7 @@ class TokenSource:
         """
         with small_imports():
             from . import seeding
-        now = runtime.time()
+        now = runtime.clock.time()
         seeded = seeding.read_seed(token, wiring.endpoint_of(self.grant), now)
         del token  # a traceback keeps the variables of this frame
         if isinstance(seeded, ConfigurationError):

@@ -49,7 +49,7 @@ def read_response(
     # A connection that was shut down at the deadline looks like one that ended.
     deadline.check()
     return TokenResponse(
-        status=status, headers=lowered, body=bytes(body[: LONGEST_BODY + 1]), received_at=runtime.time()
+        status=status, headers=lowered, body=bytes(body[: LONGEST_BODY + 1]), received_at=runtime.clock.time()
     )
 
 

@@ -30,7 +30,7 @@ def facts_of(token: Token, context: Context) -> dict[str, Any]:
     return {
         "token_type": context.redacted(token.token_type) or None,
         "expires_at": token.expires_at,
-        "expires_in": None if token.expires_at is None else token.expires_at - runtime.time(),
+        "expires_in": None if token.expires_at is None else token.expires_at - runtime.clock.time(),
         "scope": None if token.scope is None else context.redacted(token.scope),
         "refresh_token": token.refresh_token is not None,
         "claims": {name: _claim(token.claims[name], context) for name in _CLAIMS if name in token.claims},
@@ -70,7 +70,7 @@ def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> 
     members = {"alg": _claim(algorithm, context), **claims}
     what = ", ".join(f"{name} {json.dumps(claim)}" for name, claim in members.items())
     begins = token.claims.get("nbf")
-    if isinstance(begins, (int, float)) and begins > runtime.time() + 1:
+    if isinstance(begins, (int, float)) and begins > runtime.clock.time() + 1:
         return Step.note("JWT", what, "by this machine's clock it is not valid yet: compare the clocks")
     return Step.good("JWT", what)
 

@@ -89,7 +89,7 @@ def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
 
 
 def _read(context: Context, request: TokenRequest) -> Token:
-    now = runtime.time()
+    now = runtime.clock.time()
     return read(request, context.send(request, context.policy["timeout"]), now)
 
 
