@@ -427,3 +427,12 @@ def test_what_cannot_be_locked_stays(tmp_path: Path) -> None:
     (tmp_path / "tokens" / "a.lock").mkdir()
     cache.remove_free_locks()
     assert (tmp_path / "tokens" / "a.lock").is_dir()
+
+
+def test_a_directory_that_belongs_to_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory was made by one user, and this process runs as another one: the error names both."""
+    cache, owner = FileCache(tmp_path / "cache"), os.geteuid()
+    cache.set("name", "text", 60)
+    monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
+    with pytest.raises(PermissionError, match=f"belongs to user {owner}, and this process runs as user {owner + 1}"):
+        cache.get("name")

@@ -223,6 +223,24 @@ def test_a_seeded_refresh_token_outlives_a_late_refusal(endpoint: Endpoint, cloc
     assert "refresh_token=rt" in endpoint.bodies[-1]
 
 
+def test_a_seeded_refresh_token_outlives_a_late_refresh(endpoint: Endpoint, clock: Clock) -> None:
+    """A refresh succeeds while a token is seeded: the seeded refresh token is the one to be used from then on."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, PASSWORD)
+    tokens.token()
+    clock.forward(3600)
+
+    def seeded() -> Any:
+        tokens.seed(Token(access_token="seeded", expires_at=clock.now + 600, refresh_token="rt"))
+        return {"access_token": "late", "expires_in": 3600, "refresh_token": "late-rt"}, 200
+
+    endpoint.script = [seeded]
+    assert tokens.token().access_token == "seeded"
+    clock.forward(600)
+    tokens.token()
+    assert "refresh_token=rt" in endpoint.bodies[-1]
+
+
 def test_a_key_may_be_seeded(endpoint: Endpoint) -> None:
     """A grant without a token endpoint takes a seeded token as well."""
     tokens = TokenSource(ApiKey("key"))

@@ -64,8 +64,7 @@ class _BoundKey(bytes):
 def _library_sets_a_header() -> bool:
     """Return whether the comparison is made by ``Headers.__setitem__``, which httpx itself calls."""
     frame = sys._getframe(2)
-    if frame.f_code.co_name == "<listcomp>":  # a frame of its own until Python 3.11
-        frame = frame.f_back or frame
-    caller = frame.f_back
-    package = str(caller and caller.f_globals.get("__name__")).partition(".")[0]
-    return frame.f_code.co_name == "__setitem__" and package in ("httpx", "httpx2")
+    # A comprehension, in which it may be made, has a frame of its own until Python 3.11.
+    setter = next((each for each in (frame, frame.f_back) if each and each.f_code.co_name == "__setitem__"), None)
+    caller = setter and setter.f_back
+    return str(caller and caller.f_globals.get("__name__")).partition(".")[0] in ("httpx", "httpx2")
