@@ -305,11 +305,14 @@ almost = st.text(st.sampled_from("ab~! \t\n\r\x00\x7f\x85\u2028é"), min_size=1,
 
 @often(300)
 @given(st.text(min_size=1) | almost, st.sampled_from([0, 1, 60, 3600.5, "3600", 10**400]))
+@example("UNDEFINED", 60)
 def test_only_what_can_stand_in_a_header_is_a_token(access_token: str, lifetime: Any) -> None:
     """An access token with a line break, a tab, a space at an end or a letter beyond ASCII reaches no header."""
     members = {"access_token": access_token, "expires_in": lifetime}
     got = outcome(200, {}, json.dumps(members).encode())
     fit = access_token.isascii() and access_token.isprintable() and access_token == access_token.strip()
+    # Servers that convert null to a text write one of these for "no token".
+    fit = fit and access_token.lower() not in ("null", "none", "nil", "undefined")
     assert isinstance(got, Token) is fit
     if isinstance(got, Token):
         assert got.access_token == access_token
