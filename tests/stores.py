@@ -98,7 +98,7 @@ def name_of(tokens: TokenSource) -> str:
     return entry_of(tokens).names[0]
 
 
-def told(caplog: pytest.LogCaptureFixture) -> list[str]:
+def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     """Return the warnings in the log."""
     return [
         record.getMessage()

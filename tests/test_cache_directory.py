@@ -19,7 +19,7 @@ from auth_plugins._caches.directory import Directory
 
 from . import stores
 from .loopback import Clock, Loopback
-from .stores import KEY, in_files, name_of, process, told
+from .stores import KEY, in_files, logged, name_of, process
 from .test_cli import Run, client
 from .test_cli import run as run_of_cli
 from .test_shared_trouble import REST
@@ -91,7 +91,7 @@ def test_a_directory_that_others_can_change_is_not_used(
         expire(clock)
     tokens.revoke()
     assert len(endpoint.requests) == 3
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "FileCache is out of order" in warning
     assert problem in warning
     assert str(directory) in warning
@@ -114,7 +114,7 @@ def test_a_directory_is_checked_each_time(
     clock.forward(REST)
     expire(clock)
     tokens.token()
-    assert "works again" in told(caplog)[-1]
+    assert "works again" in logged(caplog)[-1]
     assert process(store, endpoint).token() == tokens.token()
 
 
@@ -273,7 +273,7 @@ def test_without_owners_nothing_is_checked(
     assert process(store, endpoint).token().access_token == "token-2"
     FileCache(tmp_path / "above" / "tokens").delete(name_of(tokens))
     assert FileCache(tmp_path / "above" / "tokens").names() == []
-    assert [text for text in told(caplog) if "damaged" not in text] == []
+    assert [text for text in logged(caplog) if "damaged" not in text] == []
 
 
 @needs_owners
@@ -347,7 +347,7 @@ def test_a_file_system_without_locks_is_no_place_for_tokens(
         patch.setattr(fcntl, "flock", missing)
         assert process(store, endpoint).token().access_token == "token-1"
         assert process(store, endpoint).token().access_token == "token-2"
-    warnings = told(caplog)
+    warnings = logged(caplog)
     assert len(warnings) == 2
     assert all("FileCache is out of order (lock: OSError" in warning for warning in warnings)
 

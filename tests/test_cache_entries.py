@@ -35,6 +35,7 @@ from auth_plugins import (
 )
 from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.shared import SharedCache
 
 from . import stores
@@ -50,12 +51,12 @@ from .stores import (
     LockingCache,
     Store,
     in_files,
+    logged,
     name_of,
     over,
     process,
     shown,
     store_of,
-    told,
 )
 from .test_source import PASSWORD, URL, Endpoint, expire, refusal, source
 
@@ -266,11 +267,11 @@ def test_entries_can_be_listed(name: str, request: pytest.FixtureRequest, rotati
     tokens = process(place, rotating, _SECRET_GRANT)
     shared = tokens._shared
     assert shared is not None
-    assert shared.entries() == []
+    assert list_entries(shared) == []
     tokens.token()
     place.put("broken", b"{")
     place.put("moved", str(place.cache().get(name_of(tokens))).encode())
-    [entry, *damaged] = sorted(shared.entries(), key=lambda each: isinstance(each, str))
+    [entry, *damaged] = sorted(list_entries(shared), key=lambda each: isinstance(each, str))
     assert damaged == [damaged[0]] * 2
     assert str(damaged[0]).startswith("damaged, or under ")
     assert isinstance(entry, StoredToken)
@@ -294,13 +295,13 @@ def test_an_entry_that_goes_while_it_is_listed_is_left_out(
     assert shared is not None
     tokens.revoke()
     monkeypatch.setattr(FileCache, "names", lambda _: names)
-    assert shared.entries() == []
+    assert list_entries(shared) == []
 
 
 def test_what_was_stored_before_there_was_a_key_is_listed_as_such(tmp_path: Path, endpoint: Endpoint) -> None:
     """Entries that were stored before the cache had a key are listed as not encrypted."""
     process(FileCache(tmp_path), endpoint).token()
-    assert SharedCache(FileCache(tmp_path, key=Fernet.generate_key())).entries() == ["not encrypted"]
+    assert list_entries(SharedCache(FileCache(tmp_path, key=Fernet.generate_key()))) == ["not encrypted"]
 
 
 def test_a_prefix_is_taken_literally(redis_server: RedisServer) -> None:
@@ -369,7 +370,7 @@ def test_a_directory_that_cannot_be_synced_is_no_outage(
     monkeypatch.setattr(os, "fsync", refuse_directories)
     process(files, endpoint).token()
     process(files, endpoint).token()
-    assert (len(endpoint.requests), told(caplog), synced) == (1, [], [False, True])
+    assert (len(endpoint.requests), logged(caplog), synced) == (1, [], [False, True])
 
 
 def test_a_file_that_is_open_elsewhere_is_tried_again(
@@ -395,7 +396,7 @@ def test_a_file_that_is_open_elsewhere_is_tried_again(
         monkeypatch.setattr(os, name, patched(name))
     process(files, endpoint).token()
     process(files, endpoint).token()
-    assert (len(endpoint.requests), told(caplog)) == (1, [])
+    assert (len(endpoint.requests), logged(caplog)) == (1, [])
 
 
 # Keys
@@ -425,9 +426,9 @@ def test_a_key_is_rotated(
     assert both.token().access_token == "token-2"
     assert having(new).token().access_token == "token-2"
     assert having(new, old).token().access_token == "token-2"
-    assert (len(endpoint.requests), told(caplog)) == (2, [])
+    assert (len(endpoint.requests), logged(caplog)) == (2, [])
     assert having(old).token().access_token == "token-3", "the entry under the old key was deleted"
-    assert len(told(caplog)) == 1
+    assert len(logged(caplog)) == 1
 
 
 def test_while_a_key_is_rotated_the_newest_token_is_taken(endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
@@ -457,13 +458,13 @@ def test_a_wrong_key_counts_as_no_token(
         source(endpoint, grant, cache=other).token()
     expire(clock)
     odd.token()
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "another key" in warning
     assert "auth-plugins cache clear" in warning
     assert not any(key in warning for key in (KEY, OTHER_KEY))
     clock.forward(-3600)
     assert process(store, endpoint).token() == first
-    assert len(told(caplog)) == 1
+    assert len(logged(caplog)) == 1
 
 
 @pytest.mark.parametrize("kind", [str, str.encode, lambda key: [key], lambda key: iter([key]), lambda key: f" {key}\n"])
@@ -559,11 +560,11 @@ DAMAGED: dict[str, bytes] = {
 def _assert_replaced(store: Store, tokens: TokenSource, endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
     """The entry of *tokens* counts as none: one request, one warning, and a whole entry replaces it."""
     assert tokens.token().access_token == "token-1"
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "damaged" in warning or "another key" in warning
     assert "stored" not in warning
     assert process(store, endpoint).token().access_token == "token-1"
-    assert (len(endpoint.requests), len(told(caplog))) == (1, 1)
+    assert (len(endpoint.requests), len(logged(caplog))) == (1, 1)
 
 
 @pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED)
@@ -604,7 +605,7 @@ def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.
     name = name_of(tokens)
     text = json.dumps({**json.loads(entry({})), "name": name}) if named else entry().decode()
     store.put(name, _cipher_of(store).encrypt(text, name).encode())
-    assert (tokens.token().access_token, endpoint.requests, told(caplog)) == ("stored", [], [])
+    assert (tokens.token().access_token, endpoint.requests, logged(caplog)) == ("stored", [], [])
 
 
 @over(ALL)
@@ -618,7 +619,7 @@ def test_an_entry_of_another_grant_counts_as_damaged(
     others.token()
     store.put(name_of(mine), str(store.cache().get(name_of(others))).encode())
     assert mine.token().access_token == "token-2"
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "damaged" in warning
     assert process(store, endpoint).token() == mine.token()
     assert process(store, endpoint, grant).token() == others.token()
@@ -635,7 +636,7 @@ def test_an_entry_without_a_name_is_taken_by_its_grant_only(
     store.put(name_of(tokens), _cipher_of(store).encrypt(entry(about).decode(), name_of(tokens)).encode())
     assert tokens.token().access_token == "token-1"
     assert process(store, endpoint).token() == tokens.token()
-    assert "damaged" in "".join(told(caplog))
+    assert "damaged" in "".join(logged(caplog))
     assert len(endpoint.requests) == 1
 
 
@@ -646,7 +647,7 @@ def test_a_damaged_entry_is_logged_once(endpoint: Endpoint, caplog: pytest.LogCa
     for _ in range(5):
         cache.entries[name_of(tokens)] = "{"
         tokens.invalidate(tokens.token())
-    assert len(told(caplog)) == 1
+    assert len(logged(caplog)) == 1
 
 
 @pytest.mark.parametrize("issued_ago", [3600, 1, 0, -1000, -1e300, 1e300])
@@ -698,7 +699,7 @@ def test_a_directory_in_the_place_of_an_entry_costs_no_request(
     (tmp_path / "tokens" / f"{name_of(tokens)}.token").mkdir(parents=True)
     assert tokens.token().access_token == "token-1"
     assert process(files, endpoint).token().access_token == "token-2"
-    assert {"damaged" in text or "out of order" in text for text in told(caplog)} == {True}
+    assert {"damaged" in text or "out of order" in text for text in logged(caplog)} == {True}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no owner by number")

@@ -52,11 +52,11 @@ from .stores import (
     Store,
     Touched,
     entry_of,
+    logged,
     name_of,
     over,
     process,
     store_of,
-    told,
 )
 from .test_source import PASSWORD, URL, Endpoint, expire, refusal, source, wait_for
 
@@ -75,7 +75,7 @@ def test_another_process_finds_the_token(store: Store, endpoint: Endpoint, caplo
     """Ten processes that start one after the other use one token; nothing is logged."""
     workers = [process(store, endpoint) for _ in range(10)]
     assert {worker.token().access_token for worker in workers} == {"token-1"}
-    assert (len(endpoint.requests), told(caplog)) == (1, [])
+    assert (len(endpoint.requests), logged(caplog)) == (1, [])
 
 
 @over([*REDIS, "files"])
@@ -141,7 +141,7 @@ def test_a_cache_that_cannot_be_hashed_works(endpoint: Endpoint) -> None:
 
 
 def test_caches_that_are_made_for_each_call_find_their_memory(endpoint: Endpoint, tmp_path: Path) -> None:
-    """Equal caches, made anew for each call, share their memory: no file is opened for a warm token."""
+    """Equal caches, made for each call, share their memory: no file is opened for a warm token."""
     tenants = [tmp_path / str(number) for number in range(20)]
     with TOUCHED.below(tmp_path) as events:
         for tenant in tenants:
@@ -638,7 +638,7 @@ class TestLease:
         assert slow.token().access_token == "token-2"
         assert quick.token().access_token == "token-1"
         assert process(RedisCache(redis_server.url), rotating, PASSWORD).token().access_token == "token-1"
-        [warning] = told(caplog)
+        [warning] = logged(caplog)
         assert "not stored" in warning
 
     def test_an_answer_that_was_lost_changes_nothing(self, redis_server: RedisServer) -> None:
@@ -701,7 +701,7 @@ def test_what_is_too_long_for_a_token_is_not_sent(
         assert tokens.token().access_token == "token-1"
         assert process(store, endpoint).token() == tokens.token()
         assert sent() - before < 1 << 20
-    assert len(told(caplog)) <= 1
+    assert len(logged(caplog)) <= 1
     assert len(endpoint.requests) == 1
 
 

@@ -24,6 +24,7 @@ from cryptography.fernet import Fernet
 
 import auth_plugins
 from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.shared import SharedCache
 
 from . import workers
@@ -181,7 +182,7 @@ def credentials(server: Loopback) -> Spec:
 
 def entries(cache: Spec) -> list[StoredToken | str]:
     """List the entries of a cache; for one that cannot be read, the reason."""
-    return SharedCache(made(cache)).entries()
+    return list_entries(SharedCache(made(cache)))
 
 
 def encrypted(cache: Spec) -> Spec:

@@ -27,7 +27,7 @@ from auth_plugins._caches.shared import SharedCache
 from . import stores
 from .loopback import Clock
 from .redis_server import RedisServer
-from .stores import KEY, OTHER_KEY, LockingCache, Store, in_files, in_redis, process, told
+from .stores import KEY, OTHER_KEY, LockingCache, Store, in_files, in_redis, logged, process
 from .test_source import PASSWORD, URL, Endpoint, expire, refusal, source
 
 endpoint, rotating, files, quick_names = stores.endpoint, stores.rotating, stores.files, stores.quick_names
@@ -174,11 +174,11 @@ def test_trouble_costs_one_warning_and_no_request(
         assert tokens.token().access_token == got[-1], "it is shared within the process"
         expire(clock)
     assert got == ["token-1", "token-2", "token-3", "token-4"]
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "is out of order" in warning
     mend()
     tokens.token()
-    [_, again] = told(caplog)
+    [_, again] = logged(caplog)
     assert "works again" in again
     assert process(store, endpoint).token() == tokens.token()
     assert len(endpoint.requests) == 5
@@ -200,7 +200,7 @@ def test_an_entry_that_the_disk_cannot_read_is_trouble(
 
     monkeypatch.setattr(os, "open", fail)
     assert process(files, endpoint).token().access_token == "token-2"
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "out of order (get: OSError: Input/output error)" in warning
 
 
@@ -235,12 +235,12 @@ def test_a_redis_that_hangs_costs_a_second_or_two(
         assert tokens.token().access_token == "token-2"
         assert process(store, endpoint).token().access_token == "token-3"
         assert 0.5 < time.monotonic() - began < 15
-        assert len(told(caplog)) == 2, "one for each process"
+        assert len(logged(caplog)) == 2, "one for each process"
     finally:
         own_redis.resume()
     expire(clock)
     tokens.token()
-    assert "works again" in told(caplog)[-1]
+    assert "works again" in logged(caplog)[-1]
 
 
 def test_nothing_is_sent_to_redis_twice() -> None:
@@ -306,7 +306,7 @@ def test_a_hash_that_is_forbidden_is_no_error(
         tokens.token()
         expire(clock)
     tokens.revoke()
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "(hash: ValueError)" in warning
 
 
@@ -418,8 +418,8 @@ def test_whatever_my_cache_raises_no_request_fails(
             rotating.script = [refusal("invalid_grant", 400)]  # then the entry is to be deleted
         assert tokens.token().access_token == f"token-{number}"
     tokens.revoke()
-    assert len(told(caplog)) == (0 if what == "exit" else 1)
-    for text in told(caplog):
+    assert len(logged(caplog)) == (0 if what == "exit" else 1)
+    for text in logged(caplog):
         assert type(error).__name__ in text
         assert "\n" not in text
         assert len(text) < 500
@@ -437,7 +437,7 @@ def test_an_error_that_cannot_be_shown_is_no_error(
 
     failing.errors = {"get": lambda *_: UnspeakableError()}
     assert process(failing, endpoint).token().access_token == "token-1"
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert "UnspeakableError" in warning
 
 
@@ -455,7 +455,7 @@ def test_no_token_of_an_error_is_logged(
     """An exception that quotes what was to be stored, as those of SQL libraries and of Redis do, is not quoted."""
     failing.errors = {"set": lambda name, value, _: make(f"INSERT INTO tokens VALUES {name} {value}")}
     assert process(failing, rotating).token().access_token == "token-1"
-    [warning] = told(caplog)
+    [warning] = logged(caplog)
     assert f"out of order ({described})" in warning
     assert "token-1" not in caplog.text
     assert "refresh-1" not in caplog.text
@@ -476,7 +476,7 @@ def test_an_outage_is_logged_once(failing: Failing, endpoint: Endpoint, caplog: 
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(told(caplog)) == 1
+    assert len(logged(caplog)) == 1
     assert len(endpoint.requests) == 20
 
 
@@ -510,7 +510,7 @@ def test_a_call_that_began_before_the_outage_does_not_end_it(caplog: pytest.LogC
         return "an answer"
 
     assert shared.attempt("get", slow) == "an answer"
-    assert ["out of order" in text for text in told(caplog)] == [True]
+    assert ["out of order" in text for text in logged(caplog)] == [True]
 
 
 def test_a_wrong_key_is_logged_after_the_outage(
@@ -525,7 +525,7 @@ def test_a_wrong_key_is_logged_after_the_outage(
     clock.forward(REST)
     expire(clock)
     tokens.token()
-    assert [text for text in told(caplog) if "another key" in text] != []
+    assert [text for text in logged(caplog) if "another key" in text] != []
 
 
 def test_an_error_of_the_server_stays_one(files: Store, endpoint: Endpoint, clock: Clock) -> None:

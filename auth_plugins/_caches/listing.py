@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from .entries import StoredToken
+from .shared import KEY_CHECK, SharedCache
 
-if TYPE_CHECKING:
-    from .shared import SharedCache
+__all__ = ["list_entries", "probe"]
 
-__all__ = ["KEY_CHECK", "list_entries", "probe"]
-
-#: The name of the entry that is no token, but tells whether the cache is in use under another key.
-KEY_CHECK = "key-check"
 #: Seconds after which the entry and the lock of :func:`probe` end.
 _BRIEF = 1.0
 

@@ -15,7 +15,6 @@ from auth_plugins._base.hidden import hidden
 from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 
-from . import listing
 from .encryption import BaseCache, EntryCipher, LockLostError, Opaque
 from .entries import StoredToken
 from .grant_state import GrantState
@@ -31,7 +30,7 @@ _log = logging.getLogger("auth_plugins")
 #: Seconds for which a cache that failed is not used.
 _BACK_OFF = 5.0
 #: An entry that has this name under each key; the names of all others depend on the key.
-KEY_CHECK = listing.KEY_CHECK
+KEY_CHECK = "key-check"
 #: Seconds after which its lock ends.
 _KEY_CHECK_LEASE = 1.0
 #: The fields of a grant that are stored in its entry.
@@ -180,14 +179,6 @@ class SharedCache:
         decrypted = hidden(self.cipher.decrypt(text, name))
         entry = None if decrypted is None else StoredToken.load(decrypted)
         return entry if entry is None or entry.name in (None, name) else None
-
-    def entries(self) -> list[StoredToken | str]:
-        """List all entries, for the command line; see :func:`listing.list_entries`."""
-        return listing.list_entries(self)
-
-    def probe(self) -> None:
-        """Try whether the cache works, for the command line; see :func:`listing.probe`."""
-        listing.probe(self)
 
     def _check_key(self) -> None:
         """Warn once if the cache is in use under another key, whose entries this process never finds."""

@@ -10,6 +10,7 @@ from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
@@ -36,7 +37,7 @@ def list_cache(prefix: str) -> None:
     """Print what the cache of PREFIX stores: for whom, and until when; never a token."""
     with _cache_errors(prefix):
         found = _cache_of(prefix)
-        entries = shared_cache_for(found).entries()
+        entries = list_entries(shared_cache_for(found))
     for entry in entries:
         click.echo(f"({entry})" if isinstance(entry, str) else _described(entry))
     if not entries:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from auth_plugins._caches.listing import probe
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._caches.shared_entry import SharedEntry
@@ -24,7 +25,7 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
     if cache is None:
         return f"{why} in memory", f"set {variable}=file"
     try:
-        shared_cache_for(cache).probe()
+        probe(shared_cache_for(cache))
     except Exception as error:
         return f"{why}, as the cache cannot be used ({type(error).__name__})", f"check {variable}"
     return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from auth_plugins._base.validation import resolve_secret
+from auth_plugins._caches.listing import probe
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._environment.configuration import cache_secrets
 from auth_plugins._grants.oauth import OAuthGrant
@@ -53,7 +54,7 @@ def check_cache(context: Context) -> Step:
     if cache is None:
         return Step.good("cache", "the memory of each process")
     try:
-        shared_cache_for(cache).probe()
+        probe(shared_cache_for(cache))
     except Exception as error:
         advice = f"requests go on without it, and each process fetches its own token: check {context.variable('cache')}"
         text = Redactor(cache_secrets(context.prefix, context.environ))(
