@@ -383,7 +383,7 @@ WITHOUT_SECRET: dict[str, tuple[dict[str, str], str, str]] = {
 def test_a_secret_that_is_missing_is_named(
     run: Run, server: Loopback, variables: dict[str, str], said: str, unsaid: str
 ) -> None:
-    """A refused client without a secret is told which variables are missing, except where a provider has no clients."""
+    """A refused client without a secret shows which variables are missing, except where a provider has no clients."""
     server.token_play = server.api = lambda _: as_json({"error": "invalid_client"}, 401)
     urls = {name: server.url + path for name, path in variables.items() if name.endswith("_URL")}
     outcome = run("ACME", "--try-others", **{f"ACME_{name}": value for name, value in {**variables, **urls}.items()})

@@ -238,7 +238,7 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
         {**CLIENT, "CLIENT_AUTH": "none"},
         ["ACME_CLIENT_AUTH must not be none with ACME_CLIENT_SECRET"],
     ),
-    "a secret of nobody": ({**USER, "CLIENT_SECRET": "x"}, ["ACME_CLIENT_SECRET needs ACME_CLIENT_ID"]),
+    "a secret without a client": ({**USER, "CLIENT_SECRET": "x"}, ["ACME_CLIENT_SECRET needs ACME_CLIENT_ID"]),
     "a client id with a colon": (
         {**JWT_API, "CLIENT_ID": "a:b"},
         ['ACME_CLIENT_ID must not have ":"', "use client_secret_b"],

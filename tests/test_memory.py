@@ -221,7 +221,7 @@ def test_sessions_that_identify_the_client_share_no_token(driver: SyncDriver, se
 
 
 def test_sessions_that_are_equal_are_not_one(server: Loopback) -> None:
-    """Sessions of a class with an ``==`` of its own, and without a hash, are told apart all the same."""
+    """Sessions of a class with an ``==`` of its own, and without a hash, have a token each all the same."""
 
     class Equal(requests.Session):
         __hash__ = None  # type: ignore[assignment]

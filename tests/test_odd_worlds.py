@@ -236,10 +236,10 @@ def test_a_clock_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyPat
     endpoint = Endpoint(clock)
     for act in (TokenSource.token, TokenSource.revoke, lambda tokens: tokens.seed({"access_token": "seeded"})):
         tokens = source(endpoint, cache=cache)
-        shelf = tokens._shared_entry()
-        assert shelf is not None
+        entry = tokens._shared_entry()
+        assert entry is not None
         clock.sleeps.clear()
-        with shelf.locked(1.0):
+        with entry.locked(1.0):
             act(tokens)
         assert 13.5 <= sum(clock.sleeps) < 14.1
     assert tokens.token().access_token == "seeded"

@@ -197,7 +197,7 @@ COPIES = {
     "pickle": lambda error: pickle.loads(pickle.dumps(error)),
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
-    "twin": lambda error: _errors.copy_error(error, type(error)),
+    "copy_error": lambda error: _errors.copy_error(error, type(error)),
     "requests": lambda error: _errors.to_library_error(
         error, [auth_plugins.requests.TokenRequestError, auth_plugins.AuthError]
     ),

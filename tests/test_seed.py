@@ -205,8 +205,13 @@ def test_those_who_wait_get_a_seeded_token(endpoint: Endpoint) -> None:
     assert tokens.token().access_token == "seeded"
 
 
-def test_a_seeded_refresh_token_outlives_a_late_refusal(endpoint: Endpoint, clock: Clock) -> None:
-    """A refresh is refused while a token is seeded: the seeded refresh token is the one to be used from then on."""
+@pytest.mark.parametrize(
+    "late",
+    [refusal("invalid_grant", 400), ({"access_token": "late", "expires_in": 3600, "refresh_token": "late-rt"}, 200)],
+    ids=["refused", "refreshed"],
+)
+def test_a_seeded_refresh_token_outlives_a_late_answer(endpoint: Endpoint, clock: Clock, late: Any) -> None:
+    """A token is seeded before a refresh is answered: the seeded refresh token is the one to be used from then on."""
     endpoint.refresh_tokens = True
     tokens = source(endpoint, PASSWORD)
     tokens.token()
@@ -214,25 +219,7 @@ def test_a_seeded_refresh_token_outlives_a_late_refusal(endpoint: Endpoint, cloc
 
     def seeded() -> Any:
         tokens.seed(Token(access_token="seeded", expires_at=clock.now + 600, refresh_token="rt"))
-        return refusal("invalid_grant", 400)
-
-    endpoint.script = [seeded]
-    assert tokens.token().access_token == "seeded"
-    clock.forward(600)
-    tokens.token()
-    assert "refresh_token=rt" in endpoint.bodies[-1]
-
-
-def test_a_seeded_refresh_token_outlives_a_late_refresh(endpoint: Endpoint, clock: Clock) -> None:
-    """A refresh succeeds while a token is seeded: the seeded refresh token is the one to be used from then on."""
-    endpoint.refresh_tokens = True
-    tokens = source(endpoint, PASSWORD)
-    tokens.token()
-    clock.forward(3600)
-
-    def seeded() -> Any:
-        tokens.seed(Token(access_token="seeded", expires_at=clock.now + 600, refresh_token="rt"))
-        return {"access_token": "late", "expires_in": 3600, "refresh_token": "late-rt"}, 200
+        return late
 
     endpoint.script = [seeded]
     assert tokens.token().access_token == "seeded"
@@ -282,21 +269,21 @@ def test_a_seed_waits_for_the_lock(
     """A seeded token is stored after the token of another process that holds the lock."""
     other = process(store, endpoint)
     tokens = process(store, endpoint)
-    shelf = other._shared_entry()
-    assert shelf is not None
+    entry = other._shared_entry()
+    assert entry is not None
     free = threading.Event()
     monkeypatch.setattr(clock, "sleep", lambda _: free.wait(10))
-    with shelf.locked(10.0):
+    with entry.locked(10.0):
         seeding = threading.Thread(target=tokens.seed, args=[{"access_token": "seeded"}])
         seeding.start()
         while tokens._state.token is None:
             time.sleep(0.001)
-        assert shelf.read() is None
-        shelf.store(Token(access_token="theirs", issued_at=1.0), None)
+        assert entry.read() is None
+        entry.store(Token(access_token="other", issued_at=1.0), None)
     free.set()
     seeding.join(20)
     assert not seeding.is_alive()
-    found = shelf.read()
+    found = entry.read()
     assert found is not None
     assert found.access_token == "seeded"
 

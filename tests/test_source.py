@@ -756,6 +756,15 @@ class TestCache:
     def grants(self, count: int, start: int = 0) -> list[ClientCredentials]:
         return [ClientCredentials(URL, f"client-{number}", "s") for number in range(start, start + count)]
 
+    def swept(self, endpoint: Endpoint, grant: ClientCredentials, cache: MemoryCache, clock: Clock) -> TokenSource:
+        """A source whose token expired before thousands of others came, for which *cache* swept what was not needed."""
+        mine = source(endpoint, grant, cache=cache)
+        mine.token()
+        expire(clock)
+        for other in self.grants(2000, start=1):
+            source(endpoint, other, cache=cache)
+        return mine
+
     def test_it_does_not_grow_with_tenants_that_are_gone(self, endpoint: Endpoint, clock: Clock) -> None:
         """The memory of thousands of tenants that are no longer used is given back."""
         cache = MemoryCache()
@@ -776,11 +785,7 @@ class TestCache:
         """A source fetches a token after its state was swept: a later source finds it when the first one is gone."""
         cache = MemoryCache()
         [grant] = self.grants(1)
-        mine = source(endpoint, grant, cache=cache)
-        mine.token()
-        expire(clock)
-        for other in self.grants(2000, start=1):
-            source(endpoint, other, cache=cache)
+        mine = self.swept(endpoint, grant, cache, clock)
         token = mine.token()
         del mine
         gc.collect()
@@ -790,11 +795,7 @@ class TestCache:
         """A source in use and one that is made later share their token, however many others come and go."""
         cache = MemoryCache()
         [grant] = self.grants(1)
-        mine = source(endpoint, grant, cache=cache)
-        mine.token()
-        expire(clock)
-        for other in self.grants(2000, start=1):
-            source(endpoint, other, cache=cache)
+        mine = self.swept(endpoint, grant, cache, clock)
         again = mine.token()
         assert source(endpoint, grant, cache=cache).token() is again
 
