@@ -20,12 +20,11 @@ from auth_plugins import (
 )
 from auth_plugins._base import hidden as _hidden
 from auth_plugins._caches import memory as _cache
-from auth_plugins._caches import shared as _shared
 from auth_plugins._grants import password as _password
 from auth_plugins._protocol import answers as _answer
-
-from .loopback import Clock, Loopback
-from .redis_server import RedisServer
+from tests.support.loopback import Clock, Loopback
+from tests.support.redis_server import RedisServer
+from tests.support.stores import endpoint, files, forget, rotating, store  # noqa: F401 - fixtures
 
 settings.register_profile("stable", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("stable")
@@ -48,12 +47,6 @@ def _own_memory_of_answers() -> None:
     _password._vaguely_refused.clear()
     _answer._warn_of_type.cache_clear()
     _answer._warn_of_lifetime.cache_clear()
-
-
-def forget() -> None:
-    """Lose what this process remembers of shared caches, as another process that starts would know nothing of it."""
-    _shared._all.clear()
-    _shared._latest.clear()
 
 
 @pytest.fixture(autouse=True)

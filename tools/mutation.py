@@ -1,6 +1,6 @@
 """Mutation testing of one file by cosmic-ray: the small changes to the code that no test notices.
 
-    tox -e mutation -- auth_plugins/_base/hosts.py tests/test_hosts.py
+    tox -e mutation -- auth_plugins/_base/hosts.py tests/unit/test_hosts.py
 
 The first argument is the file that is changed, in a copy of the checkout; the others are the tests that must notice, as
 for pytest. Each change takes one run of these tests, so that few and quick ones are best.

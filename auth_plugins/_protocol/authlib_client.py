@@ -1,7 +1,7 @@
 """Builds token requests and revocation requests by Authlib's OAuth2 client; no I/O.
 
-The only module that imports Authlib; none of its types or errors leaves it. ``tests/test_authlib_contract.py`` states
-what it relies on.
+The only module that imports Authlib; none of its types or errors leaves it.
+``tests/unit/test_authlib_contract.py`` states what it relies on.
 """
 
 from __future__ import annotations

@@ -1,0 +1,402 @@
+"""Redirects: a token or key stays within its origin, and is not replaced there."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import pickle
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+import auth_plugins.requests
+from auth_plugins import ApiKey, ClientCredentials
+from tests.support.drivers import SYNC, Driver, each
+from tests.support.loopback import Loopback, Received, as_json
+
+ORIGIN = "https://api.example.com"
+
+#: Where another origin is meant; ``{}`` stands for its host.
+OTHER_ORIGINS = [
+    "https://{}/", "//{}/", "///{}/", "////{}/", "https:///{}/", "https:////{}/", "http://{}/",
+    "\x01https://{}/", "\x00https://{}/", "\x1fhttps://{}/", "\x0bhttps://{}/", "\x0chttps://{}/", "\x7fhttps://{}/",
+    "\thttps://{}/", "\t//{}/", "\x01//{}/", "\x00\x01//{}/", "\x1f\t//{}/", " https://{}/", " //{}/", "\xa0//{}/",
+    "ht\ttps://{}/", "https\t://{}/", "https:\t//{}/", "https:/\t/{}/", "https://\t{}/", "/\t/{}/", "/\x01/{}/",
+    "\t/\t/\t{}/", "https:\t/\t/{}/", "HTTPS://{}/", "HT\tTPS://{}/", "\x1c//{}/", "\x1d//{}/", "\x1e//{}/",
+    "\x85//{}/", "\\\\{}/", "/\\{}/", "https:\\\\{}/", "https://api.example.com\\@{}/", "https://api.example.com@{}/",
+    "https://api.example.com\t@{}/", "https://api.example.com\x01@{}/", "https://{}\\@api.example.com/",
+    "https://api.example.com:443@{}/", "https://api.example.com#@{}/", "https://api.example.com?@{}/",
+    "https://api.example.com.{}/", "https://api.example.com:8443/{}", "https://{}%2f@api.example.com/", "\u3000//{}/",
+    "\u2028//{}/", "https://{}\u2044@api.example.com/", "https://api.example.com\uff0f@{}/",
+]  # fmt: skip
+
+#: Where the redirect stays within the origin.
+SAME_ORIGIN = [
+    "/there", "there", "?there", "//api.example.com/there", "https://api.example.com/there", "https://api.example.com:443/",
+    "HTTPS://API.example.com/there", "/there?a=https://other.example/", "/with space", "/%2f/other.example", "/th#ere",
+    "/\u00fcber", "./a/../b",
+]  # fmt: skip
+
+
+class Player(requests.adapters.BaseAdapter):
+    """Answers the first request by a redirect to *location*, and all others by 200."""
+
+    def __init__(self, location: str) -> None:
+        super().__init__()
+        #: As http.client hands over what stood on the wire.
+        self._location = location.encode().decode("latin-1")
+        #: The address and the headers of each request.
+        self.sent: list[tuple[str, dict[str, str | bytes]]] = []
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        response.request, response.url = request, request.url or ""
+        response.status_code, response._content = (200 if self.sent else 302), b""
+        response.headers["Location"] = self._location
+        self.sent.append((request.url or "", dict(request.headers)))
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+def follow(location: str, auth: Any) -> Player:
+    """Follow a redirect from :data:`ORIGIN` to *location* by requests' own code."""
+    player = Player(location)
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", player)
+        session.mount("https://", player)
+        try:
+            session.get(f"{ORIGIN}/here", auth=auth)
+        except (requests.RequestException, ValueError):
+            assert len(player.sent) == 1, "the address is none"
+    return player
+
+
+def on_the_wire(headers: Any) -> bytes:
+    """The headers as httpx sends them; a ``repr`` hides some."""
+    return b"".join(b"%s: %s\r\n" % pair for pair in headers.raw)
+
+
+def origin(url: str) -> tuple[str | None, int | None]:
+    """Host and port to which urllib3 opens a connection."""
+    parts = requests.packages.urllib3.util.parse_url(url)  # type: ignore[attr-defined]
+    return parts.host, parts.port or {"https": 443, "http": 80}.get(parts.scheme or "")
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize("spelling", OTHER_ORIGINS)
+def test_no_spelling_of_a_location_takes_a_key_to_another_origin(spelling: str, header: str) -> None:
+    """A key is sent to the origin that it was made for only, however the ``Location`` header spells another one."""
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine", header=header))
+    first, *others = follow(spelling.format("other.example"), auth).sent
+    assert first[1][header] == "k3y-of-mine"
+    for url, headers in others:
+        if origin(url) != ("api.example.com", 443):
+            assert "k3y-of-mine" not in headers.values()
+
+
+@pytest.mark.parametrize("header", ["Authorization", "X-API-Key"])
+@pytest.mark.parametrize("location", SAME_ORIGIN)
+def test_a_key_follows_each_spelling_of_its_own_origin(location: str, header: str) -> None:
+    """A redirect that stays within the origin keeps the key, however the address is spelt."""
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine", header=header))
+    _, (url, headers) = follow(location, auth).sent
+    assert origin(url) == ("api.example.com", 443)
+    assert headers[header] == "k3y-of-mine"
+
+
+@pytest.mark.parametrize("location", ["/the\tre", "/the\x01re", "\x7f", "/\x85"])
+def test_a_location_with_control_characters_is_another_origin(location: str) -> None:
+    """A ``Location`` in which a control character stands gets no key, as parsers may differ on it."""
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    _, (_, headers) = follow(location, auth).sent
+    assert "X-API-Key" not in headers
+
+
+def test_a_wrapper_around_a_copy_takes_no_key_to_another_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key stays within its origin also where a tool that traces calls stands between requests and its own copy()."""
+    original = requests.PreparedRequest.copy
+
+    def traced(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        return original(request)
+
+    monkeypatch.setattr(requests.PreparedRequest, "copy", traced)
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    _, (_, headers) = follow("https://other.example/", auth).sent
+    assert "X-API-Key" not in headers
+
+
+@pytest.fixture
+def netrc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A .netrc with a login for each host of this machine."""
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login me password mine\nmachine localhost login me password mine\n")
+    monkeypatch.setenv("NETRC", str(path))
+
+
+def redirecting(server: Loopback, targets: dict[str, str]) -> Callable[[Received], Any]:
+    """An API that redirects these paths to these addresses, and checks the token everywhere else."""
+
+    def play(received: Received) -> Any:
+        target = targets.get(received.target)
+        return server.check(received) if target is None else as_json({}, 307, Location=target)
+
+    return play
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_netrc_does_not_replace_a_token_after_a_redirect(
+    server: Loopback, grant: ClientCredentials, method: str
+) -> None:
+    """A login in .netrc for the API's host replaces no token on redirects within the origin; a renewal works there."""
+    server.api = redirecting(server, {"/api": "/second", "/second": "/third"})
+    auth = auth_plugins.requests.OAuth2Auth(grant)
+    body = b"payload" if method == "POST" else None
+    with requests.Session() as session:
+        assert session.request(method, server.api_url, data=body, auth=auth).status_code == 200
+        server.revoke()
+        response = session.request(method, server.api_url, data=body, auth=auth)
+    assert (response.status_code, len(server.token_requests)) == (200, 2)
+    tokens = [received.headers["authorization"] for received in server.api_requests]
+    assert tokens == ["Bearer token-1"] * 6 + ["Bearer token-2"]
+    assert {received.body for received in server.api_requests} == {body or b""}
+
+
+@pytest.mark.usefixtures("netrc")
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_netrc_holds_for_another_origin(
+    server: Loopback, other_server: Loopback, grant: ClientCredentials, host: str
+) -> None:
+    """A redirect to another origin carries the login that .netrc has for that origin, as it does without this auth."""
+    elsewhere = other_server.api_url.replace("127.0.0.1", host)
+    server.api = redirecting(server, {"/api": "/second", "/second": elsewhere})
+    other_server.api = lambda _: as_json({})
+    with requests.Session() as session:
+        assert session.get(server.api_url, auth=auth_plugins.requests.OAuth2Auth(grant)).status_code == 200
+    assert [received.headers["authorization"] for received in server.api_requests] == ["Bearer token-1"] * 2
+    assert [received.headers["authorization"] for received in other_server.api_requests] == ["Basic bWU6bWluZQ=="]
+
+
+@pytest.mark.usefixtures("netrc")
+def test_a_redirected_request_is_the_users_own(server: Loopback, grant: ClientCredentials) -> None:
+    """After a redirect, a user may set ``Authorization`` on both requests; copies and pickles of them behave alike."""
+    server.api = redirecting(server, {"/api": "/second"})
+    response = requests.get(server.api_url, auth=auth_plugins.requests.OAuth2Auth(grant), timeout=5)
+    for request in (response.request, response.history[0].request):
+        for again in (copy.copy, copy.deepcopy, lambda each_: pickle.loads(pickle.dumps(each_))):
+            assert again(request.headers)["Authorization"] == "Bearer token-1"
+        request.headers["Authorization"] = "Bearer of-mine"
+        assert request.headers["authorization"] == "Bearer of-mine"
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+def test_threads_that_read_headers_take_no_key_elsewhere(module: str) -> None:
+    """No redirect to another origin carries the key, however many threads read the request's headers meanwhile."""
+    library = importlib.import_module(module)
+    plugin = importlib.import_module(f"auth_plugins.{module}")
+    request = next(plugin.OAuth2Auth(ApiKey("k3y-of-mine")).sync_auth_flow(library.Request("GET", f"{ORIGIN}/")))
+    over = False
+
+    def read() -> int:
+        times = 0
+        while not over:
+            assert request.headers["X-API-Key"] == "k3y-of-mine"
+            assert "authorization" not in request.headers
+            times += 1
+        return times
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as pool, library.Client() as client:
+            readers = [pool.submit(read) for _ in range(2)]
+            elsewhere = library.URL("https://other.example/")
+            copied = [on_the_wire(client._redirect_headers(request, elsewhere, "GET")) for _ in range(2000)]
+            over = True
+            assert all(reader.result() for reader in readers)
+    finally:
+        over = True
+        sys.setswitchinterval(interval)
+    assert b"k3y-of-mine" not in b"".join(copied)
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize("url", [f"{ORIGIN}/", "http://localhost/"])
+@pytest.mark.parametrize("rebuilt", ["not", "copy", "class"])
+def test_two_keys_are_both_sent_and_stay_at_home(module: str, url: str, rebuilt: str) -> None:
+    """Two auths with headers of their own both send their keys, whatever a hook sets; a redirect elsewhere has none."""
+    library = importlib.import_module(module)
+    plugin = importlib.import_module(f"auth_plugins.{module}")
+    seen: list[Any] = []
+
+    class Both(library.Auth):  # type: ignore[name-defined]  # of either library
+        def auth_flow(self, request: Any) -> Any:
+            for name in ("X-First", "X-Second"):
+                request = next(plugin.OAuth2Auth(ApiKey(f"k3y-in-{name}", header=name)).sync_auth_flow(request))
+            yield request
+
+    def hook(request: Any) -> None:
+        if rebuilt == "copy":
+            request.headers = request.headers.copy()
+        elif rebuilt == "class":
+            request.headers = library.Headers(request.headers)
+        if request.url.host != "other.example":
+            request.headers["Authorization"] = "Basic Z2F0ZXdheQ=="
+            request.headers["Host"] = "virtual.example.com"
+            request.headers.pop("Authorization")
+            request.headers["authorization"] = "Basic again"
+
+    def play(request: Any) -> Any:
+        seen.append(request.headers)
+        targets = [url + "second", "https://other.example/"]
+        return library.Response(307, headers={"Location": targets[len(seen) - 1]} if len(seen) < 3 else {})
+
+    arguments = {"transport": library.MockTransport(play), "auth": Both(), "follow_redirects": True}
+    with library.Client(event_hooks={"request": [hook]}, **arguments) as client:
+        client.get(url)
+    for headers in seen[:2]:
+        assert (headers["X-First"], headers["X-Second"]) == ("k3y-in-X-First", "k3y-in-X-Second")
+        assert dict(headers.raw)[b"authorization"] == b"Basic again"
+    assert b"k3y-in" not in on_the_wire(seen[2])
+    assert b"again" not in on_the_wire(seen[2])
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize(("url", "header"), [(f"{ORIGIN}/", "X-API-Key"), ("http://localhost/", "Authorization")])
+@pytest.mark.parametrize("is_set_again", [False, True])
+def test_a_key_stays_at_home_after_a_post_became_a_get(module: str, url: str, header: str, is_set_again: bool) -> None:
+    """A redirect from POST to GET within the origin, then one to another origin: only the first keeps the key."""
+    library = importlib.import_module(module)
+    plugin = importlib.import_module(f"auth_plugins.{module}")
+    key = "k3y-of-mine"
+    targets = [f"{url}second", url.replace("http:", "https:").replace("api.", "other."), None]
+    seen: list[bytes] = []
+
+    def hook(request: Any) -> None:
+        if is_set_again and not seen:
+            request.headers[header.lower()] = key
+
+    def play(request: Any) -> Any:
+        seen.append(on_the_wire(request.headers))
+        target = targets[len(seen) - 1]
+        return library.Response(303, headers={"Location": target}) if target else library.Response(200)
+
+    auth = plugin.OAuth2Auth(ApiKey(key, header=header))
+    arguments = {"transport": library.MockTransport(play), "auth": auth, "follow_redirects": True}
+    with library.Client(event_hooks={"request": [hook]}, **arguments) as client:
+        client.post(url, content=b"rows")
+    assert [key.encode() in sent for sent in seen] == [True, True, False]
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
+@pytest.mark.parametrize("url", [f"{ORIGIN}/", "http://localhost/"])
+def test_a_copied_request_keeps_its_key_at_home(module: str, url: str, again: Any) -> None:
+    """A request that was copied or pickled after it was signed takes its key to no other origin."""
+    library = importlib.import_module(module)
+    plugin = importlib.import_module(f"auth_plugins.{module}")
+    signed = next(plugin.OAuth2Auth(ApiKey("k3y-of-mine")).sync_auth_flow(library.Request("GET", url)))
+    seen: list[Any] = []
+
+    def play(request: Any) -> Any:
+        seen.append(on_the_wire(request.headers))
+        return library.Response(302, headers={"Location": "https://other.example/"} if len(seen) == 1 else {})
+
+    with library.Client(transport=library.MockTransport(play)) as client:
+        for headers in (again(signed.headers), again(library.Headers(signed.headers))):
+            assert headers == again(headers)
+            seen.clear()
+            request = library.Request("GET", url)
+            request.headers = headers
+            client.send(request, auth=None, follow_redirects=True)
+            assert [b"k3y-of-mine" in sent for sent in seen] == [True, False]
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_port_is_part_of_an_allowed_host(
+    driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
+) -> None:
+    """An allowed host with a port gets the token on that port only; a warm auth judges the port as well."""
+    auth = driver.auth(grant, allowed_hosts=[server.url.removeprefix("http://")])
+    urls = [server.api_url, other_server.api_url] * 2
+    assert [driver.get(url, auth).status for url in urls] == [200, 401] * 2
+    assert "token" not in str(other_server.api_requests)
+
+
+class Both(requests.auth.AuthBase):
+    """Two auths, one after the other."""
+
+    def __init__(self, *auths: Any) -> None:
+        self._auths = auths
+
+    def __call__(self, request: requests.PreparedRequest) -> Any:
+        for auth in self._auths:
+            request = auth(request)
+        return request
+
+
+def resend(response: requests.Response, *, copied: bool, **kwargs: Any) -> requests.Response:
+    """A session's hook that sends a refused request again, as it is or as a copy."""
+    if response.status_code != 401:
+        return response
+    assert response.content is not None
+    response.close()
+    request = response.request.copy() if copied else response.request
+    again: requests.Response = response.connection.send(request, **kwargs)
+    again.history.append(response)
+    again.request = request
+    return again
+
+
+#: What replays a 401 beside the key's own auth: the auths in their order, and the session's hook.
+REPLAYS: dict[str, tuple[Callable[[Any, Any], Any], Any]] = {
+    "oauth, key": (lambda key, oauth: Both(oauth, key), None),
+    "key, oauth": (Both, None),
+    "digest, key": (lambda key, _: Both(requests.auth.HTTPDigestAuth("me", "mine"), key), None),
+    "key, digest": (lambda key, _: Both(key, requests.auth.HTTPDigestAuth("me", "mine")), None),
+    "hook, a copy": (lambda key, _: key, functools.partial(resend, copied=True)),
+    "hook, the same": (lambda key, _: key, functools.partial(resend, copied=False)),
+}
+
+
+@pytest.mark.parametrize(("made", "hook"), REPLAYS.values(), ids=REPLAYS)
+@pytest.mark.parametrize("path", [["there"], ["elsewhere"], ["there", "elsewhere"]], ids=", then ".join)
+def test_a_key_stays_at_home_after_a_replay_by_others(
+    server: Loopback,
+    other_server: Loopback,
+    grant: ClientCredentials,
+    made: Any,
+    hook: Any,
+    path: list[str],
+) -> None:
+    """Another auth or a hook replays a 401, and a redirect follows: the key is sent within its origin only."""
+    steps = {"there": "/there", "elsewhere": other_server.api_url}
+    answers = [
+        as_json({}, 401, WWW_Authenticate='Digest realm="r", nonce="n", qop="auth", algorithm=MD5'),
+        *(as_json({}, 302, Location=steps[step]) for step in path),
+    ]
+    server.api = lambda _: answers.pop(0) if answers else as_json({})
+    other_server.api = lambda _: as_json({})
+    key = auth_plugins.requests.OAuth2Auth(ApiKey("k3y-of-mine"))
+    auth = made(key, auth_plugins.requests.OAuth2Auth(grant))
+    with requests.Session() as session:
+        session.trust_env = False
+        if hook:
+            session.hooks["response"].append(hook)
+        response = session.get(server.api_url, auth=auth, timeout=5)
+    assert response.status_code == 200
+    targets = ["/api", "/api", *["/there"] * ("there" in path)]
+    assert [received.target for received in server.api_requests] == targets
+    assert {received.headers.get("x-api-key") for received in server.api_requests} == {"k3y-of-mine"}
+    assert len(other_server.api_requests) == ("elsewhere" in path)
+    for received in other_server.api_requests:
+        assert not [value for value in received.headers.values() if "k3y" in value or "token-" in value]

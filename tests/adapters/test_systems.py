@@ -1,0 +1,177 @@
+"""The five systems end to end: from code and from variables alone, with every library, to the byte on the wire."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+
+from auth_plugins import MemoryCache, from_env, providers
+from auth_plugins.sandbox import Sandbox, Seen, System
+from tests.support.drivers import ALL, SYNC, Driver, each, succeeded
+from tests.support.loopback import Clock
+
+SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
+
+
+@pytest.fixture
+def sandbox(clock: Clock) -> Iterator[Sandbox]:
+    with Sandbox(clock=clock.time) as sandbox:
+        yield sandbox
+
+
+def basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def documented(system: System, variant: str = "") -> tuple[str, str, dict[str, str], bytes]:  # noqa: PLR0911 - a row each
+    """Return the token request that the system's document describes: method, target, headers, body."""
+    s: Any = system
+    credentials = {"client_id": s.client_id, "client_secret": s.client_secret}
+    if s.name == "upload-api":
+        authorization = basic(quote(s.client_id, safe=""), quote(s.client_secret, safe=""))
+        form = b"grant_type=client_credentials&scope=platform_upload_api"
+        return "POST", "/connect/token", {"authorization": authorization, "content-type": FORM}, form
+    if s.name == "jwt-api":
+        headers = {"authorization": basic(s.client_id, s.client_secret), "content-type": FORM}
+        return "POST", "/oauth/v2/token", headers, b"grant_type=client_credentials"
+    if s.name == "auth-api":
+        form = urlencode({"username": s.username, "password": s.password}).encode()
+        return "POST", "/auth/password", {"content-type": FORM}, form
+    if s.name == "organization-api":
+        if variant == "query":
+            query = urlencode({"grant_type": "client_credentials", **credentials}, quote_via=quote)
+            return "POST", f"/oauth2/token?{query}", {}, b""
+        headers = {"authorization": basic(s.client_id, s.client_secret), "content-type": FORM}
+        return "POST", "/oauth2/token", headers, b"grant_type=client_credentials"
+    if variant == "GET":
+        query = urlencode({"grant_type": "client_credentials", **credentials}, quote_via=quote)
+        return "GET", f"/oauth/token?{query}", {}, b""
+    escaped = r"say \"hi\" \\ + \u00fc"
+    body = f'{{"grant_type": "client_credentials", "client_id": "{s.client_id}", "client_secret": "{escaped}"}}'
+    return "POST", "/oauth/token", {"content-type": "application/json"}, body.encode()
+
+
+def sent(seen: Seen) -> tuple[str, str, dict[str, str], bytes]:
+    telling = {name: seen.headers[name] for name in ("authorization", "content-type") if name in seen.headers}
+    return seen.method, seen.target, telling, seen.body
+
+
+def auth_of(driver: Driver, system: System, variables: dict[str, str]) -> Any:
+    grant = from_env("ACME", {**system.variables("ACME"), **variables})
+    return driver.auth(grant, cache=MemoryCache())
+
+
+ROWS: list[tuple[str, str, dict[str, str]]] = [(name, "", {}) for name in SYSTEMS] + [
+    ("organization-api", "query", {"ACME_CREDENTIALS": "query"}),
+    ("json-api", "GET", {"ACME_METHOD": "GET"}),
+]
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+@pytest.mark.parametrize(("name", "variant", "variables"), ROWS, ids=[f"{row[0]} {row[1]}".strip() for row in ROWS])
+def test_each_system_gets_what_its_document_says(
+    driver: Driver, sandbox: Sandbox, name: str, variant: str, variables: dict[str, str]
+) -> None:
+    """Configured by variables, the token request is the documented one, to the byte."""
+    system = sandbox[name]
+    auth = auth_of(driver, system, variables)
+    assert succeeded([driver.get(system.api_url, auth) for _ in range(2)])
+    [token_request] = system.token_requests
+    assert sent(token_request) == documented(system, variant)
+    assert token_request.headers["accept"] == "application/json"
+    assert {seen.credentials for seen in system.seen if seen.at == "api"} == {"Bearer"}
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox, clock: Clock, name: str) -> None:
+    """A token that expired or was revoked is replaced as documented; the password is sent once."""
+    system = sandbox[name]
+    auth = auth_of(driver, system, {})
+    assert driver.get(system.api_url, auth).status == 200
+    clock.forward(3600)
+    assert driver.get(system.api_url, auth).history == []
+    system.revoke()
+    answer = driver.get(system.api_url, auth)
+    assert (answer.status, answer.history) == (200, [401])
+    first, *renewals = [(seen.at, seen.grant_type) for seen in system.token_requests]
+    assert first[0] == "token"
+    assert (
+        renewals == [{"auth-api": ("refresh", ""), "organization-api": ("token", "refresh_token")}.get(name, first)] * 2
+    )
+    assert system.reuses == 0
+    if name == "auth-api":
+        refresh = system.token_requests[-1]
+        assert (refresh.target, refresh.body.partition(b"=")[0], b"&" in refresh.body) == (
+            "/auth/refresh",
+            b"refresh_token",
+            False,
+        )
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+@pytest.mark.parametrize("name", ["auth-api", "organization-api"])
+def test_a_dead_refresh_token_gives_way_to_the_credentials(driver: Driver, sandbox: Sandbox, name: str) -> None:
+    """After a refused refresh token the credentials are sent once more."""
+    system = sandbox[name]
+    auth = auth_of(driver, system, {})
+    driver.get(system.api_url, auth)
+    system.revoke()
+    system.revoke_refresh_tokens()
+    assert driver.get(system.api_url, auth).status == 200
+    assert [seen.status for seen in system.token_requests] == [200, 401 if name == "auth-api" else 400, 200]
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_bare_token_is_a_token(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
+    """A bare JSON string is a token, whose lifetime is that of the JWT."""
+    system: Any = sandbox["upload-api"]
+    system.bare = True
+    auth = auth_of(driver, system, {})
+    driver.get(system.api_url, auth)
+    assert auth.source.token().expires_at == pytest.approx(clock.now + 3600, abs=1)
+    clock.forward(3600)
+    assert driver.get(system.api_url, auth).history == []
+    assert len(system.token_requests) == 2
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_thirty_threads_over_five_expiries(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
+    """With rotated refresh tokens under load, none is sent twice, and the password once."""
+    system = sandbox["auth-api"]
+    auth = auth_of(driver, system, {})
+    for _ in range(6):
+        assert succeeded(driver.get_all(system.api_url, [auth] * 30))
+        clock.forward(3600)
+    assert [seen.at for seen in system.token_requests] == ["token"] + ["refresh"] * 5
+    assert system.reuses == 0
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_a_403_is_the_accounts_matter(driver: Driver, sandbox: Sandbox, name: str) -> None:
+    """A 403 is returned, and no other token is requested."""
+    system = sandbox[name]
+    answer = driver.get(f"{system.url}/forbidden", auth_of(driver, system, {}))
+    assert (answer.status, len(system.token_requests)) == (403, 1)
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_each_system_from_code(driver: Driver, sandbox: Sandbox, name: str) -> None:
+    """A provider's function makes the grant that its variables make."""
+    system: Any = sandbox[name]
+    if name == "auth-api":
+        grant: Any = providers.auth_api(system.url, system.username, system.password)
+    else:
+        function = getattr(providers, name.replace("-", "_"))
+        grant = function(system.url, system.client_id, system.client_secret)
+    assert grant == from_env("ACME", system.variables("ACME"))
+    assert driver.get(system.api_url, driver.auth(grant)).status == 200

@@ -1,0 +1,147 @@
+"""The limits that keep the package readable, and what tests may not touch. ``lint-imports`` keeps the layers."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+#: Lines.
+LONGEST_CLASS, LONGEST_FUNCTION, LONGEST_MODULE, LARGEST_PACKAGE = 200, 45, 300, 10_450
+MODULES_IN_A_FOLDER = 13
+SUPPRESSIONS_PER_1000_LINES = 8
+TEST_LINES_PER_PACKAGE_LINE = 2.3
+
+MODULES = sorted((ROOT / "auth_plugins").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def lines_of(paths: list[Path]) -> int:
+    return sum(len(path.read_text("utf-8").splitlines()) for path in paths)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_is_short(path: Path) -> None:
+    """No class, function or module is longer than its limit, and no function returns ``bool | None``."""
+    code = path.read_text("utf-8")
+    found = [f"module: {len(code.splitlines())} lines"] * (len(code.splitlines()) > LONGEST_MODULE)
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            limit = LONGEST_CLASS if isinstance(node, ast.ClassDef) else LONGEST_FUNCTION
+            length = (node.end_lineno or 0) - node.lineno + 1
+            found += [f"{node.name}: {length} lines"] * (length > limit)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns:
+            found += [f"{node.name} returns bool | None"] * ("bool | None" in ast.unparse(node.returns))
+    assert found == []
+
+
+def test_a_folder_has_few_modules() -> None:
+    """A folder of the package has at most 13 modules."""
+    folders = Counter(name_of(path.parent) for path in MODULES if path.stem != "__init__")
+    assert {folder: count for folder, count in folders.items() if count > MODULES_IN_A_FOLDER} == {}
+
+
+def test_few_lines_switch_a_check_off() -> None:
+    """At most 8 of 1,000 lines have a ``noqa`` or a ``type: ignore``."""
+    suppressions = sum(len(re.findall(r"# (?:noqa|type: ignore)", path.read_text("utf-8"))) for path in MODULES)
+    assert suppressions <= SUPPRESSIONS_PER_1000_LINES * lines_of(MODULES) / 1000
+
+
+def test_package_and_tests_are_small() -> None:
+    """The package and its tests do not grow."""
+    assert lines_of(MODULES) <= LARGEST_PACKAGE
+    assert lines_of(TESTS) <= TEST_LINES_PER_PACKAGE_LINE * lines_of(MODULES)
+
+
+def private_attributes() -> set[str]:
+    """The private names that classes of the package have. Those of other libraries are not our concern."""
+    found: set[str] = set()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls"):
+                found.add(node.attr)
+            elif isinstance(node, ast.ClassDef):
+                names = [each for each in ast.walk(node) if isinstance(each, ast.Name | ast.Constant)]
+                found |= {str(each.id if isinstance(each, ast.Name) else each.value) for each in names}
+    return {name for name in found if re.fullmatch(r"_\w*[a-z0-9]", name)}
+
+
+PRIVATE = private_attributes()
+
+
+def private_imports(tree: ast.Module) -> set[str]:
+    """The names that are imported from private modules of the package, except ``runtime``."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            names = [(f"{node.module}.{alias.name}", alias.asname or alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            names = [(alias.name, alias.asname) for alias in node.names if alias.asname]
+        else:
+            continue
+        found |= {bound for full, bound in names if full.startswith("auth_plugins.") and "._" in full}
+    return found - {"runtime"}
+
+
+def intrusions(code: str) -> Iterator[str]:
+    """Each place where *code* sets a private attribute, or patches a private module of the package."""
+    tree = ast.parse(code)
+    private = private_imports(tree)
+
+    def is_ours(node: ast.expr) -> bool:
+        text = str(node.value) if isinstance(node, ast.Constant) else ast.unparse(node)
+        return text.partition(".")[0] in private or text.startswith("auth_plugins._")
+
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+            own = ast.unparse(node.value) in ("self", "cls")
+            if not own and (node.attr in PRIVATE or is_ours(node.value)):
+                yield f"line {node.lineno}: {ast.unparse(node)} is set"
+        elif isinstance(node, ast.Call) and re.search(
+            r"(setattr|delattr|patch|patch\.object)$", ast.unparse(node.func)
+        ):
+            target, *names = node.args or [ast.Constant("")]
+            name = names[0].value if names and isinstance(names[0], ast.Constant) else ""
+            if is_ours(target) or name in PRIVATE:
+                yield f"line {node.lineno}: {ast.unparse(target)} is patched"
+
+
+@pytest.mark.parametrize("path", [path for path in TESTS if path.name != "conftest.py"], ids=name_of)
+def test_tests_set_nothing_private(path: Path) -> None:
+    """Tests reach the package by its public interface and by ``runtime``: they set and patch nothing private.
+
+    ``conftest.py`` does: it looks for secrets in the whole suite, and empties the process's memory before each test.
+    """
+    assert list(intrusions(path.read_text("utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "count"),
+    [
+        ("source._state = None", 1),
+        ("del source._state", 1),
+        ("from auth_plugins._caches import memory as m\nm.shared = None", 1),
+        ("from auth_plugins._caches import memory as m\nmonkeypatch.setattr(m, 'shared', None)", 1),
+        ("from auth_plugins._caches.memory import Cache\nmonkeypatch.delattr(Cache, 'get')", 1),
+        ("monkeypatch.setattr(source, '_state', None)", 1),
+        ("monkeypatch.setattr('auth_plugins._cli.main.time', None)", 1),
+        ("monkeypatch.setattr(auth_plugins._cli.main, 'time', None)", 1),
+        ("setattr(source, '_state', None)", 1),
+        ("mock.patch('auth_plugins._cli.main.time')", 1),
+        ("from auth_plugins._base.runtime import runtime\nruntime.clock = clock\nsetattr(runtime, 'elapsed', f)", 0),
+        ("monkeypatch.setattr(socket, 'socket', None)\nself._own = 1\nsource._state\nsource.__class__ = C", 0),
+        ("response._content = b''", 0),
+    ],
+)
+def test_each_way_to_set_something_private_is_found(line: str, count: int) -> None:
+    """The test above finds every kind of assignment and patch, and none where there is none."""
+    assert len(list(intrusions(line))) == count

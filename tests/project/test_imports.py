@@ -1,0 +1,142 @@
+"""What an import loads, and which names there are, in new interpreters."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import auth_plugins
+
+PACKAGE = Path(auth_plugins.__file__).parent
+HEAVY = (
+    "dataclasses",
+    "inspect",
+    "requests",
+    "httpx",
+    "httpx2",
+    "authlib",
+    "click",
+    "rich",
+    "asyncio",
+    "trio",
+    "cryptography",
+    "redis",
+    "filelock",
+    "platformdirs",
+)
+
+
+def run(code: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("module", "loaded"),
+    [
+        ("auth_plugins", set()),
+        ("auth_plugins.providers", {"dataclasses"}),  # of which grants are made
+        ("auth_plugins.requests", {"requests"}),
+        ("auth_plugins.httpx", {"httpx"}),
+        ("auth_plugins.httpx2", {"httpx2"}),
+    ],
+)
+def test_an_import_loads_no_more_than_its_library(module: str, loaded: set[str]) -> None:
+    """An adapter loads no other library; Authlib is loaded by the first token request."""
+    code = f"import sys, {module}; print(*({HEAVY!r} and [name for name in {HEAVY!r} if name in sys.modules]))"
+    # The library itself may load anything, and so may a tool that measures child processes.
+    own = run(code.replace(module, next(iter(loaded), "os")))
+    assert set(run(code).split()) == loaded | set(own.split())
+
+
+def test_a_name_loads_its_file() -> None:
+    """The package loads nothing; a name loads its module at its first use; ``dir`` lists all names."""
+    loaded = "print(*sorted(name for name in sys.modules if name.startswith('auth_plugins.')))"
+    assert run(f"import sys, auth_plugins; {loaded}") == ""
+    assert "auth_plugins._caches.redis" not in run(f"import sys; from auth_plugins import ClientCredentials; {loaded}")
+    names = run("import auth_plugins; print(*dir(auth_plugins))").split()
+    assert set(auth_plugins.__all__) <= set(names)
+    assert run("from auth_plugins import *; print(ClientCredentials.__name__, FileCache.__name__)")
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_a_missing_library_is_named_with_its_extra(library: str) -> None:
+    """An adapter without its library names the extra to install."""
+    code = f"""
+import sys
+sys.modules[{library!r}] = None
+try:
+    import auth_plugins.{library}
+except ImportError as error:
+    print(error)
+"""
+    assert run(code) == f"auth_plugins.{library} needs {library}: pip install 'auth-plugins[{library}]'"
+
+
+def test_the_error_for_an_adapter_in_the_wrong_place_names_the_right_ones() -> None:
+    """The error for ``from auth_plugins import OAuth2Auth`` names the three modules that have one."""
+    with pytest.raises(ImportError, match=r"auth_plugins\.requests, auth_plugins\.httpx or auth_plugins\.httpx2"):
+        from auth_plugins import OAuth2Auth  # noqa: F401
+
+
+def test_the_installed_package_is_what_is_tested() -> None:
+    """Under tox, the tests import the wheel and not the folder beside them."""
+    installed = os.environ.get("TESTS_OF_INSTALLED_PACKAGE") == "1"
+    checkout = Path(__file__).parents[2]
+    assert installed == (checkout / "auth_plugins" != PACKAGE)
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_all_names_are_exported_and_sorted() -> None:
+    """The public names are these, and no others."""
+    assert auth_plugins.__all__ == sorted(auth_plugins.__all__, key=str)
+    assert set(auth_plugins.__all__) == {
+        "ApiKey",
+        "AuthError",
+        "ClientCredentials",
+        "ConfigurationError",
+        "FileCache",
+        "Grant",
+        "InsecureTransportError",
+        "MemoryCache",
+        "Password",
+        "RedisCache",
+        "RefreshToken",
+        "SecretFile",
+        "Token",
+        "TokenCache",
+        "TokenRequestError",
+        "TokenSource",
+        "TokenTransportError",
+        "from_env",
+    }
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    """``__version__`` is the distribution's; an unknown name is an AttributeError."""
+    if os.environ.get("TESTS_OF_INSTALLED_PACKAGE") == "1":
+        assert auth_plugins.__version__ == importlib.metadata.version("auth-plugins")
+    else:
+        with pytest.raises(importlib.metadata.PackageNotFoundError):
+            _ = auth_plugins.__version__
+    with pytest.raises(AttributeError, match="FileCach"):
+        _ = auth_plugins.FileCach
+
+
+def test_the_adapters_know_no_grant_by_name() -> None:
+    """No adapter names a grant: a new one needs no change there."""
+    grants = {"ClientCredentials", "Password", "RefreshToken", "ApiKey"}
+    shared = [path for folder in ("_adapters", "_source") for path in (PACKAGE / folder).glob("*.py")]
+    for path in (*shared, *(PACKAGE / f"{name}.py" for name in ("requests", "httpx", "httpx2"))):
+        named = {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
+        assert not named & grants, path

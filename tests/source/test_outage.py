@@ -1,0 +1,250 @@
+"""A token within its leeway, while the token endpoint cannot give another one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+
+from auth_plugins import Token, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._protocol.messages import TokenResponse
+from tests.support.loopback import Clock
+from tests.support.sources import Endpoint, refusal, source, wait_for
+from tests.support.stores import ALL, Store, over, process
+
+Get = Callable[[TokenSource], Token]
+GETS: dict[str, Get] = {
+    "thread": lambda tokens: tokens.token(),
+    "asyncio": lambda tokens: asyncio.run(tokens.atoken()),
+    "trio": lambda tokens: trio.run(tokens.atoken),
+}
+by_any_means = pytest.mark.parametrize("get", GETS.values(), ids=GETS)
+
+
+def down(endpoint: Endpoint, what: Any = None) -> None:
+    """Let no further token request succeed."""
+    endpoint.script = [what or TokenTransportError("down")] * 1000
+
+
+@by_any_means
+@pytest.mark.parametrize("trouble", [None, ({}, 503), refusal()], ids=["unreachable", "503", "refusal"])
+def test_a_token_serves_to_its_end_during_an_outage(endpoint: Endpoint, clock: Clock, get: Get, trouble: Any) -> None:
+    """The endpoint fails within the leeway: the token is used until it really expires, and then the error is raised."""
+    tokens = source(endpoint, refresh_ahead=False)
+    first = tokens.token()
+    down(endpoint, trouble)
+    clock.forward(3545)
+    while clock.now < (first.expires_at or 0.0) - 5:
+        assert get(tokens) is first
+        clock.forward(1)
+    clock.forward(5)
+    with pytest.raises((TokenTransportError, TokenRequestError)):
+        get(tokens)
+
+
+@by_any_means
+def test_not_every_call_waits_for_another_attempt(endpoint: Endpoint, clock: Clock, get: Get) -> None:
+    """After a failed attempt the token is used at once for a while, a third of the time that it has left."""
+    tokens = source(endpoint, refresh_ahead=False)
+    first = tokens.token()
+    down(endpoint)
+    clock.forward(3545)
+    assert get(tokens) is first
+    asked, left = len(endpoint.requests), 3600 - (clock.now - first.issued_at)
+    for _ in range(10):
+        assert get(tokens) is first
+    clock.forward(left / 3 - 0.1)
+    assert get(tokens) is first
+    assert len(endpoint.requests) == asked
+    clock.forward(0.2)
+    assert get(tokens) is first
+    assert len(endpoint.requests) > asked
+
+
+def test_attempts_are_half_a_second_apart_at_the_end(endpoint: Endpoint, clock: Clock) -> None:
+    """In the last second of the token's life an attempt is made twice a second at most."""
+    endpoint.lifetime = 10
+    tokens = source(endpoint, refresh_ahead=False, timeout=0.1)
+    tokens.token()
+    down(endpoint)
+    clock.forward(9.2)
+    for _ in range(5):
+        tokens.token()
+        clock.forward(0.09)
+    assert len(endpoint.requests) == 2
+
+
+@by_any_means
+def test_the_token_is_replaced_when_the_outage_is_over(endpoint: Endpoint, clock: Clock, get: Get) -> None:
+    """The endpoint works again: the next attempt brings a new token, and the leeway counts again."""
+    tokens = source(endpoint, refresh_ahead=False)
+    first = tokens.token()
+    down(endpoint)
+    clock.forward(3545)
+    assert get(tokens) is first
+    endpoint.script.clear()
+    clock.forward(20)
+    second = get(tokens)
+    assert second.access_token == "token-2"
+    clock.forward(3541)
+    assert get(tokens).access_token == "token-3"
+
+
+@by_any_means
+def test_a_refused_token_is_not_used_in_an_outage(endpoint: Endpoint, clock: Clock, get: Get) -> None:
+    """The API refused the token: it is not handed out again, whatever the endpoint's trouble."""
+    for refuse in (TokenSource.invalidate, TokenSource.reject):
+        endpoint.script.clear()
+        tokens = source(endpoint, refresh_ahead=False, cache=None)
+        token = tokens.token()
+        down(endpoint)
+        clock.forward(3545)
+        assert get(tokens) is token
+        refuse(tokens, token)
+        with pytest.raises(TokenTransportError):
+            get(tokens)
+
+
+def test_a_failed_renewal_ahead_counts(endpoint: Endpoint, clock: Clock) -> None:
+    """A background refresh fails just before the leeway: no call waits for another attempt at once."""
+    tokens = source(endpoint)
+    first = tokens.token()
+    down(endpoint)
+    clock.forward(3530)
+    assert tokens.token() is first
+    assert wait_for(lambda: tokens._state.serves_until > 0)
+    asked = len(endpoint.requests)
+    clock.forward(15)
+    assert tokens.token() is first
+    assert len(endpoint.requests) == asked
+
+
+def test_those_who_wait_use_the_token_as_well(endpoint: Endpoint, clock: Clock) -> None:
+    """Threads that waited for the failed attempt get the old token, and no error."""
+    tokens = source(endpoint, refresh_ahead=False)
+    first = tokens.token()
+    asked, release = threading.Event(), threading.Event()
+
+    def fail() -> Any:
+        asked.set()
+        release.wait(10)
+        return ({}, 400)
+
+    endpoint.script = [fail]
+    clock.forward(3545)
+    results: list[Token] = []
+    threads = [threading.Thread(target=lambda: results.append(tokens.token())) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    assert asked.wait(10)
+    release.set()
+    for thread in threads:
+        thread.join(10)
+    assert results == [first] * 5
+    assert len(endpoint.requests) == 2
+
+
+@over(ALL)
+@by_any_means
+def test_a_cold_process_uses_what_others_left(store: Store, endpoint: Endpoint, clock: Clock, get: Get) -> None:
+    """A process starts during an outage: the token in the shared cache serves it to the end, unless it was refused."""
+    first = process(store, endpoint).token()
+    down(endpoint)
+    clock.forward(3550)
+    cold = process(store, endpoint)
+    assert get(cold) == first
+    asked = len(endpoint.requests)
+    assert get(cold) == first
+    assert len(endpoint.requests) == asked
+    cold.invalidate(first)
+    with pytest.raises(TokenTransportError):
+        get(cold)
+
+
+@over(["files", "own"])
+def test_a_newer_token_of_others_is_preferred(store: Store, endpoint: Endpoint, clock: Clock) -> None:
+    """A token that another process stored, within its leeway, is used when this process's own has expired."""
+    mine, other = process(store, endpoint), process(store, endpoint)
+    mine.token()
+    clock.forward(3600)
+    second = other.token()
+    down(endpoint)
+    clock.forward(3550)
+    assert mine.token() == second
+
+
+@over(["files", "own"])
+def test_what_has_ended_serves_nobody(store: Store, endpoint: Endpoint, clock: Clock) -> None:
+    """The token in the shared cache has ended: the error is raised."""
+    process(store, endpoint).token()
+    down(endpoint)
+    clock.forward(3600)
+    with pytest.raises(TokenTransportError):
+        process(store, endpoint).token()
+
+
+def test_a_token_without_an_end_is_not_put_off(endpoint: Endpoint, clock: Clock) -> None:
+    """A token without a known end has no leeway: after its rejection a failure is raised."""
+    endpoint.lifetime = None
+    tokens = source(endpoint)
+    tokens.invalidate(tokens.token())
+    down(endpoint)
+    with pytest.raises(TokenTransportError):
+        tokens.token()
+
+
+@by_any_means
+def test_a_token_serves_while_the_endpoint_hangs(get: Get) -> None:
+    """The endpoint does not answer within the timeout, and the token ends before that: the token is handed out."""
+    hangs, now = threading.Event(), time.time()
+
+    def hang(_: object, timeout: float) -> TokenResponse:
+        hangs.wait(timeout)
+        raise TokenTransportError("no answer in time")
+
+    tokens = source(hang, timeout=3.0, refresh_ahead=False)
+    live = Token(access_token="live", issued_at=now - 3598.5, expires_at=now + 1.5)
+    tokens.seed(live)
+    try:
+        assert get(tokens) is live
+    finally:
+        hangs.set()
+
+
+def test_only_the_first_caller_waits_for_an_endpoint_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While an attempt hangs, the first caller waits for it; the next ones use the live token at once."""
+    hangs, waits, now, wait = threading.Event(), [], time.time(), runtime.wait
+
+    def hang(_: object, timeout: float) -> TokenResponse:
+        hangs.wait(timeout)
+        raise TokenTransportError("no answer in time")
+
+    def note(flight: Any, seconds: float) -> None:
+        waits.append(seconds)
+        wait(flight, 0.01)
+
+    monkeypatch.setattr(runtime, "wait", note)
+    tokens = source(hang, timeout=3.0, refresh_ahead=False)
+    live = Token(access_token="live", issued_at=now - 3570, expires_at=now + 30)
+    tokens.seed(live)
+    try:
+        assert [tokens.token() for _ in range(3)] == [live] * 3
+        assert len(waits) == 1
+    finally:
+        hangs.set()
+
+
+@by_any_means
+def test_an_ended_token_waits_for_the_whole_timeout(clock: Clock, endpoint: Endpoint, get: Get) -> None:
+    """A token that has ended, or none, leaves a token request the whole timeout."""
+    tokens = source(endpoint, timeout=3.0, refresh_ahead=False)
+    get(tokens)
+    clock.forward(3600)
+    get(tokens)
+    assert endpoint.timeouts == pytest.approx([3.0] * 2)

@@ -1,0 +1,237 @@
+"""Refresh tokens that rotate, where the grant itself is one of them: none that has a successor is sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from typing import Any
+
+import pytest
+
+from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
+from tests.support import stores
+from tests.support.loopback import Clock
+from tests.support.sources import URL, Endpoint, expire, refusal, sent, source, unfinished
+from tests.support.stores import ALL, Store, over, process
+
+GRANT = RefreshToken(URL, "rt-0")
+
+
+@over(ALL)
+def test_no_process_goes_back_to_a_refresh_token_with_a_successor(
+    store: Store, rotating: Endpoint, clock: Clock
+) -> None:
+    """The successor in the shared cache is refused: each process gets that error, and none sends the grant's own."""
+    first = process(store, rotating, GRANT)
+    first.token()
+    expire(clock)
+    for tokens in (first, process(store, rotating, GRANT), process(store, rotating, GRANT)):
+        rotating.script = [TokenTransportError("lost"), refusal("invalid_grant", 400)]
+        with pytest.raises(TokenRequestError, match="invalid_grant"):
+            tokens.token()
+    assert sent(rotating) == ["rt-0", *["refresh-1"] * 6]
+
+
+@over(ALL)
+def test_a_new_one_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint, clock: Clock) -> None:
+    """The user puts a new refresh token in: each process sends it, or finds what came of it."""
+    own = ["rt-0"]
+    grant = RefreshToken(URL, lambda: own[0])
+    workers = [process(store, rotating, grant) for _ in range(2)]
+    workers[0].token()
+    expire(clock)
+    rotating.script = [refusal("invalid_grant", 400)] * 2
+    for worker in workers:
+        with pytest.raises(TokenRequestError):
+            worker.token()
+    own[0] = "new"
+    rotating.script = []
+    assert {worker.token().access_token for worker in workers} == {"token-2"}
+
+
+@over(ALL)
+def test_a_grant_that_can_be_traded_again_is(store: Store, rotating: Endpoint, clock: Clock) -> None:
+    """A password's refresh token is refused: the password is sent again, whatever was replaced."""
+    tokens = process(store, rotating, Password(URL, "me", "pw"))
+    tokens.token()
+    expire(clock)
+    rotating.script = [refusal("invalid_grant", 400)]
+    assert tokens.token().access_token == "token-2"
+
+
+def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock) -> None:
+    """A server that does not rotate gets the grant's own refresh token each time."""
+    tokens = source(endpoint, GRANT)
+    for _ in range(3):
+        tokens.token()
+        expire(clock)
+    assert sent(endpoint) == ["rt-0"] * 3
+
+
+def test_a_script_that_ends_loses_no_refresh_token(
+    rotating: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over a shared cache a RefreshToken grant has no background refresh; in memory it has."""
+    for cache, renews in ((stores.LockingCache(), False), (MemoryCache(), True)):
+        tokens = source(rotating, GRANT, cache=cache, leeway=30.0)
+        tokens.token()
+        begun: list[Any] = []
+        monkeypatch.setattr(runtime, "start_thread", lambda function, _, begun=begun: begun.append(function))
+        clock.forward(3600 - 100)
+        tokens.token()
+        assert (len(begun), len(sent(rotating))) == (int(renews), 1)
+        rotating.requests.clear()
+
+
+# After a fork
+
+
+def in_child(check: Any) -> None:
+    """Run *check* in a forked child; it must be true."""
+    child = os.fork()
+    if child == 0:  # pragma: no cover - another process
+        try:
+            os._exit(0 if check() else 1)
+        except BaseException:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, clock: Clock) -> None:
+    """A forked child sends the password, its parent the refresh token: that is sent once."""
+    tokens = source(rotating, Password(URL, "me", "pw"))
+    tokens.token()
+    expire(clock)
+    in_child(lambda: tokens.token() and "password=pw" in rotating.bodies[-1])
+    tokens.token()
+    assert "refresh_token=refresh-1" in rotating.bodies[-1]
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpoint, clock: Clock) -> None:
+    """The parent has the successor of the grant's own refresh token: the child sends neither, and raises why."""
+    tokens = source(rotating, GRANT)
+    tokens.token()
+    expire(clock)
+
+    def is_told() -> bool:
+        for get in (tokens.token, lambda: asyncio.run(tokens.atoken())):
+            try:
+                get()
+            except TokenRequestError as error:
+                if "the process that forked this one" not in str(error):
+                    return False
+            else:
+                return False
+        return len(rotating.requests) == 1
+
+    in_child(is_told)
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -> None:
+    """A child that is forked in mid-request, while a thread holds the lock, has an equal token, and a free lock."""
+    cache = MemoryCache()
+    tokens = source(endpoint, cache=cache)
+    token = tokens.token()
+    other = source(endpoint, RefreshToken(URL, "other"), cache=cache)
+    unfinished(other)
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with cache.lock:
+            held.set()
+            free.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(10)
+
+    def goes_on() -> bool:
+        mine = tokens.token()
+        fresh = source(endpoint, RefreshToken(URL, "third"), cache=cache)
+        return (
+            cache.lock.acquire(timeout=10)
+            and mine == token
+            and mine is not token
+            and tokens._state.seen[0] is mine
+            and other._state.flight is None
+            and fresh.token().access_token == "token-2"
+        )
+
+    in_child(goes_on)
+    free.set()
+    thread.join()
+
+
+def rotated_six_times(endpoint: Endpoint) -> TokenSource:
+    """A source whose refresh token was replaced six times; its server takes none any more."""
+    tokens = source(endpoint, GRANT)
+    for _ in range(6):
+        tokens.invalidate(tokens.token())
+    assert sent(endpoint) == ["rt-0", *(f"refresh-{number}" for number in range(1, 6))]
+    endpoint.script = [refusal("invalid_grant", 400)] * 10
+    return tokens
+
+
+def test_its_own_one_is_not_sent_again_after_many_rotations(rotating: Endpoint, clock: Clock) -> None:
+    """The sixth successor is refused: that refusal is raised, and the grant's own refresh token is not sent again."""
+    tokens = rotated_six_times(rotating)
+    with pytest.raises(TokenRequestError, match="invalid_grant"):
+        tokens.token()
+    assert sent(rotating)[6:] == ["refresh-6"]
+    clock.forward(3600)
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert "rt-0" not in sent(rotating)[6:]
+
+
+def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, clock: Clock) -> None:
+    """After six rotations and a revocation an error is raised, and no request has the grant's own refresh token."""
+    tokens = rotated_six_times(rotating)
+    tokens.revoke()
+    for _ in range(2):
+        with pytest.raises(TokenRequestError, match="obtain a new refresh token") as caught:
+            tokens.token()
+        assert caught.value.error == "invalid_grant"
+        clock.forward(3600)
+    assert len(rotating.requests) == 6
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
+    """The parent has the sixth successor: a forked child sends no request, and raises why."""
+    tokens = rotated_six_times(rotating)
+
+    def is_told() -> bool:
+        try:
+            tokens.token()
+        except TokenRequestError as error:
+            return "the process that forked this one" in str(error) and len(rotating.requests) == 6
+        return False
+
+    in_child(is_told)
+
+
+def test_a_successor_that_was_spent_is_not_sent_when_the_user_configures_it(rotating: Endpoint, clock: Clock) -> None:
+    """The user's secret becomes a refresh token that this process has spent meanwhile: it is not sent again."""
+    own = ["rt-0"]
+    tokens = source(rotating, RefreshToken(URL, lambda: own[0]))
+    for _ in range(3):
+        tokens.token()
+        expire(clock)
+    own[0] = "refresh-1"
+    rotating.script = [refusal("invalid_grant", 400)]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert sent(rotating) == ["rt-0", "refresh-1", "refresh-2", "refresh-3"]

@@ -1,0 +1,966 @@
+"""When a token is asked for: expiry, leeway, renewal ahead, refusals, further tries; on a clock that a test moves."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import inspect
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    ConfigurationError,
+    MemoryCache,
+    Password,
+    RefreshToken,
+    SecretFile,
+    Token,
+    TokenRequestError,
+    TokenSource,
+    TokenTransportError,
+)
+from auth_plugins._base.runtime import runtime
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._source import negative_cache, rejections, shared_fetch
+from auth_plugins._source import source as _source
+from auth_plugins._source.retrying_sender import RetryingSender
+from auth_plugins._source.revocation import revoke_tokens
+from tests.support.loopback import Clock
+from tests.support.sources import (
+    PASSWORD,
+    URL,
+    Endpoint,
+    HookedLock,
+    expire,
+    refusal,
+    sent,
+    source,
+    unfinished,
+    wait_for,
+)
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "leeway", "used_until"),
+    [
+        (3600, 60, 3540),
+        (3600, 0, 3600),
+        (3600, 300, 3300),
+        (3600, 100_000, 3240),  # a tenth, at most
+        (30, 60, 27),
+        (1, 60, 0.9),
+    ],
+)
+def test_a_token_is_used_until_its_leeway(
+    endpoint: Endpoint, clock: Clock, lifetime: float, leeway: float, used_until: float
+) -> None:
+    """A token is handed out until some time before its end, and a short-lived one for most of its life."""
+    endpoint.lifetime = lifetime
+    tokens = source(endpoint, leeway=leeway, refresh_ahead=False)
+    start = clock.now
+    assert tokens.token().expires_at == start + lifetime
+    clock.now = start + used_until - 0.01
+    assert tokens.token().access_token == "token-1"
+    clock.now = start + used_until + 0.01
+    assert tokens.token().access_token == "token-2"
+
+
+def test_a_token_without_an_end_is_used_until_it_is_refused(endpoint: Endpoint, clock: Clock) -> None:
+    """A token without a known end is used for weeks, until it is invalidated."""
+    endpoint.lifetime = None
+    tokens = source(endpoint)
+    token = tokens.token()
+    clock.forward(30 * 86400)
+    assert tokens.token() is token
+    assert tokens.token() is token
+    tokens.invalidate(token)
+    assert tokens.token().access_token == "token-2"
+
+
+@pytest.mark.parametrize("lifetime", [0, -5, "0"])
+def test_a_lifetime_of_0_is_no_reason_to_ask_again(endpoint: Endpoint, clock: Clock, lifetime: Any) -> None:
+    """A server says expires_in: 0; the token is used until it is refused, and not for one request."""
+    endpoint.lifetime = lifetime
+    tokens = source(endpoint)
+    used = []
+    for _ in range(3):
+        used.append(tokens.token())
+        expire(clock)
+    assert [token.access_token for token in used] == ["token-1"] * 3
+    tokens.invalidate(used[0])
+    assert tokens.token().access_token == "token-2"
+
+
+def test_a_token_that_is_over_serves_who_asked_for_it(endpoint: Endpoint) -> None:
+    """A token that has expired when it arrives serves the call that fetched it; the next call fetches another."""
+    endpoint.lifetime = 1e-9
+    tokens = source(endpoint)
+    assert [tokens.token().access_token for _ in range(2)] == ["token-1", "token-2"]
+
+
+def test_a_token_is_renewed_before_its_end_while_it_serves(endpoint: Endpoint, clock: Clock) -> None:
+    """Some minutes before its end a token is refreshed in the background, once, and no call waits for that."""
+    tokens = source(endpoint)
+    first = tokens.token()
+    release, renewed = threading.Event(), threading.Event()
+
+    def slowly() -> Any:
+        release.wait(10)
+        renewed.set()
+        return endpoint.issue
+
+    endpoint.script = [slowly]
+    clock.forward(3600 - 180)
+    assert [tokens.token() for _ in range(5)] == [first] * 5
+    release.set()
+    renewed.wait(10)
+    assert wait_for(lambda: tokens.token() is not first)
+    assert len(endpoint.requests) == 2
+
+
+def test_a_failed_renewal_ahead_is_tried_again_later(endpoint: Endpoint, clock: Clock) -> None:
+    """The token endpoint is down during a background refresh: no call fails, and it is tried again in time."""
+    tokens = source(endpoint, timeout=1)
+    first = tokens.token()
+    endpoint.script = [TokenTransportError("down")] * 3
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens._state.refresh_after > 0)
+    asked = len(endpoint.requests)
+    assert [tokens.token() for _ in range(5)] == [first] * 5
+    assert len(endpoint.requests) == asked
+    clock.forward(61)
+    tokens.token()
+    assert wait_for(lambda: tokens.token() is not first)
+
+
+def test_a_fleet_does_not_refresh_in_step(endpoint: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tokens that were issued at one moment are refreshed at random moments, each well before its end."""
+    begun: set[TokenSource] = set()
+    fleet = [source(endpoint, cache=MemoryCache()) for _ in range(20)]
+    for tokens in fleet:
+        tokens.token()
+    issued, counts = clock.now, []
+    for moment in (3299, 3320, 3340, 3365):
+        clock.now = issued + moment
+        for tokens in fleet:
+            monkeypatch.setattr(runtime, "start_thread", lambda *_, tokens=tokens: begun.add(tokens))
+            tokens.token()
+        counts.append(len(begun))
+    assert counts[0] == 0 < counts[1] < counts[2] < counts[3] == 20
+
+
+def test_what_is_refused_again_is_not_asked_again(endpoint: Endpoint, clock: Clock) -> None:
+    """Wrong credentials: the next 20 callers get the same error at once, for a time that grows from 5 to 60 seconds."""
+    tokens = source(endpoint)
+    endpoint.script = [refusal()] * 100
+    start, asked_at, errors = clock.now, [], []
+    for _ in range(200):
+        asked = len(endpoint.requests)
+        with pytest.raises(TokenRequestError, match="invalid_client") as caught:
+            tokens.token()
+        errors.append(caught.value)
+        if len(endpoint.requests) > asked:
+            asked_at.append(round(clock.now - start))
+        clock.forward(1)
+    assert asked_at == [0, 5, 15, 35, 75, 135, 195]
+    assert len(set(map(id, errors))) == len(errors), "each caller has an error of his own"
+
+
+def test_a_refusal_grows_no_more_once_it_was_good(endpoint: Endpoint, clock: Clock) -> None:
+    """After a success the next refusal is remembered for a short time again."""
+    tokens = source(endpoint)
+    for _ in range(3):
+        endpoint.script = [refusal()]
+        with pytest.raises(TokenRequestError):
+            tokens.token()
+        clock.forward(5)
+        tokens.token()
+        expire(clock)
+
+
+def test_a_changed_secret_is_tried_at_once(endpoint: Endpoint, tmp_path: Any) -> None:
+    """After the secret in a file has changed, the next call sends it, whatever was refused a moment ago."""
+    file = tmp_path / "secret"
+    file.write_text("wrong")
+    tokens = source(endpoint, ClientCredentials(URL, "client", SecretFile(file)))
+    endpoint.script = [refusal()]
+    for _ in range(3):
+        with pytest.raises(TokenRequestError):
+            tokens.token()
+    assert len(endpoint.requests) == 1
+    file.write_text("right")
+    assert tokens.token().access_token == "token-1"
+
+
+def test_invalidate_forgets_a_refusal(endpoint: Endpoint) -> None:
+    """After invalidate() the next call sends a request, although a refusal was remembered."""
+    tokens = source(endpoint)
+    endpoint.script = [refusal()]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    tokens.invalidate(Token(access_token="any"))
+    assert tokens.token().access_token == "token-1"
+
+
+def test_a_secret_that_went_away_is_no_refusal(endpoint: Endpoint) -> None:
+    """The callable of a secret fails after a refusal: its own error is raised."""
+    answers = iter(["one"])
+
+    def secret() -> str:
+        return next(answers)
+
+    tokens = source(endpoint, ClientCredentials(URL, "client", secret))
+    endpoint.script = [refusal()]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    with pytest.raises(ConfigurationError, match="StopIteration"):
+        tokens.token()
+
+
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_a_server_in_trouble_is_asked_again(endpoint: Endpoint, clock: Clock, status: int) -> None:
+    """Two 5xx answers are followed by retries within two seconds; the caller gets the token."""
+    endpoint.script = [({}, status)] * 2
+    assert source(endpoint).token().access_token == "token-1"
+    assert len(clock.sleeps) == 2
+    assert 0 < sum(clock.sleeps) < 2
+
+
+@pytest.mark.parametrize("trouble", [({}, 500), TokenTransportError("down")], ids=["500", "unreachable"])
+def test_at_most_three_tries(endpoint: Endpoint, trouble: Any) -> None:
+    """A request is sent three times at most, then the error is raised; the next call starts again."""
+    endpoint.script = [trouble] * 3
+    tokens = source(endpoint)
+    with pytest.raises((TokenRequestError, TokenTransportError)):
+        tokens.token()
+    assert len(endpoint.requests) == 3
+    assert tokens.token().access_token == "token-1"
+
+
+def test_tries_end_with_the_timeout(endpoint: Endpoint, clock: Clock) -> None:
+    """The timeout is for the whole token request: a slow server gets no second try that would exceed it."""
+
+    def slow() -> Any:
+        clock.forward(4)
+        return TokenTransportError("timed out")
+
+    endpoint.script = [slow] * 3
+    with pytest.raises(TokenTransportError):
+        source(endpoint, timeout=5).token()
+    assert len(endpoint.requests) == 2
+    assert endpoint.timeouts[0] == 5
+    assert endpoint.timeouts[1] < 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_retry_after_that_fits_is_waited_for(endpoint: Endpoint, clock: Clock, status: int) -> None:
+    """A Retry-After of two seconds is waited for, and the caller gets the token."""
+    endpoint.script = [refusal("slow_down", status, retry_after="2")]
+    assert source(endpoint).token().access_token == "token-1"
+    assert clock.sleeps == [2.0]
+
+
+def test_retry_after_that_does_not_fit_is_kept(endpoint: Endpoint, clock: Clock) -> None:
+    """A Retry-After of 100 seconds is in the error, and no request is sent before they have passed."""
+    tokens = source(endpoint)
+    endpoint.script = [refusal("slow_down", 429, retry_after="100")]
+    for _ in range(3):
+        with pytest.raises(TokenRequestError) as caught:
+            tokens.token()
+        assert caught.value.retry_after == 100
+        clock.forward(30)
+    assert len(endpoint.requests) == 1
+    clock.forward(11)
+    assert tokens.token().access_token == "token-1"
+
+
+def test_429_without_a_time_is_final(endpoint: Endpoint, clock: Clock) -> None:
+    """The server wants rest, and doesn't say how long: it isn't pressed."""
+    endpoint.script = [refusal("slow_down", 429)]
+    with pytest.raises(TokenRequestError):
+        source(endpoint).token()
+    assert (len(endpoint.requests), clock.sleeps) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("grant", "answer"),
+    [
+        (PASSWORD, refusal("invalid_grant", 400)),
+        (PASSWORD, refusal("invalid_grant", 401)),
+        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({"message": "gone"}, 401)),
+        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({}, 404)),
+        (PASSWORD, ({"message": "who are you?"}, 401)),
+        (PASSWORD, ({}, 400)),
+        (PASSWORD, refusal("invalid_request", 400)),
+        (PASSWORD, ({"error": "bad_refresh_token"}, 200)),
+        (ClientCredentials(URL, "client", "s3cr3t"), ({"error": "bad_refresh_token"}, 200)),
+        (ClientCredentials(URL, "client", "s3cr3t"), ({}, 302)),
+        (ClientCredentials(URL, "client", "s3cr3t"), refusal("slow_down", 429)),
+        (ClientCredentials(URL, "client", "s3cr3t"), refusal("invalid_grant", 400)),
+        (ClientCredentials(URL, "client", "s3cr3t"), ({"message": "gone"}, 400)),
+        (ClientCredentials(URL, "client", "s3cr3t"), refusal("unsupported_grant_type", 400)),
+    ],
+)
+def test_a_refused_refresh_token_gives_way_to_the_grant_once(
+    endpoint: Endpoint, clock: Clock, grant: Any, answer: Any
+) -> None:
+    """After a refused refresh token the grant itself is used, once, and its new refresh token from then on."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, grant)
+    tokens.token()
+    expire(clock)
+    endpoint.script = [answer]
+    assert tokens.token().refresh_token == "refresh-2"
+    assert ["refresh_token=" in body for body in endpoint.bodies] == [False, True, False]
+    expire(clock)
+    tokens.token()
+    assert "refresh_token=refresh-2" in endpoint.bodies[-1]
+
+
+@pytest.mark.parametrize(
+    ("grant", "answer"),
+    [
+        (PASSWORD, refusal("invalid_client", 401)),
+        (PASSWORD, ({}, 302)),
+        (PASSWORD, refusal("slow_down", 429)),
+        (PASSWORD, refusal("slow_down", 400)),
+        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), refusal("invalid_client", 401)),
+        (Password(URL, "me", "pw", refresh_url=f"{URL}/refresh"), ({}, 403, {"retry-after": "1"})),
+        (ClientCredentials(URL, "client", "s3cr3t"), refusal("invalid_client", 401)),
+    ],
+)
+def test_any_other_failure_sends_no_password(endpoint: Endpoint, clock: Clock, grant: Any, answer: Any) -> None:
+    """Any other failure of a refresh is raised; the password is not sent for it."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, grant)
+    tokens.token()
+    expire(clock)
+    endpoint.script = [answer]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert len(endpoint.requests) == 2
+    clock.forward(60)
+    tokens.token()
+    assert "refresh_token=refresh-1" in endpoint.bodies[-1], "it was not refused, and is tried again"
+
+
+@pytest.mark.parametrize(
+    "answer", [refusal("unsupported_grant_type", 400), ({}, 400), ({"message": "?"}, 401)], ids=str
+)
+def test_a_refresh_token_that_is_always_refused_costs_one_password_each_time(
+    endpoint: Endpoint, clock: Clock, answer: Any
+) -> None:
+    """A server hands out one refresh token, and never takes it: it is sent once, and the password at each expiry."""
+
+    def play() -> Any:
+        if "grant_type=refresh_token" in endpoint.bodies[-1]:
+            return answer
+        members, status = endpoint.issue()
+        return {**members, "refresh_token": "constant"}, status
+
+    endpoint.script = [play] * 100
+    tokens = source(endpoint, PASSWORD)
+    got = []
+    for _ in range(6):
+        got.append(tokens.token().access_token)
+        expire(clock)
+    assert got == [f"token-{number}" for number in range(1, 7)]
+    assert ["refresh_token=constant" in body for body in endpoint.bodies] == [False, True, *[False] * 5]
+
+
+#: Answers to a refresh that come from no token endpoint: status, body, type.
+NO_REFUSAL: list[tuple[int, bytes, str]] = [
+    (403, b"Request=blocked", "text/plain"),
+    (403, b"1020", "application/json"),
+    (403, b'"Forbidden"', "application/json"),
+    (403, b"a=<html>", "text/html"),
+    (403, b"a=html", "text/html; charset=utf-8"),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind"), NO_REFUSAL)
+def test_what_refuses_no_refresh_token_costs_no_password(status: int, body: bytes, kind: str) -> None:
+    """The answer of a firewall refuses no refresh token: the password is not sent for it."""
+    bodies: list[bytes] = []
+
+    def answer(request: TokenRequest, _: float) -> TokenResponse:
+        bodies.append(request.body)
+        return TokenResponse(status=status, headers={"content-type": kind} if kind else {}, body=body, received_at=0.0)
+
+    tokens = source(answer, PASSWORD)
+    tokens.seed(Token(access_token="refused", refresh_token="rt"))
+    tokens.invalidate(tokens.token())
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert [b"refresh_token=rt" in each for each in bodies] == [True]
+
+
+@pytest.mark.parametrize("first", [None, "invalid_request"], ids=["first taken", "first refused"])
+def test_a_refused_access_token_that_nothing_revoked_is_told(first: str | None) -> None:
+    """One refresh token is revoked, and with it its access token; that another access token is refused is an error."""
+    grant = ClientCredentials(URL, "client", "s3cr3t", revocation_url=f"{URL}/revoke")
+    sent: list[str] = []
+    errors = {
+        "AT1": first and TokenRequestError("AT1", error=first, status_code=400),
+        "AT2": TokenRequestError("AT2", error="invalid_request", status_code=400),
+    }
+
+    def send(request: TokenRequest, _: float) -> TokenResponse:
+        sent.append(dict(parse_qsl(request.body.decode()))["token"])
+        if error := errors.get(sent[-1]):
+            raise error
+        return TokenResponse(status=200, headers={}, body=b"", received_at=0.0)
+
+    sender = RetryingSender(send, allow_http=False)
+    with pytest.raises(TokenRequestError) as caught:
+        revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], sender, 0.0)
+    assert caught.value is errors["AT2"]
+    assert sorted(sent) == ["AT1", "AT2", "RT1"]
+    del errors["AT2"]
+    revoke_tokens(grant, ["AT1", "AT2"], ["RT1"], sender, 0.0)
+
+
+def test_a_refresh_token_that_is_not_replaced_goes_on(endpoint: Endpoint, clock: Clock) -> None:
+    """A refresh that brings no new refresh token leaves the old one in use."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, PASSWORD)
+    tokens.token()
+    endpoint.refresh_tokens = False
+    for _ in range(2):
+        expire(clock)
+        assert tokens.token().refresh_token == "refresh-1"
+    assert [body.partition("refresh_token=")[2][:9] for body in endpoint.bodies] == ["", "refresh-1", "refresh-1"]
+
+
+def test_a_refresh_token_of_ones_own(endpoint: Endpoint, clock: Clock) -> None:
+    """The grant's own refresh token is not sent again once the server replaced it; its newest successor is."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, RefreshToken(URL, "mine"))
+    tokens.token()
+    expire(clock)
+    tokens.token()
+    for _ in range(2):
+        expire(clock)
+        endpoint.script = [refusal("invalid_grant", 400)]
+        with pytest.raises(TokenRequestError, match="invalid_grant"):
+            tokens.token()
+    assert sent(endpoint) == ["mine", "refresh-1", "refresh-2", "refresh-2"]
+
+
+def test_a_new_refresh_token_of_ones_own_is_used(endpoint: Endpoint, clock: Clock) -> None:
+    """The successor is refused, and the user has put in a new refresh token: the new one is sent."""
+    endpoint.refresh_tokens = True
+    own = ["mine"]
+    tokens = source(endpoint, RefreshToken(URL, lambda: own[0]))
+    tokens.token()
+    own[0] = "new"
+    expire(clock)
+    endpoint.script = [refusal("invalid_grant", 400)]
+    assert tokens.token().refresh_token == "refresh-2"
+    assert sent(endpoint) == ["mine", "refresh-1", "new"]
+
+
+def test_a_lost_answer_sends_a_refresh_token_again_and_no_older_one(endpoint: Endpoint, clock: Clock) -> None:
+    """The answer to a refresh is lost: the same refresh token is tried again, and never the one before it."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, RefreshToken(URL, "rt-0"))
+    tokens.token()
+    expire(clock)
+    endpoint.script = [TokenTransportError("lost"), refusal("invalid_grant", 400)]
+    with pytest.raises(TokenRequestError, match="invalid_grant"):
+        tokens.token()
+    assert sent(endpoint) == ["rt-0", "refresh-1", "refresh-1"]
+
+
+def test_a_refresh_token_that_was_revoked_is_not_sent(endpoint: Endpoint) -> None:
+    """After a revocation the grant's own refresh token, which has been replaced, is not sent; the error says why."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, RefreshToken(URL, "mine"))
+    tokens.token()
+    tokens.revoke()
+    with pytest.raises(TokenRequestError, match="obtain a new refresh token") as caught:
+        tokens.token()
+    assert (caught.value.error, sent(endpoint)) == ("invalid_grant", ["mine"])
+
+
+def test_ones_own_refresh_token_is_not_sent_twice(endpoint: Endpoint, clock: Clock) -> None:
+    """The only refresh token is refused: the error is raised after one request."""
+    tokens = source(endpoint, RefreshToken(URL, "mine"))
+    endpoint.refresh_tokens = True
+    endpoint.script = [({"access_token": "a", "expires_in": 3600, "refresh_token": "mine"}, 200)]
+    tokens.token()
+    expire(clock)
+    endpoint.script = [refusal("invalid_grant", 400)]
+    with pytest.raises(TokenRequestError, match="invalid_grant"):
+        tokens.token()
+    assert len(endpoint.requests) == 2
+
+
+def test_invalidate_gives_up_that_token_only(endpoint: Endpoint) -> None:
+    """Fifty late reports of an old token's refusal leave the new one alone; the refresh token is used to replace it."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, PASSWORD)
+    first = tokens.token()
+    tokens.invalidate(first)
+    second = tokens.token()
+    for _ in range(50):
+        tokens.invalidate(first)
+    assert tokens.token() is second
+    assert ["refresh_token=" in body for body in endpoint.bodies] == [False, True]
+
+
+def test_revoke_gives_tokens_back(endpoint: Endpoint) -> None:
+    """Both tokens are revoked at the server (RFC 7009), and the next call starts from the grant."""
+    endpoint.refresh_tokens = True
+    grant = Password(
+        URL, "me", "pw", client_id="app", client_secret="s", revocation_url="https://id.example.com/revoke"
+    )
+    tokens = source(endpoint, grant)
+    tokens.token()
+    endpoint.script = [({}, 200)] * 2
+    tokens.revoke()
+    assert endpoint.bodies[1:] == [
+        "token=refresh-1&token_type_hint=refresh_token",
+        "token=token-1&token_type_hint=access_token",
+    ]
+    assert {request.url for request in endpoint.requests[1:]} == {"https://id.example.com/revoke"}
+    assert "Authorization" in endpoint.requests[1].headers
+    tokens.token()
+    assert "password=pw" in endpoint.bodies[-1]
+
+
+def test_revoke_without_an_endpoint_forgets(endpoint: Endpoint) -> None:
+    """The server has no revocation endpoint: the token is forgotten, and nothing sent."""
+    tokens = source(endpoint)
+    tokens.revoke()
+    tokens.token()
+    tokens.revoke()
+    assert len(endpoint.requests) == 1
+    assert tokens.token().access_token == "token-2"
+    key = TokenSource(ApiKey("key"))
+    assert key.token().access_token == "key"
+    key.revoke()
+
+
+REVOKING = Password(URL, "me", "pw", revocation_url="https://id.example.com/revoke")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [refusal("unsupported_token_type", 400), refusal("invalid_token", 401), ({"message": "gone"}, 404)],
+    ids=["unsupported", "invalid", "no code"],
+)
+def test_a_dead_access_token_is_no_error_once_the_refresh_token_is_revoked(endpoint: Endpoint, answer: Any) -> None:
+    """The refresh token was revoked, and the server refuses to revoke its access token: that is a success."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, REVOKING)
+    tokens.token()
+    endpoint.script = [({}, 200), answer]
+    tokens.revoke()
+    assert len(endpoint.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("answers", "raised"),
+    [
+        ([({}, 200), refusal("invalid_client", 401)], TokenRequestError),
+        ([({}, 200), refusal("slow_down", 429)], TokenRequestError),
+        ([({}, 200), ({}, 500), ({}, 500), ({}, 500)], TokenRequestError),
+        ([({}, 200), *[TokenTransportError("down")] * 3], TokenTransportError),
+        ([refusal("unsupported_token_type", 400), ({}, 200)], TokenRequestError),
+        ([refusal("unsupported_token_type", 400), refusal("invalid_token", 400)], TokenRequestError),
+    ],
+    ids=["who", "later", "trouble", "unreachable", "refresh token", "both"],
+)
+def test_any_other_failure_of_a_revocation_is_raised(
+    endpoint: Endpoint, answers: list[Any], raised: type[Exception]
+) -> None:
+    """What says nothing of a dead access token is raised, and both tokens are tried all the same."""
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, REVOKING)
+    tokens.token()
+    endpoint.script = answers
+    with pytest.raises(raised):
+        tokens.revoke()
+    assert endpoint.script == []
+
+
+def test_a_refused_revocation_is_told(endpoint: Endpoint) -> None:
+    """The server refuses to revoke: its reason is raised, and the token is forgotten all the same."""
+    tokens = source(endpoint, ClientCredentials(URL, "c", "s", revocation_url="https://id.example.com/revoke"))
+    tokens.token()
+    endpoint.script = [refusal("unsupported_token_type", 400)]
+    with pytest.raises(TokenRequestError, match="unsupported_token_type"):
+        tokens.revoke()
+    assert tokens.token().access_token == "token-2"
+
+
+def test_a_token_that_another_thread_fetched_is_used(endpoint: Endpoint) -> None:
+    """A token fetched by another thread while this one waited for the lock is used; no second request is made."""
+    cache = MemoryCache()
+    tokens, other = source(endpoint, cache=cache), source(endpoint, cache=cache)
+    cache.lock = HookedLock(before=other.token)  # type: ignore[assignment]
+    assert tokens.token() is other.token()
+    assert len(endpoint.requests) == 1
+
+
+def test_a_source_says_what_it_is_for_and_no_secret(endpoint: Endpoint) -> None:
+    """The repr of a source shows the grant without its secret, and no token."""
+    tokens = source(endpoint)
+    assert "client" in repr(tokens)
+    assert "s3cr3t" not in repr(tokens) + str(vars(tokens))
+    assert "token-1" not in repr(tokens.token()) + str(tokens.token())
+
+
+def test_an_unknown_token_type_is_told_once(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """A server calls its tokens something of its own: they are used as Bearer, and the log says so once."""
+    endpoint.script = [({"access_token": "a", "token_type": "magic", "expires_in": 3600}, 200)]
+    tokens = source(endpoint)
+    assert [tokens.token().header_value for _ in range(3)] == ["Bearer a"] * 3
+    assert ["magic" in text for text in told(caplog)] == [True]
+
+
+def test_without_a_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any of the three libraries the error names what to install."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'auth-plugins\[requests\]'"):
+        TokenSource(ClientCredentials(URL, "c", "s")).token()
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx2", "httpx"])
+def test_a_hand_made_source_takes_what_is_installed(
+    server: Any, grant: ClientCredentials, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that the user made sends by the library that is installed."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == library or None)
+    assert TokenSource(grant).token().access_token == "token-1"
+    agent = server.token_requests[0].headers["user-agent"]
+    assert agent.startswith(
+        {"requests": "python-requests", "httpx": "python-httpx/", "httpx2": "python-httpx2"}[library]
+    )
+
+
+def test_atoken_outside_of_a_loop_says_so(endpoint: Endpoint) -> None:
+    """A usable token needs no loop; to wait for one does, and the error says so."""
+    tokens = source(endpoint)
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        tokens.atoken().send(None)
+    token = tokens.token()
+    with pytest.raises(StopIteration) as stopped:
+        tokens.atoken().send(None)
+    assert stopped.value.value is token
+
+
+def test_atoken_renews_ahead_too(endpoint: Endpoint, clock: Clock) -> None:
+    """In a loop as in a thread: the old token serves while a new one is fetched."""
+    tokens = source(endpoint)
+    first = asyncio.run(tokens.atoken())
+    clock.forward(3600 - 180)
+    assert asyncio.run(tokens.atoken()) is first
+    assert wait_for(lambda: asyncio.run(tokens.atoken()) is not first)
+
+
+class TestCache:
+    """What the memory keeps, and what it lets go."""
+
+    def grants(self, count: int, start: int = 0) -> list[ClientCredentials]:
+        return [ClientCredentials(URL, f"client-{number}", "s") for number in range(start, start + count)]
+
+    def swept(self, endpoint: Endpoint, grant: ClientCredentials, cache: MemoryCache, clock: Clock) -> TokenSource:
+        """A source whose token expired before thousands of others came, for which *cache* swept what was not needed."""
+        mine = source(endpoint, grant, cache=cache)
+        mine.token()
+        expire(clock)
+        for other in self.grants(2000, start=1):
+            source(endpoint, other, cache=cache)
+        return mine
+
+    def test_it_does_not_grow_with_tenants_that_are_gone(self, endpoint: Endpoint, clock: Clock) -> None:
+        """The memory of thousands of tenants that are no longer used is given back."""
+        cache = MemoryCache()
+        for turn in range(10):
+            for grant in self.grants(150, start=150 * turn):
+                source(endpoint, grant, cache=cache).token()
+            expire(clock)
+        assert len(cache._states) < 600
+
+    def test_live_tokens_stay_though_no_source_is_left(self, endpoint: Endpoint) -> None:
+        """The tokens of a thousand sources that were made for one call each are found again by later sources."""
+        cache = MemoryCache()
+        for grant in self.grants(1000) * 2:
+            source(endpoint, grant, cache=cache).token()
+        assert len(endpoint.requests) == 1000
+
+    def test_a_token_that_replaced_an_expired_one_stays(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A source fetches a token after its state was swept: a later source finds it when the first one is gone."""
+        cache = MemoryCache()
+        [grant] = self.grants(1)
+        mine = self.swept(endpoint, grant, cache, clock)
+        token = mine.token()
+        del mine
+        gc.collect()
+        assert source(endpoint, grant, cache=cache).token() is token
+
+    def test_who_is_used_stays(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A source in use and one that is made later share their token, however many others come and go."""
+        cache = MemoryCache()
+        [grant] = self.grants(1)
+        mine = self.swept(endpoint, grant, cache, clock)
+        again = mine.token()
+        assert source(endpoint, grant, cache=cache).token() is again
+
+    def test_who_waits_for_his_turn_stays(self, endpoint: Endpoint) -> None:
+        """A source that was made long before its first use shares the token of one that is made later."""
+        cache = MemoryCache()
+        [grant] = self.grants(1)
+        mine = source(endpoint, grant, cache=cache)
+        for other in self.grants(2000, start=1):
+            source(endpoint, other, cache=cache)
+        another = source(endpoint, grant, cache=cache)
+        assert mine.token() is another.token()
+
+    def test_a_refresh_token_outlives_its_token(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A refresh token is kept after its token has expired, among thousands of others."""
+        cache = MemoryCache()
+        endpoint.refresh_tokens = True
+        source(endpoint, PASSWORD, cache=cache).token()
+        endpoint.refresh_tokens = False
+        expire(clock)
+        for other in self.grants(2000):
+            source(endpoint, other, cache=cache)
+        source(endpoint, PASSWORD, cache=cache).token()
+        assert "refresh_token=refresh-1" in endpoint.bodies[-1]
+
+    def test_what_nobody_asked_for_in_a_day_goes(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A token without an end is dropped after a day without use."""
+        cache = MemoryCache()
+        endpoint.lifetime = None
+        for grant in self.grants(300):
+            source(endpoint, grant, cache=cache).token()
+        clock.forward(86401)
+        for grant in self.grants(600, start=300):
+            source(endpoint, grant, cache=cache).token()
+        assert len(cache._states) < 700
+
+    def test_a_refusal_is_kept_while_it_counts(self, endpoint: Endpoint, clock: Clock) -> None:
+        """A refusal is remembered for sources that are made later, among thousands of others."""
+        cache = MemoryCache()
+        [wrong] = self.grants(1)
+        endpoint.script = [refusal()]
+        for turn in range(3):
+            with pytest.raises(TokenRequestError):
+                source(endpoint, wrong, cache=cache).token()
+            for other in self.grants(300, start=1 + 300 * turn):
+                source(endpoint, other, cache=cache)
+        assert len(endpoint.requests) == 1
+
+    def test_a_flight_is_not_swept_away(self, endpoint: Endpoint) -> None:
+        """A grant state is kept while its token is fetched, however many others are made meanwhile."""
+        cache = MemoryCache()
+        [grant] = self.grants(1)
+
+        def crowded() -> Any:
+            for other in self.grants(600, start=1):
+                source(endpoint, other, cache=cache)
+            return endpoint.issue
+
+        endpoint.script = [crowded]
+        token = source(endpoint, grant, cache=cache).token()
+        assert source(endpoint, grant, cache=cache).token() is token
+
+
+def test_every_number_is_named() -> None:
+    """What the documentation says of times is what the code has: one that changes here has to change there."""
+    seconds = (negative_cache.SHORTEST_BACK_OFF, negative_cache.LONGEST_BACK_OFF, rejections.PROBATION)
+    least, most, window = (f"{each:g}" for each in seconds)
+    assert f"for {least} to {most} seconds" in (TokenSource.token.__doc__ or "")
+    assert f"most every {window} seconds" in (TokenSource.reject.__doc__ or "")
+    parameters = inspect.signature(TokenSource).parameters
+    defaults = {name: parameters[name].default for name in ("leeway", "timeout", "refresh_ahead")}
+    assert defaults == {"leeway": _source.DEFAULT_LEEWAY, "timeout": _source.DEFAULT_TIMEOUT, "refresh_ahead": True}
+    root = Path(__file__).parents[2]
+    if not (root / "docs").exists():  # the package alone is tested
+        return
+    readme, security, sharing = (
+        " ".join((root / name).read_text("utf-8").split())
+        for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
+    )
+    assert f"one token request in {window} seconds" in security
+    assert f"``leeway`` of {_source.DEFAULT_LEEWAY:g} seconds" in sharing
+    share, timeout = _source.LEASE_SHARE, _source.DEFAULT_TIMEOUT
+    lease = f"{share * timeout:g} seconds"
+    wait = f"{share * timeout + shared_fetch.LOCK_GRACE:g} seconds ({share:g} \N{MULTIPLICATION SIGN} ``timeout``"
+    assert f"{share:g} times the ``timeout``, {lease} by default" in sharing
+    assert wait in sharing
+    assert f"remembered for {least} to {most} seconds" in readme
+
+
+def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    """What the package logged, at *level* or above."""
+    return [each.getMessage() for each in caplog.records if each.name == "auth_plugins" and each.levelno >= level]
+
+
+# Caps and pauses.
+
+
+def test_a_server_may_ask_for_an_hour_at_most(endpoint: Endpoint, clock: Clock) -> None:
+    """A Retry-After of a day is respected for an hour."""
+    tokens = source(endpoint)
+    endpoint.script = [refusal("slow_down", 429, retry_after="86400")]
+    for pause in (3599.0, 2.0):
+        with pytest.raises(TokenRequestError):
+            tokens.token()
+        clock.forward(pause)
+    assert len(endpoint.requests) == 1
+    assert tokens.token().access_token == "token-1"
+
+
+def test_giving_up_a_token_forgets_a_refusal(endpoint: Endpoint, clock: Clock) -> None:
+    """A refresh was refused, then an API rejects the token: the next call sends a request at once."""
+    tokens = source(endpoint)
+    token = tokens.token()
+    endpoint.script = [refusal()]
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens._state.failure is not None and tokens._state.flight is None)
+    assert tokens.reject(token)
+    assert tokens.token().access_token == "token-2"
+
+
+def test_a_waiter_waits_as_long_as_the_attempt_may_take(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source of short timeout waits for an attempt of a longer one, and the other way round, and a second more."""
+    waits: list[float] = []
+    monkeypatch.setattr(runtime, "wait", lambda _, seconds: waits.append(seconds))
+    for first, second in ((30.0, 0.1), (30.0, 30.0), (0.1, 30.0)):
+        cache = MemoryCache()
+        unfinished(source(endpoint, timeout=first, cache=cache))
+        with pytest.raises(TokenTransportError, match="timed out waiting"):
+            source(endpoint, timeout=second, cache=cache).token()
+    assert waits == pytest.approx([31.0] * 3, abs=0.5)
+
+
+# A clock that was wrong.
+
+
+def test_a_token_of_a_clock_that_was_ahead_is_replaced(endpoint: Endpoint, clock: Clock) -> None:
+    """The clock was years ahead as the token came, and was put right: the token is not used for years."""
+    tokens = source(endpoint)
+    clock.forward(10 * 365 * 86400)
+    assert [tokens.token().access_token for _ in range(3)] == ["token-1"] * 3
+    clock.forward(-10 * 365 * 86400)
+    assert [tokens.token().access_token for _ in range(3)] == ["token-2"] * 3
+    assert asyncio.run(tokens.atoken()).access_token == "token-2"
+
+
+def test_clocks_may_differ_by_minutes(endpoint: Endpoint, clock: Clock) -> None:
+    """The clock is set back by five minutes, or another machine's is ahead by as much: the token stays in use."""
+    tokens = source(endpoint)
+    first = tokens.token()
+    clock.forward(-300)
+    assert tokens.token() is first
+    clock.forward(-1)
+    assert tokens.token() is not first
+
+
+# The log.
+
+
+def test_each_token_is_logged(endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """INFO tells of each token where it came from, by what, how long that took, and when it expires; not the query."""
+    caplog.set_level(logging.INFO, "auth_plugins")
+    endpoint.refresh_tokens = True
+    clock.now = 1_800_000_000.0
+    tokens = source(endpoint, Password(f"{URL}?key=k3y", "me", "pw"))
+
+    def slowly() -> Any:
+        clock.forward(0.5)
+        return endpoint.issue
+
+    endpoint.script = [slowly]
+    tokens.token()
+    expire(clock)
+    endpoint.lifetime = None
+    tokens.token()
+    assert told(caplog, logging.INFO) == [
+        f"{URL} issued a token (Password) in 0.50 s; it expires at 2027-01-15 09:00:00 UTC",
+        f"{URL} issued a token (refresh token) in 0.00 s; it tells no expiry",
+    ]
+
+
+def test_an_end_beyond_all_calendars_is_logged(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """A token that ends after the year 9999 is logged like any."""
+    from auth_plugins._source.flight import log_token
+
+    caplog.set_level(logging.INFO, "auth_plugins")
+    log_token(Token(access_token="a", expires_at=1e15), URL, "Password", 0.1)
+    assert told(caplog, logging.INFO) == [f"{URL} issued a token (Password) in 0.10 s; it expires after the year 9999"]
+
+
+def test_what_happens_in_between_is_logged_at_debug(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DEBUG logs retries, remembered refusals and background refreshes; a warm call logs nothing."""
+    caplog.set_level(logging.DEBUG, "auth_plugins")
+    tokens = source(endpoint)
+    endpoint.script = [({}, 503), refusal()]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    clock.forward(10)
+    tokens.token()
+    clock.forward(3600 - 180)
+    tokens.token()
+    assert wait_for(lambda: tokens.token().access_token == "token-2" and len(told(caplog, logging.DEBUG)) == 5)
+    retry, refused, first, renewal, second = told(caplog, logging.DEBUG)
+    assert retry.startswith(f"{URL} did not answer, or answered an error; retrying in ")
+    assert refused == "a refusal is remembered for 5 s"
+    assert (first[: len(URL)], second[: len(URL)]) == (URL, URL)
+    assert renewal == "a token is refreshed in the background"
+    caplog.clear()
+    for _ in range(3):
+        tokens.token()
+    assert caplog.records == []
+
+
+def test_an_api_that_refuses_fresh_tokens_is_told_of_once(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An API refuses fresh tokens too: one warning in 30 seconds, however many requests are refused."""
+    tokens, other = source(endpoint), source(endpoint)
+    assert tokens.reject(tokens.token())
+    for _ in range(20):
+        assert not tokens.reject(tokens.token())
+        assert not other.reject(other.token())
+        clock.forward(1)
+    assert told(caplog) == [
+        f"an API rejects new tokens of {URL} too; check audience and scope, and that the API trusts this server"
+    ]
+    clock.forward(11)
+    assert tokens.reject(tokens.token())
+    assert not tokens.reject(tokens.token())
+    assert len(told(caplog)) == 2
+
+
+def test_a_log_handler_may_need_the_token(endpoint: Endpoint) -> None:
+    """A handler sends the log by an API that wants this very token: it gets the one that is logged."""
+    tokens = source(endpoint)
+    shipped = []
+
+    class Shipping(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            shipped.append(tokens.token().access_token)
+
+    handler = Shipping(logging.INFO)
+    logging.getLogger("auth_plugins").addHandler(handler)
+    try:
+        tokens.token()
+    finally:
+        logging.getLogger("auth_plugins").removeHandler(handler)
+    assert shipped == ["token-1"]

@@ -1,0 +1,216 @@
+"""A token request ends in time, whatever the token endpoint does."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NoReturn
+
+import httpx
+import httpx2
+import pytest
+import requests
+from requests.adapters import HTTPAdapter
+
+from auth_plugins import ClientCredentials, TokenSource, TokenTransportError
+from auth_plugins._base.runtime import runtime
+from tests.support.endpoints import (
+    LIBRARIES,
+    OK,
+    TOKEN,
+    TRANSPORTS,
+    Endpoint,
+    Play,
+    dripping,
+    new_session,
+    resetting,
+    saying,
+    silent,
+    token_source,
+)
+from tests.support.loopback import Loopback
+
+#: A block of deflate that is empty, and not the last one.
+EMPTY_BLOCK = b"\x00\x00\x00\xff\xff"
+PLAYS: dict[str, Play] = {
+    "it never answers": silent,
+    "the status drips": dripping(b"", b"HTTP/1.1 200 Very OK "),
+    "the headers drip": dripping(OK, b"X-Header: value\r\n"),
+    "the body drips": dripping(OK + b"\r\n", b" "),
+    "a form drips": dripping(OK + b"\r\naccess_token=abc", b"d"),
+    "a compressed body drips": dripping(OK + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"")[:10], EMPTY_BLOCK),
+    "it resets the connection": resetting,
+}
+
+
+def source_of(library: str, endpoint: Endpoint, session: Any = None, **policy: Any) -> TokenSource:
+    return token_source(library, ClientCredentials(endpoint.url, "id", "s3cr3t"), session, **policy)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    """The thread that watches a token request ends with it."""
+    yield
+    deadline = time.monotonic() + 5
+    while any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("play", PLAYS)
+def test_a_token_endpoint_cannot_hold_me_up(play: str, library: str) -> None:
+    """Whatever the endpoint does, all callers get a TokenTransportError soon after the timeout."""
+    with Endpoint(PLAYS[play]) as endpoint, ThreadPoolExecutor(5) as pool:
+        sources = [source_of(library, endpoint, timeout=0.5) for _ in range(5)]
+        began = time.monotonic()
+        errors = [future.exception() for future in [pool.submit(source.token) for source in sources]]
+        assert time.monotonic() - began < 10, "0.5 and a little; far more only on a busy machine"
+        assert {type(error) for error in errors} == {TokenTransportError}
+        assert all(str(error).startswith(f"{endpoint.url} could not be reached (") for error in errors)
+        assert endpoint.connections <= 3 * len(sources)
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+WARM_PLAYS = {
+    "the body drips": PLAYS["the body drips"],
+    "the size of a chunk drips": dripping(CHUNKED + b"1;", b"b"),
+    "the trailers drip": dripping(CHUNKED + b"2\r\n{}\r\n0\r\n", b"A: b\r\n"),
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("play", WARM_PLAYS)
+def test_the_timeout_holds_on_an_open_connection(play: str, library: str) -> None:
+    """The timeout holds when a session had a connection to the endpoint before the token request."""
+    first = OK + b"Content-Length: 2\r\n\r\n{}"
+    with Endpoint(WARM_PLAYS[play], first) as endpoint, new_session(library) as session:
+        session.get(endpoint.url)
+        with pytest.raises(TokenTransportError, match="could not be reached"):
+            source_of(library, endpoint, session, timeout=0.5).token()
+        assert endpoint.connections <= 3
+
+
+def test_the_timeout_holds_for_the_body_with_a_users_adapter() -> None:
+    """The timeout holds for a dripping body if a user's adapter sends by another one."""
+
+    class Wrapping(requests.adapters.BaseAdapter):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = HTTPAdapter()
+
+        def send(self, *arguments: Any, **options: Any) -> Any:
+            return self.inner.send(*arguments, **options)
+
+        def close(self) -> None:
+            self.inner.close()
+
+    with Endpoint(WARM_PLAYS["the size of a chunk drips"]) as endpoint, requests.Session() as session:
+        session.mount("http://", Wrapping())
+        began = time.monotonic()
+        with pytest.raises(TokenTransportError, match="timed out"):
+            source_of("requests", endpoint, session, timeout=0.5).token()
+        assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "cut_off",
+    [
+        b"HTTP/1.1 200",
+        OK,
+        OK + b"Content-Type: appl",
+        OK + b"Content-Type: application/json\r\n",
+        b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>\r\n",
+    ],
+    ids=["in the status", "after the status", "in a header", "after a header", "in hints"],
+)
+def test_headers_that_are_cut_off_are_no_answer(cut_off: bytes, library: str) -> None:
+    """A token request is sent again if the connection ends before the headers of the answer do."""
+    with saying(cut_off, TOKEN) as endpoint:
+        assert source_of(library, endpoint).token().access_token == "tok-1"
+        assert endpoint.connections == 2
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_interim_answers_are_skipped(library: str) -> None:
+    """Answers with the status 100, 102 or 103 are skipped (RFC 9110 §15.2)."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n"
+    with saying(hints + b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n" + hints + TOKEN) as endpoint:
+        assert source_of(library, endpoint).token().access_token == "tok-1"
+        assert endpoint.connections == 1
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_follows_a_packed_answer_is_not_waited_for(library: str) -> None:
+    """A token is returned as soon as a packed answer has ended, even if more bytes follow slowly."""
+    packed = gzip.compress(b'{"access_token": "tok-1"}')
+    with Endpoint(dripping(OK + b"Content-Encoding: gzip\r\n\r\n" + packed, b"more")) as endpoint:
+        assert source_of(library, endpoint, timeout=5).token().access_token == "tok-1"
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_each_address_gets_a_third_of_the_timeout(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to one address of the token endpoint may take a third of the timeout."""
+    asked: list[Any] = []
+
+    def connect(_: Any, timeout: float, **__: Any) -> NoReturn:
+        asked.append(timeout)
+        raise TimeoutError
+
+    monkeypatch.setattr(socket, "create_connection", connect)
+    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
+    request = ClientCredentials("http://127.0.0.1:9/token", "id", "s3cr3t").refresh_request("r3fr3sh")
+    with pytest.raises(TokenTransportError):
+        TRANSPORTS[library]()(request, 9.0)
+    assert asked == [3.0]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize(
+    "line", [b'{"access_token":"live-token-12345"}', b'HTTP/1.1 200OK {"access_token": "live-token-12345"}']
+)
+def test_an_error_about_broken_http_shows_no_token(library: str, line: bytes) -> None:
+    """An answer that is not HTTP is quoted in part in the error, without the token in it."""
+    with saying(line + b"x" * 60_000 + b"\r\n\r\n") as endpoint, pytest.raises(TokenTransportError) as caught:
+        source_of(library, endpoint, timeout=0.1).token()
+    assert "live-token" not in f"{caught.value!r} {caught.value.__cause__!r}"
+    assert len(str(caught.value)) < 350
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_default_timeout_is_10_seconds(library: str, server: Loopback) -> None:
+    """Without a timeout of its own, a token request has ten seconds, for each read as well."""
+    asked: list[float] = []
+
+    class Adapter(HTTPAdapter):
+        def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+            asked.append(options["timeout"][1])
+            return super().send(request, **options)
+
+    def answer(request: Any) -> Any:
+        asked.append(request.extensions["timeout"]["read"])
+        return {"httpx": httpx, "httpx2": httpx2}[library].Response(200, json={"access_token": "abc"})
+
+    transport = {"httpx": httpx.MockTransport, "httpx2": httpx2.MockTransport}.get(library, lambda _: None)(answer)
+    with new_session(library, transport=transport) as session:
+        if isinstance(session, requests.Session):
+            session.mount("http://", Adapter())
+        token_source(library, ClientCredentials(server.token_url, "id", "s3cr3t"), session).token()
+    assert 9 < asked[0] <= 10
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_the_timeout_holds_without_a_thread(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token request ends in time if the system cannot start a thread to watch it."""
+
+    def no_thread(*_: Any) -> NoReturn:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(runtime, "start_thread", no_thread)
+    with Endpoint(silent) as endpoint, pytest.raises(TokenTransportError):
+        source_of(library, endpoint, timeout=0.2).token()

@@ -1,0 +1,458 @@
+"""What a ``session=`` or ``client=`` adds to a token request, and what it does not."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.client
+import importlib
+import io
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import httpx_retries
+import pytest
+import requests
+import requests_mock as mocks
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3 import Retry
+from werkzeug.wrappers import Response
+
+from auth_plugins import ClientCredentials, Password, TokenRequestError, TokenSource, TokenTransportError
+from tests.support.endpoints import LIBRARIES, Endpoint, resetting, token_source
+from tests.support.loopback import Loopback, as_json
+
+
+def by(library: str, session: Any, grant: Any, **arguments: Any) -> TokenSource:
+    """A source that sends by *session*; *grant* may be a token URL."""
+    grant = ClientCredentials(grant, "id", "s3cr3t") if isinstance(grant, str) else grant
+    return token_source(library, grant, session, **arguments)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., Any]]:
+    """Make a session or client, which is closed afterwards."""
+    with ExitStack() as stack:
+
+        def make(library: str, **arguments: Any) -> Any:
+            module = importlib.import_module(library)
+            if library != "requests":
+                return stack.enter_context(module.Client(**arguments))
+            session = stack.enter_context(module.Session())
+            for name, value in arguments.items():
+                getattr(session, name).update(value)
+            return session
+
+        yield make
+
+
+APIS_OWN: dict[str, Any] = {
+    "headers": {"Authorization": "Bearer of-the-api", "Cookie": "c=1", "User-Agent": "mine", "X-Trace": "t"},
+    "params": {"api_key": "k3y-of-the-api"},
+}
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("client_auth", ["client_secret_post", "client_secret_basic"])
+def test_what_is_for_the_api_stays_there(
+    library: str, client_auth: str, make: Callable[..., Any], server: Loopback
+) -> None:
+    """A token request has the session's harmless headers, not its credentials, params and cookies."""
+    handed = make(library, **APIS_OWN)
+    handed.cookies.set("session", "of-the-api")
+    server.token_play = lambda _: as_json({"access_token": "abc"}, Set_Cookie="login=1; Path=/")
+    grant = Password(server.token_url, "me", "pa55word", "id", "s3cr3t", client_auth=client_auth)
+    source = by(library, handed, grant)
+    source.invalidate(source.token())
+    assert source.token().access_token == "abc"
+    assert len(server.token_requests) == 2
+    for received in server.token_requests:
+        assert received.target == "/token"
+        assert "cookie" not in received.headers
+        assert "of-the-api" not in str(received)
+        assert received.headers.get("authorization", "Basic").startswith("Basic")
+        assert (received.headers["user-agent"], received.headers["x-trace"]) == ("mine", "t")
+    assert handed.headers["authorization"] == "Bearer of-the-api"
+    assert dict(handed.params) == {"api_key": "k3y-of-the-api"}
+    assert "login" not in handed.cookies
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_what_is_for_the_api_is_in_no_revocation(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A revocation request has none of the session's credentials, cookies and params either."""
+    handed = make(library, **APIS_OWN)
+    handed.cookies.set("session", "of-the-api")
+    server.api = lambda _: Response(status=200)
+    url = f"{server.url}/revoke"
+    source = by(library, handed, ClientCredentials(server.token_url, "id", client_auth="none", revocation_url=url))
+    source.token()
+    source.revoke()
+    [received] = server.api_requests
+    assert received.target == "/revoke"
+    assert "of-the-api" not in str(received)
+    assert "authorization" not in received.headers
+    assert "cookie" not in received.headers
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_headers_of_the_grant_win(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """Authorization and Cookie from the grant's ``headers`` are sent, and not those of the session."""
+    handed = make(library, **APIS_OWN)
+    headers = {"authorization": "mine", "COOKIE": "a=b"}
+    by(library, handed, ClientCredentials(server.token_url, "id", "s3cr3t", headers=headers)).token()
+    [received] = server.token_requests
+    assert (received.headers["authorization"], received.headers["cookie"]) == ("mine", "a=b")
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_query_of_the_token_url_is_exact(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """The query of a token request is exact; a client's base_url and params are not applied."""
+    arguments = {} if library == "requests" else {"base_url": "https://api.example.com/v1"}
+    handed = make(library, params=APIS_OWN["params"], **arguments)
+    grant = ClientCredentials(f"{server.token_url}?tenant=a", "id", "s3cr3t", encoding="query", scope="x y")
+    by(library, handed, grant).token()
+    [received] = server.token_requests
+    assert received.target == "/token?tenant=a&grant_type=client_credentials&scope=x%20y"
+
+
+# Proxies
+
+
+@pytest.fixture
+def proxied(server: Loopback, other_server: Loopback, monkeypatch: pytest.MonkeyPatch) -> Loopback:
+    """Make the other server the proxy for all hosts."""
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, other_server.url)
+        monkeypatch.setenv(name.lower(), other_server.url)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    return other_server
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("how", ["own", "handed in", "with proxies of its own"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_no_proxy_sees_a_token_request_to_loopback(
+    library: str, how: str, host: str, make: Callable[..., Any], server: Loopback, proxied: Loopback
+) -> None:
+    """A token request to loopback is sent without a proxy, which would see secret and token."""
+    grant = ClientCredentials(server.token_url.replace("127.0.0.1", host), "id", "s3cr3t")
+    proxies = {"proxies": {"http": proxied.url}} if library == "requests" else {"proxy": proxied.url}
+    options = {"own": None, "handed in": {}, "with proxies of its own": proxies}[how]
+    session = None if options is None else make(library, **options)
+    assert by(library, session, grant).token().access_token == "token-1"
+    assert len(server.token_requests) == 1
+    assert proxied.token_requests == []
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_proxy_is_used_for_other_hosts(library: str, make: Callable[..., Any], proxied: Loopback) -> None:
+    """A token request to another machine is sent by the proxy of the environment, with and without a session."""
+    grant = ClientCredentials("http://id.example.test/token", "id", "s3cr3t")
+    for session in (make(library), None):
+        assert by(library, session, grant, allow_http=True).token().access_token.startswith("token-")
+    assert [each.target for each in proxied.token_requests] == ["http://id.example.test/token"] * 2
+
+
+# Retries
+
+
+class Repeating(HTTPAdapter):
+    """An adapter that repeats by itself."""
+
+    def send(self, *arguments: Any, **keywords: Any) -> Any:
+        for _ in range(11):
+            response = super().send(*arguments, **keywords)
+            response.close()
+        return response
+
+
+def stubborn(library: str, make: Callable[..., Any], **options: Any) -> Any:
+    """A session or client that repeats each request that fails."""
+    statuses = [401, 403, 429, 500, 503]
+    if library.startswith("an adapter"):
+        session = make("requests")
+        session.mount("http://", Repeating())
+        return session
+    if library == "requests":
+        session = make(library)
+        retry = Retry(total=11, status_forcelist=statuses, allowed_methods=None, **options)
+        session.mount("http://", HTTPAdapter(max_retries=retry))
+        return session
+    everything = httpx_retries.Retry(
+        total=11,
+        status_forcelist=statuses,
+        allowed_methods=["POST"],
+        retry_on_exceptions=[Exception],
+        **{"backoff_factor": 0.0, **options},
+    )
+    module = importlib.import_module(library)
+
+    class Transport(module.BaseTransport):  # type: ignore[name-defined]
+        """As RetryTransport, which knows httpx alone."""
+
+        def __init__(self) -> None:
+            self.inner = module.HTTPTransport()
+
+        def handle_request(self, request: Any) -> Any:
+            for _ in range(11):
+                with contextlib.suppress(Exception):
+                    self.inner.handle_request(request).close()
+            return self.inner.handle_request(request)
+
+        def close(self) -> None:
+            self.inner.close()
+
+    return make(
+        library, transport=httpx_retries.RetryTransport(retry=everything) if library == "httpx" else Transport()
+    )
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, "an adapter for requests"])
+def test_wrong_credentials_are_sent_once(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A refused token request is sent once, and remembered, even if the session repeats refused requests."""
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    session, library = stubborn(library, make), library.rpartition(" ")[2]
+    source = by(library, session, server.token_url)
+    for _ in range(2):
+        with pytest.raises(TokenRequestError) as caught:
+            source.token()
+        assert caught.value.status_code == 401
+    assert len(server.token_requests) == 1
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_server_in_trouble_is_asked_three_times(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A token request is sent at most three times to a failing server, even if the session repeats it."""
+    server.token_play = lambda _: as_json({}, 500)
+    source = by(library, stubborn(library, make), server.token_url)
+    with pytest.raises(TokenRequestError, match="500"):
+        source.token()
+    assert len(server.token_requests) == 3
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_breaking_connections_are_tried_three_times(library: str, make: Callable[..., Any]) -> None:
+    """A token request is sent at most three times over breaking connections, even if the session repeats it."""
+    with Endpoint(resetting) as endpoint:
+        source = by(library, stubborn(library, make), endpoint.url)
+        with pytest.raises(TokenTransportError, match="could not be reached"):
+            source.token()
+        assert endpoint.connections == 3
+
+
+def test_a_session_that_waits_does_not_exceed_the_timeout(make: Callable[..., Any], server: Loopback) -> None:
+    """The timeout holds even if the session would wait as long as the server's Retry-After asks."""
+    server.token_play = lambda _: as_json({}, 503, Retry_After="3600")
+    handed = stubborn("requests", make, respect_retry_after_header=True)
+    source = by("requests", handed, server.token_url, timeout=2)
+    with pytest.raises(TokenRequestError) as caught:
+        source.token()
+    assert caught.value.retry_after == 3600
+    assert len(server.token_requests) == 1
+
+
+class Recording(requests.Session):
+    """A session of the user's own class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent = 0
+        self.names: list[str] = []
+
+    def request(self, method: Any, url: Any, *arguments: Any, **keywords: Any) -> Any:
+        self.sent += 1
+        self.names.append(method)
+        return super().request(method, url, *arguments, **keywords)
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def test_a_hook_may_send_something_else(server: Loopback) -> None:
+    """A hook of the session may send a request of its own by the same connection."""
+    heard: list[int] = []
+
+    def hook(response: Any, **_: Any) -> None:
+        if "token" in response.url:
+            request = requests.Request("GET", server.api_url).prepare()
+            heard.append(response.connection.send(request).status_code)
+
+    server.api = lambda _: as_json({})
+    with requests.Session() as session:
+        session.hooks["response"].append(hook)
+        assert by("requests", session, server.token_url).token()
+    assert heard == [200]
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_hook_may_raise_for_the_status(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A refused token request raises a TokenRequestError even if a hook of the session raises for its status."""
+    session = make(library)
+    hooks = session.hooks if library == "requests" else session.event_hooks
+    hooks["response"].append(lambda response, **_: response.raise_for_status())
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    with pytest.raises(TokenRequestError) as caught:
+        by(library, session, server.token_url).token()
+    assert caught.value.status_code == 401
+    # httpx has closed the response by then.
+    assert caught.value.error == ("invalid_client" if library == "requests" else None)
+
+
+def test_a_subclass_of_session_handles_token_requests(server: Loopback) -> None:
+    """The methods of a subclass of Session handle token requests, and attributes that they set are kept."""
+    session = Recording()
+    source = by("requests", session, server.token_url)
+    assert source.token().access_token == "token-1"
+    assert (session.sent, session.names) == (1, ["POST"])
+    assert len(session.adapters["http://"].poolmanager.pools) == 1, "its connections are open still"  # type: ignore[attr-defined]
+    assert "close" not in vars(session)
+
+
+def test_a_session_with_a_method_replaced(server: Loopback) -> None:
+    """A partial of the session's own method, set for a default timeout, sends no credentials of the API."""
+    with requests.Session() as session:
+        session.params = {"api_key": "k3y-of-the-api"}
+        session.cookies.set("session", "of-the-api")
+        session.request = functools.partial(session.request, timeout=5)  # type: ignore[method-assign]
+        session.mount("http://", HTTPAdapter(max_retries=Retry(11, status_forcelist=[401], allowed_methods=None)))
+        server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+        with pytest.raises(TokenRequestError):
+            by("requests", session, server.token_url).token()
+    [received] = server.token_requests
+    assert (received.target, "cookie" in received.headers) == ("/token", False)
+
+
+def test_a_mock_of_one_session(server: Loopback) -> None:
+    """requests-mock on one session sees token requests, and lets real ones through."""
+    with requests.Session() as session, mocks.Mocker(session=session, real_http=True) as mocker:
+        mocker.post("https://id.example.com/token", json={"access_token": "mocked"})
+        grant = ClientCredentials("https://id.example.com/token", "id", "s3cr3t")
+        assert by("requests", session, grant).token().access_token == "mocked"
+        assert mocker.call_count == 1
+        real = ClientCredentials(server.token_url, "id", "s3cr3t")
+        assert by("requests", session, real).token().access_token == "token-1"
+
+
+class Closed(requests.Session):
+    """A session that cannot be copied, as those behind a proxy object."""
+
+    def __new__(cls) -> Any:
+        return super().__new__(cls)
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise TypeError
+
+
+def test_a_session_that_cannot_be_copied(server: Loopback) -> None:
+    """A session that cannot be copied sends token requests itself, without the API's credentials."""
+    with Closed() as session:
+        session.headers["Authorization"] = "Bearer of-the-api"
+        session.params = {"api_key": "k3y-of-the-api"}
+        assert by("requests", session, server.token_url).token()
+    [received] = server.token_requests
+    assert (received.target, "of-the-api" in str(received)) == ("/token", False)
+
+
+def test_a_redirect_is_not_read_by_a_session_that_cannot_be_copied(server: Loopback) -> None:
+    """The endless body of a redirect is not read whole, and the error names its target."""
+    chunks: list[int] = []
+
+    def body() -> Iterator[bytes]:
+        for number in range(1000):
+            chunks.append(number)
+            yield b"x" * 65536
+
+    server.token_play = lambda _: Response(body(), 302, {"Location": "/elsewhere"}, direct_passthrough=True)
+    with Closed() as session, pytest.raises(TokenRequestError, match=r"302|answered more than 1 MiB"):
+        by("requests", session, server.token_url).token()
+    assert len(chunks) < 500
+    server.token_play = lambda _: Response(b"", 302, {"Location": "/elsewhere"})
+    with Closed() as session, pytest.raises(TokenRequestError, match=r"redirect to .*/elsewhere"):
+        by("requests", session, server.token_url).token()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_pool_without_a_free_connection(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A token request waits for a free connection of a session no longer than its timeout."""
+    server.api = lambda _: as_json({})
+    module = importlib.import_module(library)
+    if library == "requests":
+        argument, session = "session=", make(library)
+        session.mount("http://", HTTPAdapter(pool_maxsize=1, pool_block=True))
+        busy = session.get(server.api_url, stream=True)
+    else:
+        argument, session = "client=", make(library, limits=module.Limits(max_connections=1))
+        busy = session.stream("GET", server.api_url)
+    source = by(library, session, server.token_url, timeout=0.3)
+    with busy, pytest.raises(TokenTransportError, match=f"no free connection of {argument} within"):
+        source.token()
+    assert source.token().access_token == "token-1"
+
+
+def test_a_connection_is_given_back_as_it_was(make: Callable[..., Any], server: Loopback) -> None:
+    """A connection is given back unchanged, and serves the API afterwards."""
+    session = make("requests")
+    server.api = lambda _: as_json({})
+    by("requests", session, server.token_url).token()
+    [pool] = session.get_adapter(server.url).poolmanager.pools._container.values()
+    [connection] = [each for each in pool.pool.queue if each is not None]
+    assert connection.response_class is http.client.HTTPResponse
+    assert session.get(server.api_url).status_code == 200
+
+
+def test_another_kind_of_pool(server: Loopback) -> None:
+    """An adapter with another kind of connection pool sends token requests by it."""
+
+    class Pool:
+        """Answers by itself."""
+
+        def urlopen(self, **_: Any) -> Any:
+            return urllib3.HTTPResponse(io.BytesIO(b'{"access_token": "tok-1"}'), status=200, preload_content=False)
+
+    class Mine(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+            return Pool()
+
+    with requests.Session() as session:
+        session.mount("http://", Mine())
+        assert by("requests", session, server.token_url).token().access_token == "tok-1"
+    assert server.token_requests == []
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_a_users_transport_is_bounded_by_its_timeouts(library: str, make: Callable[..., Any]) -> None:
+    """A transport that looks up its timeouts before each wait does not exceed the timeout."""
+    module = importlib.import_module(library)
+    waits: list[float] = []
+
+    class Waiting(module.BaseTransport):  # type: ignore[name-defined]  # of either library
+        def handle_request(self, request: Any) -> Any:
+            timeouts = request.extensions["timeout"]
+            assert timeouts.get("another", 7) == 7
+            while len(waits) < 50:
+                waits.append(timeouts["read"])
+                time.sleep(min(0.1, waits[-1]))
+            return module.Response(200, json={"access_token": "late"})
+
+    with pytest.raises(TokenTransportError, match="timed out"):
+        by(library, make(library, transport=Waiting()), "https://id.example.com/token", timeout=0.3).token()
+    assert len(waits) < 10
+
+
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+def test_connections_are_not_retried_after_the_deadline(library: str, make: Callable[..., Any]) -> None:
+    """A client's transport that retries connections, with longer and longer pauses, does not exceed the timeout."""
+    module = importlib.import_module(library)
+    client = make(library, transport=module.HTTPTransport(retries=10))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/token"
+    began = time.monotonic()
+    with pytest.raises(TokenTransportError, match="could not be reached"):
+        by(library, client, url, timeout=0.3).token()
+    assert time.monotonic() - began < 5, "all ten pauses take minutes"
