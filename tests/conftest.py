@@ -114,7 +114,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 #: Loggers of libraries that show what we cannot hide from them.
-OTHERS = {"urllib3", "httpx", "httpx2", "authlib", "oauthlib", "requests_cache", "vcr"}
+OTHERS = {"urllib3", "httpx", "httpx2", "authlib", "oauthlib", "requests_cache", "requests_oauthlib", "vcr"}
 #: Secrets of tests that are words of our messages as well.
 WORDS = {"client", "password", "refresh", "secret"}
 

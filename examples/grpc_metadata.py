@@ -1,0 +1,21 @@
+"""A token for what is not an HTTP request of these libraries: gRPC metadata, Kafka, WebSockets.
+
+$ export ACME_TOKEN_URL=https://id.example.com/token ACME_CLIENT_ID=orders ACME_CLIENT_SECRET=s3cr3t-of-orders
+"""
+
+from auth_plugins import Token, TokenSource
+
+source = TokenSource.from_env("ACME")
+
+
+def metadata() -> tuple[Token, list[tuple[str, str]]]:
+    """Return a usable token, and the metadata that carries it. In async code: ``await source.atoken()``."""
+    token = source.token()
+    return token, [("authorization", token.header_value)]
+
+
+token, sent = metadata()
+print(sent[0][0])
+# If the server answers UNAUTHENTICATED: this token is never used again, and the next call gets another one.
+source.invalidate(token)
+print(metadata()[0] != token)

@@ -1,0 +1,224 @@
+"""Reads the examples of a page, and runs them against the sandbox and a server on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import doctest
+import inspect
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl
+
+import pytest
+from werkzeug.wrappers import Response
+
+from auth_plugins.sandbox import Sandbox
+from tests.support.loopback import Loopback, Received, as_json
+from tests.support.redis_server import RedisServer
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").rglob("*.rst"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+#: Which system of the sandbox stands in for which host of the examples.
+SYSTEMS = {
+    "https://identity.example.com": "upload-api",
+    "https://web.example.com": "upload-api",
+    "https://api.example.com": "jwt-api",
+    "https://auth.example.com": "auth-api",
+    "https://organization.example.com": "organization-api",
+    "https://json.example.com": "json-api",
+}
+#: Hosts for which a server on loopback stands in. It has a ``/token``, and all of :data:`PROVIDERS`.
+HOSTS = (
+    "https://id.example.com",
+    "https://orders.example.com",
+    "https://keycloak.example.com",
+    "https://login.microsoftonline.com",
+    "https://graph.microsoft.com",
+    "https://your-domain.auth0.com",
+    "https://your-domain.okta.com",
+)
+#: By the path of a token endpoint: the parameters of its form, besides the grant type; ``basic`` is a header.
+PROVIDERS: Mapping[str, set[str]] = {
+    "/your-tenant-id/oauth2/v2.0/token": {"client_id", "client_secret", "scope"},
+    "/oauth/token": {"client_id", "client_secret", "audience"},
+    "/realms/acme/protocol/openid-connect/token": {"basic"},
+    "/oauth2/default/v1/token": {"basic", "scope"},
+}
+#: Commands that end by themselves, and need nothing but variables.
+RUNS = re.compile(r"auth-plugins (token|get|check|cache|--version|--help)\b")
+#: Examples that need a process of their own: what Python is called with.
+PROCESSES: Mapping[str, tuple[str, ...]] = {
+    "processes.py": ("processes.py",),
+    "isolated_tests.py": ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "isolated_tests.py"),
+}
+
+
+@dataclass
+class Block:
+    """A ``code-block`` of a page, or a file of ``examples/`` that the page includes."""
+
+    language: str
+    text: str
+    name: str
+    classes: list[str] = field(default_factory=list)
+
+    @property
+    def is_run(self) -> bool:
+        return "not-run" not in self.classes
+
+
+def blocks(page: Path) -> list[Block]:
+    """The code blocks of a page, in order, those in tables as well."""
+    found, lines = [], page.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines):
+        if match := re.match(r"\s*\.\. literalinclude:: .*examples/(\w+\.py)$", line):
+            found.append(Block("example", (ROOT / "examples" / match[1]).read_text("utf-8"), match[1]))
+        if not (match := re.match(r"(?P<indent>[\s*-]*)\.\. code-block:: (?P<language>[\w-]+)$", line)):
+            continue
+        indent = len(match["indent"])
+        body = []
+        for following in lines[number + 1 :]:
+            if following.strip() and len(following) - len(following.lstrip()) <= indent:
+                break
+            body.append(following)
+        options = [each.strip() for each in body[: body.index("") if "" in body else 0]]
+        code = inspect.cleandoc("\n".join(body[len(options) :]))
+        classes = [word for each in options if each.startswith(":class:") for word in each.split()[1:]]
+        found.append(Block(match["language"], code, f"{page.name}:{number + 1}", classes))
+    return found
+
+
+class World:
+    """What the examples of one page see: the systems, their addresses, and the variables."""
+
+    def __init__(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        self.sandbox, self.server = Sandbox(), Loopback()
+        self.server.api = self._answer
+        self._redis, self._monkeypatch, self._directory = redis, monkeypatch, directory
+        self.namespace: dict[str, Any] = {"__name__": "__main__"}
+        for name in [name for name in os.environ if name.startswith("ACME")]:
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("XDG_CACHE_HOME", str(directory))  # where FileCache() is, also in child processes
+        monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        # The libraries of the migration pages refuse http://, even to loopback.
+        monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
+        monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+        monkeypatch.chdir(directory)
+        (directory / "secrets").mkdir()
+        (directory / "secrets" / "orders").write_text("s3cr3t-of-orders\n", "utf-8")
+
+    def __enter__(self) -> Self:
+        self.sandbox.start()
+        self.server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.namespace.values():
+            if type(each).__name__ in ("Session", "Client"):
+                each.close()
+            elif isinstance(each, Sandbox):
+                each.stop()
+        self.sandbox.stop()
+        self.server.stop()
+
+    def placed(self, text: str) -> str:
+        """*text* with the addresses of the servers that run, and the directory of the secrets."""
+        for host, name in SYSTEMS.items():
+            text = text.replace(host, self.sandbox[name].url)
+        for host in HOSTS:
+            text = text.replace(host, self.server.url)
+        text = text.replace("/run/secrets/", f"{self._directory}/secrets/")
+        return text.replace("redis://cache.example.com:6379/0", self._redis.url)
+
+    def run(self, block: Block, expected: str | None = None) -> None:
+        """Run a block, and compare what it prints with *expected*."""
+        if block.language == "console":
+            printed = "".join(self.command(line) for line in commands(block.text))
+        elif block.language == "python":
+            printed = self._program(block.text, block.name, self.namespace)
+        elif block.language == "example":
+            printed = self._example(block)
+        else:
+            return
+        if expected is not None:
+            options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+            got, want = f"{printed.strip()}\n", f"{self.placed(expected).strip()}\n"
+            assert doctest.OutputChecker().check_output(want, got, options), f"{block.name} prints:\n{got}"
+
+    def command(self, line: str) -> str:
+        """Run one command if it can run here, and return what it prints; take the variables that it sets."""
+        if line.startswith(("export ", "unset ")):
+            result = dict(each.partition("=")[::2] for each in self.shell(f"{line}\nenv -0").split("\0"))
+            for name in {name for name in {*os.environ, *result} if os.environ.get(name) != result.get(name)}:
+                if name in result and name.isupper() and name != "_":
+                    self._monkeypatch.setenv(name, result[name])
+                elif name.isupper():
+                    self._monkeypatch.delenv(name, raising=False)
+            return ""
+        return self.shell(line) if RUNS.match(line) else ""
+
+    def shell(self, command: str) -> str:
+        result = subprocess.run(["sh", "-c", self.placed(command)], capture_output=True, text=True, timeout=60)
+        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+        return result.stdout
+
+    def _program(self, text: str, name: str, namespace: dict[str, Any]) -> str:
+        before, printed = set(namespace), io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(compile(self.placed(text), name, "exec"), namespace)
+            if ".run(" not in text:  # a coroutine function that the page only defines
+                for function in [namespace[each] for each in set(namespace) - before]:
+                    if inspect.iscoroutinefunction(function) and not inspect.signature(function).parameters:
+                        asyncio.run(function())
+        return printed.getvalue()
+
+    def _example(self, block: Block) -> str:
+        """Run a file of ``examples/``, with the variables that its docstring exports."""
+        for line in commands(block.text.split('"""')[1].replace("\\\\", "\\")):
+            self.command(line)
+        if block.name == "fastapi_app.py":
+            return ""  # a service, which has a test of its own
+        if block.name not in PROCESSES:
+            return self._program(block.text, block.name, {"__name__": "__main__"})
+        (self._directory / block.name).write_text(self.placed(block.text), "utf-8")
+        return self.shell(" ".join([sys.executable, *PROCESSES[block.name]]))
+
+    def _answer(self, received: Received) -> Response:
+        """Be the hosts of :data:`HOSTS`: an API, a revocation endpoint, a login, and the token endpoints of providers."""
+        path = received.target.partition("?")[0]
+        form = dict(parse_qsl(received.body.decode()))
+        if path == "/revoke":
+            self.server.live.discard(form["token"])
+            return as_json({})
+        if path == "/login":
+            token = str(self.server.issue(received).get_json()["access_token"])
+            return as_json({"session": {"token": token, "seconds": 60}})
+        if path in PROVIDERS:
+            is_basic = received.headers.get("authorization", "").startswith("Basic ")
+            sent = {*form, *(["basic"] if is_basic else [])} - {"grant_type"}
+            if sent == PROVIDERS[path]:
+                return self.server.issue(received)
+            return as_json({"error": "invalid_client", "error_description": f"got {sorted(sent)}"}, 401)
+        session = {"authorization": received.headers.get("x-session", received.headers.get("authorization", ""))}
+        return self.server.check(Received(received.method, received.target, session, received.body))
+
+
+def commands(text: str) -> list[str]:
+    """The commands of a console block, without their prompts and comments; a backslash continues one."""
+    lines = re.sub(r"\\\n", " ", text).splitlines()
+    return [re.sub(r"\s+#.*", "", line[2:]).strip() for line in lines if line.startswith("$ ")]
+
+
+@pytest.fixture
+def world(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+    with World(redis_server, monkeypatch, tmp_path) as world:
+        yield world

@@ -1,0 +1,86 @@
+"""Every example of the documentation runs: README.rst, the pages of docs/, and the files of examples/."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.docs.pages import EXAMPLES, PAGES, ROOT, Block, World, blocks, commands, world  # noqa: F401 - a fixture
+
+#: Libraries that some examples need. tox installs them where they and the lowest versions do not contradict each other.
+OPTIONAL = ("fastapi", "httpx_auth", "requests_auth", "requests_oauthlib")
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def skip_without(text: str) -> None:
+    """Skip what imports a library that is not installed."""
+    for name in OPTIONAL:
+        if re.search(rf"^\s*(import|from) {name}\b", text, re.MULTILINE) and importlib.util.find_spec(name) is None:
+            pytest.skip(f"needs {name}")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: F811 - the fixture
+    """The examples of a page run in order, as one program, and print what the page shows."""
+    skip_without(page.read_text("utf-8"))
+    for block, following in pairwise([*blocks(page), Block("", "", "")]):
+        if block.is_run:
+            world.run(block, following.text if following.language == "text" and following.is_run else None)
+
+
+def test_each_example_is_on_a_page() -> None:
+    """Each file of examples/ is in a page, which runs it, or is named by one."""
+    texts = [page.read_text("utf-8") for page in PAGES]
+    assert [path.name for path in EXAMPLES if not any(f"examples/{path.name}" in text for text in texts)] == []
+
+
+def test_two_workers_of_fastapi_share_a_token(world: World) -> None:  # noqa: F811 - the fixture
+    """Two workers of uvicorn send one token request for twenty requests."""
+    pytest.importorskip("fastapi")
+    example = (ROOT / "examples" / "fastapi_app.py").read_text("utf-8")
+    Path("fastapi_app.py").write_text(world.placed(example), "utf-8")
+    for line in commands(example):
+        world.command(line)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["-m", "uvicorn", "fastapi_app:app", "--workers", "2", "--port", str(port), "--app-dir", "."]
+    service = subprocess.Popen([sys.executable, *arguments, "--log-level", "warning"])
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                answers = [requests.get(f"http://127.0.0.1:{port}/", timeout=60) for _ in range(20)]
+                break
+            except requests.ConnectionError:
+                assert time.monotonic() < deadline, "the service did not start"
+                time.sleep(0.1)
+    finally:
+        service.terminate()
+        service.wait(30)
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(world.server.token_requests) == 1
+
+
+def test_the_comparison_is_true() -> None:
+    """One token request for 50 threads, and 200 after a revocation; with other libraries many, and 401."""
+    example = ROOT / "examples" / "compare.py"
+    skip_without(example.read_text("utf-8"))
+    command = [sys.executable, str(example)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True, env={**os.environ})
+    _, ours, *others = [line.split() for line in result.stdout.splitlines()]
+    assert ours == ["auth_plugins", "1", "200"]
+    assert len(others) == 4
+    assert [(int(count) > 1, status) for _, count, status in others] == [(True, "401")] * 4
