@@ -1,12 +1,13 @@
 """What 50 threads without a token, and an early revocation, do with five libraries. It needs those that it compares.
 
 $ pip install httpx-auth requests-auth requests-oauthlib
-$ python compare.py
+$ python compare.py        # or with the seconds that the token endpoint takes: python compare.py 0.5
 """
 
 import json
 import os
 import secrets
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -26,13 +27,14 @@ from auth_plugins import ClientCredentials, MemoryCache
 from auth_plugins.requests import OAuth2Auth
 
 THREADS = 50
+SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 0.2
 CLIENT: dict[str, Any] = {"client_id": "orders", "client_secret": "s3cr3t-of-orders"}
 # The server is on loopback, where plain http is harmless. Authlib and oauthlib refuse it unless these are set.
 os.environ["AUTHLIB_INSECURE_TRANSPORT"] = os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 
 class Server(ThreadingHTTPServer):
-    """A token endpoint that takes 0.2 seconds, and an API that knows the tokens it issued."""
+    """A token endpoint, and an API that knows the tokens it issued."""
 
     daemon_threads, request_queue_size = True, 128
 
@@ -51,7 +53,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Issue a token."""
         self.rfile.read(int(self.headers["Content-Length"]))
-        time.sleep(0.2)
+        time.sleep(SECONDS)
         token = secrets.token_hex()
         self.server.valid.add(f"Bearer {token}")
         self._send(200, {"access_token": token, "token_type": "Bearer", "expires_in": 3600})
@@ -80,8 +82,8 @@ def auth_plugins(token_url: str, url: str) -> Callable[[], int]:
 
 def httpx_auth(token_url: str, url: str) -> Callable[[], int]:
     """Return the same for httpx-auth."""
-    auth = HttpxAuth(token_url, **CLIENT)
-    return lambda: httpx.get(url, auth=auth, timeout=60).status_code
+    client = httpx.Client(auth=HttpxAuth(token_url, **CLIENT, client=httpx.Client()), timeout=60)
+    return lambda: client.get(url).status_code
 
 
 def requests_auth(token_url: str, url: str) -> Callable[[], int]:

@@ -1,6 +1,6 @@
-"""A token endpoint that takes JSON: the parameters, and the client's id and secret, are one JSON object.
+r"""A token endpoint that takes JSON: the parameters, and the client's id and secret, are one JSON object.
 
-$ export ACME_CLIENT_ID=json-client ACME_CLIENT_SECRET='say "hi" \\ + ü'
+$ export ACME_CLIENT_ID=json-client ACME_CLIENT_SECRET='say "hi" \ + ü'
 """
 
 import os

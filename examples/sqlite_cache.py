@@ -26,7 +26,7 @@ class SqliteCache:
     def get(self, key: str) -> str | None:
         """Return an entry; *key* is its name."""
         row = self._run("SELECT value FROM tokens WHERE key = ? AND ends > ?", key, time.time())
-        return row and row[0]
+        return str(row[0]) if row else None
 
     def set(self, key: str, value: str, ttl: float) -> None:
         """Store an entry for *ttl* seconds."""

@@ -9,20 +9,23 @@ import inspect
 import io
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
 
 import pytest
-from werkzeug.wrappers import Response
 
 from auth_plugins.sandbox import Sandbox
 from tests.support.loopback import Loopback, Received, as_json
 from tests.support.redis_server import RedisServer
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.rst", *sorted((ROOT / "docs").rglob("*.rst"))]
@@ -57,7 +60,7 @@ PROVIDERS: Mapping[str, set[str]] = {
 RUNS = re.compile(r"auth-plugins (token|get|check|cache|--version|--help)\b")
 #: Examples that need a process of their own: what Python is called with.
 PROCESSES: Mapping[str, tuple[str, ...]] = {
-    "processes.py": ("processes.py",),
+    "several_processes.py": ("several_processes.py",),
     "isolated_tests.py": ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "isolated_tests.py"),
 }
 
@@ -139,10 +142,15 @@ class World:
         text = text.replace("/run/secrets/", f"{self._directory}/secrets/")
         return text.replace("redis://cache.example.com:6379/0", self._redis.url)
 
+    def variables(self, text: str) -> dict[str, str]:
+        """The variables that a shell would make of *text*."""
+        return dict(word.split("=", 1) for word in shlex.split(self.placed(text)))
+
     def run(self, block: Block, expected: str | None = None) -> None:
         """Run a block, and compare what it prints with *expected*."""
         if block.language == "console":
-            printed = "".join(self.command(line) for line in commands(block.text))
+            status = 1 if "exit-1" in block.classes else 0
+            printed = "".join(self.command(line, status) for line in commands(block.text))
         elif block.language == "python":
             printed = self._program(block.text, block.name, self.namespace)
         elif block.language == "example":
@@ -154,7 +162,7 @@ class World:
             got, want = f"{printed.strip()}\n", f"{self.placed(expected).strip()}\n"
             assert doctest.OutputChecker().check_output(want, got, options), f"{block.name} prints:\n{got}"
 
-    def command(self, line: str) -> str:
+    def command(self, line: str, status: int = 0) -> str:
         """Run one command if it can run here, and return what it prints; take the variables that it sets."""
         if line.startswith(("export ", "unset ")):
             result = dict(each.partition("=")[::2] for each in self.shell(f"{line}\nenv -0").split("\0"))
@@ -164,11 +172,13 @@ class World:
                 elif name.isupper():
                     self._monkeypatch.delenv(name, raising=False)
             return ""
-        return self.shell(line) if RUNS.match(line) else ""
+        return self.shell(line, status) if RUNS.match(line) else ""
 
-    def shell(self, command: str) -> str:
-        result = subprocess.run(["sh", "-c", self.placed(command)], capture_output=True, text=True, timeout=60)
-        assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"
+    def shell(self, command: str, status: int = 0) -> str:
+        """Run a command, whose exit status must be *status*, and return what it prints."""
+        words = ["sh", "-c", self.placed(command)]
+        result = subprocess.run(words, check=False, capture_output=True, text=True, timeout=60)
+        assert result.returncode == status, f"{command}: {result.stdout}{result.stderr}"
         return result.stdout
 
     def _program(self, text: str, name: str, namespace: dict[str, Any]) -> str:
@@ -183,7 +193,7 @@ class World:
 
     def _example(self, block: Block) -> str:
         """Run a file of ``examples/``, with the variables that its docstring exports."""
-        for line in commands(block.text.split('"""')[1].replace("\\\\", "\\")):
+        for line in commands(block.text.split('"""')[1]):
             self.command(line)
         if block.name == "fastapi_app.py":
             return ""  # a service, which has a test of its own
@@ -193,7 +203,7 @@ class World:
         return self.shell(" ".join([sys.executable, *PROCESSES[block.name]]))
 
     def _answer(self, received: Received) -> Response:
-        """Be the hosts of :data:`HOSTS`: an API, a revocation endpoint, a login, and the token endpoints of providers."""
+        """Be the hosts of :data:`HOSTS`: API, revocation endpoint, login, and token endpoints of providers."""
         path = received.target.partition("?")[0]
         form = dict(parse_qsl(received.body.decode()))
         if path == "/revoke":

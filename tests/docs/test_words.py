@@ -31,7 +31,9 @@ WORD = re.compile(rf"(?<![a-z])({'|'.join(REPLACED)})(?![a-z])", re.IGNORECASE)
 FILES = [
     *sorted((ROOT / "auth_plugins").rglob("*.py")),
     *sorted((ROOT / "changelog.d").glob("*.rst")),
-    *(ROOT / name for name in ("CHANGELOG.rst", "CONTRIBUTING.rst", "SECURITY.rst", "docs/glossary.rst")),
+    *sorted((ROOT / "docs").rglob("*.rst")),
+    *sorted((ROOT / "examples").glob("*.py")),
+    *(ROOT / name for name in ("CHANGELOG.rst", "CONTRIBUTING.rst", "README.rst", "SECURITY.rst")),
 ]
 
 

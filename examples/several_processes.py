@@ -16,7 +16,7 @@ def work(_: int) -> str:
     """Call the API; each process makes its own auth of the variables."""
     auth = OAuth2Auth.from_env("ACME")
     response = requests.get("https://orders.example.com/orders", auth=auth, timeout=60)
-    return response.request.headers["Authorization"]
+    return str(response.request.headers["Authorization"])
 
 
 if __name__ == "__main__":
