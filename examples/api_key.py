@@ -1,6 +1,7 @@
-"""An API that moves from a key to OAuth 2.0: the code stays, the variables change.
+"""From an API key to OAuth 2.0: the code stays, the variables change.
 
-$ export UPLOAD_URL=https://web.example.com/v1/UploadData ACME_API_KEY='upload-api key of v1'
+$ export UPLOAD_URL=https://web.example.com/v1/UploadData
+$ export ACME_API_KEY='upload-api key of v1'
 """
 
 import os
@@ -13,7 +14,8 @@ from auth_plugins.requests import OAuth2Auth
 def upload(rows: list[int]) -> requests.Response:
     """Send rows, with whatever the variables ACME_... describe."""
     auth = OAuth2Auth.from_env("ACME")
-    return requests.post(os.environ["UPLOAD_URL"], json=rows, auth=auth, timeout=60)
+    url = os.environ["UPLOAD_URL"]
+    return requests.post(url, json=rows, auth=auth, timeout=60)
 
 
 print(upload([1, 2, 3]).status_code)

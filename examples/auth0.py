@@ -1,6 +1,7 @@
 """Auth0: a token of a machine-to-machine application, for one of your APIs.
 
-$ export AUTH0_CLIENT_ID=your-client-id AUTH0_CLIENT_SECRET=your-client-secret
+$ export AUTH0_CLIENT_ID=your-client-id
+$ export AUTH0_CLIENT_SECRET=your-client-secret
 """
 
 import os
@@ -16,9 +17,11 @@ auth = OAuth2Auth(
         os.environ["AUTH0_CLIENT_ID"],
         os.environ["AUTH0_CLIENT_SECRET"],
         audience="https://orders.example.com/",  # the identifier of the API
-        client_auth="client_secret_post",  # as the application's Credentials tab says
+        client_auth="client_secret_post",  # as the Credentials tab says
     )
 )
 
-response = requests.get("https://orders.example.com/orders", auth=auth, timeout=60)
+response = requests.get(
+    "https://orders.example.com/orders", auth=auth, timeout=60
+)
 print(response.status_code)

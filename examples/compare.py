@@ -1,7 +1,7 @@
-"""What 50 threads without a token, and an early revocation, do with five libraries. It needs those that it compares.
+"""50 threads without a token, and an early revocation, in five libraries.
 
 $ pip install httpx-auth requests-auth requests-oauthlib
-$ python compare.py        # or with the seconds that the token endpoint takes: python compare.py 0.5
+$ python compare.py         # or with the seconds of a token request: 0.5
 """
 
 import json
@@ -17,7 +17,9 @@ from typing import Any
 
 import httpx
 import requests
-from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
+from authlib.integrations.requests_client import (
+    OAuth2Session as AuthlibSession,
+)
 from httpx_auth import OAuth2ClientCredentials as HttpxAuth
 from oauthlib.oauth2 import BackendApplicationClient
 from requests_auth import OAuth2ClientCredentials as RequestsAuth
@@ -28,9 +30,14 @@ from auth_plugins.requests import OAuth2Auth
 
 THREADS = 50
 SECONDS = float(sys.argv[1]) if len(sys.argv) > 1 else 0.2
-CLIENT: dict[str, Any] = {"client_id": "orders", "client_secret": "s3cr3t-of-orders"}
-# The server is on loopback, where plain http is harmless. Authlib and oauthlib refuse it unless these are set.
-os.environ["AUTHLIB_INSECURE_TRANSPORT"] = os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
+CLIENT: dict[str, Any] = {
+    "client_id": "orders",
+    "client_secret": "s3cr3t-of-orders",
+}
+# The server is on loopback, where plain http is harmless. Authlib and
+# oauthlib refuse it unless these are set.
+os.environ["AUTHLIB_INSECURE_TRANSPORT"] = "1"
+os.environ["OAUTHLIB_INSECURE_TRANSPORT"] = "1"
 
 
 class Server(ThreadingHTTPServer):
@@ -42,7 +49,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.valid: set[str] = set()
         self.url = f"http://127.0.0.1:{self.server_port}"
-        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, args=(0.05,), daemon=True
+        ).start()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -56,11 +65,13 @@ class Handler(BaseHTTPRequestHandler):
         time.sleep(SECONDS)
         token = secrets.token_hex()
         self.server.valid.add(f"Bearer {token}")
-        self._send(200, {"access_token": token, "token_type": "Bearer", "expires_in": 3600})
+        answer = {"access_token": token, "token_type": "Bearer"}
+        self._send(200, {**answer, "expires_in": 3600})
 
     def do_GET(self) -> None:
         """Be the API."""
-        self._send(200 if self.headers["Authorization"] in self.server.valid else 401, {})
+        is_valid = self.headers["Authorization"] in self.server.valid
+        self._send(200 if is_valid else 401, {})
 
     def _send(self, status: int, members: dict[str, Any]) -> None:
         body = json.dumps(members).encode()
@@ -75,14 +86,17 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def auth_plugins(token_url: str, url: str) -> Callable[[], int]:
-    """Return a function that calls the API, and returns the status."""
-    auth = OAuth2Auth(ClientCredentials(token_url, **CLIENT), cache=MemoryCache())
+    """Return a function that calls the API and returns the status."""
+    auth = OAuth2Auth(
+        ClientCredentials(token_url, **CLIENT), cache=MemoryCache()
+    )
     return lambda: requests.get(url, auth=auth, timeout=60).status_code
 
 
 def httpx_auth(token_url: str, url: str) -> Callable[[], int]:
     """Return the same for httpx-auth."""
-    client = httpx.Client(auth=HttpxAuth(token_url, **CLIENT, client=httpx.Client()), timeout=60)
+    auth = HttpxAuth(token_url, **CLIENT, client=httpx.Client())
+    client = httpx.Client(auth=auth, timeout=60)
     return lambda: client.get(url).status_code
 
 
@@ -94,7 +108,9 @@ def requests_auth(token_url: str, url: str) -> Callable[[], int]:
 
 def requests_oauthlib(token_url: str, url: str) -> Callable[[], int]:
     """Return the same for requests-oauthlib."""
-    session = OAuth2Session(client=BackendApplicationClient(client_id=CLIENT["client_id"]))
+    session = OAuth2Session(
+        client=BackendApplicationClient(client_id=CLIENT["client_id"])
+    )
 
     def call() -> int:
         if not session.authorized:
@@ -106,7 +122,9 @@ def requests_oauthlib(token_url: str, url: str) -> Callable[[], int]:
 
 def authlib(token_url: str, url: str) -> Callable[[], int]:
     """Return the same for Authlib."""
-    session = AuthlibSession(**CLIENT, token_endpoint=token_url, grant_type="client_credentials")
+    session = AuthlibSession(
+        **CLIENT, token_endpoint=token_url, grant_type="client_credentials"
+    )
 
     def call() -> int:
         if not session.token:
@@ -116,20 +134,31 @@ def authlib(token_url: str, url: str) -> Callable[[], int]:
     return call
 
 
+def call_together(
+    together: threading.Barrier, call: Callable[[], int]
+) -> int:
+    """Call the API at the moment that all threads are ready."""
+    together.wait()
+    return call()
+
+
 def main() -> None:
     """Print one line for each library."""
     print(f"{'':20}{'token requests':>16}{'after revocation':>18}")
-    for make in (auth_plugins, httpx_auth, requests_auth, requests_oauthlib, authlib):
+    for make in (
+        auth_plugins,
+        httpx_auth,
+        requests_auth,
+        requests_oauthlib,
+        authlib,
+    ):
         server = Server()
         call = make(f"{server.url}/token", f"{server.url}/orders")
         together = threading.Barrier(THREADS)
 
-        def start(call: Callable[[], int] = call, together: threading.Barrier = together) -> int:
-            together.wait()
-            return call()
-
         with ThreadPoolExecutor(THREADS) as pool:
-            answers = [pool.submit(start) for _ in range(THREADS)]
+            calls = [(together, call)] * THREADS
+            answers = [pool.submit(call_together, *each) for each in calls]
         assert {answer.result() for answer in answers} == {200}
         token_requests = len(server.valid)
         server.valid.clear()

@@ -1,4 +1,4 @@
-"""A login that OAuth 2.0 does not describe: a JSON answer with other names, and a session token in its own header.
+"""A login that OAuth 2.0 does not describe, and a header of its own.
 
 $ export SHOP_PASSWORD=s3cr3t-of-the-shop
 """
@@ -11,7 +11,12 @@ from typing import Any
 
 import requests
 
-from auth_plugins import Grant, Token, TokenRequestError, TokenTransportError
+from auth_plugins import (
+    Grant,
+    Token,
+    TokenRequestError,
+    TokenTransportError,
+)
 from auth_plugins.requests import OAuth2Auth
 
 
@@ -24,7 +29,7 @@ class ShopLogin(Grant):
     password: str = field(repr=False)  # no secret in a repr
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the secrets: a remembered refusal ends when one of them changes."""
+        """Return the secrets: a changed one ends a remembered refusal."""
         return (self.password,)
 
     def header_and_scheme(self) -> tuple[str, str]:
@@ -32,28 +37,47 @@ class ShopLogin(Grant):
         return "X-Session", ""
 
     def request_token(self, ask: Callable[[Any], Token]) -> Token:
-        """Log in; called by one thread at a time, and only if there is no usable token."""
+        """Log in; called by one thread at a time, if there is no token."""
         now = time.time()
         try:
             response = requests.post(
-                self.login_url, json={"user": self.user, "password": self.password}, timeout=10, allow_redirects=False
+                self.login_url,
+                json={"user": self.user, "password": self.password},
+                timeout=10,
+                allow_redirects=False,
             )
         except requests.RequestException as error:
-            # Only the type: the text of another library's error may hold a secret.
-            raise TokenTransportError(f"the login could not be reached: {type(error).__name__}") from None
+            # Only its type: the text of such an error may hold a secret.
+            problem = f"the login failed: {type(error).__name__}"
+            raise TokenTransportError(problem) from None
         if response.status_code != 200:
-            raise TokenRequestError("the login was refused", status_code=response.status_code)
+            status = response.status_code
+            raise TokenRequestError(
+                "the login was refused", status_code=status
+            )
         session = response.json()["session"]
-        return Token(access_token=session["token"], expires_at=now + session["seconds"], issued_at=now)
+        return Token(
+            access_token=session["token"],
+            expires_at=now + session["seconds"],  # Unix seconds
+            issued_at=now,
+        )
 
-    def refresh(self, ask: Callable[[Any], Token], refresh_token: str | None) -> None:
+    def refresh(
+        self, ask: Callable[[Any], Token], refresh_token: str | None
+    ) -> None:
         """Return ``None``: there are no refresh tokens."""
 
-    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[Any]:
+    def revocation_requests(
+        self, access_token: str | None, refresh_token: str | None
+    ) -> Sequence[Any]:
         """Return no requests: sessions cannot be revoked."""
         return ()
 
 
-auth = OAuth2Auth(ShopLogin("https://id.example.com/login", "ops", os.environ["SHOP_PASSWORD"]))
-response = requests.get("https://orders.example.com/orders", auth=auth, timeout=60)
+login = ShopLogin(
+    "https://id.example.com/login", "ops", os.environ["SHOP_PASSWORD"]
+)
+response = requests.get(
+    "https://orders.example.com/orders", auth=OAuth2Auth(login), timeout=60
+)
 print(response.status_code, response.request.headers["X-Session"])

@@ -1,6 +1,7 @@
-"""A FastAPI service that calls an API with a token: one client for each worker, one token for all workers.
+"""One client for each worker of FastAPI, one token for all of them.
 
-$ export ORDERS_TOKEN_URL=https://id.example.com/token ORDERS_CLIENT_ID=orders ORDERS_CLIENT_SECRET=s3cr3t-of-orders
+$ export ORDERS_TOKEN_URL=https://id.example.com/token
+$ export ORDERS_CLIENT_ID=orders ORDERS_CLIENT_SECRET=s3cr3t-of-orders
 $ export ORDERS_CACHE=file
 $ uvicorn fastapi_app:app --workers 2
 """
@@ -16,11 +17,15 @@ from auth_plugins import AuthError
 from auth_plugins.httpx import OAuth2Auth
 
 
+ORDERS = "https://orders.example.com/orders"
+
+
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-    """Open the client before the first request, and close it after the last one."""
-    # Each worker runs this once. ORDERS_CACHE=file lets the workers share the token.
-    async with httpx.AsyncClient(auth=OAuth2Auth.from_env("ORDERS")) as client:
+    """Open the client at the start, and close it at the end."""
+    # Each worker runs this once. With ORDERS_CACHE they share the token.
+    auth = OAuth2Auth.from_env("ORDERS")
+    async with httpx.AsyncClient(auth=auth) as client:
         app.state.client = client
         yield
 
@@ -32,7 +37,7 @@ app = FastAPI(lifespan=lifespan)
 async def orders(request: Request) -> Any:
     """Return what the other API answers."""
     try:
-        response = await request.app.state.client.get("https://orders.example.com/orders")
-    except AuthError as error:  # no token: the text names the cause, and no secret
+        response = await request.app.state.client.get(ORDERS)
+    except AuthError as error:  # no token; the text shows no secret
         raise HTTPException(502, str(error)) from error
     return response.json()

@@ -1,4 +1,4 @@
-r"""A token endpoint that takes JSON: the parameters, and the client's id and secret, are one JSON object.
+r"""A token endpoint that takes JSON, with id and secret in it.
 
 $ export ACME_CLIENT_ID=json-client ACME_CLIENT_SECRET='say "hi" \ + ü'
 """
@@ -16,9 +16,11 @@ auth = OAuth2Auth(
         os.environ["ACME_CLIENT_ID"],
         os.environ["ACME_CLIENT_SECRET"],
         encoding="json",  # the body is a JSON object
-        client_auth="client_secret_post",  # id and secret are in it, not in an Authorization header
+        client_auth="client_secret_post",  # id and secret are in it
     )
 )
 
-response = requests.get("https://json.example.com/things", auth=auth, timeout=60)
+response = requests.get(
+    "https://json.example.com/things", auth=auth, timeout=60
+)
 print(response.status_code, response.json()["system"])

@@ -10,13 +10,15 @@ import httpx
 from auth_plugins import ClientCredentials
 from auth_plugins.httpx import OAuth2Auth
 
+# Older installations have /auth before /realms.
+REALM = "https://keycloak.example.com/realms/acme"
+
 auth = OAuth2Auth(
     ClientCredentials(
-        # Older installations have /auth before /realms.
-        "https://keycloak.example.com/realms/acme/protocol/openid-connect/token",
+        f"{REALM}/protocol/openid-connect/token",
         os.environ["KEYCLOAK_CLIENT_ID"],
         os.environ["KEYCLOAK_CLIENT_SECRET"],
-        # The default, client_secret_basic, is right: Keycloak decodes a URL-encoded secret.
+        # client_secret_basic, the default, is right: Keycloak decodes it.
     )
 )
 

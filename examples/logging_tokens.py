@@ -1,6 +1,7 @@
 """What the logger ``auth_plugins`` writes.
 
-$ export ACME_TOKEN_URL=https://id.example.com/token ACME_CLIENT_ID=orders ACME_CLIENT_SECRET=s3cr3t-of-orders
+$ export ACME_TOKEN_URL=https://id.example.com/token ACME_CLIENT_ID=orders
+$ export ACME_CLIENT_SECRET=s3cr3t-of-orders
 """
 
 import logging
@@ -16,10 +17,13 @@ logger = logging.getLogger("auth_plugins")
 logger.addHandler(handler)
 logger.setLevel(logging.DEBUG)  # INFO in production
 
-# These show more than you may want: a URL with its query, or the header with the token.
+# These show a URL with its query, or the header with the token.
 for name in ("urllib3", "httpx", "hpack"):
     logging.getLogger(name).setLevel(logging.WARNING)
 
 auth = OAuth2Auth.from_env("ACME")
-requests.get("https://orders.example.com/orders", auth=auth, timeout=60).raise_for_status()
+response = requests.get(
+    "https://orders.example.com/orders", auth=auth, timeout=60
+)
+response.raise_for_status()
 logger.removeHandler(handler)

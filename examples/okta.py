@@ -1,4 +1,4 @@
-"""Okta: a token of a service application, from a custom authorization server.
+"""Okta: a token from a custom authorization server.
 
 $ export OKTA_CLIENT_ID=your-client-id OKTA_CLIENT_SECRET=your-client-secret
 """
@@ -12,12 +12,15 @@ from auth_plugins.requests import OAuth2Auth
 
 auth = OAuth2Auth(
     ClientCredentials(
-        "https://your-domain.okta.com/oauth2/default/v1/token",  # "default" is the authorization server's id
+        # "default" is the id of the authorization server.
+        "https://your-domain.okta.com/oauth2/default/v1/token",
         os.environ["OKTA_CLIENT_ID"],
         os.environ["OKTA_CLIENT_SECRET"],
-        scope="orders:read",  # at least one custom scope of that server
+        scope="orders:read",  # at least one custom scope
     )
 )
 
-response = requests.get("https://orders.example.com/orders", auth=auth, timeout=60)
+response = requests.get(
+    "https://orders.example.com/orders", auth=auth, timeout=60
+)
 print(response.status_code)

@@ -20,7 +20,11 @@ auth = OAuth2Auth(
 )
 
 try:
-    print(requests.get("https://orders.example.com/orders", auth=auth, timeout=60).status_code)
+    print(
+        requests.get(
+            "https://orders.example.com/orders", auth=auth, timeout=60
+        ).status_code
+    )
 finally:
     try:
         auth.source.revoke()

@@ -1,6 +1,7 @@
-"""Four processes, one token: the first one fetches it, and the others find it in the cache.
+"""Four processes, one token: the first fetches it, the others find it.
 
-$ export ACME_TOKEN_URL=https://id.example.com/token ACME_CLIENT_ID=orders ACME_CLIENT_SECRET=s3cr3t-of-orders
+$ export ACME_TOKEN_URL=https://id.example.com/token ACME_CLIENT_ID=orders
+$ export ACME_CLIENT_SECRET=s3cr3t-of-orders
 $ export ACME_CACHE=file
 """
 
@@ -12,10 +13,13 @@ import requests
 from auth_plugins.requests import OAuth2Auth
 
 
+ORDERS = "https://orders.example.com/orders"
+
+
 def work(_: int) -> str:
-    """Call the API; each process makes its own auth of the variables."""
+    """Call the API. Each process makes its own auth of the variables."""
     auth = OAuth2Auth.from_env("ACME")
-    response = requests.get("https://orders.example.com/orders", auth=auth, timeout=60)
+    response = requests.get(ORDERS, auth=auth, timeout=60)
     return str(response.request.headers["Authorization"])
 
 

@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qsl
@@ -39,6 +40,8 @@ SYSTEMS = {
     "https://organization.example.com": "organization-api",
     "https://json.example.com": "json-api",
 }
+#: What names the system, not any server, behind ``https://api.example.com``.
+JWT_API = "https://api.example.com/oauth"
 #: Hosts for which a server on loopback stands in. It has a ``/token``, and all of :data:`PROVIDERS`.
 HOSTS = (
     "https://id.example.com",
@@ -104,6 +107,8 @@ class World:
     """What the examples of one page see: the systems, their addresses, and the variables."""
 
     def __init__(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+        #: The page, where one runs.
+        self.page = JWT_API
         self.sandbox, self.server = Sandbox(), Loopback()
         self.server.api = self._answer
         self._redis, self._monkeypatch, self._directory = redis, monkeypatch, directory
@@ -136,7 +141,8 @@ class World:
     def placed(self, text: str) -> str:
         """*text* with the addresses of the servers that run, and the directory of the secrets."""
         for host, name in SYSTEMS.items():
-            text = text.replace(host, self.sandbox[name].url)
+            is_any = host in JWT_API and JWT_API not in self.page
+            text = text.replace(host, self.server.url if is_any else self.sandbox[name].url)
         for host in HOSTS:
             text = text.replace(host, self.server.url)
         text = text.replace("/run/secrets/", f"{self._directory}/secrets/")
@@ -146,7 +152,18 @@ class World:
         """The variables that a shell would make of *text*."""
         return dict(word.split("=", 1) for word in shlex.split(self.placed(text)))
 
-    def run(self, block: Block, expected: str | None = None) -> None:
+    def run_page(self, page: Path) -> None:
+        """Run the blocks of a page in order, and compare what they print with the ``text`` blocks after them."""
+        self.page, found = page.read_text("utf-8"), blocks(page)
+        for name in re.findall(r'os\.environ\["(\w+)"\]', self.page):
+            # The page may show the variable after the program that needs it.
+            if match := re.search(rf"\$ export (?:.* )?{name}=('[^']*'|\S+)", self.page):
+                self._monkeypatch.setenv(name, match[1].strip("'"))
+        for block, following in pairwise([*found, Block("", "", "")]):
+            if block.is_run:
+                self._run(block, following.text if following.language == "text" and following.is_run else None)
+
+    def _run(self, block: Block, expected: str | None = None) -> None:
         """Run a block, and compare what it prints with *expected*."""
         if block.language == "console":
             status = 1 if "exit-1" in block.classes else 0

@@ -9,13 +9,12 @@ import socket
 import subprocess
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import requests
 
-from tests.docs.pages import EXAMPLES, PAGES, ROOT, Block, World, blocks, commands, world  # noqa: F401 - a fixture
+from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands, world  # noqa: F401 - a fixture
 
 #: Libraries that some examples need. tox installs them where they and the lowest versions do not contradict each other.
 OPTIONAL = ("fastapi", "httpx_auth", "requests_auth", "requests_oauthlib")
@@ -36,9 +35,7 @@ def skip_without(text: str) -> None:
 def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: F811 - the fixture
     """The examples of a page run in order, as one program, and print what the page shows."""
     skip_without(page.read_text("utf-8"))
-    for block, following in pairwise([*blocks(page), Block("", "", "")]):
-        if block.is_run:
-            world.run(block, following.text if following.language == "text" and following.is_run else None)
+    world.run_page(page)
 
 
 def test_each_example_is_on_a_page() -> None:
