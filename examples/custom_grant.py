@@ -38,7 +38,7 @@ class ShopLogin(Grant):
 
     def request_token(self, ask: Callable[[Any], Token]) -> Token:
         """Log in; called by one thread at a time, if there is no token."""
-        now = time.time()
+        now, problem = time.time(), ""
         try:
             response = requests.post(
                 self.login_url,
@@ -49,7 +49,8 @@ class ShopLogin(Grant):
         except requests.RequestException as error:
             # Only its type: the text of such an error may hold a secret.
             problem = f"the login failed: {type(error).__name__}"
-            raise TokenTransportError(problem) from None
+        if problem:  # not raised above, as an error keeps the last one
+            raise TokenTransportError(problem)
         if response.status_code != 200:
             status = response.status_code
             raise TokenRequestError(

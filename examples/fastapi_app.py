@@ -16,7 +16,6 @@ from fastapi import FastAPI, HTTPException, Request
 from auth_plugins import AuthError
 from auth_plugins.httpx import OAuth2Auth
 
-
 ORDERS = "https://orders.example.com/orders"
 
 

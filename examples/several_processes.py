@@ -12,7 +12,6 @@ import requests
 
 from auth_plugins.requests import OAuth2Auth
 
-
 ORDERS = "https://orders.example.com/orders"
 
 

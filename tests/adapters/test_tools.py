@@ -20,7 +20,7 @@ from requests_mock import Mocker  # noqa: TC002 - pytest reads the annotations
 
 import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, MemoryCache, TokenRequestError
-from tests.docs.test_readme import blocks
+from tests.docs.pages import ROOT, blocks
 from tests.support.drivers import ALL, SYNC, Driver, each
 from tests.support.loopback import Clock, Loopback, Received, as_json
 
@@ -197,8 +197,9 @@ def test_pytest_httpx_sees_the_token_request(tool: Any, mode: str) -> None:
 
 
 def recorder() -> Any:
-    """The recorder of the README."""
-    [program] = [block for block in blocks("python") if "vcr.VCR" in block]
+    """The recorder of the guide to tests."""
+    page = ROOT / "docs" / "guides" / "testing.rst"
+    [program] = [block.text for block in blocks(page) if block.language == "python" and "vcr.VCR" in block.text]
     namespace: dict[str, Any] = {}
     exec(program, namespace)
     return namespace["recorder"]
@@ -208,7 +209,7 @@ def recorder() -> Any:
 def test_vcrpy_records_and_replays(driver: Driver, server: Loopback, tmp_path: Path) -> None:
     """A cassette holds token request, refused call, renewal and call; it is replayed without a server.
 
-    With the filters of the README it holds neither a secret nor a token.
+    With the filters of the guide it holds neither a secret nor a token.
     """
     pytest.importorskip("vcr")
     vcr = recorder()
