@@ -1,4 +1,10 @@
-"""Reads the examples of a page, and runs them against the sandbox and a server on loopback."""
+"""Reads the examples of a page, and runs them against the sandbox and a server on loopback.
+
+All ``python`` blocks of a page run in order, in one namespace. The files of ``examples/`` that it includes run as well,
+each in a namespace of its own. A ``text`` block after one of them is what it prints; ``...`` stands for any text. In
+``console`` blocks, ``export``, ``unset`` and the commands of :data:`RUNS` run. ``:class: not-run`` leaves a block out,
+``:class: exit-1`` says that a command fails.
+"""
 
 from __future__ import annotations
 
@@ -113,6 +119,8 @@ class World:
         self.server.api = self._answer
         self._redis, self._monkeypatch, self._directory = redis, monkeypatch, directory
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
+        #: The namespaces of the files of ``examples/`` that ran, by their names.
+        self.examples: dict[str, dict[str, Any]] = {}
         for name in [name for name in os.environ if name.startswith("ACME")]:
             monkeypatch.delenv(name)
         monkeypatch.setenv("XDG_CACHE_HOME", str(directory))  # where FileCache() is, also in child processes
@@ -215,7 +223,7 @@ class World:
         if block.name == "fastapi_app.py":
             return ""  # a service, which has a test of its own
         if block.name not in PROCESSES:
-            return self._program(block.text, block.name, {"__name__": "__main__"})
+            return self._program(block.text, block.name, self.examples.setdefault(block.name, {"__name__": "__main__"}))
         (self._directory / block.name).write_text(self.placed(block.text), "utf-8")
         return self.shell(" ".join([sys.executable, *PROCESSES[block.name]]))
 

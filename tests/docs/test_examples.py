@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from auth_plugins import TokenSource
 from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands, world  # noqa: F401 - a fixture
+from tests.support.stores import forget
 
 #: Libraries that some examples need. tox installs them where they and the lowest versions do not contradict each other.
 OPTIONAL = ("fastapi", "httpx_auth", "requests_auth", "requests_oauthlib")
@@ -42,6 +44,19 @@ def test_each_example_is_on_a_page() -> None:
     """Each file of examples/ is in a page, which runs it, or is named by one."""
     texts = [page.read_text("utf-8") for page in PAGES]
     assert [path.name for path in EXAMPLES if not any(f"examples/{path.name}" in text for text in texts)] == []
+
+
+def test_the_cache_of_the_example_shares_a_token(world: World) -> None:  # noqa: F811 - the fixture
+    """A second process finds the token in the SQLite cache, and none after a revocation."""
+    world.run_page(ROOT / "docs" / "guides" / "processes.rst")
+    example, requests_sent = world.examples["sqlite_cache.py"], len(world.server.token_requests)
+    token = example["source"].token()
+    forget()  # as another process
+    other = TokenSource(example["grant"], cache=example["SqliteCache"]("tokens.db"))
+    assert other.token() == token
+    assert len(world.server.token_requests) == requests_sent
+    other.revoke()
+    assert other.token() != token
 
 
 def test_two_workers_of_fastapi_share_a_token(world: World) -> None:  # noqa: F811 - the fixture

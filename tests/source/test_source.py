@@ -789,9 +789,9 @@ def test_every_number_is_named() -> None:
     root = Path(__file__).parents[2]
     if not (root / "docs").exists():  # the package alone is tested
         return
-    readme, security, sharing = (
+    behaviour, security, sharing = (
         " ".join((root / name).read_text("utf-8").split())
-        for name in ("README.rst", "SECURITY.rst", "docs/sharing.rst")
+        for name in ("docs/guides/behaviour.rst", "SECURITY.rst", "docs/sharing.rst")
     )
     assert f"one token request in {window} seconds" in security
     assert f"``leeway`` of {_source.DEFAULT_LEEWAY:g} seconds" in sharing
@@ -800,7 +800,8 @@ def test_every_number_is_named() -> None:
     wait = f"{share * timeout + shared_fetch.LOCK_GRACE:g} seconds ({share:g} \N{MULTIPLICATION SIGN} ``timeout``"
     assert f"{share:g} times the ``timeout``, {lease} by default" in sharing
     assert wait in sharing
-    assert f"remembered for {least} to {most} seconds" in readme
+    assert f"For {least} to {most} s the same error is raised without contacting the server" in behaviour
+    assert f"at most one new token is requested every {window} s" in behaviour
 
 
 def told(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
