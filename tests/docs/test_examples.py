@@ -33,6 +33,7 @@ def skip_without(text: str) -> None:
             pytest.skip(f"needs {name}")
 
 
+@pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
 def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: F811 - the fixture
     """The examples of a page run in order, as one program, and print what the page shows."""
