@@ -364,7 +364,7 @@ class Interleavings(RuleBasedStateMachine):
         """In place of a wait: the leader runs now, or does not return in time."""
         if threading.get_ident() != self.main:
             if not self._run_background(flight):
-                really_wait([flight], timeout)
+                really_wait([flight], 30)  # in this world no time passes meanwhile
             return
         if self.is_stuck:
             self.is_stuck = False
@@ -709,7 +709,7 @@ class Crowd:
         """Wait until all others wait, then ask."""
         assert self._asking.acquire(blocking=False), "two requests at once"
         try:
-            flight, end = self.source._state.flight, time.monotonic() + 5
+            flight, end = self.source._state.flight, time.monotonic() + 30
             assert flight is not None
             while len(flight._waiters) < self.size - 1:
                 assert time.monotonic() < end, "a thread does not wait"
