@@ -20,7 +20,6 @@ from auth_plugins import (
 )
 from auth_plugins._base import hidden as _hidden
 from auth_plugins._caches import memory as _cache
-from auth_plugins._grants import password as _password
 from auth_plugins._protocol import answers as _answer
 from tests.support.loopback import Clock, Loopback
 from tests.support.redis_server import RedisServer
@@ -44,7 +43,6 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_memory_of_answers() -> None:
     """What this process remembers of refusals and warnings is a test's own."""
-    _password._vaguely_refused.clear()
     _answer._warn_of_type.cache_clear()
     _answer._warn_of_lifetime.cache_clear()
 

@@ -19,6 +19,7 @@ import pytest
 from auth_plugins import FileCache, RedisCache, TokenSource
 from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.shared_entry import SharedEntry
+from auth_plugins._grants import password as _password
 from tests.support.loopback import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.sources import Endpoint, source
@@ -28,9 +29,10 @@ KEY, OTHER_KEY = "TheKeyOfTheseTests-0123456789_abcdefghijklm=", "AnotherKeyOfTh
 
 
 def forget() -> None:
-    """Lose what this process remembers of shared caches, as another process that starts would know nothing of it."""
+    """Lose what this process remembers of shared caches and refusals, as if it had just started."""
     _shared._all.clear()
     _shared._latest.clear()
+    _password._vaguely_refused.clear()
 
 
 class OwnCache:
