@@ -24,15 +24,13 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
-import requests
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from werkzeug.wrappers import Response
 
-import auth_plugins.requests
+import auth_plugins
 from auth_plugins import AuthError, FileCache, TokenSource
-from auth_plugins._cli.check.steps import check
 from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 from tests.support import stores
@@ -860,19 +858,6 @@ def test_an_api_that_never_ends_is_tried(run: Run, server: Loopback, library: st
     """The status of an API that streams for ever is enough."""
     server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert run("ACME", "--url", server.api_url, **client(server)).step("API")[0] == "ok"
-
-
-@pytest.mark.timeout(30)
-def test_an_api_that_does_not_answer_is_given_up(server: Loopback) -> None:
-    """An API that never sends its status does not hold the check up."""
-    done = threading.Event()
-    server.api = lambda _: done.wait(20) and as_json({})  # type: ignore[assignment,return-value]  # it ends, in time
-    adapter = auth_plugins.requests.OAuth2Auth
-    options: dict[str, Any] = {"library": requests, "adapter": adapter, "may_try": bool, "tell": str}
-    report = check("ACME", client(server), server.api_url, **options, api_timeout=0.3)
-    done.set()
-    assert (report.steps[-1].name, report.steps[-1].mark) == ("API", "FAILED")
-    assert f"{server.api_url} did not answer (" in report.steps[-1].detail
 
 
 # Refresh tokens that may be spent once

@@ -452,16 +452,6 @@ def test_the_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--version") == Outcome(0, b"auth-plugins 1.2.3\n", "")
 
 
-def test_the_version_of_a_checkout(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a checkout that is not installed, ``--version`` says so."""
-
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert run("--version") == Outcome(0, b"auth-plugins (not installed)\n", "")
-
-
 def exports(text: str) -> dict[str, str]:
     """What a shell makes of it."""
     script = f"{text}\nenv -0"

@@ -651,24 +651,6 @@ def exchange(system: System, request: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_chunk_extensions_and_trailers_are_skipped(sandbox: Sandbox) -> None:
-    """Chunk extensions and trailers belong neither to the body nor to the next request."""
-    chunked = b"POST /1 HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;note=x\r\nabc\r\nA\r\n0123456789\r\n0\r\n"
-    trailers = b"X-Sum: 1\r\nX-More: 2\r\n\r\n"
-    exchange(sandbox["jwt-api"], chunked + trailers + b"GET /2 HTTP/1.1\r\nConnection: close\r\n\r\n")
-    assert [(seen.target, seen.body) for seen in sandbox["jwt-api"].seen] == [("/1", b"abc0123456789"), ("/2", b"")]
-
-
-@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\nz\r\n", b"Content-Length: many\r\n\r\n"])
-def test_unreadable_framing_is_a_bad_request(
-    sandbox: Sandbox, capfd: pytest.CaptureFixture[str], framing: bytes
-) -> None:
-    """A body of unknown length is answered 400, the connection is closed, and nothing is printed."""
-    answer = exchange(sandbox["jwt-api"], b"POST /things HTTP/1.1\r\n" + framing)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert capfd.readouterr() == ("", "")
-
-
 def test_head_is_answered_without_a_body(sandbox: Sandbox) -> None:
     """HEAD is answered with the headers of GET and no body."""
     request = b" /things HTTP/1.1\r\nConnection: close\r\n\r\n"

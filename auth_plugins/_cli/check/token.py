@@ -1,7 +1,5 @@
 """Describes the token of ``auth-plugins check``, without showing it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -12,10 +10,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token, jwt_claims
 
-from .context import Context
-from .report import Step
-
-__all__ = ["describe", "facts_of"]
+from .context import FAILED, GOOD, NOTE, Context, Step
 
 #: The claims that are shown: registered ones (RFC 7519 §4.1, RFC 9068 §2.2), and what servers call the same.
 _CLAIMS = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "azp", "scope", "scp", "roles")
@@ -46,20 +41,17 @@ def describe(token: Token, facts: Mapping[str, Any], context: Context) -> Iterat
     refresh = "a refresh token" if token.refresh_token else "no refresh token"
     what = f"{facts['token_type'] or 'a key'}, {ends}{scope}, {refresh}"
     if left is not None and left <= 0:
-        yield Step.failed(
-            "token", what, "it had ended before it came: compare the clocks, or inform the server's owner"
-        )
+        advice = "it had ended before it came: compare the clocks, or inform the server's owner"
+        yield Step(FAILED, "token", what, advice)
     else:
-        yield Step.good("token", what)
+        yield Step(GOOD, "token", what)
     requested = set(str(getattr(context.grant, "scope", None) or "").split())
     granted = requested if token.scope is None else set(token.scope.split())
     if requested and requested != granted:
-        lacking, more = (
-            context.redacted(" ".join(sorted(some))) for some in (requested - granted, granted - requested)
-        )
-        parts = [f"not granted: {lacking}"] * bool(lacking) + [f"granted besides: {more}"] * bool(more)
+        differences = {"not granted": requested - granted, "granted besides": granted - requested}
+        parts = [f"{what}: {context.redacted(' '.join(sorted(some)))}" for what, some in differences.items() if some]
         advice = f"change {context.variable('scope')}, or have the client given it"
-        yield Step.note("scope", "; ".join(parts), advice)
+        yield Step(NOTE, "scope", "; ".join(parts), advice)
     if token.claims:
         yield _describe_jwt(token, facts["claims"], context)
 
@@ -71,12 +63,13 @@ def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> 
     what = ", ".join(f"{name} {json.dumps(claim)}" for name, claim in members.items())
     begins = token.claims.get("nbf")
     if isinstance(begins, (int, float)) and begins > runtime.clock.time() + 1:
-        return Step.note("JWT", what, "by this machine's clock it is not valid yet: compare the clocks")
-    return Step.good("JWT", what)
+        return Step(NOTE, "JWT", what, "by this machine's clock it is not valid yet: compare the clocks")
+    return Step(GOOD, "JWT", what)
 
 
 def _claim(claim: Any, context: Context) -> Any:
     """Return a claim, if no secret is in it; a long one, or one that is no JSON, as the beginning of its text."""
+    # Each text by itself, as JSON would escape what a server has escaped already.
     if any(context.redacted(text) != one_line(text) for text in _texts(claim)):
         return "***"
     text = json.dumps(claim, ensure_ascii=False)
@@ -87,10 +80,10 @@ def _claim(claim: Any, context: Context) -> Any:
 
 def _texts(claim: Any) -> Iterator[str]:
     """Yield the texts and numbers in a claim."""
-    left = [claim]
-    while left:
-        value = left.pop()
-        if isinstance(value, (dict, list)):
-            left += [*value, *value.values()] if isinstance(value, dict) else value
-        else:
-            yield str(value)
+    if isinstance(claim, dict):
+        claim = [*claim, *claim.values()]
+    if isinstance(claim, list):
+        for member in claim:
+            yield from _texts(member)
+    else:
+        yield str(claim)
