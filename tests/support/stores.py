@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import logging
 import sys
 import threading
@@ -31,6 +32,16 @@ def forget() -> None:
     """Lose what this process remembers of shared caches, as another process that starts would know nothing of it."""
     _shared._all.clear()
     _shared._latest.clear()
+
+
+def age(directory: Path) -> None:
+    """Expire all entries of a FileCache without a key, and forget what this process knows of them."""
+    forget()
+    for path in directory.glob("*.token"):
+        entry = json.loads(path.read_text())
+        if "token" in entry:
+            entry["token"]["expires_at"] = 1.0
+            path.write_text(json.dumps(entry))
 
 
 class OwnCache:

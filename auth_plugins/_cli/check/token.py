@@ -80,10 +80,10 @@ def _claim(claim: Any, context: Context) -> Any:
 
 def _texts(claim: Any) -> Iterator[str]:
     """Yield the texts and numbers in a claim."""
-    if isinstance(claim, dict):
-        claim = [*claim, *claim.values()]
-    if isinstance(claim, list):
-        for member in claim:
-            yield from _texts(member)
-    else:
-        yield str(claim)
+    left = [claim]
+    while left:
+        value = left.pop()
+        if isinstance(value, (dict, list)):
+            left += [*value, *value.values()] if isinstance(value, dict) else value
+        else:
+            yield str(value)
