@@ -111,12 +111,9 @@ def _handshake(host: str, port: int, trust: ssl.SSLContext, seconds: float) -> s
         trust.wrap_socket(plain, server_hostname=host) as secure,
     ):
         version, encoded = secure.version(), secure.getpeercert(binary_form=True)
-    try:
-        certificate = x509.load_der_x509_certificate(encoded or b"")
-        subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
-        ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
-    except Exception as error:  # cryptography's errors have no base class of their own
-        return f"{version}; a certificate that cannot be read ({type(error).__name__})"
+    certificate = x509.load_der_x509_certificate(encoded or b"")
+    subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
+    ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
     return f"{version}; certificate of {subject}, by {issuer}, until {ends}"
 
 

@@ -1,5 +1,6 @@
 """The token request of ``auth-plugins check``: as it is configured, and by other ways of client authentication."""
 
+import contextlib
 import email.utils
 from collections.abc import Generator
 from dataclasses import replace
@@ -148,20 +149,18 @@ def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
     if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
-    known = _sent(grant)
-    ways: dict[tuple[str | None, bytes], str] = {}
-    for way in ("client_secret_basic_raw", "client_secret_basic", "client_secret_post"):
+    ways, requests = [], [_sent(grant)]
+    for way in ("client_secret_basic", "client_secret_basic_raw", "client_secret_post"):
         if way == "client_secret_post" and (grant.encoding == "query" or grant.method == "GET"):
             continue  # a secret is not put into a URL to see what happens
-        try:
-            sent = _sent(replace(grant, client_auth=way))
-        except ConfigurationError:  # an id with a colon, as Basic without encoding
-            continue
-        if sent != known:
-            ways[sent] = way  # of two ways that send the same, the standard one
+        with contextlib.suppress(ConfigurationError):  # an id with a colon, as Basic without encoding
+            request = _sent(replace(grant, client_auth=way))
+            if request not in requests:
+                ways.append(way)
+                requests.append(request)
     # A password or a refresh token is sent along, and servers count: only where it was not judged, and only once more.
     most = len(ways) if isinstance(grant, ClientCredentials) else int(error.error == "invalid_client")
-    return list(ways.values())[:most]
+    return ways[:most]
 
 
 def _doubts_client(error: TokenRequestError) -> bool:
