@@ -20,10 +20,7 @@ prefix_argument = click.argument("prefix", default="AUTH_PLUGINS")
 
 
 def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
-    """Return *url*; ``None``: the option was left out.
-
-    :raises click.BadParameter: it is not an absolute http(s) URL.
-    """
+    """Return *url* if it is an absolute http(s) URL, and ``None`` if the option was left out."""
     try:
         parts = urlsplit(url or "")
         is_absolute = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -50,10 +47,7 @@ def fail(problem: object, status: int) -> NoReturn:
 
 
 def first_installed() -> tuple[Any, Any]:
-    """Return the first of the libraries that is installed, and its ``OAuth2Auth``.
-
-    :raises ConfigurationError: none is installed.
-    """
+    """Return the first library that is installed, and its ``OAuth2Auth``."""
     for name in ("requests", "httpx2", "httpx"):
         if importlib.util.find_spec(name):
             return importlib.import_module(name), importlib.import_module(f"auth_plugins.{name}").OAuth2Auth
@@ -68,7 +62,7 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
     A server that rotates refresh tokens answers with a new one and refuses the old one from then on. If the new one is
     lost, the next command sends a spent refresh token, for which servers revoke all tokens of the login.
 
-    :param cache: where the new refresh token would be stored; ``None``: in the memory of this process.
+    :param cache: ``None``: the memory of this process.
     :param variable: the name of the variable that configures *cache*.
     """
     if grant.is_repeatable:

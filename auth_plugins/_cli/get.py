@@ -39,13 +39,9 @@ def get(url: str, prefix: str) -> None:
 
 
 def _configured(prefix: str) -> tuple[Any, Any]:
-    """Return the library, and its ``OAuth2Auth`` of the variables of *prefix*.
-
-    :raises ConfigurationError: a variable is wrong, or the successor of a refresh token would be lost.
-    """
+    """Return the library, and its ``OAuth2Auth`` of the variables of *prefix*."""
     library, adapter = first_installed()
     grant, arguments = configuration(prefix, None)
     if loss := loses_successor(grant, arguments.get("cache"), f"{prefix.removesuffix('_')}_CACHE"):
-        problem, advice = loss
-        raise ConfigurationError(problem, advice=advice)
+        raise ConfigurationError(loss[0], advice=loss[1])
     return library, adapter(grant, **arguments)

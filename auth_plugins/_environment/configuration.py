@@ -50,10 +50,7 @@ def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant
 
 
 def source_configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any], bool]:
-    """Return the grant, the arguments of a TokenSource, and whether ``http://`` is allowed.
-
-    :raises ConfigurationError: as :func:`from_env`; or the variables have allowed hosts, which are an adapter's.
-    """
+    """Return the grant, the arguments of a TokenSource, and whether ``http://`` is allowed."""
     variables = Variables(prefix, environ)
     grant, policy = _configure(variables)
     if "allowed_hosts" in policy:

@@ -49,9 +49,8 @@ class Variables:
 
     def _own_variables(self, texts: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables of this prefix, without it."""
-        found = {
-            name.removeprefix(self._prefix): value for name, value in texts.items() if name.startswith(self._prefix)
-        }
+        own = [name for name in texts if name.startswith(self._prefix)]
+        found = {name.removeprefix(self._prefix): texts[name] for name in own}
         # Beside the prefix ACME there may be another one, ACME_V2.
         others = tuple(f"{other}_" for other in definitions.configured_prefixes(found))
         return {
@@ -63,9 +62,8 @@ class Variables:
     def _check_file(self, name: str, file: str) -> None:
         given = self._left.keys() & {name, file}
         if len(given) > 1:
-            raise ConfigurationError(
-                f"{self.full(name)} and {self.full(file)} are both set", advice="unset one of them"
-            )
+            both = f"{self.full(name)} and {self.full(file)}"
+            raise ConfigurationError(f"{both} are both set", advice="unset one of them")
         empty = sorted(self.empty & {name, file})
         if empty and not given and name in SECRETS:  # a mistake: a client without a secret sets none
             raise self._error(empty[0], "must not be empty", "give it its value, or unset it")
@@ -90,10 +88,7 @@ class Variables:
         return str(self._left.get("CLIENT_AUTH", "")).strip().lower() == "none"
 
     def take(self, name: str) -> Any:
-        """Return what a variable means; ``None``: it is not set.
-
-        :raises ConfigurationError: its value is not valid.
-        """
+        """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""
         text: str | None = self._left.pop(name, None)
         if (path := self._left.pop(f"{name}_FILE", None)) is not None:
             file = SecretFile(path.strip(), _variable=self.named(name))
@@ -114,11 +109,9 @@ class Variables:
     def take_all(self, needed: Collection[str], accepted: Iterable[str], user: str) -> dict[str, Any]:
         """Return what these variables mean, by name, without those that are not set.
 
-        :param user: what needs them, for the error.
-        :raises ConfigurationError: a needed one is not set, or another one is, which *user* does not accept.
+        A *needed* one that is not set is an error; so is another one that is set, which *user* does not accept.
         """
-        missing = [name for name in needed if not self.has(name)]
-        if missing:
+        if missing := [name for name in needed if not self.has(name)]:
             raise self.missing_error(missing, user)
         values = {name: self.take(name) for name in dict.fromkeys([*needed, *accepted])}
         for name in sorted(self._left):

@@ -66,10 +66,7 @@ class Context:
 
 
 def context_of(prefix: str, may_try: Callable[[Sequence[str]], bool]) -> Context:
-    """Return the context for what the variables of *prefix* configure.
-
-    :raises ConfigurationError: it cannot work, or a secret cannot be read.
-    """
+    """Return the context for what the variables of *prefix* configure."""
     library, adapter = first_installed()
     grant, policy = configuration(prefix, None)
     return Context(

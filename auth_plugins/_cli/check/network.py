@@ -64,10 +64,7 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def _resolve(host: str, port: int, seconds: float) -> list[str]:
-    """Return the addresses of *host*. Python bounds no name resolution, so it runs in a thread.
-
-    :raises TimeoutError: it takes longer than *seconds*.
-    """
+    """Return the addresses of *host*, or raise TimeoutError. Python bounds no name resolution, so it has a thread."""
     outcome: Future[list[Any]] = Future()
 
     def resolve() -> None:
