@@ -165,7 +165,7 @@ class OddRedis(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def odd_redis() -> Iterator[int]:
-    """The port of such a Redis."""
+    """The port of a Redis that knows no command."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OddRedis) as odd:
         thread = threading.Thread(target=odd.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -360,7 +360,7 @@ def test_the_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exports(text: str) -> dict[str, str]:
-    """What a shell makes of it."""
+    """The variables that a shell exports."""
     script = f"{text}\nenv -0"
     done = subprocess.run(["/bin/sh", "-ec", script], env={}, capture_output=True, encoding="utf-8", check=True)
     found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)

@@ -25,6 +25,8 @@ from .token_request import fetch_token
 
 #: The arguments of grants that a person is given, and copies.
 _COPIED = ("client_id", "client_secret", "username", "password", "refresh_token", "scope", "value")
+#: The value of ``ok`` in JSON.
+_OK = {GOOD: True, FAILED: False, NOTE: None}
 
 
 def run(prefix: str, url: str | None, *, try_others: bool, as_json: bool) -> int:
@@ -60,9 +62,6 @@ def run(prefix: str, url: str | None, *, try_others: bool, as_json: bool) -> int
         report = {"ok": not status, "status": status, "prefix": prefix, "steps": listed, "token": token, "error": error}
         click.echo(json.dumps(report))
     return status
-
-
-_OK = {GOOD: True, FAILED: False, NOTE: None}
 
 
 def _print(step: Step) -> None:
