@@ -68,10 +68,10 @@ def cache_of(prefix: str) -> FileCache | RedisCache | None:
 
 def cache_secrets(prefix: str) -> list[str]:
     """Return what may be secret in the URL of a cache, in the spellings that an error of Redis may quote."""
-    _, arguments = Variables(prefix, None).take("CACHE") or (None, {})
-    parts = [urlsplit(url) for url in arguments.values()]
-    found = [text for each in parts for text in (each.password or each.username, *dict(parse_qsl(each.query)).values())]
-    return [spelling for text in found if text for spelling in (text, unquote(text))]
+    arguments: dict[str, str] = (Variables(prefix, None).take("CACHE") or (None, {}))[1]
+    url = urlsplit(arguments.get("url_or_client", ""))
+    found = [url.password or url.username or "", *dict(parse_qsl(url.query)).values()]
+    return [*found, *map(unquote, found)]
 
 
 def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
