@@ -233,6 +233,10 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
         "percent-encoded, not UTF-8": sent(JWT, f"{CLIENT_CREDENTIALS}%ff"),
         "space not encoded": sent(JWT, "grant_type=client credentials"),
     },
+    ("jwt-api", 404, "not_found"): {
+        "slash at the end": replace(JWT, target="/oauth/v2/token/"),
+        "another system's path": replace(JWT, target="/UploadData"),
+    },
     ("jwt-api", 400, "unsupported_grant_type"): {"refresh token": sent(JWT, RENEWAL)},
     ("jwt-api", 400, "invalid_scope"): {"any": sent(JWT, f"{CLIENT_CREDENTIALS}&scope=wrong")},
     ("jwt-api", 415, "invalid_request"): {
@@ -308,12 +312,6 @@ def test_other_methods_are_not_allowed(standing: Sandbox, name: str, method: str
     reply = send(standing[name], Ask(method, target))
     assert (reply.status, reply.headers["Allow"]) == (405, allow)
     assert not [part for part in SECRETS if part in reply.text]
-
-
-@pytest.mark.parametrize("target", ["/oauth/v2/token/", "/UploadData"])
-def test_unknown_paths_are_not_found(standing: Sandbox, target: str) -> None:
-    """Only the paths of the document exist."""
-    assert send(standing["jwt-api"], replace(JWT, target=target)).status == 404
 
 
 def test_a_header_that_is_sent_twice_is_refused(standing: Sandbox) -> None:
