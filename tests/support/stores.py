@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import logging
 import sys
 import threading
@@ -33,6 +34,16 @@ def forget() -> None:
     _shared._all.clear()
     _shared._latest.clear()
     _password._vaguely_refused.clear()
+
+
+def age(directory: Path) -> None:
+    """Expire all entries of a FileCache without a key, and forget what this process knows of them."""
+    forget()
+    for path in directory.glob("*.token"):
+        entry = json.loads(path.read_text())
+        if "token" in entry:
+            entry["token"]["expires_at"] = 1.0
+            path.write_text(json.dumps(entry))
 
 
 class OwnCache:
