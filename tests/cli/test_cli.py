@@ -12,9 +12,8 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +23,7 @@ import auth_plugins
 import auth_plugins.__main__
 from auth_plugins import FileCache, Token
 from auth_plugins._caches.entries import StoredToken
-from auth_plugins._cli import demo
 from auth_plugins._cli.main import main
-from auth_plugins._cli.play import print_rows
 from auth_plugins.sandbox import Sandbox
 from tests.support.loopback import Loopback, as_json
 from tests.support.stores import forget
@@ -50,9 +47,6 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
     """Runs ``auth-plugins`` with words and variables."""
-    # The demo sets both; this has them set back.
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("no_proxy", "")
 
     def run(*words: str, **variables: str) -> Outcome:
         for name, value in variables.items():
@@ -505,41 +499,3 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
     assert called == [f"ACME_{name}" for name in ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "UPLOAD_V1")]
     claims = Token(access_token=token.strip()).claims
     assert claims["exp"] - claims["iat"] == 60
-
-
-def test_the_demo_plays_all_and_fits_80_columns() -> None:
-    """With output to a file, a narrow terminal and a dead proxy, it prints 25 readable rows in plain text."""
-    dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
-    started = time.monotonic()
-    done = child("-m", "auth_plugins", "demo", COLUMNS="40", **dead)
-    assert time.monotonic() - started < 15
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "\x1b" not in done.stdout
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    assert max(map(len, lines)) <= 80
-    rows = [line for line in lines if line.endswith(" ok")]
-    assert len(rows) == 25
-    assert "auth-api         httpx2 async 1 + 2 form               refresh token 6x200 ok" in rows
-    assert lines[-1].startswith("25 of 25 rows as expected (")
-    assert lines[-1].endswith(" s): passwords sent once, no refresh token twice.")
-
-
-def test_a_row_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row that differs is marked, each difference is a line, and the exit status is 1."""
-    good = [demo.Row(name, "requests", demo.expected(name)) for name in SYSTEMS]
-    bad = replace(good[2], seen={**good[2].seen, "passwords": 2}, error="TokenRequestError: [no] " + "long " * 40)
-    assert print_rows([*good, bad], seconds=1.0) == 1
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert [line.split()[:2] for line in lines if line.endswith(" NO")] == [["auth-api", "requests"]]
-    assert f"auth-api with requests: TokenRequestError: [no] {'long ' * 40}".rstrip() in lines
-    assert "auth-api with requests: passwords: expected 1, saw 2" in lines
-    assert lines[-1] == "5 of 6 rows as expected (1.0 s)"
-
-
-def test_the_demo_needs_all_libraries(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one of the libraries, it names the extra to install."""
-    monkeypatch.delitem(sys.modules, "auth_plugins.httpx2", raising=False)
-    monkeypatch.setitem(sys.modules, "httpx2", None)
-    outcome = run("demo")
-    assert (outcome.status, outcome.out) == (2, b"")
-    assert outcome.err == "error: auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'\n"
