@@ -6,7 +6,7 @@ This imports neither library.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.hidden import Hidden
@@ -74,7 +74,8 @@ class HttpxAdapter(Adapter, Generic[Client]):
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
         self._ready = _NOT_READY
 
-    def __call__(self, request: object) -> NoReturn:
+    # Not NoReturn: by that a type checker takes it for an auth= of requests.
+    def __call__(self, request: object) -> None:
         """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
         raise self._wrong_library(request)
 

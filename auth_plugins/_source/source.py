@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from auth_plugins._base.errors import ConfigurationError, not_an_auth
 from auth_plugins._base.loading import small_imports
@@ -122,7 +122,8 @@ class TokenSource:
         policy = {"leeway": self._schedule[0], "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
         return _unpickle, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
-    def __call__(self, *_: object) -> NoReturn:
+    # Not NoReturn: by that a type checker takes a source for an auth=.
+    def __call__(self, *_: object) -> None:
         """Raise the error that says what ``auth=`` needs: requests and httpx call the object that they are given."""
         raise not_an_auth(self)
 
