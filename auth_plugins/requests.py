@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 try:
     import requests
@@ -26,6 +26,13 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.requests import requests_transport
+
+if TYPE_CHECKING:
+    from auth_plugins._adapters.base import Overrides
+
+    class _Overrides(Overrides, total=False):
+        session: requests.Session | None
+
 
 __all__ = ["OAuth2Auth"]
 
@@ -180,6 +187,13 @@ class OAuth2Auth(Adapter, AuthBase):
     """
 
     _session_argument = "session"
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_env(  # noqa: D102 - the base describes it
+            cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[_Overrides]
+        ) -> Self: ...
 
     def __init__(
         self,

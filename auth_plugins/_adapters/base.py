@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import (
     AuthError,
@@ -17,9 +17,24 @@ from auth_plugins._base.validation import check_header, hide_arguments
 from auth_plugins._source.source import TokenSource, source_for
 
 if TYPE_CHECKING:
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._grants.base import Grant
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._transports.base import Transport
+
+    class Overrides(TypedDict, total=False):
+        """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
+
+        cache: MemoryCache | TokenCache | None
+        allowed_hosts: str | Iterable[str] | None
+        header: str | None
+        scheme: str | None
+        allow_http: bool
+        leeway: float | None
+        timeout: float | None
+        refresh_ahead: bool | None
+
 
 __all__ = ["Adapter", "header_value", "own_errors"]
 
@@ -70,7 +85,9 @@ class Adapter:
 
     @classmethod
     @hide_arguments
-    def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+    def from_env(
+        cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]
+    ) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 
         :param environ: where the variables are looked up; ``None``: in ``os.environ``.

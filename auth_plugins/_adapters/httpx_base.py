@@ -5,8 +5,8 @@ This imports neither library.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.hidden import Hidden
@@ -23,6 +23,14 @@ from .base import Adapter, header_value
 __all__ = ["Client", "HttpxAdapter"]
 
 Client = TypeVar("Client")
+
+if TYPE_CHECKING:
+    from .base import Overrides
+
+    class _Overrides(Overrides, Generic[Client], total=False):
+        client: Client | None
+
+
 #: No token: its time is always over.
 _NOT_READY = (Token(access_token=""), 0.0, 0.0, "")
 
@@ -31,6 +39,17 @@ class HttpxAdapter(Adapter, Generic[Client]):
     """Takes the arguments, and puts the token on a request. The library's classes are attributes."""
 
     _session_argument = "client"
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_env(
+            cls,
+            prefix: str = "AUTH_PLUGINS",
+            environ: Mapping[str, str] | None = None,
+            **overrides: Unpack[_Overrides[Client]],
+        ) -> Self: ...
+
     #: Our errors as the library's own.
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: Sends token requests where no client is given.
@@ -74,7 +93,8 @@ class HttpxAdapter(Adapter, Generic[Client]):
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
         self._ready = _NOT_READY
 
-    def __call__(self, request: object) -> NoReturn:
+    # Not NoReturn: by that a type checker takes it for an auth= of requests.
+    def __call__(self, request: object) -> None:
         """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
         raise self._wrong_library(request)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import ConfigurationError, not_an_auth
 from auth_plugins._base.loading import small_imports
@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
+
+    class Overrides(TypedDict, total=False):
+        """For type checkers: the keyword arguments of :class:`TokenSource`."""
+
+        cache: MemoryCache | TokenCache | None
+        leeway: float
+        timeout: float
+        refresh_ahead: bool
+
 
 __all__ = ["TokenSource", "source_for"]
 
@@ -100,7 +109,9 @@ class TokenSource:
 
     @classmethod
     @hide_arguments
-    def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+    def from_env(
+        cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]
+    ) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 
         :param environ: where the variables are looked up; ``None``: in ``os.environ``.
@@ -122,7 +133,8 @@ class TokenSource:
         policy = {"leeway": self._schedule[0], "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
         return _unpickle, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
-    def __call__(self, *_: object) -> NoReturn:
+    # Not NoReturn: by that a type checker takes a source for an auth=.
+    def __call__(self, *_: object) -> None:
         """Raise the error that says what ``auth=`` needs: requests and httpx call the object that they are given."""
         raise not_an_auth(self)
 

@@ -85,7 +85,7 @@ class System:
         self.latency = 0.0  #: Seconds that a token request takes, after it was received and decided.
         self.seen: list[Seen] = []  #: Every request, in order.
         self._lock = threading.Lock()  # guards `seen` and `_issued`; not held while a request waits
-        self._issued = IssuedTokens(clock)
+        self._issued, self._clock = IssuedTokens(clock), clock
 
     @property
     def api_url(self) -> str:
@@ -126,6 +126,7 @@ class System:
         path = target.partition("?")[0]
         at = {self.token_path: "token", self.refresh_path: "refresh"}.get(path, "api")
         request = Seen(at, method, target, headers, body)
+        request.time = self._clock()
         further: Mapping[str, str] = {}
         with self._lock:
             try:

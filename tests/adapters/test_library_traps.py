@@ -175,6 +175,7 @@ def test_an_auth_of_another_library_names_the_right_module(grant: ClientCredenti
             assert caught.value.argument == "auth"
         with pytest.raises(ConfigurationError, match="but builtins called it; import the one for the library that you"):
             auth(object())
+    given: Any
     for given in (grant, auth_plugins.TokenSource(grant)):
         with pytest.raises(ConfigurationError, match=r"give OAuth2Auth\(\.\.\.\) of it"):
             requests.get(url, auth=given, timeout=5)

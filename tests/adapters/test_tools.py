@@ -138,7 +138,7 @@ def test_the_flow_by_hand(module: str) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["form", "json"])
-def test_responses_matches_the_token_request(encoding: str) -> None:
+def test_responses_matches_the_token_request(encoding: Any) -> None:
     """The matchers of ``responses`` for forms, JSON and headers find the parameters, and the renewal is mocked too."""
     responses = pytest.importorskip("responses")
     matchers = responses.matchers
@@ -271,7 +271,7 @@ def cached_api(server: Loopback) -> Loopback:
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_requests_cache_stores_no_token_request(
-    method: str, cached_api: Loopback, install_cache: Callable[..., None], tmp_path: Path
+    method: Any, cached_api: Loopback, install_cache: Callable[..., None], tmp_path: Path
 ) -> None:
     """With a cache installed for all of requests, its file holds no secret and no token, and a renewal is a new one."""
     install_cache(str(tmp_path / "cache"), backend="sqlite", allowable_methods=["GET", "POST"])

@@ -59,7 +59,7 @@ APIS_OWN: dict[str, Any] = {
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("client_auth", ["client_secret_post", "client_secret_basic"])
 def test_what_is_for_the_api_stays_there(
-    library: str, client_auth: str, make: Callable[..., Any], server: Loopback
+    library: str, client_auth: Any, make: Callable[..., Any], server: Loopback
 ) -> None:
     """A token request has the session's harmless headers, not its credentials, params and cookies."""
     handed = make(library, **APIS_OWN)

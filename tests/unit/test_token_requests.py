@@ -68,7 +68,7 @@ each_way = pytest.mark.parametrize(
 
 
 @each_way
-def test_what_is_sent(client_auth: str, encoding: str, method: str) -> None:
+def test_what_is_sent(client_auth: Any, encoding: Any, method: Any) -> None:
     """Each client_auth, encoding and method sends this URL, these headers and this body, and nothing else."""
     grant = ClientCredentials(
         URL,
@@ -93,7 +93,7 @@ def test_what_is_sent(client_auth: str, encoding: str, method: str) -> None:
 @each_way
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_it_arrives_as_it_was_built(
-    driver: SyncDriver, client_auth: str, encoding: str, method: str, server: Loopback
+    driver: SyncDriver, client_auth: Any, encoding: Any, method: Any, server: Loopback
 ) -> None:
     """Each library sends a token request as it was built, and adds no header for the body."""
     secret = None if client_auth == "none" else KEY
@@ -196,7 +196,7 @@ def test_headers() -> None:
 
 
 @each_way
-def test_a_renewal_asks_the_same_way(client_auth: str, encoding: str, method: str) -> None:
+def test_a_renewal_asks_the_same_way(client_auth: Any, encoding: Any, method: Any) -> None:
     """A refresh sends the same client, audience, resource and parameters as the grant, but no scope."""
     grant = ClientCredentials(
         URL, "id", None if client_auth == "none" else "s",

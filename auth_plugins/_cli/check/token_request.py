@@ -8,6 +8,7 @@ from typing import Any
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
+from auth_plugins._base.validation import ClientAuth
 from auth_plugins._cli.common import loses_successor, shared_entry
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.oauth import OAuthGrant
@@ -145,12 +146,14 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
     return None
 
 
-def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
+def _other_ways(error: AuthError, grant: OAuthGrant) -> list[ClientAuth]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
     if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
-    ways, requests = [], [_sent(grant)]
-    for way in ("client_secret_basic", "client_secret_basic_raw", "client_secret_post"):
+    others: tuple[ClientAuth, ...] = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post")
+    ways: list[ClientAuth] = []
+    requests = [_sent(grant)]
+    for way in others:
         if way == "client_secret_post" and (grant.encoding == "query" or grant.method == "GET"):
             continue  # a secret is not put into a URL to see what happens
         with contextlib.suppress(ConfigurationError):  # an id with a colon, as Basic without encoding
