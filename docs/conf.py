@@ -61,13 +61,12 @@ def setup(app: Sphinx) -> None:
 
 
 def inline_diagrams(app: Sphinx, document: nodes.document, _: str) -> None:
-    """Put the diagrams into the page itself, so that their colours follow its theme and not the system's alone."""
+    """Put drawings into the page itself, so that their colours follow its theme and not the system's alone."""
     if app.builder.format != "html":
         return
     for image in list(document.findall(nodes.image)):
-        path = HERE / image["uri"]
-        if path.parent.name == "diagrams":
-            drawing = path.read_text("utf-8")
+        if image["uri"].endswith(".svg"):
+            drawing = (HERE / image["uri"]).read_text("utf-8")
             image.replace_self(nodes.raw("", f'<div class="diagram-frame">{drawing}</div>', format="html"))
 
 

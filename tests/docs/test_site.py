@@ -179,7 +179,8 @@ def test_each_page_is_in_a_table_of_contents() -> None:
     for path in reached:
         text = path.read_text("utf-8") + "\n"
         for block in re.findall(r"^\.\. toctree::\n((?:   .*\n|\n)+)", text, re.MULTILINE):
-            targets = [path.parent / f"{line.strip()}.rst" for line in block.splitlines() if ":" not in line]
+            names = re.findall(r"^   (?:.+<)?([\w/-]+)>?$", block, re.MULTILINE)
+            targets = [path.parent / f"{name}.rst" for name in names]
             reached.extend(target for target in targets if target in PAGES and target not in reached)
     assert sorted(reached) == PAGES
 
