@@ -18,7 +18,7 @@ from auth_plugins import AuthError
 from auth_plugins._cli.main import cli
 from auth_plugins._environment.definitions import KNOWN, READERS
 from auth_plugins._protocol.advice import ADVICE, advice_for
-from auth_plugins._transports.reasons import _TROUBLES
+from auth_plugins._transports.reasons import _TROUBLES, certificate_advice
 from tests.docs.test_words import REPLACED
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -142,8 +142,9 @@ def test_each_reason_of_no_answer_has_a_section() -> None:
     advice = {trouble: todo for _, trouble, _, todo in _TROUBLES}
     documented = set(re.findall(r"^\.\. _unreachable-(\w+):$", text, re.MULTILINE))
     assert documented == advice.keys() | {"certificate", "proxy", "other"}
-    for trouble in ("name", "refused", "timeout"):
-        assert f"``{advice[trouble]}``" in plain(text)
+    certificates = [certificate_advice(code, "requests") for code in (0, 10)]
+    for each in (*certificates, *(advice[trouble] for trouble in ("name", "refused", "timeout"))):
+        assert f"``{each}``" in plain(text)
 
 
 def test_the_tutorial_prints_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
