@@ -8,16 +8,12 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from auth_plugins._base.runtime import runtime
+from auth_plugins._grants.base import Grant
 
 from .grant_state import NOT_SEEN, GrantState
-
-if TYPE_CHECKING:
-    from auth_plugins._grants.base import Grant
-
-__all__ = ["MemoryCache", "process_cache"]
 
 #: How many states a cache holds before it first looks for unused ones.
 _FEW = 256
@@ -79,12 +75,10 @@ class MemoryCache:
             state.used_at = now
             self._kept.add(state)
             if len(self._kept) > self._sweep_at:
-                # At twice the number that was left last time, so that sweeps cost next to nothing. From a copy, as a
-                # signal handler may add a state meanwhile; with a higher limit first, so that it does not sweep too.
-                self._sweep_at = 2 * len(self._kept)
-                for each in list(self._kept):
+                for each in list(self._kept):  # a copy, as a signal handler may add a state meanwhile
                     if each is not state and each.is_unused(now):
                         self._kept.discard(each)
+                # At twice the number that is left, so that sweeps cost next to nothing.
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
 

@@ -18,8 +18,6 @@ from .entries import StoredToken
 if TYPE_CHECKING:
     from .shared import SharedCache
 
-__all__ = ["LONGEST_TTL", "LockState", "SharedEntry"]
-
 #: Seconds for which an entry is stored that has a refresh token, or a token that tells no expiry.
 LONGEST_TTL = 180 * 86400.0
 

@@ -9,16 +9,12 @@ import logging
 import sys
 import threading
 from concurrent.futures import Future, InvalidStateError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from auth_plugins._base.errors import AuthError, TokenTransportError
 from auth_plugins._base.frames import without_frames
-
-if TYPE_CHECKING:
-    from auth_plugins._grants.base import Grant
-    from auth_plugins._protocol.tokens import Token
-
-__all__ = ["Ending", "Flight", "log_token", "wait_in_loop"]
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 
 _log = logging.getLogger("auth_plugins")
 
@@ -31,7 +27,7 @@ class Ending(enum.Enum):
     SEEDED = "a token was seeded meanwhile"
 
 
-class Flight(Future["Token | Ending"]):
+class Flight(Future[Token | Ending]):
     """One attempt to get a token; all that need the token wait for it."""
 
     def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:

@@ -9,8 +9,6 @@ from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._protocol.tokens import Token
 
-__all__ = ["PROBATION", "reject"]
-
 _log = logging.getLogger("auth_plugins")
 
 #: Seconds in which at most one token is replaced while new ones are rejected as well.

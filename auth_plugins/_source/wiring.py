@@ -18,12 +18,9 @@ from auth_plugins._grants.base import Grant
 if TYPE_CHECKING:
     from auth_plugins._caches.shared import SharedCache
 
-    from .negative_cache import Fetcher
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
     from .source import TokenSource
-
-__all__ = ["build", "check_policy", "endpoint_of", "has_no_secret", "not_a_grant", "open_cache", "sender_of"]
 
 #: Arguments of grants by which a server knows the client.
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
@@ -95,18 +92,16 @@ def build(source: TokenSource) -> SingleFlight:
     with small_imports():
         from .grant_fetcher import GrantFetcher
         from .negative_cache import NegativeCache
+        from .shared_fetch import LOCK_GRACE, SharedFetch
         from .single_flight import SingleFlight
     grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
     by_grant = GrantFetcher(grant, state, sender_of(source), source._timeout)
-    fetcher: Fetcher = by_grant
+    fetcher: GrantFetcher | SharedFetch = by_grant
     lock_timeout = 0.0
     if source._shared is not None:
-        with small_imports():
-            from .shared_fetch import LOCK_GRACE, SharedFetch
         # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
         open_entry = functools.partial(source._shared.entry_of, grant, state)
         fetcher = SharedFetch(by_grant, state, schedule, open_entry, source._lease)
         lock_timeout = source._lease + LOCK_GRACE
-    fetcher = NegativeCache(fetcher, grant, memory, state)
-    timeouts = {"timeout": source._timeout, "lock_timeout": lock_timeout}
-    return SingleFlight(fetcher, grant, memory, state, schedule, **timeouts)
+    remembering = NegativeCache(fetcher, grant, memory, state)
+    return SingleFlight(remembering, grant, memory, state, schedule, source._timeout, lock_timeout)
