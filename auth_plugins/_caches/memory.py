@@ -75,10 +75,12 @@ class MemoryCache:
             state.used_at = now
             self._kept.add(state)
             if len(self._kept) > self._sweep_at:
-                for each in list(self._kept):  # a copy, as a signal handler may add a state meanwhile
+                # At twice the number that was left last time, so that sweeps cost next to nothing. From a copy, as a
+                # signal handler may add a state meanwhile; with a higher limit first, so that it does not sweep too.
+                self._sweep_at = 2 * len(self._kept)
+                for each in list(self._kept):
                     if each is not state and each.is_unused(now):
                         self._kept.discard(each)
-                # At twice the number that is left, so that sweeps cost next to nothing.
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
 

@@ -122,14 +122,7 @@ async def wait_in_loop(flight: Flight, seconds: float) -> None:
 def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
     """Log that *endpoint* issued *token* after *seconds*, for what was *sent*: a refresh token, or a kind of grant."""
     if _log.isEnabledFor(logging.INFO):
-        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, _expiry(token))
-
-
-def _expiry(token: Token) -> str:
-    if token.expires_at is None:
-        return "tells no expiry"
-    try:
-        moment = dt.datetime.fromtimestamp(token.expires_at, dt.UTC)
-    except (ValueError, OverflowError, OSError):
-        return "expires after the year 9999"
-    return f"expires at {moment:%Y-%m-%d %H:%M:%S} UTC"
+        expiry = "tells no expiry"
+        if token.expires_at is not None:
+            expiry = f"expires at {dt.datetime.fromtimestamp(token.expires_at, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, expiry)

@@ -103,13 +103,9 @@ def name_of(tokens: TokenSource) -> str:
     return entry_of(tokens).names[0]
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the warnings in the log."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name == "auth_plugins" and record.levelno >= logging.WARNING
-    ]
+def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    """Return what the package logged, at *level* or above."""
+    return [each.getMessage() for each in caplog.records if each.name == "auth_plugins" and each.levelno >= level]
 
 
 def shown(argument: object) -> str:
