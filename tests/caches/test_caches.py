@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import os
@@ -31,7 +30,6 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
-from auth_plugins._caches.encryption import LONGEST
 from auth_plugins._caches.shared_entry import LockState
 from tests.support.drivers import ALL as DRIVERS
 from tests.support.drivers import Driver, each
@@ -213,21 +211,10 @@ def test_the_identity_of_a_grant_decides_whether_it_is_shared(store: Store, endp
 # What it costs
 
 
-def test_a_warm_token_touches_no_file(files: Store, endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
-    """A thousand requests with a fresh token open no file."""
-    endpoint.lifetime = 36000
-    tokens = process(files, endpoint)
-    tokens.token()
-    with TOUCHED.below(tmp_path) as events:
-        for _ in range(1000):
-            tokens.token()
-            clock.forward(1)
-        asyncio.run(tokens.atoken())
-    assert events == []
-
-
 @pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
-def test_what_a_token_costs_in_redis(redis_server: RedisServer, endpoint: Endpoint, key: str | None) -> None:
+def test_the_commands_that_a_token_costs_in_redis(
+    redis_server: RedisServer, endpoint: Endpoint, key: str | None
+) -> None:
     """A process that fetches a token sends four commands to Redis, one that finds it one, and a warm token none."""
     sent: list[str] = []
 
@@ -296,7 +283,7 @@ def test_only_the_token_that_is_stored_is_deleted(store: Store, rotating: Endpoi
 
 
 @over(ALL)
-def test_revoke_gives_back_what_is_shared(store: Store, rotating: Endpoint) -> None:
+def test_revoke_sends_and_deletes_what_is_shared(store: Store, rotating: Endpoint) -> None:
     """A process revokes the tokens that another one stored, and deletes them."""
     grant = Password(URL, "me", "pw", revocation_url="https://id.example.com/revoke")
     process(store, rotating, grant).token()
@@ -308,21 +295,6 @@ def test_revoke_gives_back_what_is_shared(store: Store, rotating: Endpoint) -> N
     ]
     assert process(store, rotating, grant).token().access_token == "token-2"
     assert "password=pw" in rotating.bodies[-1]
-
-
-def test_what_is_fetched_during_a_revocation_is_not_stored(endpoint: Endpoint) -> None:
-    """A token request that is under way during revoke() gives its token to its waiters, and stores none."""
-    cache = LockingCache()
-    tokens = process(cache, endpoint)
-
-    def revoked_meanwhile() -> Any:
-        tokens.revoke()
-        return endpoint.issue
-
-    endpoint.script = [revoked_meanwhile]
-    assert tokens.token().access_token == "token-1"
-    assert cache.entries == {}
-    assert tokens.token().access_token == "token-2"
 
 
 # Refresh tokens
@@ -394,7 +366,7 @@ def test_a_token_is_stored_before_it_is_used(rotating: Endpoint) -> None:
 
 @over(WITHOUT_KEY)
 @pytest.mark.parametrize("then", ["a successor", "a token for the password", "an error"])
-def test_a_refresh_token_that_was_answered_is_deleted(
+def test_a_replaced_or_refused_refresh_token_is_deleted(
     store: Store, rotating: Endpoint, clock: Clock, then: str
 ) -> None:
     """A refresh token that was replaced or refused is stored nowhere, and not sent again; then the password is."""
@@ -458,7 +430,7 @@ def test_an_entry_in_redis_expires(store: Store, endpoint: Endpoint, clock: Cloc
 
 
 @over(PROMPT)
-def test_who_holds_the_lock_for_ever_holds_nobody_up_for_long(store: Store, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_lock_holder_that_is_stuck_is_not_waited_for_long(store: Store, endpoint: Endpoint, clock: Clock) -> None:
     """A lock holder that is stuck is waited for a little longer than its lease, with fewer and fewer looks."""
     tokens = process(store, endpoint)
     with store.cache().lock(name_of(tokens), 3600) as held:
@@ -473,7 +445,7 @@ def test_who_holds_the_lock_for_ever_holds_nobody_up_for_long(store: Store, endp
     assert len(endpoint.requests) == 1
 
 
-def test_what_is_stored_meanwhile_ends_the_wait(endpoint: Endpoint, clock: Clock) -> None:
+def test_a_token_that_is_stored_meanwhile_ends_the_wait(endpoint: Endpoint, clock: Clock) -> None:
     """A process that waits for the lock holder uses its token as soon as it is stored."""
     cache = LockingCache()
     one, two = process(cache, endpoint), process(cache, endpoint)
@@ -572,7 +544,7 @@ def test_a_locked_file_has_one_holder(tmp_path: Path) -> None:
     assert seen == [True, False, True]
 
 
-class TestLease:
+class TestLockInRedis:
     """A lock in Redis ends by itself, as its holder may be lost."""
 
     @pytest.fixture
@@ -619,7 +591,7 @@ class TestLease:
                 assert again is True, "storing an entry releases its lock"
         assert one.get("name") == "its"
 
-    def test_a_token_that_came_too_late_is_used_by_its_process_alone(
+    def test_a_late_token_is_used_by_its_process_alone(
         self, redis_server: RedisServer, client: Any, rotating: Endpoint, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A token that arrives after the lock ended is used but not stored; a warning says so."""
@@ -681,7 +653,7 @@ def test_a_cluster_works_as_any_redis(rotating: Endpoint, clock: Clock) -> None:
 
 @over(REDIS)
 @pytest.mark.parametrize("name", ["entry", "key-check"])
-def test_what_is_too_long_for_a_token_is_not_sent(
+def test_redis_does_not_send_what_is_too_long_for_a_token(
     store: Store, name: str, endpoint: Endpoint, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Redis does not send an entry of 16 MiB; a token replaces it."""
@@ -699,18 +671,6 @@ def test_what_is_too_long_for_a_token_is_not_sent(
         assert sent() - before < 1 << 20
     assert len(logged(caplog)) <= 1
     assert len(endpoint.requests) == 1
-
-
-@pytest.mark.parametrize(("length", "is_read"), [(LONGEST, True), (LONGEST + 1, False)])
-def test_the_longest_entry_is_the_same_in_files_and_redis(
-    length: int, is_read: bool, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    """Files and Redis read entries of up to 8 MiB."""
-    text = "x" * length
-    with redis_server.client(decode_responses=True) as client:
-        for cache in (FileCache(tmp_path), RedisCache(redis_server.url), RedisCache(client)):
-            cache.set("name", text, 60)
-            assert cache.get("name") == (text if is_read else "")
 
 
 # While a SharedCache is made

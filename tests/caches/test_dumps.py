@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import hmac
@@ -12,7 +11,6 @@ import json
 import logging
 import math
 import os
-import pickle
 import pprint
 import sys
 import types
@@ -36,11 +34,9 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
-from auth_plugins._caches.encryption import Opaque
 from auth_plugins._caches.listing import list_entries
 from tests.support import stores
 from tests.support.loopback import Clock
-from tests.support.redis_server import RedisServer
 from tests.support.sources import URL, Endpoint
 from tests.support.stores import ALL, KEY, OTHER_KEY, LockingCache, Store, forget, name_of, over, process, shown
 
@@ -101,28 +97,6 @@ def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], 
             if hasattr(each, "__dict__"):
                 text = dump(each)
                 assert not [secret for secret in SECRETS if secret in text], text
-
-
-@pytest.mark.parametrize("copied", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy, copy.copy])
-def test_what_is_hidden_still_counts(copied: Any) -> None:
-    """Caches with another password or key are not equal; copies are."""
-    urls = [f"redis://me:{password}@host:6379/0" for password in (PASSWORD_OF_REDIS, "another-password")]
-    caches = [RedisCache(url, key=key) for url in urls for key in (None, KEY, OTHER_KEY, [KEY, OTHER_KEY])]
-    assert len(set(caches)) == len(caches)
-    for cache in caches:
-        assert copied(cache) == cache
-        assert hash(copied(cache)) == hash(cache)
-        assert copied(cache)._redis.open().get_connection_kwargs() == cache._redis.open().get_connection_kwargs()
-    with redis.Redis() as client, redis.Redis() as other:
-        assert RedisCache(client) == RedisCache(client) != RedisCache(other)
-
-
-def test_an_opaque_value_is_compared_by_value() -> None:
-    """Opaque values are equal if their values are, and are not equal to a plain value."""
-    assert Opaque("a") == Opaque("a") != Opaque("b")
-    assert Opaque("a") != "a"
-    assert hash(Opaque("a")) == hash(Opaque("a"))
-    assert repr(Opaque("a")) == "***"
 
 
 # Variables of frames
@@ -325,17 +299,14 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(
     ("make", "problem"),
     [
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "a URL of Redis"),
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "a URL of Redis"),
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "refused by redis-py"),
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host", prefix="{", key=KEY), "prefix"),
         (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "a Fernet key"),
-        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "a Fernet key"),
         (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "synchronous client"),
         (lambda: FileCache("", key=KEY), "path must be"),
-        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "a Fernet key"),  # type: ignore[list-item]
         (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "a Fernet key"),
     ],
-    ids=range(10),
+    ids=range(7),
 )
 def test_no_variable_shows_a_secret_when_a_cache_is_refused(make: Callable[[], Any], problem: str) -> None:
     """The frames of the error for wrong arguments show neither the password nor the keys."""
@@ -356,23 +327,6 @@ def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpo
     with pytest.raises(ConfigurationError, match="has a field that is neither text nor number") as caught:
         process(LockingCache(), rotating, grant).token()
     assert _leaks(_frames_of(caught.value)) == []
-
-
-def test_no_variable_shows_a_secret_when_redis_is_down(own_redis: RedisServer) -> None:
-    """The frames of the errors that a RedisCache raises when Redis is down show no secret."""
-    url = own_redis.url.replace("//", f"//:{PASSWORD_OF_REDIS}@")
-    own_redis.stop()
-    cache = RedisCache(url, key=KEY)
-    for step in (
-        lambda: cache.get("name"),
-        lambda: cache.set("name", "token-1", 60),
-        lambda: cache.delete("name"),
-        cache.names,
-        lambda: cache.lock("name", 1).__enter__(),
-    ):
-        with pytest.raises(redis.RedisError) as caught:
-            step()
-        assert _leaks(_frames_of(caught.value)) == []
 
 
 def test_the_search_for_secrets_finds_them() -> None:

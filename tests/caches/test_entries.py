@@ -294,7 +294,7 @@ def test_an_entry_that_goes_while_it_is_listed_is_left_out(
     assert list_entries(shared) == []
 
 
-def test_what_was_stored_before_there_was_a_key_is_listed_as_such(tmp_path: Path, endpoint: Endpoint) -> None:
+def test_an_entry_from_before_the_key_is_listed_as_not_encrypted(tmp_path: Path, endpoint: Endpoint) -> None:
     """Entries that were stored before the cache had a key are listed as not encrypted."""
     process(FileCache(tmp_path), endpoint).token()
     assert list_entries(SharedCache(FileCache(tmp_path, key=Fernet.generate_key()))) == ["not encrypted"]
@@ -313,11 +313,11 @@ def test_a_prefix_is_taken_literally(redis_server: RedisServer) -> None:
 
 
 @posix
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_only_their_owner_reads_the_files(
-    files: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
 ) -> None:
-    """Whatever the umask, files are readable for their owner only from the first byte on, and so is the directory."""
+    """Whatever the umask, only their owner reads the files, from the first byte on, and each new directory."""
     made: dict[str, int] = {}
     open_file = os.open
 
@@ -329,16 +329,12 @@ def test_only_their_owner_reads_the_files(
     monkeypatch.setattr(os, "open", note)
     before = os.umask(umask)
     try:
-        process(files, endpoint).token()
+        process(in_files(tmp_path / "a" / "tokens"), endpoint).token()
     finally:
         os.umask(before)
-    directory = tmp_path / "tokens"
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert (made[".new"], made[".lock"]) == (0o600, 0o600)
-    assert {(path.suffix, stat.S_IMODE(path.stat().st_mode)) for path in directory.iterdir()} == {
-        (".token", 0o600),
-        (".lock", 0o600),
-    }
+    modes = {(path.suffix, stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.glob("**/*")}
+    assert modes == {("", 0o700), (".token", 0o600), (".lock", 0o600)}
 
 
 def test_what_a_killed_process_left_is_replaced(files: Store, endpoint: Endpoint, tmp_path: Path) -> None:
@@ -463,18 +459,18 @@ def test_a_wrong_key_counts_as_no_token(
     assert len(logged(caplog)) == 1
 
 
-@pytest.mark.parametrize("kind", [str, str.encode, lambda key: [key], lambda key: iter([key]), lambda key: f" {key}\n"])
-def test_a_key_may_be_written_in_several_ways(kind: Any, tmp_path: Path) -> None:
-    """Text or bytes, one or several, with whitespace around: it is the same key, and an equal cache."""
-    assert FileCache(tmp_path, key=kind(KEY)) == FileCache(tmp_path, key=KEY) != FileCache(tmp_path)
+def test_a_key_may_be_written_in_several_ways(tmp_path: Path) -> None:
+    """Text or bytes, one or several, between commas or whitespace: caches with the same keys in order are equal."""
 
+    def having(key: Any) -> FileCache:
+        return FileCache(tmp_path, key=key)
 
-@pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
-def test_several_keys_may_be_one_text(between: str, tmp_path: Path) -> None:
-    """Keys between commas or whitespace are several keys in that order; the same key twice counts once."""
-    two = FileCache(tmp_path, key=f"{KEY}{between}{OTHER_KEY}\n")
-    assert two == FileCache(tmp_path, key=[KEY, OTHER_KEY, KEY.encode()])
-    assert two != FileCache(tmp_path, key=[OTHER_KEY, KEY])
+    one, two = having(KEY), having([KEY, OTHER_KEY])
+    assert one == having(KEY.encode()) == having(iter([KEY])) == having(f" {KEY}\n") != FileCache(tmp_path)
+    assert (
+        two == having(f"{KEY}, {OTHER_KEY}\n") == having(f"{KEY} {OTHER_KEY}") == having([KEY, OTHER_KEY, KEY.encode()])
+    )
+    assert two != having([OTHER_KEY, KEY]) != one
 
 
 @pytest.mark.parametrize(
@@ -517,36 +513,24 @@ def entry(about: Any = ABOUT, **members: Any) -> bytes:
 DAMAGED: dict[str, bytes] = {
     "empty": b"",
     "half": entry()[:50],
-    "zeros": bytes(200),
     "no text": bytes(range(256)),
     "a list": b"[]",
-    "a number": b"5",
-    "a string": b'"token"',
-    "null": b"null",
     "no token": b'{"about": {}}',
-    "token null": b'{"token": null, "about": {}}',
     "token a list": b'{"token": [], "about": {}}',
     "no about": entry().replace(b'"about"', b'"other"'),
     "about a text": entry("x"),
-    "about a list": entry(["x"]),
     "deep": b"[" * 100_000,
     "a long number": entry(expires_at=1).replace(b'"expires_at": 1', b'"expires_at": ' + b"1" * 5000),
-    "twice": entry() + entry(),
     "ends NaN": entry(expires_at=float("nan")),
-    "ends never": entry(expires_at=float("inf")),
     "ends beyond floats": entry(expires_at=1).replace(b'"expires_at": 1', b'"expires_at": 1e999'),
     "ends beyond integers": entry(expires_at=10**400),
-    "ends true": entry(expires_at=True),
     "ends in words": entry(expires_at="tomorrow"),
     "issued NaN": entry(issued_at=float("nan")),
     "issued null": entry(issued_at=None),
-    "issued false": entry(issued_at=False),
     "no access token": entry(access_token=None),
-    "access token empty": entry(access_token=""),
     "access token a number": entry(access_token=5),
     "access token of two lines": entry(access_token="a\r\nX-Evil: 1"),
     "access token not ASCII": entry(access_token="tökén"),
-    "refresh token a number": entry(refresh_token=5),
     "refresh token no text": entry(refresh_token="\ud800"),
     "scope a list": entry(scope=["a"]),
     "token type null": entry(token_type=None),
@@ -577,10 +561,10 @@ def test_a_damaged_entry_counts_as_none(
 @over(["files, key", "redis, key"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", entry(), b"gAAAAA", bytes(range(256)), Fernet(OTHER_KEY).encrypt(entry())],
-    ids=["nothing", "an empty object", "in clear", "the beginning of one", "all bytes", "under another key"],
+    [entry(), b"gAAAAA", bytes(range(256)), Fernet(OTHER_KEY).encrypt(entry())],
+    ids=["in clear", "the beginning of one", "all bytes", "under another key"],
 )
-def test_what_was_not_encrypted_with_the_key_counts_as_none(
+def test_an_entry_without_the_key_counts_as_none(
     store: Store, content: bytes, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a key, an entry that was written without it counts as none, even if it is good otherwise."""
@@ -646,7 +630,7 @@ def test_a_damaged_entry_is_logged_once(endpoint: Endpoint, caplog: pytest.LogCa
     assert len(logged(caplog)) == 1
 
 
-@pytest.mark.parametrize("issued_ago", [3600, 1, 0, -1000, -1e300, 1e300])
+@pytest.mark.parametrize("issued_ago", [3600, -1000, -1e300, 1e300])
 def test_a_token_that_has_expired_is_not_taken(endpoint: Endpoint, clock: Clock, issued_ago: float) -> None:
     """A stored token that has expired is not used, whenever it says that it was issued."""
     cache = LockingCache()
@@ -672,7 +656,7 @@ STRANGE: dict[str, Callable[[Path], Any]] = {
 
 @posix
 @pytest.mark.parametrize("make", STRANGE.values(), ids=STRANGE)
-def test_what_is_no_file_of_ours_counts_as_none(
+def test_a_link_or_pipe_in_the_place_of_an_entry_counts_as_none(
     files: Store, make: Callable[[Path], Any], endpoint: Endpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A link or a pipe in the place of an entry is neither followed nor waited for, and is replaced."""
@@ -726,13 +710,3 @@ def test_a_foreign_file_counts_as_none(
             patch.setattr(os, "fstat", of_another_user)
         tokens.token()
     _assert_replaced(files, tokens, endpoint, caplog)
-
-
-def test_where_files_have_no_owner_all_are_ours(
-    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On Windows files have no owner by number: any file in the directory is read."""
-    process(files, endpoint).token()
-    monkeypatch.delattr(os, "geteuid", raising=False)
-    process(files, endpoint).token()
-    assert len(endpoint.requests) == 1

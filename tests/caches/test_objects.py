@@ -27,10 +27,9 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._base.runtime import runtime
 from tests.support import stores
 from tests.support.drivers import SYNC, SyncDriver, each
-from tests.support.loopback import Clock, Loopback, as_json
+from tests.support.loopback import Loopback, as_json
 from tests.support.redis_server import RedisServer
 from tests.support.sources import URL, Endpoint
 from tests.support.stores import Store, forget, over, process, shown
@@ -84,6 +83,7 @@ def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotati
         result = copied(given)
         source = result if given is tokens else result.source
         assert (source.grant, source._given_cache, source._timeout) == (tokens.grant, store.cache(), 3)
+        assert source._schedule == tokens._schedule == (7.0, False)
         assert source.token() == first
     assert len(rotating.requests) == 1
 
@@ -185,23 +185,15 @@ def test_a_missing_home_directory_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     "url",
     [
         "",
-        "localhost",
-        "localhost:6379",
         "redis://",
-        "redis:///0",
-        "redis://:s3cr3t@",
-        "redis://:s3cr3t@:6379/0",
         "redis://:s3cr3t@host:0",
         "redis://:s3cr3t@host:port",
-        "redis://:s3cr3t@host:99999",
         "redis://:s3cr3t@[::1",
         "redis://user:s3/cr3t@host",
-        "redis://user:12/s3cr3t@host:6379/0",
         "redis://user:12?s3cr3t@host:6379/0",
         "redis://user:12#s3cr3t@host:6379/0",
         "http://:s3cr3t@host",
         "unix://:s3cr3t@",
-        "file:///s3cr3t",
         "REDIS+TLS://:s3cr3t@host",
     ],
 )
@@ -280,23 +272,12 @@ def test_caches_are_equal_by_their_configuration(tmp_path: Path) -> None:
     assert FileCache(tmp_path) == FileCache(str(tmp_path))
     assert RedisCache("redis://host") == RedisCache("redis://host", prefix="auth_plugins:")
     others = [FileCache(tmp_path), RedisCache("redis://host"), RedisCache("redis://host", "a:"), str(tmp_path), None]
+    others += [RedisCache("redis://:password@host"), RedisCache("redis://host", key=stores.KEY)]
     assert all(one != other for one, other in itertools.combinations(others, 2))
     assert "redis://host" in repr(RedisCache("redis://host"))
     assert "Redis>" in repr(RedisCache(redis.Redis()))
     one, other = RedisCache("redis://host/0"), RedisCache("redis://host/0", key=stores.KEY)
     assert one._redis.open() is other._redis.open()
-
-
-def test_a_pickled_source_keeps_its_policy(
-    server: Loopback, grant: ClientCredentials, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A source that refreshes nothing in the background does not do so after a trip through pickle either."""
-    tokens = pickle.loads(pickle.dumps(TokenSource(grant, cache=MemoryCache(), refresh_ahead=False)))
-    first = tokens.token()
-    clock.forward(3600 - 65)
-    monkeypatch.setattr(runtime, "start_thread", lambda *_: pytest.fail("a background refresh"))
-    assert tokens.token() is first
-    assert len(server.token_requests) == 1
 
 
 def test_allow_http_of_an_auth_holds_for_the_users_own_source(monkeypatch: pytest.MonkeyPatch) -> None:

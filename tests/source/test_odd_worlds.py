@@ -1,9 +1,8 @@
-"""Odd worlds: clocks that jump, interpreters that end, greenlets, sessions that were closed, crowds of tenants."""
+"""Clocks that jump, machines that sleep, interpreters that end, greenlets, sessions that were closed."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import subprocess
 import sys
@@ -45,7 +44,7 @@ def child(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 class WallClock(Clock):
-    """A clock on the wall that somebody sets, beside one that only goes forward."""
+    """A clock that can be set, beside one that only goes forward."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +54,7 @@ class WallClock(Clock):
         return self.now + self.offset
 
 
-@pytest.mark.parametrize("hours", [-5, -1, 1, 5])
+@pytest.mark.parametrize("hours", [-5, 5])
 @pytest.mark.parametrize("driver", each(ALL))
 def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
     """The clock jumps by hours, there and back: every request is answered, for one token request or two more."""
@@ -74,24 +73,8 @@ def test_the_clock_is_set(driver: Driver, server: Loopback, monkeypatch: pytest.
     assert len(server.token_requests) <= 4
 
 
-@pytest.mark.parametrize("driver", each(ALL))
-def test_a_clock_that_was_years_ahead(driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The clock is years ahead when the token is issued, and is put right: the next request has another token."""
-    clock = WallClock()
-    clock.rule(monkeypatch)
-    auth = driver.auth(ClientCredentials(server.token_url, "client", "s3cr3t"))
-    clock.offset = 5 * 365 * 86400.0
-    for _ in range(3):
-        assert driver.get(server.api_url, auth).status == 200
-    clock.offset = 0.0
-    for _ in range(3):
-        assert driver.get(server.api_url, auth).status == 200
-    sent = [received.headers["authorization"] for received in server.api_requests]
-    assert sent == ["Bearer token-1"] * 3 + ["Bearer token-2"] * 3
-
-
 def test_a_kept_token_of_a_clock_that_was_ahead(clock: Clock) -> None:
-    """The same over https://, where httpx and requests keep what they found out for the last request."""
+    """A token of a clock that was years ahead is replaced once the clock is right, although an adapter keeps it."""
     import httpx
 
     import auth_plugins.httpx
@@ -150,32 +133,23 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> Asleep:
     return clock
 
 
-def test_a_rest_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
-    """A back-off passes while the machine sleeps."""
+def test_a_back_off_and_a_probation_pass_while_the_machine_sleeps(asleep: Asleep) -> None:
+    """A back-off passes while the machine sleeps, and so does a probation."""
     endpoint = Endpoint(asleep)
     tokens = source(endpoint)
     endpoint.script = [refusal("slow_down", 429, retry_after="3600")]
-    with pytest.raises(TokenRequestError):
-        tokens.token()
-    asleep.suspend(3599)
-    with pytest.raises(TokenRequestError):
-        tokens.token()
-    asleep.suspend(1)
-    assert tokens.token().access_token == "token-1"
-
-
-def test_a_probation_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
-    """A probation passes while the machine sleeps."""
-    endpoint = Endpoint(asleep)
-    tokens = source(endpoint)
+    for seconds in (3599, 1):
+        with pytest.raises(TokenRequestError):
+            tokens.token()
+        asleep.suspend(seconds)
     assert tokens.reject(tokens.token())
     assert not tokens.reject(tokens.token())
     asleep.suspend(30)
     assert tokens.reject(tokens.token())
 
 
-def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> None:
-    """The time until the next background refresh passes while the machine sleeps."""
+def test_a_failed_background_refresh_is_repeated_later(asleep: Asleep) -> None:
+    """A background refresh fails: no call fails, and the time until the next one passes while the machine sleeps."""
     endpoint = Endpoint(asleep)
     tokens = source(endpoint, timeout=1)
     first = tokens.token()
@@ -183,6 +157,9 @@ def test_what_was_put_off_passes_while_the_machine_sleeps(asleep: Asleep) -> Non
     endpoint.script = [TokenTransportError("down")] * 3
     tokens.token()
     assert wait_for(lambda: tokens._state.refresh_after > 0)
+    sent = len(endpoint.requests)
+    assert [tokens.token() for _ in range(5)] == [first] * 5
+    assert len(endpoint.requests) == sent
     asleep.suspend(61)
     tokens.token()
     assert wait_for(lambda: tokens.token() is not first)
@@ -226,7 +203,7 @@ class Frozen(Clock):
         self.sleeps.append(seconds)
 
 
-def test_a_clock_that_stands_still_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wait_for_a_lock_ends_although_time_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
     """Time is frozen, and another process holds the shared cache's lock: it is waited for as long as ever, by sleep."""
     clock = Frozen()
     clock.rule(monkeypatch)
@@ -308,31 +285,3 @@ def test_a_session_that_was_closed(driver: Driver, server: Loopback) -> None:
     client.close()
     with pytest.raises(auth_plugins.TokenTransportError, match="client has been closed"):
         driver.get(server.api_url, driver.auth(grant, client=client))
-
-
-def test_ten_thousand_tenants(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    """10,000 tenants each have a token of their own, none is fetched twice, and the memory is given back."""
-    # Each line of the log is searched for each token at the end.
-    caplog.set_level(logging.WARNING, "auth_plugins")
-    asked = []
-
-    def transport(request: Any, _: float) -> Any:
-        from auth_plugins._protocol.messages import TokenResponse
-
-        asked.append(request)
-        body = f'{{"access_token": "token-{len(asked)}", "expires_in": 3600}}'.encode()
-        return TokenResponse(status=200, headers={}, body=body, received_at=clock.time())
-
-    cache = MemoryCache()
-    grants = (ClientCredentials("https://id.example.com", f"{number}", "s3cr3t") for number in range(10_000))
-    sources = [source(transport, grant, cache=cache) for grant in grants]
-    tokens = {one.token().access_token for one in sources} | {one.token().access_token for one in sources}
-    assert len(tokens) == len(asked) == 10_000
-    sources.clear()
-    clock.forward(100_000)
-    for number in range(1000):
-        TokenSource(ClientCredentials("https://id.example.com", f"new {number}", "s3cr3t"), cache=cache)
-    clock.forward(100_000)
-    for number in range(5000):
-        TokenSource(ClientCredentials("https://id.example.com", f"newer {number}", "s3cr3t"), cache=cache)
-    assert len(cache._states) < 1000

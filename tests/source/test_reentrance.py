@@ -25,7 +25,7 @@ def in_time(function: Any) -> Any:
     return results[0]
 
 
-def test_a_token_is_had_inside_of_the_lock(endpoint: Endpoint) -> None:
+def test_a_handler_within_the_lock_gets_a_token(endpoint: Endpoint) -> None:
     """A handler that runs while its thread holds the cache's lock gets a token, and may give one up."""
     cache = MemoryCache()
     tokens = source(endpoint, cache=cache)
@@ -40,7 +40,7 @@ def test_a_token_is_had_inside_of_the_lock(endpoint: Endpoint) -> None:
     assert in_time(inside) == "token-2 token-3"
 
 
-def test_a_sweep_survives_what_comes_in_between(endpoint: Endpoint, clock: Clock) -> None:
+def test_a_finalizer_may_fetch_a_token_during_a_sweep(endpoint: Endpoint, clock: Clock) -> None:
     """A finalizer fetches a token of another tenant while unused states are dropped: that token is kept."""
     cache = MemoryCache()
     newcomers: list[ClientCredentials] = []
@@ -90,7 +90,7 @@ def test_a_signal_handler_needs_a_token() -> None:
     assert (done.stdout, done.returncode) == ("inside\n", 0), done.stderr
 
 
-def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> None:
+def test_a_handler_that_interrupts_its_own_request_gets_an_error(endpoint: Endpoint) -> None:
     """A signal handler that needs the token that its own thread fetches gets an error: it cannot wait for itself."""
     tokens = source(endpoint)
 
@@ -103,7 +103,7 @@ def test_a_handler_that_breaks_into_the_request_is_told(endpoint: Endpoint) -> N
     assert tokens.token().access_token == "token-1"
 
 
-def test_a_handler_between_the_beginning_and_the_request_is_told(endpoint: Endpoint) -> None:
+def test_a_handler_just_before_its_own_request_gets_an_error(endpoint: Endpoint) -> None:
     """The same before the request: the thread leads from the moment at which the attempt exists."""
     cache = MemoryCache()
     tokens = source(endpoint, cache=cache)
@@ -116,7 +116,7 @@ def test_a_handler_between_the_beginning_and_the_request_is_told(endpoint: Endpo
     assert tokens.token().access_token == "token-1"
 
 
-def test_a_callable_that_needs_the_token_is_given_one_that_serves(endpoint: Endpoint, clock: Clock) -> None:
+def test_a_callable_that_needs_the_token_gets_the_present_one(endpoint: Endpoint, clock: Clock) -> None:
     """The callable of a secret that uses this very auth gets the present token while it can be used."""
     used: list[str] = []
 

@@ -13,7 +13,7 @@ from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError,
 from auth_plugins._base.runtime import runtime
 from tests.support import stores
 from tests.support.loopback import Clock
-from tests.support.sources import URL, Endpoint, expire, refusal, sent, source, unfinished
+from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, sent, source, unfinished
 from tests.support.stores import ALL, Store, over, process
 
 GRANT = RefreshToken(URL, "rt-0")
@@ -35,7 +35,7 @@ def test_no_process_goes_back_to_a_refresh_token_with_a_successor(
 
 
 @over(ALL)
-def test_a_new_one_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint, clock: Clock) -> None:
+def test_a_new_refresh_token_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint, clock: Clock) -> None:
     """The user puts a new refresh token in: each process sends it, or finds what came of it."""
     own = ["rt-0"]
     grant = RefreshToken(URL, lambda: own[0])
@@ -51,17 +51,7 @@ def test_a_new_one_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint,
     assert {worker.token().access_token for worker in workers} == {"token-2"}
 
 
-@over(ALL)
-def test_a_grant_that_can_be_traded_again_is(store: Store, rotating: Endpoint, clock: Clock) -> None:
-    """A password's refresh token is refused: the password is sent again, whatever was replaced."""
-    tokens = process(store, rotating, Password(URL, "me", "pw"))
-    tokens.token()
-    expire(clock)
-    rotating.script = [refusal("invalid_grant", 400)]
-    assert tokens.token().access_token == "token-2"
-
-
-def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock) -> None:
+def test_a_refresh_token_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock) -> None:
     """A server that does not rotate gets the grant's own refresh token each time."""
     tokens = source(endpoint, GRANT)
     for _ in range(3):
@@ -83,6 +73,45 @@ def test_a_script_that_ends_loses_no_refresh_token(
         tokens.token()
         assert (len(begun), len(sent(rotating))) == (int(renews), 1)
         rotating.requests.clear()
+
+
+def test_a_refused_refresh_token_is_cleared_before_the_grant_is_used(rotating: Endpoint, clock: Clock) -> None:
+    """The request that follows a refused refresh is interrupted: the refused refresh token is not sent again."""
+
+    def interrupt() -> Any:
+        raise KeyboardInterrupt
+
+    tokens = source(rotating, PASSWORD)
+    tokens.token()
+    expire(clock)
+    rotating.script = [refusal("invalid_grant", 400), interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        tokens.token()
+    tokens.token()
+    assert ["refresh_token=" in body for body in rotating.bodies] == [False, True, False, False]
+
+
+def test_a_new_refresh_token_is_kept_before_the_attempt_completes(rotating: Endpoint, clock: Clock) -> None:
+    """The attempt is interrupted after the refresh: the next one sends the new refresh token, not the spent one."""
+
+    class Interrupted(stores.LockingCache):
+        interrupts = False
+
+        def set(self, key: str, value: str, ttl: float) -> None:
+            if self.interrupts:
+                raise KeyboardInterrupt
+            super().set(key, value, ttl)
+
+    cache = Interrupted()
+    tokens = source(rotating, Password(URL, "me", "pw"), cache=cache)
+    tokens.token()
+    expire(clock)
+    cache.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        tokens.token()
+    cache.interrupts = False
+    tokens.token()
+    assert sent(rotating)[1:] == ["refresh-1", "refresh-2"]
 
 
 # After a fork
@@ -122,7 +151,7 @@ def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpo
     tokens.token()
     expire(clock)
 
-    def is_told() -> bool:
+    def raises_why() -> bool:
         for get in (tokens.token, lambda: asyncio.run(tokens.atoken())):
             try:
                 get()
@@ -133,7 +162,7 @@ def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpo
                 return False
         return len(rotating.requests) == 1
 
-    in_child(is_told)
+    in_child(raises_why)
 
 
 @forks
@@ -183,7 +212,7 @@ def rotated_six_times(endpoint: Endpoint) -> TokenSource:
     return tokens
 
 
-def test_its_own_one_is_not_sent_again_after_many_rotations(rotating: Endpoint, clock: Clock) -> None:
+def test_the_first_refresh_token_is_not_sent_again_after_many_rotations(rotating: Endpoint, clock: Clock) -> None:
     """The sixth successor is refused: that refusal is raised, and the grant's own refresh token is not sent again."""
     tokens = rotated_six_times(rotating)
     with pytest.raises(TokenRequestError, match="invalid_grant"):
@@ -195,7 +224,7 @@ def test_its_own_one_is_not_sent_again_after_many_rotations(rotating: Endpoint, 
     assert "rt-0" not in sent(rotating)[6:]
 
 
-def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, clock: Clock) -> None:
+def test_the_first_refresh_token_is_not_sent_again_after_a_revocation(rotating: Endpoint, clock: Clock) -> None:
     """After six rotations and a revocation an error is raised, and no request has the grant's own refresh token."""
     tokens = rotated_six_times(rotating)
     tokens.revoke()
@@ -207,23 +236,7 @@ def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, cl
     assert len(rotating.requests) == 6
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
-    """The parent has the sixth successor: a forked child sends no request, and raises why."""
-    tokens = rotated_six_times(rotating)
-
-    def is_told() -> bool:
-        try:
-            tokens.token()
-        except TokenRequestError as error:
-            return "the process that forked this one" in str(error) and len(rotating.requests) == 6
-        return False
-
-    in_child(is_told)
-
-
-def test_a_successor_that_was_spent_is_not_sent_when_the_user_configures_it(rotating: Endpoint, clock: Clock) -> None:
+def test_a_spent_refresh_token_is_not_sent_when_the_user_configures_it(rotating: Endpoint, clock: Clock) -> None:
     """The user's secret becomes a refresh token that this process has spent meanwhile: it is not sent again."""
     own = ["rt-0"]
     tokens = source(rotating, RefreshToken(URL, lambda: own[0]))
