@@ -52,10 +52,7 @@ class Outages:
     def attempt(
         self, operation: str, function: Callable[..., _T], *arguments: Any, during_outage: bool = False
     ) -> _T | None:
-        """Return what *function* returns; ``None`` if it raises, or is not called because of an outage.
-
-        :param during_outage: call it during an outage as well.
-        """
+        """Return what *function* returns; ``None`` if it raises, or is not called because of an outage."""
         began = runtime.clock.monotonic()
         if began < self._back_off_until and not during_outage:
             return None

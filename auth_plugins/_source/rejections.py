@@ -18,10 +18,7 @@ _MOST_REJECTIONS = 10
 
 
 def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str) -> bool:
-    """Give up *token*, which an API rejected; return whether another token may be fetched in its place.
-
-    :param endpoint: the token endpoint, for the log.
-    """
+    """Give up *token*, which an API rejected; return whether another token may be fetched in its place."""
     now = runtime.elapsed()
     with memory.lock:
         if state.token != token:

@@ -54,8 +54,6 @@ def revoke_tokens(
 
     After a refresh token was revoked, a refusal for an access token is no error: most servers revoke both at once
     (RFC 7009 §2.1), and some revoke refresh tokens only.
-
-    :param deadline: when to end, by ``runtime.clock.monotonic``.
     """
     errors: list[AuthError] = []
     for access_token, refresh_token in itertools.zip_longest(access, refresh):

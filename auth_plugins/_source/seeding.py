@@ -53,11 +53,7 @@ def seed(source: TokenSource, given: object) -> None:
 
 
 def _read(given: object, url: str, now: float) -> Token:
-    """Return the token that *given* is.
-
-    :param url: the token endpoint, for messages.
-    :param now: Unix seconds.
-    """
+    """Return the token that *given* is; *url* is the token endpoint, for messages."""
     if isinstance(given, Mapping):
         return _read_members(given, url, now)
     if not isinstance(given, Token):

@@ -107,11 +107,7 @@ class SingleFlight:
         return flight.result()
 
     def _join(self, refreshing: Token | None = None, leader: int | None = None) -> tuple[Flight, bool]:
-        """Return the present attempt, or a new one, and whether the caller has to lead it.
-
-        :param refreshing: the token to be replaced although it can still be used.
-        :param leader: the thread that leads a new attempt, if it is known.
-        """
+        """Return the present attempt, or a new one, and whether the caller has to lead it."""
         state = self._state
         with self._memory.lock:
             flight, now = state.flight, runtime.clock.monotonic()

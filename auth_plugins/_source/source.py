@@ -77,7 +77,8 @@ class TokenSource:
         refresh_ahead: bool = True,
     ) -> None:
         if Grant not in type(grant).__mro__:
-            raise wiring.not_a_grant(grant)
+            advice = "give one, such as auth_plugins.ClientCredentials(...)"
+            raise ConfigurationError(f"a {type(grant).__name__} is no grant", advice=advice)
         self.grant = grant
         if cache is None:
             self._cache = process_cache()

@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
 
 
-def not_a_grant(given: object) -> ConfigurationError:
-    """Return the error for what is given in place of a grant."""
-    advice = "give one, such as auth_plugins.ClientCredentials(...)"
-    return ConfigurationError(f"a {type(given).__name__} is no grant", advice=advice)
-
-
 def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
     """Return the memory that *cache* is, or that belongs to it, and the shared cache, if it is one."""
     if isinstance(cache, MemoryCache):
@@ -54,10 +48,7 @@ def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
 
 
 def check_policy(leeway: Any, timeout: Any, refresh_ahead: Any) -> tuple[float, bool]:
-    """Return the timeout in seconds, and whether tokens are refreshed in the background.
-
-    :raises ConfigurationError: an argument is not valid.
-    """
+    """Return the timeout in seconds, and whether tokens are refreshed in the background, if all three are valid."""
     for name, value, least in (("leeway", leeway, 0.0), ("timeout", timeout, 0.001)):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or not least <= value < math.inf:
