@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import os
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -33,6 +30,7 @@ from auth_plugins import (
 from auth_plugins._caches.shared_entry import LockState
 from tests.support.drivers import ALL as DRIVERS
 from tests.support.drivers import Driver, each
+from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock, Loopback
 from tests.support.redis_server import RedisServer
 from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, source, wait_for
@@ -240,19 +238,6 @@ def test_the_commands_that_a_token_costs_in_redis(
 
 
 # Rejected tokens
-
-
-@over(ALL)
-def test_a_rejected_token_may_have_been_replaced(store: Store, endpoint: Endpoint) -> None:
-    """After an API rejected a token, one that another process fetched meanwhile is used."""
-    mine, others = process(store, endpoint), process(store, endpoint)
-    first = mine.token()
-    assert others.token() == first
-    others.invalidate(first)
-    assert others.token().access_token == "token-2"
-    mine.invalidate(first)
-    assert mine.token().access_token == "token-2"
-    assert len(endpoint.requests) == 2
 
 
 @over([*ALL, NO_LOCK])
@@ -526,24 +511,6 @@ def test_with_two_keys_an_entry_has_two_locks(tmp_path: Path) -> None:
         assert lock is LockState.BUSY
 
 
-def test_a_locked_file_has_one_holder(tmp_path: Path) -> None:
-    """The lock of a file has one holder, among the threads of one process too."""
-    one, two = FileCache(tmp_path), FileCache(tmp_path)
-    seen = []
-
-    def try_it() -> None:
-        with two.lock("name", 7) as held:
-            seen.append(held)
-
-    with one.lock("name", 7) as held:
-        seen.append(held)
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join()
-    try_it()
-    assert seen == [True, False, True]
-
-
 class TestLockInRedis:
     """A lock in Redis ends by itself, as its holder may be lost."""
 
@@ -707,29 +674,21 @@ def test_a_finalizer_may_make_a_source_while_one_is_made() -> None:
     assert [tokens._shared for tokens in made] == [made[0]._shared] * 3
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-def test_a_fork_while_a_source_is_made(tmp_path: Path) -> None:
+@forks
+def test_a_fork_while_a_source_is_made() -> None:
     """A child that is forked while another thread makes an auth object can make its own."""
-    program = """
-import os, signal, sys, threading
-from auth_plugins import ClientCredentials, FileCache, TokenSource
-grant = ClientCredentials("https://id.example.com/token", "client", "s3cr3t")
-compared, go_on = threading.Event(), threading.Event()
-class Slow(FileCache):
-    __hash__ = FileCache.__hash__
-    def __eq__(self, other):
+    compared, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
         compared.set()
-        return go_on.wait(20) and super().__eq__(other)
-kept = TokenSource(grant, cache=Slow(sys.argv[1]))
-threading.Thread(target=TokenSource, args=[grant], kwargs={"cache": Slow(sys.argv[1])}).start()
-assert compared.wait(20)
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    TokenSource(grant, cache=FileCache(sys.argv[1]))
-    os._exit(0)
-go_on.set()
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
-    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout == "0\n"
+        go_on.wait(30)
+
+    Interrupted.when_compared = []
+    kept = TokenSource(GRANT, cache=Interrupted())
+    Interrupted.when_compared = [hang]
+    thread = threading.Thread(target=TokenSource, args=[GRANT], kwargs={"cache": Interrupted()})
+    thread.start()
+    assert compared.wait(30)
+    in_child(lambda: TokenSource(GRANT, cache=Interrupted())._shared is kept._shared)
+    go_on.set()
+    thread.join()

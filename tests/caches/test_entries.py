@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import hashlib
 import hmac
-import itertools
 import json
 import os
 import pickle
@@ -194,11 +193,6 @@ def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [plain], [keyed], [other] = _names(GRANT, None), _names(GRANT, KEY), _names(GRANT, OTHER_KEY)
     assert used == ["scrypt", "digest", "digest"]
     assert len({plain, keyed, other}) == 3
-    identity = json.dumps(GRANT.identity(), sort_keys=True, default=str)
-    for guess in (*map("".join, itertools.permutations([URL, "client", "s3cr3t"])), "client:s3cr3t", identity):
-        for text in (guess, f"auth_plugins 1{guess}"):
-            quick = {hashlib.new(kind, text.encode()).hexdigest() for kind in ("md5", "sha1", "sha256", "blake2s")}
-            assert not quick & {plain, keyed, other}
     assert all(name.isalnum() and "client" not in name for name in (plain, keyed))
 
 

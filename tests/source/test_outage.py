@@ -125,31 +125,6 @@ def test_a_failed_background_refresh_counts(endpoint: Endpoint, clock: Clock) ->
     assert len(endpoint.requests) == asked
 
 
-def test_waiters_use_the_token_as_well(endpoint: Endpoint, clock: Clock) -> None:
-    """Threads that waited for the failed attempt get the old token, and no error."""
-    tokens = source(endpoint, refresh_ahead=False)
-    first = tokens.token()
-    asked, release = threading.Event(), threading.Event()
-
-    def fail() -> Any:
-        asked.set()
-        release.wait(10)
-        return ({}, 400)
-
-    endpoint.script = [fail]
-    clock.forward(3545)
-    results: list[Token] = []
-    threads = [threading.Thread(target=lambda: results.append(tokens.token())) for _ in range(5)]
-    for thread in threads:
-        thread.start()
-    assert asked.wait(10)
-    release.set()
-    for thread in threads:
-        thread.join(10)
-    assert results == [first] * 5
-    assert len(endpoint.requests) == 2
-
-
 @over(["files, key", "redis", "own"])
 @by_any_means
 def test_a_new_process_uses_the_stored_token(store: Store, endpoint: Endpoint, clock: Clock, get: Get) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from typing import Any
 
 import pytest
@@ -13,31 +12,6 @@ import pytest
 from auth_plugins import ClientCredentials, ConfigurationError, MemoryCache, TokenRequestError
 from tests.support.loopback import Clock
 from tests.support.sources import URL, Endpoint, HookedLock, refusal, source, wait_for
-
-
-def in_time(function: Any) -> Any:
-    """What *function* returns in a thread of its own; fails where it hangs."""
-    results: list[Any] = []
-    thread = threading.Thread(target=lambda: results.append(function()), daemon=True)
-    thread.start()
-    thread.join(30)
-    assert results, "it hangs, or failed"
-    return results[0]
-
-
-def test_a_handler_within_the_lock_gets_a_token(endpoint: Endpoint) -> None:
-    """A handler that runs while its thread holds the cache's lock gets a token, and may give one up."""
-    cache = MemoryCache()
-    tokens = source(endpoint, cache=cache)
-
-    def inside() -> str:
-        with cache.lock:
-            first = tokens.token()
-            tokens.invalidate(first)
-            other = source(endpoint, ClientCredentials(URL, "other", "s"), cache=cache)
-            return f"{tokens.token().access_token} {other.token().access_token}"
-
-    assert in_time(inside) == "token-2 token-3"
 
 
 def test_a_finalizer_may_fetch_a_token_during_a_sweep(endpoint: Endpoint, clock: Clock) -> None:

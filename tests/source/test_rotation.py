@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenSource, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from tests.support import stores
+from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock
 from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, sent, source, unfinished
 from tests.support.stores import ALL, Store, over, process
@@ -117,22 +117,7 @@ def test_a_new_refresh_token_is_kept_before_the_attempt_completes(rotating: Endp
 # After a fork
 
 
-def in_child(check: Any) -> None:
-    """Run *check* in a forked child; it must be true."""
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        try:
-            os._exit(0 if check() else 1)
-        except BaseException:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-
-
 @forks
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, clock: Clock) -> None:
     """A forked child sends the password, its parent the refresh token: that is sent once."""
     tokens = source(rotating, Password(URL, "me", "pw"))
@@ -144,7 +129,6 @@ def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, cloc
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpoint, clock: Clock) -> None:
     """The parent has the successor of the grant's own refresh token: the child sends neither, and raises why."""
     tokens = source(rotating, GRANT)
@@ -166,7 +150,6 @@ def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpo
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -> None:
     """A child that is forked in mid-request, while a thread holds the lock, has an equal token, and a free lock."""
     cache = MemoryCache()

@@ -498,15 +498,6 @@ class TestCache:
             source(endpoint, other, cache=cache)
         return mine
 
-    def test_it_does_not_grow_with_tenants_that_are_gone(self, endpoint: Endpoint, clock: Clock) -> None:
-        """The memory of thousands of tenants that are no longer used is given back."""
-        cache = MemoryCache()
-        for turn in range(10):
-            for grant in self.grants(150, start=150 * turn):
-                source(endpoint, grant, cache=cache).token()
-            expire(clock)
-        assert len(cache._states) < 600
-
     def test_live_tokens_stay_though_no_source_is_left(self, endpoint: Endpoint) -> None:
         """The tokens of a thousand sources that were made for one call each are found again by later sources."""
         cache = MemoryCache()
