@@ -12,8 +12,6 @@ import logging
 import math
 import os
 import pprint
-import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,6 @@ import rich
 import rich.console
 from cryptography.fernet import Fernet, MultiFernet
 
-import auth_plugins
 from auth_plugins import (
     ClientCredentials,
     ConfigurationError,
@@ -36,13 +33,11 @@ from auth_plugins import (
 )
 from auth_plugins._caches.listing import list_entries
 from tests.support import stores
+from tests.support.frames import PACKAGE, variables_in, variables_of
 from tests.support.loopback import Clock
 from tests.support.sources import URL, Endpoint
 from tests.support.stores import ALL, KEY, OTHER_KEY, LockingCache, Store, forget, name_of, over, process, shown
 
-PACKAGE = Path(auth_plugins.__file__).parent
-#: The files whose frames are searched here.
-OURS = {str(path) for path in (PACKAGE / "_caches").glob("*.py")}
 PASSWORD_OF_REDIS = "p4ss-of-redis"
 SECRETS = (KEY, OTHER_KEY, PASSWORD_OF_REDIS, "token-1", "token-2", "refresh-1", "refresh-2", "s3cr3t-of-the-client")
 
@@ -102,40 +97,9 @@ def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], 
 # Variables of frames
 
 
-def _shows(value: Any, depth: int = 6) -> str:
-    """Return what a tool that looks into containers shows of a variable."""
-    if depth and isinstance(value, dict):
-        return " ".join(_shows(each, depth - 1) for pair in value.items() for each in pair)
-    if depth and isinstance(value, (list, tuple, set, frozenset)):
-        return " ".join(_shows(each, depth - 1) for each in value)
-    try:
-        return repr(value)
-    except AttributeError:  # of an object whose __init__ failed
-        return ""
-
-
-def _leaks(frames: Iterator[types.FrameType]) -> list[str]:
-    """Return the variables of our frames that show a secret."""
-    return [
-        f"{frame.f_code.co_qualname}: {name}"
-        for frame in frames
-        if frame.f_code.co_filename in OURS
-        for name, value in frame.f_locals.items()
-        if any(secret in _shows(value) for secret in SECRETS)
-    ]
-
-
-def _frames_of(error: BaseException) -> Iterator[types.FrameType]:
-    seen, chain = set(), [error]
-    for each in chain:
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        chain += [each.__cause__, each.__context__]  # type: ignore[list-item]
-        traceback = each.__traceback__
-        while traceback is not None:
-            yield traceback.tb_frame
-            traceback = traceback.tb_next
+def _leaks(variables: str) -> list[str]:
+    """Return the secrets that variables show."""
+    return [secret for secret in SECRETS if secret in variables]
 
 
 class Interruption(BaseException):
@@ -186,7 +150,7 @@ def test_no_variable_of_our_frames_shows_a_secret(
                     step()
                 except (Interruption, AttributeError) as error:  # a cache of a user's own cannot be listed
                     errors.append(error)
-    assert [leak for error in errors for leak in _leaks(_frames_of(error))] == []
+    assert [leak for error in errors for leak in _leaks(variables_of(error, "_caches"))] == []
 
 
 class Interrupting(LockingCache):
@@ -221,7 +185,7 @@ def test_no_variable_shows_a_secret_when_a_users_cache_is_interrupted(at: str, r
     cache.at = at
     with pytest.raises(Interruption) as caught:
         tokens.revoke() if at == "delete" else tokens.token()
-    assert _leaks(_frames_of(caught.value)) == []
+    assert _leaks(variables_of(caught.value, "_caches")) == []
 
 
 class _Looking(logging.Handler):
@@ -233,14 +197,8 @@ class _Looking(logging.Handler):
         self.warnings = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        def stack() -> Iterator[types.FrameType]:
-            frame: types.FrameType | None = sys._getframe()
-            while frame is not None:
-                yield frame
-                frame = frame.f_back
-
         self.warnings += record.levelno >= logging.WARNING
-        self.leaks += _leaks(stack())
+        self.leaks += _leaks(variables_in((info.frame for info in inspect.stack(0)), "_caches"))
 
 
 @pytest.fixture
@@ -312,7 +270,7 @@ def test_no_variable_shows_a_secret_when_a_cache_is_refused(make: Callable[[], A
     """The frames of the error for wrong arguments show neither the password nor the keys."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         make()
-    assert _leaks(_frames_of(caught.value)) == []
+    assert _leaks(variables_of(caught.value, "_caches")) == []
 
 
 def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpoint, tmp_path: Path) -> None:
@@ -326,16 +284,16 @@ def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpo
     object.__setattr__(grant, "realms", frozenset("ab"))
     with pytest.raises(ConfigurationError, match="has a field that is neither text nor number") as caught:
         process(LockingCache(), rotating, grant).token()
-    assert _leaks(_frames_of(caught.value)) == []
+    assert _leaks(variables_of(caught.value, "_caches")) == []
 
 
 def test_the_search_for_secrets_finds_them() -> None:
     """The search of this file finds a secret in a variable of ours, in containers too."""
     namespace: dict[str, Any] = {}
-    code = compile("def fail(value):\n    raise ValueError", next(iter(OURS)), "exec")
+    code = compile("def fail(value):\n    raise ValueError", str(PACKAGE / "_caches" / "module.py"), "exec")
     exec(code, namespace)  # as if it were one of ours
     for value in (KEY, [{"a": (KEY,)}], KEY.encode(), {KEY: 1}):
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - it has no text
             namespace["fail"](value)
-        assert _leaks(_frames_of(caught.value)) == ["fail: value"], shown(value)
+        assert _leaks(variables_of(caught.value, "_caches")) == [KEY], shown(value)
     assert Fernet(KEY)
