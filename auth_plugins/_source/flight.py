@@ -83,13 +83,13 @@ class Flight(Future[Token | Ending]):
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
-        if self.thread is not None and not self.is_sending:
-            names = [f"{name} ({_name(value)})" for name, value in sorted(vars(grant).items()) if callable(value)]
-            if names:
-                return TokenTransportError(
-                    f"the callable of {' or '.join(names)} has not returned in another thread within the timeout; "
-                    "give it a timeout of its own"
-                )
+        callables = {name: value for name, value in sorted(vars(grant).items()) if callable(value)}
+        if callables and self.thread is not None and not self.is_sending:
+            names = " or ".join(f"{name} ({_name(value)})" for name, value in callables.items())
+            return TokenTransportError(
+                f"the callable of {names} has not returned in another thread within the timeout; "
+                "give it a timeout of its own"
+            )
         return TokenTransportError(
             "timed out waiting for a token request in another thread; "
             "check that the token endpoint's name resolves, or try again later"

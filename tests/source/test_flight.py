@@ -40,12 +40,12 @@ def credentials(server: Loopback) -> ClientCredentials:
     return ClientCredentials(server.token_url, "client", "s3cr3t", scope="a b")
 
 
-CROWD = {"sync": 50, "asyncio": 200, "trio": 50}
+CROWD = {"sync": 50, "asyncio": 100, "trio": 50}
 
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_cold_crowd_makes_one_token_request(driver: Driver, server: Loopback) -> None:
-    """50 threads, 200 asyncio tasks or 50 trio tasks, each with its own auth and no token, send one token request."""
+    """50 threads, 100 asyncio tasks or 50 trio tasks, each with its own auth and no token, send one token request."""
     server.latency = 0.1
     auths = [driver.auth(credentials(server)) for _ in range(CROWD[driver.mode])]
     assert succeeded(driver.get_all(server.api_url, auths))
