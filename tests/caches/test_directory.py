@@ -345,7 +345,7 @@ def test_a_removed_lock_file_has_no_holder(tmp_path: Path, monkeypatch: pytest.M
             assert other is True
 
 
-def test_what_cannot_be_locked_stays(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_locked_stays(tmp_path: Path) -> None:
     """A directory with the name of a lock file is left, and the other lock files are removed."""
     cache = FileCache(tmp_path / "tokens")
     with cache.lock("z", 1):

@@ -173,7 +173,7 @@ def test_a_rotated_secret_finds_no_older_token(store: Store, endpoint: Endpoint,
         process(store, endpoint, grant).token()
 
 
-def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_reveals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name is no quick hash of what can be guessed: without a key it is a slow hash, with a key an HMAC."""
     used: list[str] = []
 
@@ -275,7 +275,7 @@ def test_entries_can_be_listed(name: str, request: pytest.FixtureRequest, rotati
     }
 
 
-def test_an_entry_that_goes_while_it_is_listed_is_left_out(
+def test_an_entry_that_is_deleted_during_the_listing_is_left_out(
     files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry that another process deletes during the listing is left out."""
@@ -417,7 +417,7 @@ def test_a_key_is_rotated(
     assert len(logged(caplog)) == 1
 
 
-def test_while_a_key_is_rotated_the_newest_token_is_taken(endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
+def test_during_a_key_rotation_the_newest_token_is_used(endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
     """Of two entries, one under the new key and one under the old key, the newer token is used."""
     both, old = in_files(tmp_path, key=[OTHER_KEY, KEY]), in_files(tmp_path, key=KEY)
     process(both, endpoint).token()
@@ -476,7 +476,7 @@ def test_a_key_may_be_written_in_several_ways(tmp_path: Path) -> None:
     ids=shown,
 )
 @pytest.mark.parametrize("kind", [FileCache, lambda key: RedisCache("redis://host", key=key)], ids=["file", "redis"])
-def test_what_is_no_key_is_refused_at_once(kind: Any, key: Any) -> None:
+def test_an_invalid_key_is_refused(kind: Any, key: Any) -> None:
     """The error for a wrong key is raised when the cache is made; it says how to make a key, and does not show it."""
     with pytest.raises(ConfigurationError, match=r"^key must be a Fernet key, or several; make one by ") as caught:
         kind(key=key)
@@ -573,7 +573,7 @@ def _cipher_of(store: Store) -> EntryCipher:
 
 @over(ALL)
 @pytest.mark.parametrize("named", [False, True], ids=["as 0.1.0 stored it", "with its name"])
-def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, named: bool) -> None:
+def test_a_good_entry_is_used(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, named: bool) -> None:
     """The entry that the damaged ones were made from is used."""
     tokens = process(store, endpoint)
     name = name_of(tokens)
@@ -602,7 +602,7 @@ def test_an_entry_of_another_grant_counts_as_damaged(
 
 @over([*FILES, "redis", "own"])
 @pytest.mark.parametrize("about", [{}, {**ABOUT, "client_id": "other"}, {**ABOUT, "scope": "a"}], ids=shown)
-def test_an_entry_without_a_name_is_taken_by_its_grant_only(
+def test_an_entry_without_a_name_is_used_by_its_grant_only(
     store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, about: Any
 ) -> None:
     """An entry of version 0.1.0, which has no name, is used only if it is for the same grant."""
@@ -625,7 +625,7 @@ def test_a_damaged_entry_is_logged_once(endpoint: Endpoint, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("issued_ago", [3600, -1000, -1e300, 1e300])
-def test_a_token_that_has_expired_is_not_taken(endpoint: Endpoint, clock: Clock, issued_ago: float) -> None:
+def test_an_expired_stored_token_is_not_used(endpoint: Endpoint, clock: Clock, issued_ago: float) -> None:
     """A stored token that has expired is not used, whenever it says that it was issued."""
     cache = LockingCache()
     tokens = process(cache, endpoint)

@@ -146,13 +146,13 @@ def test_open_connections_do_not_pickle(library: str, copied: Any, redis_server:
 
 
 @pytest.mark.parametrize("path", ["", " ", b"tokens", 5, True, ["tokens"], object()], ids=shown)
-def test_what_is_no_path_is_refused(path: Any) -> None:
+def test_an_invalid_path_is_refused(path: Any) -> None:
     """A FileCache needs the path of a directory."""
     with pytest.raises(ConfigurationError, match=r"^path must be the path of a directory, got "):
         FileCache(path)
 
 
-def test_where_a_file_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_of_a_file_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default is in the user's cache directory; ~ is the home directory; a relative path stays where it was."""
     import platformdirs
 
@@ -197,7 +197,7 @@ def test_a_missing_home_directory_is_an_error(monkeypatch: pytest.MonkeyPatch) -
         "REDIS+TLS://:s3cr3t@host",
     ],
 )
-def test_what_is_no_url_of_redis_is_refused(url: str) -> None:
+def test_an_invalid_url_of_redis_is_refused(url: str) -> None:
     """A URL without a place, or with a password that is not percent-encoded, is an error that does not show it."""
     with pytest.raises(ConfigurationError, match="url_or_client must be a URL of Redis, such as ") as caught:
         RedisCache(url)
@@ -225,7 +225,7 @@ def test_a_password_in_a_url_is_not_shown(url: str) -> None:
 @pytest.mark.parametrize(
     "client", [None, 5, object(), b"redis://host", {"url": "s3cr3t"}, RedisServer, redis.asyncio.Redis()], ids=shown
 )
-def test_what_is_no_client_of_redis_is_refused(client: Any) -> None:
+def test_an_invalid_client_of_redis_is_refused(client: Any) -> None:
     """A RedisCache needs a URL or a client, which must not be one for asyncio."""
     with pytest.raises(ConfigurationError, match="or a synchronous client of redis-py, got ") as caught:
         RedisCache(client)
@@ -233,7 +233,7 @@ def test_what_is_no_client_of_redis_is_refused(client: Any) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", None, 5, b"a:", "a{b}:", "{", "}"], ids=shown)
-def test_what_is_no_prefix_is_refused(prefix: Any) -> None:
+def test_an_invalid_prefix_is_refused(prefix: Any) -> None:
     """A prefix must not be empty, and has no braces, which have a meaning in a cluster."""
     with pytest.raises(ConfigurationError, match="prefix must be a text without braces, such as "):
         RedisCache("redis://host", prefix=prefix)
@@ -246,7 +246,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         RedisCache("redis://host")
 
 
-def test_an_option_that_redis_does_not_take_is_refused() -> None:
+def test_an_invalid_option_of_redis_is_refused() -> None:
     """An option in the URL that redis-py refuses is an error when the cache is made; it does not show the password."""
     with pytest.raises(ConfigurationError, match="url_or_client was refused by redis-py") as caught:
         RedisCache("redis://:s3cr3t@host/0?socket_timeout=soon")
@@ -257,7 +257,7 @@ def test_an_option_that_redis_does_not_take_is_refused() -> None:
 @pytest.mark.parametrize(
     "cache", ["redis://:s3cr3t@host", "file", {"key": "s3cr3t"}, FileCache, MemoryCache, 5, True, object()], ids=shown
 )
-def test_what_is_no_cache_is_refused(cache: Any) -> None:
+def test_an_invalid_cache_is_refused(cache: Any) -> None:
     """A URL, a word or a class is not a cache; the error does not show it."""
     from auth_plugins.requests import OAuth2Auth
 

@@ -180,7 +180,7 @@ def test_an_outage_costs_one_warning_and_fails_no_request(
     assert not any(secret in caplog.text for secret in ("s3cr3t", "token-", KEY))
 
 
-def test_an_entry_that_the_disk_cannot_read_is_trouble(
+def test_an_entry_that_the_disk_cannot_read_is_an_outage(
     files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An entry that the disk cannot read is an outage; the warning quotes the error."""
@@ -198,7 +198,7 @@ def test_an_entry_that_the_disk_cannot_read_is_trouble(
     assert "out of order (get: OSError: Input/output error)" in warning
 
 
-def test_a_cache_in_trouble_is_left_alone_for_a_while(failing: Failing, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_cache_that_failed_is_not_used_for_five_seconds(failing: Failing, endpoint: Endpoint, clock: Clock) -> None:
     """A cache that failed is not used for five seconds."""
     tries: list[float] = []
 
@@ -282,7 +282,7 @@ def test_the_permissions_that_a_user_of_redis_needs(own_redis: RedisServer, rota
         assert store.cache().names() == ["key-check"]
 
 
-def test_a_hash_that_is_forbidden_is_no_error(
+def test_a_forbidden_hash_is_no_error(
     files: Store,
     endpoint: Endpoint,
     clock: Clock,
@@ -309,7 +309,7 @@ def test_a_hash_that_is_forbidden_is_no_error(
 
 @pytest.mark.parametrize("what", ["get", "enter"])
 @pytest.mark.parametrize("whose", ["fetched", "found"])
-def test_a_refresh_token_that_others_may_have_is_not_used(
+def test_a_stored_refresh_token_is_not_used_during_an_outage(
     failing: Failing, rotating: Endpoint, clock: Clock, what: str, whose: str
 ) -> None:
     """During an outage the password is sent instead of a stored refresh token; what that gets is refreshed later."""
@@ -388,10 +388,17 @@ def test_what_another_process_stored_after_the_outage_wins(failing: Failing, rot
 # Caches of a user's own
 
 
+class UnspeakableError(Exception):
+    """An error whose text cannot be made."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
 @pytest.mark.parametrize("what", ["get", "set", "delete", "enter", "exit"])
 @pytest.mark.parametrize(
     "error",
-    [OSError(), TimeoutError("x" * 5000), AssertionError("a\nb")],
+    [OSError(), TimeoutError("x" * 5000), AssertionError("a\nb"), UnspeakableError()],
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_of_a_cache_of_the_users_own_fails_no_request(
@@ -418,21 +425,6 @@ def test_an_error_of_a_cache_of_the_users_own_fails_no_request(
         assert "\n" not in text
         assert len(text) < 500
     assert not any(lock.locked() for lock in failing.locks.values())
-
-
-def test_an_error_that_cannot_be_shown_is_no_error(
-    failing: Failing, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
-) -> None:
-    """An exception whose text cannot be made costs one warning."""
-
-    class UnspeakableError(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("no words")
-
-    failing.errors = {"get": lambda *_: UnspeakableError()}
-    assert process(failing, endpoint).token().access_token == "token-1"
-    [warning] = logged(caplog)
-    assert "UnspeakableError" in warning
 
 
 @pytest.mark.parametrize(

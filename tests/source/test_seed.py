@@ -59,60 +59,35 @@ def test_a_readable_expires_at_counts_more_than_expires_in(endpoint: Endpoint, c
     assert tokens.token().expires_at == clock.now + 3600
 
 
-BAD: list[tuple[Any, str]] = [
-    ({}, "access_token"),
-    ({"access_token": ""}, "access_token"),
-    ({"access_token": "c4n4ry\n"}, "access_token"),
-    ({"access_token": 1}, "access_token"),
-    ({"access_token": "c4n4ry", "error": "invalid_client"}, "error"),
-    ({"access_token": "c4n4ry", "token_type": "mac"}, "token_type"),
-    ({"access_token": "c4n4ry", "token_type": ["c4n4ry"]}, "token_type"),
-    ({"access_token": "c4n4ry", "expires_at": {"c4n4ry"}}, "expires_at"),
-    ({"access_token": b"c4n4ry"}, "access_token"),
-    ("c4n4ry", "got a str"),
-    (None, "got a NoneType"),
-]
-
-
-@pytest.mark.parametrize(("given", "named"), BAD, ids=str)
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, "access_token"),
+        ({"access_token": "c4n4ry\n"}, "access_token"),
+        ({"access_token": b"c4n4ry"}, "access_token"),
+        ({"access_token": "c4n4ry", "error": "invalid_client"}, "error"),
+        ({"access_token": "c4n4ry", "token_type": ["c4n4ry"]}, "token_type"),
+        ({"access_token": "c4n4ry", "expires_at": {"c4n4ry"}}, "expires_at"),
+        ("c4n4ry", "got a str"),
+        (None, "got a NoneType"),
+        (Token(access_token="c4n4ry\n"), "access_token"),
+        (Token(access_token=""), "access_token"),
+        (Token(access_token="c4n4ry\u00fc"), "access_token"),
+        (Token(access_token="c4n4ry", refresh_token="c4n4ry\n"), "refresh_token"),
+        (Token(access_token="c4n4ry", expires_at="c4n4ry"), "expires_at"),  # type: ignore[arg-type]
+        (Token(access_token="c4n4ry", expires_at=math.nan), "expires_at"),
+    ],
+    ids=range(14),
+)
 def test_the_error_for_what_is_no_token_names_the_member(endpoint: Endpoint, given: Any, named: str) -> None:
     """The error names the member that is wrong. No value is in the message, nor in a frame's variables."""
     tokens = source(endpoint)
-    with pytest.raises(ConfigurationError, match=named) as caught:
-        tokens.seed(given)
-    assert "c4n4ry" not in str(caught.value)
-    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
-    traceback = caught.value.__traceback__
-    while traceback is not None:
-        if "auth_plugins" in traceback.tb_frame.f_code.co_filename:
-            assert "c4n4ry" not in repr(traceback.tb_frame.f_locals)
-        traceback = traceback.tb_next
-    assert tokens.token().access_token == "token-1"
-
-
-ODD_TOKENS: list[tuple[dict[str, Any], str, str]] = [
-    ({"access_token": "c4n4ry\n"}, "access_token", "c4n4ry"),
-    ({"access_token": ""}, "access_token", "''"),
-    ({"access_token": "c4n4ry\u00fc"}, "access_token", "c4n4ry"),
-    ({"access_token": "\u00fc"}, "access_token", "\u00fc"),
-    ({"access_token": "c4n4ry", "expires_at": "2030"}, "expires_at", "2030"),
-    ({"access_token": "c4n4ry", "expires_at": math.nan}, "expires_at", "nan"),
-]
-
-
-@pytest.mark.parametrize(("members", "named", "value"), ODD_TOKENS, ids=ascii)
-def test_the_error_for_an_unusable_token_names_the_member(
-    endpoint: Endpoint, members: dict[str, Any], named: str, value: str
-) -> None:
-    """A Token that no header can carry, or whose end is no number, is not seeded: the error names the member alone."""
-    tokens = source(endpoint)
-    others = {"access_token", "expires_at"} - {named}
     with pytest.raises(ConfigurationError, match=rf"\b{named}\b") as caught:
-        tokens.seed(Token(**members))
+        tokens.seed(given)
     message = str(caught.value)
-    assert not [word for word in (value, "c4n4ry", *others) if word in message]
+    assert "c4n4ry" not in message + variables_of(caught.value)
     assert message.isprintable()
-    assert "c4n4ry" not in variables_of(caught.value)
+    assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert tokens.token().access_token == "token-1"
 
 

@@ -576,7 +576,7 @@ class TestCache:
 
 
 def test_every_number_is_named() -> None:
-    """What the documentation says of times is what the code has: one that changes here has to change there."""
+    """The times in the documentation are those in the code."""
     seconds = (negative_cache.SHORTEST_BACK_OFF, negative_cache.LONGEST_BACK_OFF, rejections.PROBATION)
     least, most, window = (f"{each:g}" for each in seconds)
     assert f"for {least} to {most} seconds" in (TokenSource.token.__doc__ or "")
@@ -674,7 +674,7 @@ def test_each_token_is_logged(endpoint: Endpoint, clock: Clock, caplog: pytest.L
     ]
 
 
-def test_what_happens_in_between_is_logged_at_debug(
+def test_retries_and_refusals_are_logged_at_debug(
     endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """DEBUG logs retries, remembered refusals and background refreshes; a warm call logs nothing."""
