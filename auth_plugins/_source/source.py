@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -119,9 +118,8 @@ class TokenSource:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the configuration: no token, but the secrets of the grant; the session of a library is left out."""
-        policy: Any = {"leeway": self._schedule[0], "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
-        make = functools.partial(type(self), self.grant, cache=self._given_cache, **policy)
-        return make, (), {"_allow_http": self._allow_http}
+        policy = {"leeway": self._schedule[0], "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
+        return _unpickle, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
     def __call__(self, *_: object) -> NoReturn:
         """Raise the error that says what ``auth=`` needs: requests and httpx call the object that they are given."""
@@ -225,6 +223,12 @@ class TokenSource:
     def _shared_entry(self) -> SharedEntry | None:
         """Return the entry in the shared cache; ``None``: there is no shared cache."""
         return self._shared.entry_of(self.grant, self._state) if self._shared else None
+
+
+def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:
+    source = kind(grant, cache=cache, **policy)
+    source._allow_http = allow_http
+    return source
 
 
 def source_for(

@@ -93,27 +93,6 @@ def test_one_process_replaces_what_an_api_rejected(driver: Driver, server: Loopb
     assert len(server.token_requests) == 2
 
 
-def test_other_caches_share_nothing(endpoint: Endpoint, tmp_path: Path, redis_server: RedisServer) -> None:
-    """Another directory, key, prefix, database or object is another cache."""
-    url = redis_server.url
-    caches: list[Any] = [
-        FileCache(tmp_path / "a"),
-        FileCache(tmp_path / "b"),
-        FileCache(tmp_path / "a", key=KEY),
-        FileCache(tmp_path / "a", key=OTHER_KEY),
-        RedisCache(url),
-        RedisCache(url, prefix="mine:"),
-        RedisCache(url, key=KEY),
-        RedisCache(url.removesuffix("0") + "1"),
-        LockingCache(),
-        LockingCache(),
-    ]
-    for turn in range(2):
-        forget()
-        got = [source(endpoint, cache=cache).token().access_token for cache in caches]
-        assert len(set(got)) == len(caches) == len(endpoint.requests), turn
-
-
 def test_a_cache_that_cannot_be_hashed_works(endpoint: Endpoint) -> None:
     """A cache of a user's own without a hash works, and its sources share their memory."""
 

@@ -293,18 +293,6 @@ def test_a_constant_refresh_token_that_is_refused_is_sent_once(endpoint: Endpoin
     assert ["refresh_token=constant" in body for body in endpoint.bodies] == [False, True, *[False] * 3]
 
 
-def test_a_refresh_token_that_is_not_replaced_stays_in_use(endpoint: Endpoint, clock: Clock) -> None:
-    """A refresh that brings no new refresh token leaves the old one in use."""
-    endpoint.refresh_tokens = True
-    tokens = source(endpoint, PASSWORD)
-    tokens.token()
-    endpoint.refresh_tokens = False
-    for _ in range(2):
-        expire(clock)
-        assert tokens.token().refresh_token == "refresh-1"
-    assert [body.partition("refresh_token=")[2][:9] for body in endpoint.bodies] == ["", "refresh-1", "refresh-1"]
-
-
 def test_a_new_refresh_token_of_the_user_is_sent(endpoint: Endpoint, clock: Clock) -> None:
     """After its successor is refused, a refresh token that the user has put in meanwhile is sent."""
     endpoint.refresh_tokens = True
