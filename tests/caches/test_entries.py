@@ -341,24 +341,6 @@ def test_what_a_killed_process_left_is_replaced(files: Store, endpoint: Endpoint
     assert (len(endpoint.requests), left.exists()) == (1, False)
 
 
-def test_a_directory_that_cannot_be_synced_is_no_outage(
-    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A token is stored on a file system that cannot sync directories."""
-    synced, sync = [], os.fsync
-
-    def refuse_directories(descriptor: int) -> None:
-        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
-        if synced[-1]:
-            raise OSError(errno.EINVAL, "a directory")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", refuse_directories)
-    process(files, endpoint).token()
-    process(files, endpoint).token()
-    assert (len(endpoint.requests), logged(caplog), synced) == (1, [], [False, True])
-
-
 def test_a_file_that_is_open_elsewhere_is_tried_again(
     files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

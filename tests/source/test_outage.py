@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -167,45 +167,42 @@ def test_a_token_without_expiry_has_no_leeway(endpoint: Endpoint, clock: Clock) 
         tokens.token()
 
 
+@pytest.fixture
+def hanging() -> Iterator[TokenSource]:
+    """A source whose token endpoint does not answer within the timeout of three seconds."""
+    hangs = threading.Event()
+
+    def hang(_: object, timeout: float) -> TokenResponse:
+        hangs.wait(timeout)
+        raise TokenTransportError("no answer in time")
+
+    yield source(hang, timeout=3.0, refresh_ahead=False)
+    hangs.set()
+
+
 @by_any_means
-def test_a_token_serves_while_the_endpoint_hangs(get: Get) -> None:
+def test_a_token_serves_while_the_endpoint_hangs(hanging: TokenSource, get: Get) -> None:
     """The endpoint does not answer within the timeout, and the token expires before that: the token is used."""
-    hangs, now = threading.Event(), time.time()
-
-    def hang(_: object, timeout: float) -> TokenResponse:
-        hangs.wait(timeout)
-        raise TokenTransportError("no answer in time")
-
-    tokens = source(hang, timeout=3.0, refresh_ahead=False)
-    live = Token(access_token="live", issued_at=now - 3598.5, expires_at=now + 1.5)
-    tokens.seed(live)
-    try:
-        assert get(tokens) is live
-    finally:
-        hangs.set()
+    live = Token(access_token="live", issued_at=time.time() - 3598.5, expires_at=time.time() + 1.5)
+    hanging.seed(live)
+    assert get(hanging) is live
 
 
-def test_only_the_first_caller_waits_for_an_endpoint_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_first_caller_waits_for_an_endpoint_that_hangs(
+    hanging: TokenSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """While an attempt hangs, the first caller waits for it; the next ones use the live token at once."""
-    hangs, waits, now, wait = threading.Event(), [], time.time(), runtime.wait
-
-    def hang(_: object, timeout: float) -> TokenResponse:
-        hangs.wait(timeout)
-        raise TokenTransportError("no answer in time")
+    waits, wait = [], runtime.wait
 
     def note(flight: Any, seconds: float) -> None:
         waits.append(seconds)
         wait(flight, 0.01)
 
     monkeypatch.setattr(runtime, "wait", note)
-    tokens = source(hang, timeout=3.0, refresh_ahead=False)
-    live = Token(access_token="live", issued_at=now - 3570, expires_at=now + 30)
-    tokens.seed(live)
-    try:
-        assert [tokens.token() for _ in range(3)] == [live] * 3
-        assert len(waits) == 1
-    finally:
-        hangs.set()
+    live = Token(access_token="live", issued_at=time.time() - 3570, expires_at=time.time() + 30)
+    hanging.seed(live)
+    assert [hanging.token() for _ in range(3)] == [live] * 3
+    assert len(waits) == 1
 
 
 @by_any_means
