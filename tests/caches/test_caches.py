@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -44,7 +46,6 @@ from tests.support.stores import (
     LockingCache,
     OwnCache,
     Store,
-    Touched,
     entry_of,
     forget,
     logged,
@@ -54,7 +55,6 @@ from tests.support.stores import (
     store_of,
 )
 
-TOUCHED = Touched()
 GRANT = ClientCredentials(URL, "client", "s3cr3t")
 NO_LOCK = "own without a lock"
 
@@ -111,18 +111,24 @@ def test_a_cache_that_cannot_be_hashed_works(endpoint: Endpoint) -> None:
     assert source(endpoint, cache=other).token().access_token == "token-2"
 
 
-def test_caches_that_are_made_for_each_call_find_their_memory(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_caches_that_are_made_for_each_call_find_their_memory(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Equal caches, made for each call, share their memory: no file is opened for a warm token."""
-    tenants = [tmp_path / str(number) for number in range(20)]
-    with TOUCHED.below(tmp_path) as events:
-        for tenant in tenants:
-            source(endpoint, cache=FileCache(tenant)).token()
-        assert "open" in events
-    gc.collect()
-    with TOUCHED.below(tmp_path) as events:
-        for tenant in tenants:
-            source(endpoint, cache=FileCache(tenant)).token()
-    assert events == []
+    opened, open_file = [], os.open
+
+    def note(path: Any, *arguments: Any, **more: Any) -> int:
+        opened.append(path)
+        return open_file(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", note)
+    for is_warm in (False, True):
+        gc.collect()
+        opened.clear()
+        for number in range(20):
+            tokens = source(endpoint, cache=FileCache(tmp_path / str(number)))
+            assert tokens.token() == asyncio.run(tokens.atoken())
+        assert (opened == []) is is_warm
 
 
 def test_the_memory_of_unused_caches_is_freed(endpoint: Endpoint) -> None:

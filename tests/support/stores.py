@@ -6,7 +6,6 @@ import contextlib
 import functools
 import hashlib
 import logging
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -168,27 +167,6 @@ def store_of(name: str, request: pytest.FixtureRequest) -> Store:
     client = server.client(decode_responses=name.endswith("decodes"))
     request.addfinalizer(client.close)
     return in_redis(server, lambda: RedisCache(client))
-
-
-class Touched:
-    """Lists the files that this process opens, makes, renames or removes in a directory, by an audit hook."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self._below: str | None = None
-        sys.addaudithook(self._hear)  # for ever: there is no way to take one out
-
-    @contextlib.contextmanager
-    def below(self, directory: Path) -> Iterator[list[str]]:
-        self.events, self._below = [], str(directory)
-        try:
-            yield self.events
-        finally:
-            self._below = None
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._below is not None and arguments and str(arguments[0]).startswith(self._below):
-            self.events.append(event)
 
 
 #: scrypt takes 35 ms on purpose; tests hash the same text again and again.
