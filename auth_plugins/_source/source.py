@@ -34,8 +34,6 @@ if TYPE_CHECKING:
         refresh_ahead: bool
 
 
-__all__ = ["TokenSource", "source_for"]
-
 #: Seconds, as :class:`TokenSource` describes them.
 DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
 #: How long another process may hold the lock of a shared cache, in timeouts.
@@ -88,7 +86,8 @@ class TokenSource:
         refresh_ahead: bool = True,
     ) -> None:
         if Grant not in type(grant).__mro__:
-            raise wiring.not_a_grant(grant)
+            advice = "give one, such as auth_plugins.ClientCredentials(...)"
+            raise ConfigurationError(f"a {type(grant).__name__} is no grant", advice=advice)
         self.grant = grant
         if cache is None:
             self._cache = process_cache()
@@ -212,11 +211,9 @@ class TokenSource:
         """
         with small_imports():
             from . import revocation
-        sender, entry = wiring.sender_of(self), self._shared_entry()
-        sender.load()
-        access, refresh = revocation.forget_tokens(self._cache, self._state, entry, self._lease)
-        revocation.revoke_tokens(self.grant, access, refresh, sender, runtime.clock.monotonic() + self._timeout)
+        revocation.revoke(self)
 
+    @hide_arguments
     def seed(self, token: Token | Mapping[str, Any]) -> None:
         """Use *token*, which was obtained elsewhere, as if it had just been fetched, with its refresh token.
 
@@ -227,14 +224,7 @@ class TokenSource:
         """
         with small_imports():
             from . import seeding
-        now = runtime.clock.time()
-        seeded = seeding.read_seed(token, wiring.endpoint_of(self.grant), now)
-        del token  # a traceback keeps the variables of this frame
-        if isinstance(seeded, ConfigurationError):
-            raise seeded
-        seeding.use_seed(self._cache, self._state, seeded, now)
-        if (entry := self._shared_entry()) is not None:
-            seeding.share_seed(self._cache, self._state, self.grant, seeded, entry, self._lease)
+        seeding.seed(self, token)
 
     def _flights(self) -> SingleFlight:
         """Return what fetches; built by the first call that needs it, as most sources find a fresh token."""

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import json
 import logging
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -116,13 +115,9 @@ def name_of(tokens: TokenSource) -> str:
     return entry_of(tokens).names[0]
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the warnings in the log."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name == "auth_plugins" and record.levelno >= logging.WARNING
-    ]
+def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    """Return what the package logged, at *level* or above."""
+    return [each.getMessage() for each in caplog.records if each.name == "auth_plugins" and each.levelno >= level]
 
 
 def shown(argument: object) -> str:
@@ -185,27 +180,6 @@ def store_of(name: str, request: pytest.FixtureRequest) -> Store:
     client = server.client(decode_responses=name.endswith("decodes"))
     request.addfinalizer(client.close)
     return in_redis(server, lambda: RedisCache(client))
-
-
-class Touched:
-    """Lists the files that this process opens, makes, renames or removes in a directory, by an audit hook."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self._below: str | None = None
-        sys.addaudithook(self._hear)  # for ever: there is no way to take one out
-
-    @contextlib.contextmanager
-    def below(self, directory: Path) -> Iterator[list[str]]:
-        self.events, self._below = [], str(directory)
-        try:
-            yield self.events
-        finally:
-            self._below = None
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._below is not None and arguments and str(arguments[0]).startswith(self._below):
-            self.events.append(event)
 
 
 #: scrypt takes 35 ms on purpose; tests hash the same text again and again.
