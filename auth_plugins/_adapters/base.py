@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from auth_plugins._base.errors import (
     AuthError,
@@ -14,14 +14,10 @@ from auth_plugins._base.errors import (
 )
 from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._base.validation import check_header, hide_arguments
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
-
-if TYPE_CHECKING:
-    from auth_plugins._grants.base import Grant
-    from auth_plugins._protocol.tokens import Token
-    from auth_plugins._transports.base import Transport
-
-__all__ = ["Adapter", "header_value", "own_errors"]
+from auth_plugins._transports.base import Transport
 
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
