@@ -117,53 +117,6 @@ def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox,
 
 
 @pytest.mark.parametrize("driver", each(SYNC))
-@pytest.mark.parametrize("name", ["auth-api", "organization-api"])
-def test_a_dead_refresh_token_gives_way_to_the_credentials(driver: Driver, sandbox: Sandbox, name: str) -> None:
-    """After a refused refresh token the credentials are sent once more."""
-    system = sandbox[name]
-    auth = auth_of(driver, system, {})
-    driver.get(system.api_url, auth)
-    system.revoke()
-    system.revoke_refresh_tokens()
-    assert driver.get(system.api_url, auth).status == 200
-    assert [seen.status for seen in system.token_requests] == [200, 401 if name == "auth-api" else 400, 200]
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-def test_a_bare_token_is_a_token(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
-    """A bare JSON string is a token, whose lifetime is that of the JWT."""
-    system: Any = sandbox["upload-api"]
-    system.bare = True
-    auth = auth_of(driver, system, {})
-    driver.get(system.api_url, auth)
-    assert auth.source.token().expires_at == pytest.approx(clock.now + 3600, abs=1)
-    clock.forward(3600)
-    assert driver.get(system.api_url, auth).history == []
-    assert len(system.token_requests) == 2
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-def test_thirty_threads_over_five_expiries(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
-    """With rotated refresh tokens under load, none is sent twice, and the password once."""
-    system = sandbox["auth-api"]
-    auth = auth_of(driver, system, {})
-    for _ in range(6):
-        assert succeeded(driver.get_all(system.api_url, [auth] * 30))
-        clock.forward(3600)
-    assert [seen.at for seen in system.token_requests] == ["token"] + ["refresh"] * 5
-    assert system.reuses == 0
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_a_403_is_the_accounts_matter(driver: Driver, sandbox: Sandbox, name: str) -> None:
-    """A 403 is returned, and no other token is requested."""
-    system = sandbox[name]
-    answer = driver.get(f"{system.url}/forbidden", auth_of(driver, system, {}))
-    assert (answer.status, len(system.token_requests)) == (403, 1)
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_each_system_from_code(driver: Driver, sandbox: Sandbox, name: str) -> None:
     """A provider's function makes the grant that its variables make."""
