@@ -16,7 +16,7 @@ from rich.console import Console
 
 import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, TokenRequestError, TokenTransportError
-from tests.support.drivers import ALL, SYNC, Driver, SyncDriver, each
+from tests.support.drivers import ALL, SYNC, Driver, MockAdapter, SyncDriver, each
 from tests.support.frames import variables_of
 from tests.support.loopback import Clock, Loopback, as_json
 
@@ -42,19 +42,6 @@ def test_a_dump_of_a_used_auth_shows_no_token(driver: SyncDriver, header: str) -
         assert KEY not in text + console.file.getvalue()  # type: ignore[attr-defined]  # it is a StringIO
 
 
-class Refusing(requests.adapters.BaseAdapter):
-    """Answers 401 to everything."""
-
-    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        response = requests.Response()
-        response.request, response.url, response.status_code = request, request.url or "", 401
-        response._content, response.connection = b"", self  # type: ignore[assignment]  # any adapter sends
-        return response
-
-    def close(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("driver", each(ALL))
 @pytest.mark.parametrize("header", ["Authorization", "X-Token"])
 @pytest.mark.parametrize("trouble", ["refused", "unreachable"])
@@ -70,7 +57,10 @@ def test_frames_of_a_failed_renewal_show_no_secret(
     else:
         server.stop()
     library: Any = driver.module
-    refusing = Refusing() if driver.library == "requests" else library.MockTransport(lambda _: library.Response(401))
+    if driver.library == "requests":
+        refusing: Any = MockAdapter(lambda _: {"status_code": 401})
+    else:
+        refusing = library.MockTransport(lambda _: library.Response(401))
     with pytest.raises((TokenRequestError, TokenTransportError)) as caught:
         driver.get(URL, auth, transport=refusing)
     assert isinstance(caught.value, driver.base_error)

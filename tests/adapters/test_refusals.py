@@ -7,7 +7,6 @@ import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -238,31 +237,6 @@ def test_one_connection_is_enough_for_api_and_token(server: Loopback, grant: Cli
     thread.join(30)
     assert statuses == [200, 200]
     session.close()
-
-
-@pytest.mark.parametrize("driver", each(SYNC_HTTPX))
-@pytest.mark.parametrize("threads", [1, 3])
-def test_threads_that_wait_for_a_token_hold_no_connections(
-    driver: SyncDriver, threads: int, server: Loopback, grant: ClientCredentials
-) -> None:
-    """As many threads as the client has connections get a 401 at once, and the token comes by the same client."""
-    barrier = threading.Barrier(threads)
-
-    def api(received: Received) -> Response:
-        if received.headers["authorization"] == "Bearer token-1":
-            barrier.wait(20)
-        return server.check(received)
-
-    limits = driver.module.Limits(max_connections=threads)
-    with driver.module.Client(limits=limits, trust_env=False, timeout=5) as client:
-        auth = driver.auth(grant, client=client, timeout=5)
-        assert client.get(server.api_url, auth=auth).status_code == 200
-        server.revoke()
-        server.api = api
-        with ThreadPoolExecutor(threads) as pool:
-            answers = pool.map(lambda _: client.get(server.api_url, auth=auth), range(threads))
-            assert [answer.status_code for answer in answers] == [200] * threads
-    assert len(server.token_requests) == 2
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))

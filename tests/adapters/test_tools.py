@@ -82,33 +82,19 @@ def test_requests_mock_sees_a_renewal(requests_mock: Mocker) -> None:
 
 @pytest.mark.parametrize("driver", each(HTTPX))
 def test_mock_transport_sees_the_token_request(driver: Driver) -> None:
-    """A ``MockTransport`` of ``client=`` sees the token request."""
+    """A ``MockTransport`` of ``client=`` sees token requests, and the renewal."""
     library, seen = driver.module, list[Any]()
 
     def play(request: Any) -> Any:
         seen.append(request)
-        return library.Response(200, json={"access_token": "abc", "expires_in": 60})
+        is_refused = request.headers["authorization"] == "Bearer old"
+        return library.Response(401 if is_refused else 200, json=TOKENS[len(seen) // 3])
 
     transport = library.MockTransport(play)
     with library.Client(transport=transport) as client:
-        for _ in range(2):
-            assert driver.get(API, driver.auth(GRANT, client=client), transport=transport).status == 200
-    assert [request.url.path for request in seen] == ["/token", "/things", "/things"]
+        assert renewed(driver.get(API, driver.auth(GRANT, client=client), transport=transport))
+    assert [request.url.path for request in seen] == ["/token", "/things"] * 2
     assert seen[0].content == b"grant_type=client_credentials&scope=read"
-
-
-@pytest.mark.parametrize("driver", each(SYNC_HTTPX))
-def test_the_flow_by_hand(driver: SyncDriver) -> None:
-    """The auth flow can be driven by hand, without any network."""
-    library, answers = driver.module, iter("ab")
-    transport = library.MockTransport(lambda _: library.Response(200, json={"access_token": next(answers)}))
-    with library.Client(transport=transport) as client:
-        request = library.Request("GET", API)
-        flow = driver.auth(GRANT, client=client).sync_auth_flow(request)
-        assert next(flow).headers["Authorization"] == "Bearer a"
-        assert flow.send(library.Response(401, request=request)).headers["Authorization"] == "Bearer b"
-        with pytest.raises(StopIteration):
-            flow.send(library.Response(200, request=request))
 
 
 # --- mocks -----------------------------------------------------------------------------------------------------------

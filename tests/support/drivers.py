@@ -119,6 +119,23 @@ class SyncDriver(Driver):
     def _send(self, call: Call, auth: Any, **options: Any) -> Any: ...
 
 
+class MockAdapter(requests.adapters.BaseAdapter):
+    """What ``MockTransport`` is for httpx: *play* returns attributes of the response; nothing is sent."""
+
+    def __init__(self, play: Callable[[requests.PreparedRequest], dict[str, Any]]) -> None:
+        super().__init__()
+        self._play = play
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        fields = {"status_code": 200, "_content": b"", "connection": self, **self._play(request)}
+        vars(response).update(fields, request=request, url=request.url)
+        return response
+
+    def close(self) -> None:
+        pass
+
+
 class Requests(SyncDriver):
     base_error = requests.RequestException
 
