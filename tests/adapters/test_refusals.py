@@ -143,7 +143,7 @@ def test_a_connection_error_after_an_older_401_costs_no_token(
     with pytest.raises(library.ConnectError):
         driver.get(server.api_url, auth, transport=transport)
     try:
-        library.Response(401, request=library.Request("GET", server.api_url)).raise_for_status()
+        library.Response(401, request=driver.signed(auth, server.api_url)).raise_for_status()
     except library.HTTPStatusError:
         with pytest.raises(library.ConnectError):
             driver.get(server.api_url, auth, transport=transport)

@@ -92,7 +92,9 @@ def test_mock_transport_sees_the_token_request(driver: Driver) -> None:
 
     transport = library.MockTransport(play)
     with library.Client(transport=transport) as client:
-        assert renewed(driver.get(API, driver.auth(GRANT, client=client), transport=transport))
+        answer = driver.get(API, driver.auth(GRANT, client=client), transport=transport)
+    assert renewed(answer)
+    assert answer.response.history[0].json() == TOKENS[0]
     assert [request.url.path for request in seen] == ["/token", "/things"] * 2
     assert seen[0].content == b"grant_type=client_credentials&scope=read"
 
