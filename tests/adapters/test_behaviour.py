@@ -90,14 +90,16 @@ def test_a_token_that_was_accepted_may_be_revoked_at_any_time(
     assert len(server.token_requests) == 5
 
 
-def test_403_is_the_accounts_matter(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+def test_a_403_is_returned(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
     """A 403 is returned without a retry."""
     server.api = lambda _: as_json({"error": "insufficient_scope"}, 403)
     answer = driver.get(server.api_url, driver.auth(grant))
     assert (answer.status, answer.history, len(server.token_requests)) == (403, [], 1)
 
 
-def test_the_servers_same_token_is_tried_again(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+def test_the_same_token_is_sent_again_if_the_server_issues_it_again(
+    driver: Driver, server: Loopback, grant: ClientCredentials
+) -> None:
     """The same token, issued once more, is sent in the replay: the API may have been out of step."""
     server.token_play = lambda _: as_json({"access_token": "same", "expires_in": 3600})
     server.api = lambda _: as_json({})
@@ -154,7 +156,7 @@ def test_after_a_redirect_only_the_refused_request_is_sent_again(
     assert [received.method for received in server.api_requests] == ["POST", "GET", "GET"]
 
 
-def test_allowed_hosts_get_the_token_and_others_dont(
+def test_only_allowed_hosts_get_the_token(
     driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
 ) -> None:
     """A request to a host that is not allowed carries no token, and none is fetched for it."""
@@ -215,7 +217,7 @@ def test_an_unreachable_server_is_the_librarys_error_too(
         error = error.__cause__ or error.__context__
 
 
-def test_an_auth_says_what_it_is_for(driver: Driver, grant: ClientCredentials) -> None:
+def test_the_repr_of_an_auth_shows_its_grant(driver: Driver, grant: ClientCredentials) -> None:
     """The ``repr`` of an auth shows its grant, and no secret."""
     assert repr(driver.auth(grant)) == f"OAuth2Auth({grant!r})"
     assert "s3cr3t" not in repr(driver.auth(grant))

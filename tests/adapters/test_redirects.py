@@ -296,7 +296,7 @@ def test_a_key_stays_at_home_after_a_post_became_a_get(
 @pytest.mark.parametrize("driver", each(SYNC_HTTPX))
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda one: pickle.loads(pickle.dumps(one))])
 @pytest.mark.parametrize("url", [f"{ORIGIN}/", "http://localhost/"])
-def test_a_copied_request_keeps_its_key_at_home(driver: SyncDriver, url: str, again: Any) -> None:
+def test_a_copied_request_of_httpx_keeps_its_key_at_home(driver: SyncDriver, url: str, again: Any) -> None:
     """A request that was copied or pickled after it was signed takes its key to no other origin."""
     signed = driver.signed(driver.auth(ApiKey("k3y-of-mine")), url).headers
     for headers in (again(signed), again(driver.module.Headers(signed))):
@@ -309,7 +309,9 @@ def test_a_copied_request_keeps_its_key_at_home(driver: SyncDriver, url: str, ag
 
 
 @pytest.mark.parametrize("again", [copy.deepcopy, lambda request: pickle.loads(pickle.dumps(request))])
-def test_a_request_that_was_copied_keeps_its_key_at_home(again: Any, server: Loopback, other_server: Loopback) -> None:
+def test_a_copied_request_of_requests_keeps_its_key_at_home(
+    again: Any, server: Loopback, other_server: Loopback
+) -> None:
     """A copied or pickled request of requests takes its key to no other origin."""
     server.api = lambda _: as_json({}, 302, Location=other_server.api_url)
     request = requests.Request("GET", server.api_url, auth=OAuth2Auth(ApiKey("k3y-of-mine"))).prepare()

@@ -73,7 +73,7 @@ RAISERS: dict[str, Callable[[Driver], dict[str, Any]]] = {
 
 @pytest.mark.parametrize("raiser", RAISERS.values(), ids=RAISERS)
 @pytest.mark.parametrize("driver", each(HTTPX))
-def test_what_raises_for_a_401_gives_the_token_up(
+def test_a_hook_or_transport_that_raises_for_a_401_rejects_the_token(
     driver: Driver, server: Loopback, grant: ClientCredentials, raiser: Callable[[Driver], dict[str, Any]]
 ) -> None:
     """After a hook or transport raised for a 401, the next request carries another token.

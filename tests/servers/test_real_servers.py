@@ -64,28 +64,28 @@ def grant_types(server: AuthorizationServer) -> list[str]:
 # The servers themselves: without these tests, the ones below might pass for no reason.
 
 
-def ask(server: AuthorizationServer, **parameters: str) -> requests.Response:
+def request_token(server: AuthorizationServer, **parameters: str) -> requests.Response:
     """A token request as the client of the password grant."""
     credentials = {"client_id": server.password_client_id, "client_secret": server.password_client_secret}
     return requests.post(server.token_url, {**parameters, **credentials}, timeout=10)
 
 
-def visit(server: AuthorizationServer, access_token: str) -> int:
+def get_api(server: AuthorizationServer, access_token: str) -> int:
     return requests.get(server.api_url, headers={"Authorization": f"Bearer {access_token}"}, timeout=10).status_code
 
 
 def test_a_refresh_token_that_is_spent_twice_ends_the_session(server: AuthorizationServer) -> None:
     """Each server detects a refresh token that is used twice, and revokes the tokens of that session."""
-    first = ask(server, grant_type="password", username=server.username, password=server.password).json()
-    second = ask(server, grant_type="refresh_token", refresh_token=first["refresh_token"]).json()
-    assert visit(server, second["access_token"]) == 200
+    first = request_token(server, grant_type="password", username=server.username, password=server.password).json()
+    second = request_token(server, grant_type="refresh_token", refresh_token=first["refresh_token"]).json()
+    assert get_api(server, second["access_token"]) == 200
     assert server.reuses == 0
 
-    again = ask(server, grant_type="refresh_token", refresh_token=first["refresh_token"])
+    again = request_token(server, grant_type="refresh_token", refresh_token=first["refresh_token"])
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
     assert server.reuses == 1
-    assert visit(server, second["access_token"]) == 401
-    after = ask(server, grant_type="refresh_token", refresh_token=second["refresh_token"])
+    assert get_api(server, second["access_token"]) == 401
+    after = request_token(server, grant_type="refresh_token", refresh_token=second["refresh_token"])
     assert (after.status_code, after.json()["error"]) == (400, "invalid_grant")
 
 
