@@ -14,14 +14,14 @@ from auth_plugins._base.errors import (
 )
 from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._base.validation import check_header, hide_arguments
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
+from auth_plugins._transports.base import Transport
 
 if TYPE_CHECKING:
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
-    from auth_plugins._grants.base import Grant
-    from auth_plugins._protocol.tokens import Token
-    from auth_plugins._transports.base import Transport
 
     class Overrides(TypedDict, total=False):
         """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
         timeout: float | None
         refresh_ahead: bool | None
 
-
-__all__ = ["Adapter", "header_value", "own_errors"]
 
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
@@ -156,3 +154,8 @@ def own_errors(module: str, error: type[Exception], transport_error: type[Except
         type(kind.__name__, (kind, transport_error if kind is TokenTransportError else error), members)
         for kind in kinds
     )
+
+
+def wrong_session(argument: str, expected: str, given: object) -> ConfigurationError:
+    """Return the error for a ``session=`` or ``client=`` of another class."""
+    return ConfigurationError(f"must be {expected}, got an object of type {type(given).__name__}", argument=argument)
