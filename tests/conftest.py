@@ -45,8 +45,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 def _own_memory_of_answers() -> None:
     """What this process remembers of refusals and warnings is a test's own."""
     _password._vaguely_refused.clear()
-    _answer._warn_of_type.cache_clear()
-    _answer._warn_of_lifetime.cache_clear()
+    _answer._warn_once.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import click
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._protocol.messages import one_line
+from auth_plugins._protocol.redaction import one_line
 
 prefix_argument = click.argument("prefix", default="AUTH_PLUGINS")
 

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
-__all__ = ["ADVICE", "REFUSED_REFRESH_TOKEN", "TROUBLE", "advice_for", "has_odd_ends", "named", "troubles_of"]
-
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token"})
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).

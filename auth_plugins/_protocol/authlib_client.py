@@ -18,8 +18,6 @@ from .client_authentication import CLIENT_AUTH_METHODS, Parts, basic
 from .messages import RequestFacts, TokenRequest
 from .redaction import Redactor, secret_words
 
-__all__ = ["build"]
-
 _Pairs = Sequence[tuple[str, Any]]
 
 _SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})

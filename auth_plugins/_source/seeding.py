@@ -14,7 +14,8 @@ from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
-from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse, one_line
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token

@@ -11,17 +11,14 @@ from urllib.parse import urlsplit
 from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
 
 from .attempt import Attempt, EndedError, send_once
+from .base import Transport
 from .bodies import read_response
+from .deadline import Deadline
 from .forks import renew_in_children
 from .lending import lent
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenResponse
-
-    from .base import Transport
-    from .deadline import Deadline
-
-__all__ = ["httpx_transport"]
 
 #: Seconds by which a read of HTTP/2 may outlast the deadline: one that times out ends all requests of its connection.
 _HTTP2_GRACE = 1.0

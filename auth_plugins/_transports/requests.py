@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import http.client
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -13,18 +14,13 @@ from requests.cookies import RequestsCookieJar
 from urllib3 import HTTPConnectionPool, HTTPResponse, Retry
 
 from .attempt import Attempt, send_once
+from .base import Transport
 from .bodies import read_response
 from .forks import renew_in_children
 from .lending import copy_with, lent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from auth_plugins._protocol.messages import TokenResponse
-
-    from .base import Transport
-
-__all__ = ["body_chunks", "requests_transport"]
 
 
 def requests_transport(session: Any = None) -> Transport:
