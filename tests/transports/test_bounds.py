@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NoReturn
 
-import httpx
-import httpx2
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -179,26 +177,19 @@ def test_an_error_about_broken_http_shows_no_token(library: str, line: bytes) ->
     assert len(str(caught.value)) < 350
 
 
-@each_library
-def test_the_default_timeout_is_10_seconds(library: str, server: Loopback) -> None:
+def test_the_default_timeout_is_10_seconds(server: Loopback) -> None:
     """Without a timeout of its own, a token request has ten seconds, for each read as well."""
-    asked: list[float] = []
+    timeouts: list[float] = []
 
     class Adapter(HTTPAdapter):
         def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-            asked.append(options["timeout"][1])
+            timeouts.append(options["timeout"][1])
             return super().send(request, **options)
 
-    def answer(request: Any) -> Any:
-        asked.append(request.extensions["timeout"]["read"])
-        return {"httpx": httpx, "httpx2": httpx2}[library].Response(200, json={"access_token": "abc"})
-
-    transport = {"httpx": httpx.MockTransport, "httpx2": httpx2.MockTransport}.get(library, lambda _: None)(answer)
-    with new_session(library, transport=transport) as session:
-        if isinstance(session, requests.Session):
-            session.mount("http://", Adapter())
-        token_source(library, ClientCredentials(server.token_url, "id", "s3cr3t"), session).token()
-    assert 9 < asked[0] <= 10
+    with requests.Session() as session:
+        session.mount("http://", Adapter())
+        token_source("requests", ClientCredentials(server.token_url, "id", "s3cr3t"), session).token()
+    assert 9 < timeouts[0] <= 10
 
 
 @each_library
