@@ -25,7 +25,6 @@ import httpx2
 import idna
 import pytest
 import requests
-from cryptography.fernet import Fernet
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -44,13 +43,12 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._environment import definitions as _definitions
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
-from auth_plugins._protocol.redaction import Redactor, one_line
+from auth_plugins._protocol.redaction import Redactor
 from tests.support.endpoints import Endpoint
 from tests.support.loopback import Clock
 
@@ -129,24 +127,24 @@ def assert_sound(token: Token) -> None:
     assert isinstance(token.claims, Mapping)
 
 
+def assert_refusal(error: TokenRequestError) -> None:
+    assert str(error).startswith(f"{URL} answered ")
+    assert error.retry_after is None or 0 <= error.retry_after < math.inf
+    assert error.__cause__ is error.__context__ is None
+
+
 def outcome(status: int, headers: Mapping[str, str], body: bytes) -> Any:
     """The token or the error for an answer, which keeps all promises."""
     answer = TokenResponse(status=status, headers=headers, body=body, received_at=NOW)
-    got: Token | AuthError
     try:
-        got = read(REQUEST, answer, NOW)
-    except AuthError as error:
-        got = error
-    if isinstance(got, Token):
-        assert 200 <= status < 300
-        assert_sound(got)
-        return got
-    assert isinstance(got, TokenRequestError)
-    assert str(got).startswith(f"{URL} answered ")
-    assert got.retry_after is None or 0 <= got.retry_after < math.inf
-    assert_clear(got)
-    assert got.__cause__ is got.__context__ is None
-    return got
+        token = read(REQUEST, answer, NOW)
+    except TokenRequestError as error:
+        assert_clear(error)
+        assert_refusal(error)
+        return error
+    assert 200 <= status < 300
+    assert_sound(token)
+    return token
 
 
 def assert_clear(error: BaseException) -> None:
@@ -280,27 +278,6 @@ def test_any_answer_is_a_token_or_an_error(status: int, headers: dict[str, str],
     assert isinstance(outcome(400, headers, body), AuthError)
 
 
-#: Texts of which some can stand in a header.
-almost = st.text(st.sampled_from("ab~! \t\n\r\x00\x7f\x85\u2028é"), min_size=1, max_size=4)
-
-
-@often(150)
-@given(st.text(min_size=1) | almost, st.sampled_from([0, 1, 60, 3600.5, "3600", 10**400]))
-@example("UNDEFINED", 60)
-def test_only_what_can_stand_in_a_header_is_a_token(access_token: str, lifetime: Any) -> None:
-    """An access token with a line break, a tab, a space at an end or a letter beyond ASCII reaches no header."""
-    members = {"access_token": access_token, "expires_in": lifetime}
-    got = outcome(200, {}, json.dumps(members).encode())
-    fit = access_token.isascii() and access_token.isprintable() and access_token == access_token.strip()
-    # Servers that convert null to a text write one of these for "no token".
-    fit = fit and access_token.lower() not in ("null", "none", "nil", "undefined")
-    assert isinstance(got, Token) is fit
-    if isinstance(got, Token):
-        assert got.access_token == access_token
-        # 0 says nothing.
-        assert got.expires_at == (NOW + min(float(str(lifetime)), 10 * 365 * 86400) if lifetime else None)
-
-
 PLAIN = b'{"access_token": "tok", "expires_in": 60}'
 status_lines = st.sampled_from([
     *[b"HTTP/1.1 200 OK"] * 4, b"HTTP/1.1 401 No", b"HTTP/1.0 503 Oops", b"HTTP/1.1 204 No Content",
@@ -413,11 +390,7 @@ KNOWN = sorted(_definitions.KNOWN)
 typos = st.sampled_from(KNOWN).flatmap(
     lambda name: st.sampled_from([f"{name}S", name[:-1], name.lower(), f"X_{name}", f"{name}_FILE", f"_{name}"])
 )
-any_value = st.one_of(
-    st.text(max_size=6),
-    st.sampled_from(["", " ", "\n", "x", "\0", "\udcff", "a:b", "ü"]),
-    st.builds("{}{}{}".format, st.text(max_size=3), st.just(CANARY), st.text(max_size=3)),
-)
+any_value = st.text(max_size=6) | st.sampled_from(["", " ", "\n", "\0", "\udcff", "a:b", f"x{CANARY}", f"{CANARY}ü"])
 
 
 @st.composite
@@ -436,19 +409,20 @@ def environments(draw: Any) -> dict[str, str]:
     return {**{name: value for name, value in others.items() if not name.startswith("ACME_")}, **variables}
 
 
+def assert_names_a_variable(error: ConfigurationError) -> None:
+    assert "ACME_" in str(error)
+    assert "\n" not in str(error)
+    assert CANARY not in shown(error)
+
+
 @often(400)
 @given(environments())
 def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None:
     """Any environment makes a grant, or an error that names a variable and shows no value."""
-    refusal = None
     try:
         grant, arguments = configuration("ACME", environ)
     except ConfigurationError as error:
-        refusal = error
-    if refusal is not None:
-        assert "ACME_" in str(refusal)
-        assert "\n" not in str(refusal)
-        assert CANARY not in shown(refusal)
+        assert_names_a_variable(error)
         return
     assert isinstance(grant, Grant)
     assert arguments.keys() <= {"cache", "allowed_hosts", "allow_http", "leeway", "timeout", "refresh_ahead"}
@@ -582,13 +556,6 @@ def test_a_secret_is_dropped_however_it_is_spelt(secret: str, spelling: str, bef
     assert spelt not in left or spelt in before + after
 
 
-@often(300)
-@given(st.text() | st.lists(st.sampled_from(["tok", "***", "%", "\\u0", "&#", " "])).map("".join))
-def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
-    """A text without a secret is shown as it was written, on one line."""
-    assert Redactor(["another-5ecret", "", "ab"])(text) == one_line(text)
-
-
 words = st.text(max_size=12)
 moments = st.floats(0, 4e9)
 tokens = st.builds(
@@ -602,33 +569,13 @@ tokens = st.builds(
     refresh_token=st.none() | st.from_regex(r"[\x21-\x7e]{1,20}", fullmatch=True),
     scope=st.none() | words,
 )
-abouts = st.dictionaries(words, words, max_size=3)
-KEYS = [Fernet.generate_key().decode() for _ in range(2)]
-
-
-@often(300)
-@given(tokens, abouts, st.sampled_from([None, KEYS[0], KEYS]))
-def test_an_entry_comes_back_as_it_was(token: Token, about: dict[str, str], key: Any) -> None:
-    """An entry that one process stores, in clear or encrypted, is read by another one without a change."""
-    entry = StoredToken(token, about)
-    text = EntryCipher(key).encrypt(entry.dump(), "name")
-    assert text.isascii()
-    opened = EntryCipher(key).decrypt(text, "name")
-    assert opened is not None
-    assert StoredToken.load(opened) == entry
-    if key is not None:
-        assert token.access_token not in text or len(token.access_token) < 5
-        assert EntryCipher(KEYS).decrypt(text, "name") == opened
-        assert EntryCipher(Fernet.generate_key()).decrypt(text, "name") is None
-        assert EntryCipher(key).decrypt(text, "other") is None
 
 
 @st.composite
 def damaged_entries(draw: Any) -> str:
     """The text of an entry, with a damage."""
-    token = {
-        name: json.dumps(value) for name, value in json.loads(StoredToken(draw(tokens), {}).dump())["token"].items()
-    }
+    entry = json.loads(StoredToken(draw(tokens), {}).dump())
+    token = {name: json.dumps(value) for name, value in entry["token"].items()}
     for name in draw(st.lists(st.sampled_from(sorted(token)), max_size=3)):
         token[name] = draw(jsons)
     text = f'{{"token": {in_object(list(token.items()))}, "about": {draw(jsons | st.just("{}"))}}}'
@@ -648,50 +595,3 @@ def test_a_damaged_entry_is_an_entry_or_none(text: str) -> None:
         assert token.access_token.isprintable()
         assert all(math.isfinite(moment) for moment in (token.issued_at, token.expires_at or 0.0))
         assert StoredToken.load(entry.dump()) == entry
-
-
-@often(300)
-@given(
-    st.text() | st.binary().map(lambda raw: base64.urlsafe_b64encode(raw).decode()), st.sampled_from([None, KEYS[0]])
-)
-def test_a_text_that_no_key_encrypted_is_no_entry(text: str, key: Any) -> None:
-    """A text that was encrypted by no key is no entry; without a key it is read as it is."""
-    assert EntryCipher(key).decrypt(text, "name") == (text if key is None else None)
-
-
-class _Stored:
-    """A cache that has one text, for every key."""
-
-    def __init__(self, text: str) -> None:
-        self.text: str | None = text
-
-    def get(self, key: str) -> str | None:
-        return self.text
-
-    def set(self, key: str, value: str, ttl: float) -> None:
-        self.text = value
-
-    def delete(self, key: str) -> None:
-        self.text = None
-
-
-def from_cache(text: str) -> Token:
-    """The token for a process that finds *text* in its shared cache, and whose server issues a new token."""
-    fresh = httpx.MockTransport(lambda _: httpx.Response(200, json={"access_token": "fresh", "expires_in": 3600}))
-    grant = ClientCredentials(URL, "client-7", CLIENT_SECRET)
-    auth = auth_plugins.httpx.OAuth2Auth(
-        grant, client=httpx.Client(transport=fresh), cache=_Stored(text), refresh_ahead=False
-    )
-    return auth.source.token()
-
-
-DAMAGES = [{"refresh_token": "\ud800"}, {"refresh_token": "a\nb"}, {"issued_at": 1e12}]
-
-
-@pytest.mark.parametrize("damage", [*DAMAGES, {"issued_at": time.time() + 3600}], ids=ascii)
-def test_a_damaged_entry_is_replaced(damage: dict[str, Any]) -> None:
-    """An expired entry that was damaged fails no request, and its token is not used."""
-    entry = StoredToken(Token(access_token="old", expires_at=time.time() - 60, issued_at=time.time() - 3660), {})
-    members = json.loads(entry.dump())
-    members["token"].update(damage)
-    assert from_cache(json.dumps(members)).access_token == "fresh"
