@@ -117,10 +117,11 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
         yield from (f"ends:{option}" for option in facts.odd_ends)
     if main in _DOUBTS_CLIENT and facts.is_refresh and code not in _BY_CODE:
         yield "old_refresh_token"
-    if "{options}" in ADVICE[main]:
-        yield f"{main}:{_credentials(code, facts) if main == 'client' else facts.endpoint}"
+    if main == "client":
+        of_client = [option for option in facts.credentials if option.startswith("client_")]
+        yield f"client:{','.join(of_client if of_client and code == 'invalid_client' else facts.credentials)}"
     else:
-        yield main
+        yield f"{main}:{facts.endpoint}" if "{options}" in ADVICE[main] else main
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
 
@@ -149,9 +150,3 @@ def _main_trouble(code: str | None, status: int, body: str | None, facts: Reques
     if status in (401, 403) and facts.credentials:
         return "client"
     return "method" if status in (404, 405) or body == "page" else "request"
-
-
-def _credentials(code: str | None, facts: RequestFacts) -> str:
-    """Return the options to check: those of the client alone if the server refuses the client."""
-    of_client = [name for name in facts.credentials if name.startswith("client_")]
-    return ",".join(of_client if of_client and code == "invalid_client" else facts.credentials)

@@ -59,19 +59,19 @@ def is_printable(value: object) -> TypeGuard[str]:
 
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
-    members, endpoint = answer.members, f"endpoint:{request.facts.endpoint}"
+    members = answer.members
     error = members.get("error")
     if (error and not is_absent(error)) or not 200 <= response.status < 300:
         refuse(answer)
     if not members:
         looks = {"empty": "the body is empty", "page": "it is a web page"}
         what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
-        fail(answer, f"answered no token: {what}", endpoint)
+        fail(answer, f"answered no token: {what}")
     access_token = members.get("access_token")
     if is_absent(access_token):
         no_token(answer)
     if not is_printable(access_token):
-        fail(answer, "answered an access_token that cannot stand in a header", endpoint)
+        fail(answer, "answered an access_token that cannot stand in a header")
     access_token = re.sub(_SCHEME, "", access_token)
     refresh_token = members.get("refresh_token")
     if not is_printable(refresh_token) or is_absent(refresh_token):
@@ -101,7 +101,7 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
         shown = request.excerpt(coding, _LONGEST_TYPE)
         fail(unread, f"answered {response.status}, compressed by {shown!r}, which cannot be read", "packed")
     if len(response.body) > LONGEST_BODY:
-        fail(unread, "answered more than 1 MiB", f"endpoint:{request.facts.endpoint}")
+        fail(unread, "answered more than 1 MiB")
     text = _text(response)
     stripped = text.strip()
     try:
@@ -109,19 +109,16 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
         kind = "json" if isinstance(members, (dict, list)) else "text"
     except (ValueError, RecursionError):
         if re.match(_FORM, stripped):
-            return Answer(request, response, dict(parse_qsl(stripped)), _kind_of_form(response), text)
+            # A firewall's page or line may look like a form as well.
+            is_plain = response.headers.get("content-type", "").lower().startswith("text/plain")
+            kind = "page" if _is_html(response) else "text" if is_plain else "form"
+            return Answer(request, response, dict(parse_qsl(stripped)), kind, text)
         members, kind = stripped, "empty" if not stripped else "page" if _is_html(response) else "text"
     if isinstance(members, str):
         # Some identity servers answer the bare JWT, quoted or not.
         jwt = re.sub(_SCHEME, "", members)
         members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
     return Answer(request, response, members if isinstance(members, dict) else {}, kind, text)
-
-
-def _kind_of_form(response: TokenResponse) -> str:
-    """Return the kind of a body that looks like a form: a firewall's page or line may do so as well."""
-    is_text = response.headers.get("content-type", "").lower().startswith("text/plain")
-    return "page" if _is_html(response) else "text" if is_text else "form"
 
 
 def _text(response: TokenResponse) -> str:
@@ -140,7 +137,7 @@ def _is_html(response: TokenResponse) -> bool:
 def _token_type(answer: Answer, hide: Redactor) -> str:
     request, value = answer.request, answer.members.get("token_type")
     if value is not None and not isinstance(value, str):
-        fail(answer, "answered a token_type that is no string", f"endpoint:{request.facts.endpoint}")
+        fail(answer, "answered a token_type that is no string")
     name = "" if is_absent(value) else str(value).strip()
     if not name or name.lower() == "bearer":
         return "Bearer"

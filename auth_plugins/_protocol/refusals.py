@@ -69,20 +69,20 @@ def refuse(answer: Answer) -> NoReturn:
 def no_token(answer: Answer) -> NoReturn:
     """Raise the error for an answer without an access token: it names the members that are there."""
     names = [name for name in answer.members if name != "access_token"]
-    more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
     shown = ", ".join(_shown_name(answer.request, name) for name in names[:_MOST_NAMES])
+    more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
     listed = f", but {shown}{more}" if names else ""
     said = f" ({description})" if (description := _description(answer)) else ""
-    fail(answer, f"answered no access_token{listed}{said}", f"endpoint:{answer.request.facts.endpoint}")
+    fail(answer, f"answered no access_token{listed}{said}")
 
 
 def fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:
-    """Raise the error that says *problem*; *troubles* are names of advice."""
+    """Raise the error that says *problem*; *troubles* are names of advice, by default that on the endpoint."""
     request, response, uri = answer.request, answer.response, answer.members.get("error_uri")
     refresh = ", to a refresh" * request.facts.is_refresh
     seconds = response.retry_after
     pause = f", and asks to wait {seconds:.0f} s" if seconds else ""
-    trouble = " ".join(troubles)
+    trouble = " ".join(troubles) or f"endpoint:{request.facts.endpoint}"
     error = TokenRequestError(
         f"{request.endpoint} {problem}{refresh}{pause}",
         error=_code(answer),
@@ -186,7 +186,7 @@ def _shown_text(request: TokenRequest, value: str | float) -> str | float:
 def _target(request: TokenRequest, response: TokenResponse) -> str:
     """Return the address that a redirect leads to, without query and user; ``""``: it is no http(s) address."""
     location = response.headers.get("location", "")
-    if not location or not location.isprintable() or re.search(r"\s", location):
+    if not location or not location.isprintable() or " " in location:
         return ""
     try:
         parts = urlsplit(urljoin(request.endpoint, location))

@@ -107,14 +107,9 @@ class _TimeLeft(dict[str, float]):
         self.grace = 0.0
 
     def __getitem__(self, name: str) -> float:
-        """Return the seconds for *name*, at most those until the deadline.
-
-        :raises EndedError: the deadline has passed. During a read an error would end the other requests of an HTTP/2
-            connection.
-        """
         left = self._deadline.left()
         if left <= 0:
-            raise EndedError
+            raise EndedError  # an error during a read would end the other requests of an HTTP/2 connection
         return min(super().__getitem__(name), left + self.grace)
 
     def get(self, name: str, default: Any = None) -> Any:
