@@ -26,7 +26,7 @@ import requests
 
 from auth_plugins import ClientCredentials, TokenSource
 from auth_plugins._transports.requests import requests_transport
-from tests.support.endpoints import LIBRARIES, new_session, token_source
+from tests.support.endpoints import LIBRARIES, Wrapping, new_session, token_source
 from tests.support.keep_alive import KeepAlive, make_certificate
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
@@ -206,50 +206,22 @@ def test_a_stream_that_a_child_inherits_is_closed(
         assert response.read() == b'{"access_token": "token-of-parent"}'
 
 
-class Wrapping(requests.adapters.BaseAdapter):
-    """Sends by another adapter, as adapters that limit or record do."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__()
-        self.inner = inner
-        self.itself = self
-
-    def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-        return self.inner.send(request, **options)
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-class SlottedAdapter(Wrapping):
-    """Has its adapter in a list in a slot."""
+class SlottedTransport(httpx.BaseTransport):
+    """Sends by another transport, in a list in a slot."""
 
     __slots__ = ("__inners", "unset")
 
     def __init__(self, inner: Any) -> None:
         self.__inners = [inner]
 
-    @property
-    def inner(self) -> Any:
-        return self.__inners[0]
-
-
-class SlottedTransport(httpx.BaseTransport):
-    """Sends by another transport, in a slot."""
-
-    __slots__ = ("__inner", "unset")
-
-    def __init__(self, inner: Any) -> None:
-        self.__inner = inner
-
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self.__inner.handle_request(request)
+        return self.__inners[0].handle_request(request)
 
     def close(self) -> None:
-        self.__inner.close()
+        self.__inners[0].close()
 
 
-@pytest.mark.parametrize("kind", [Wrapping, lambda inner: Wrapping(SlottedAdapter(inner))])
+@pytest.mark.parametrize("kind", [Wrapping, lambda inner: Wrapping(Wrapping(inner))])
 def test_an_adapter_within_another(
     kind: Callable[[Any], Any], endpoint: KeepAlive, handed: Callable[[str], Any]
 ) -> None:
@@ -311,13 +283,6 @@ def _hand_in_unknown_sessions() -> str:
     class Slotted:
         __slots__ = ()
 
-    class Mine(requests.adapters.BaseAdapter):
-        poolmanager = None
-        proxy_manager = {"http://proxy": object()}  # noqa: RUF012 - as HTTPAdapter has it
-
-        def close(self) -> None:
-            pass
-
     class Raises:
         close = mock.Mock()
         _transport = _mounts = property(lambda _: 1 / 0)
@@ -325,14 +290,12 @@ def _hand_in_unknown_sessions() -> str:
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError(name)
 
-    unknown = [Slotted(), Raises(), mock.Mock(), mock.MagicMock()]
-    for each in unknown:
+    for each in (Slotted(), Raises(), mock.Mock(), mock.MagicMock()):
         requests_transport(each)
     with requests.Session() as session, httpx.Client(transport=httpx.MockTransport(lambda _: None)) as client:  # type: ignore[arg-type]
-        session.mount("http://", Mine())
         session.mount("http://raises", Wrapping(Raises()))
         session.mount("http://mock", mock.Mock())
-        threads = Wrapping(Mine())
+        threads = Wrapping()
         threads._pool = executor = ThreadPoolExecutor()  # type: ignore[attr-defined]
         session.mount("http://threads", threads)
         requests_transport(session)

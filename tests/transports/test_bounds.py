@@ -8,7 +8,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NoReturn
+from typing import Any
+from unittest import mock
 
 import pytest
 import requests
@@ -23,6 +24,7 @@ from tests.support.endpoints import (
     TRANSPORTS,
     Endpoint,
     Play,
+    Wrapping,
     dripping,
     new_session,
     resetting,
@@ -96,16 +98,6 @@ def test_the_timeout_holds_on_an_open_connection(play: str, library: str) -> Non
 
 def test_the_timeout_holds_for_the_body_with_a_users_adapter() -> None:
     """The timeout holds for a dripping body if a user's adapter sends by another one."""
-
-    class Wrapping(requests.adapters.BaseAdapter):
-        inner = HTTPAdapter()
-
-        def send(self, *arguments: Any, **options: Any) -> Any:
-            return self.inner.send(*arguments, **options)
-
-        def close(self) -> None:
-            self.inner.close()
-
     with Endpoint(WARM_PLAYS["the size of a chunk drips"]) as endpoint, requests.Session() as session:
         session.mount("http://", Wrapping())
         began = time.monotonic()
@@ -152,18 +144,14 @@ def test_what_follows_a_packed_answer_is_not_waited_for(library: str) -> None:
 @each_library
 def test_each_address_gets_a_third_of_the_timeout(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection to one address of the token endpoint may take a third of the timeout."""
-    asked: list[Any] = []
-
-    def connect(_: Any, timeout: float, **__: Any) -> NoReturn:
-        asked.append(timeout)
-        raise TimeoutError
-
+    connect = mock.Mock(side_effect=TimeoutError)
     monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
     request = ClientCredentials("http://127.0.0.1:9/token", "id", "s3cr3t").refresh_request("r3fr3sh")
     with pytest.raises(TokenTransportError):
         TRANSPORTS[library]()(request, 9.0)
-    assert asked == [3.0]
+    [call] = connect.call_args_list
+    assert 3.0 in (*call.args, call.kwargs.get("timeout"))
 
 
 @each_library
@@ -195,10 +183,6 @@ def test_the_default_timeout_is_10_seconds(server: Loopback) -> None:
 @each_library
 def test_the_timeout_holds_without_a_thread(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A token request ends in time if the system cannot start a thread to watch it."""
-
-    def no_thread(*_: Any) -> NoReturn:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(runtime, "start_thread", no_thread)
+    monkeypatch.setattr(runtime, "start_thread", mock.Mock(side_effect=RuntimeError("can't start new thread")))
     with Endpoint(silent) as endpoint, pytest.raises(TokenTransportError):
         source_of(library, endpoint, timeout=0.2).token()

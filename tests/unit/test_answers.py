@@ -54,7 +54,7 @@ def token_of(body: Any, status: int = 200, content_type: str = "application/json
     return read(request(), response(body, status, content_type), NOW)
 
 
-def error_of(asked: TokenRequest, *answer: Any, **headers: str) -> TokenRequestError:
+def error_of(asked: TokenRequest, *answer: Any, **headers: Any) -> TokenRequestError:
     """The error for an answer to *asked*, given as to :func:`response`."""
     with pytest.raises(TokenRequestError) as caught:
         read(asked, response(*answer, **headers), NOW)
@@ -367,10 +367,9 @@ CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize(("access_token", "claims"), CLAIMS.values(), ids=CLAIMS)
 def test_claims_can_be_read(access_token: str, claims: dict[str, Any]) -> None:
     """The claims of a JWT can be read and not changed; another token has none."""
-    token = Token(access_token=access_token)
-    assert token.claims == claims
+    assert Token(access_token=access_token).claims == claims
     with pytest.raises(TypeError):
-        token.claims["sub"] = "root"  # type: ignore[index]
+        Token(access_token=access_token).claims["sub"] = "root"  # type: ignore[index]
 
 
 def test_a_token_is_immutable_and_shows_nothing() -> None:
