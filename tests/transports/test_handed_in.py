@@ -186,18 +186,13 @@ def test_wrong_credentials_are_sent_once(library: str, make: Callable[..., Any],
 
 
 @each_library
-def test_a_server_in_trouble_is_asked_three_times(library: str, make: Callable[..., Any], server: Loopback) -> None:
-    """A token request is sent at most three times to a failing server, even if the session repeats it."""
+def test_a_failing_token_request_is_sent_three_times(library: str, make: Callable[..., Any], server: Loopback) -> None:
+    """A token request is sent at most three times to a server in trouble, even if the session repeats it."""
     server.token_play = lambda _: as_json({}, 500)
     source = by(library, stubborn(library, make), server.token_url)
     with pytest.raises(TokenRequestError, match="500"):
         source.token()
     assert len(server.token_requests) == 3
-
-
-@each_library
-def test_breaking_connections_are_tried_three_times(library: str, make: Callable[..., Any]) -> None:
-    """A token request is sent at most three times over breaking connections, even if the session repeats it."""
     with Endpoint(resetting) as endpoint:
         source = by(library, stubborn(library, make), endpoint.url)
         with pytest.raises(TokenTransportError, match="could not be reached"):

@@ -108,11 +108,9 @@ GOOD: dict[str, tuple[bytes, str, str]] = {
     "with bytes that are not UTF-8": (OTHER, APP, "tok"),
     "with a code page that does not exist": (PLAIN, "application/json; charset=cp99999", "tok"),
     "with a charset in a charset that is none": (PLAIN, "application/json; charset*=\x00'en'utf-8", "tok"),
-    "with a charset that makes no text": (PLAIN, "application/json; charset=hex", "tok"),
     "with a charset that takes minutes": (PLAIN, "application/json; charset=punycode", "tok"),
     "with a member twice": (b'{"access_token": "old", "access_token": "tok"}', APP, "tok"),
     "with a null error": (b'{"access_token": "tok", "error": null}', APP, "tok"),
-    "with an error that is false": (b'{"access_token": "tok", "error": false}', APP, "tok"),
     "with an error that is the text null": (b'{"access_token": "tok", "error": "null"}', APP, "tok"),
     "form-encoded as text": (b"expires=60&access_token=t%20o+k\n", "text/plain", "t o k"),
     "form-encoded, with raw spaces": (b"access_token=tok&note=read write&expires_in=60", FORM, "tok"),
@@ -302,7 +300,6 @@ def test_a_date_without_a_zone_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> Non
 ENDS: dict[str, tuple[str, dict[str, Any], float | None]] = {
     "nowhere": ("tok", {"expires_in": " "}, None),
     "in the JWT": (JWT, {"expires_in": None, "expires_at": NOW + 1}, NOW + 600),
-    "in the JWT, as a float": (jwt({"exp": NOW + 0.5}), {}, NOW + 0.5),
     "in a JWT, as words": (jwt({"exp": "soon"}), {"expires_on": NOW + 1}, NOW + 1),
     "in a JWT, as a bool": (jwt({"exp": True}), {}, None),
     "in a JWT, as NaN": (jwt(b'{"exp": NaN}'), {}, None),
@@ -311,10 +308,7 @@ ENDS: dict[str, tuple[str, dict[str, Any], float | None]] = {
     "in a JWT that is over, and never began": (jwt({"iat": NOW, "exp": NOW - 60}), {}, NOW - 60),
     "in a JWT of another clock": (jwt({"iat": NOW - 4000, "exp": NOW - 400}), {}, NOW + 3600),
     "in a JWT that is over this moment": (jwt({"iat": NOW - 60, "exp": NOW}), {}, NOW + 60),
-    "in a JWT that is over since ever": (jwt({"exp": -5}), {}, 0),
-    "in a JWT of a slow clock": (jwt({"iat": NOW - 400, "exp": NOW + 3200}), {}, NOW + 3200),
     "in a JWT that lives shorter": (jwt({"iat": NOW - 9000, "exp": NOW - 8700}), {"expires_in": 3600}, NOW + 300),
-    "in a JWT that lives longer": (jwt({"iat": NOW, "exp": NOW + 3601}), {"expires_in": 3600}, NOW + 3600),
     "in expires_in, which is the rest": (jwt({"iat": NOW - 9, "exp": NOW + 600}), {"expires_in": 600}, NOW + 600),
     "in a JWT with a moment": (jwt({"iat": NOW, "exp": NOW + 300}), {"expires_in": NOW + 3600}, NOW + 300),
     "in a JWT, as milliseconds": (
@@ -326,7 +320,6 @@ ENDS: dict[str, tuple[str, dict[str, Any], float | None]] = {
     "in expires_on, as expires_at has passed": ("tok", {"expires_at": 5, "expires_on": NOW + 9, "expires": 5}, NOW + 9),
     "in expires, as the longest lifetime": ("tok", {"expires": str(DECADE)}, NOW + DECADE),
     "in expires, as a long time ago": ("tok", {"expires": DECADE + 1}, None),
-    "in expires, as a date of long ago": ("tok", {"expires": "1975-01-01"}, None),
 }  # fmt: skip
 
 
@@ -354,10 +347,8 @@ def test_a_refresh_token_and_a_scope_are_strings(given_and_read: tuple[Any, Any]
 
 CLAIMS: dict[str, tuple[str, dict[str, Any]]] = {
     "a JWT": (jwt({"name": "ü€", "roles": ["a"]}), {"name": "ü€", "roles": ["a"]}),
-    "two parts": (jwt({"sub": "me"}).rpartition(".")[0], {}),
     "the documented sample": (SAMPLE, {}),
     "encrypted": (jwt({"sub": "me"}) + ".x.y", {}),
-    "a list": (jwt(["sub"]), {}),
     "a header that is no object": (jwt({"sub": "me"}, "header"), {}),
     "nesting without end": (jwt(b"[" * 100_000), {}),
     "beyond ASCII": ("ü.ü.ü", {}),

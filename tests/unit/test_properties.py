@@ -1,4 +1,4 @@
-"""Generated answers, bytes on the wire, variables, URLs, entries and texts: each gives a result or one clear error.
+"""Generated answers, bytes on the wire, variables, URLs and texts: each gives a result or one clear error.
 
 ``FUZZ=10`` makes 10 times as many examples, at random; that is ``tox -e fuzz``.
 """
@@ -43,7 +43,6 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._caches.entries import StoredToken
 from auth_plugins._environment import definitions as _definitions
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._protocol.answers import read
@@ -554,44 +553,3 @@ def test_a_secret_is_dropped_however_it_is_spelt(secret: str, spelling: str, bef
     assert "another-5ecret" not in left
     assert secret not in left
     assert spelt not in left or spelt in before + after
-
-
-words = st.text(max_size=12)
-moments = st.floats(0, 4e9)
-tokens = st.builds(
-    lambda begins, ends, **members: Token(
-        issued_at=begins, expires_at=None if ends is None else begins + ends, **members
-    ),
-    begins=moments,
-    ends=st.none() | moments,
-    access_token=st.from_regex(r"[\x21-\x7e]{1,20}", fullmatch=True),
-    token_type=words,
-    refresh_token=st.none() | st.from_regex(r"[\x21-\x7e]{1,20}", fullmatch=True),
-    scope=st.none() | words,
-)
-
-
-@st.composite
-def damaged_entries(draw: Any) -> str:
-    """The text of an entry, with a damage."""
-    entry = json.loads(StoredToken(draw(tokens), {}).dump())
-    token = {name: json.dumps(value) for name, value in entry["token"].items()}
-    for name in draw(st.lists(st.sampled_from(sorted(token)), max_size=3)):
-        token[name] = draw(jsons)
-    text = f'{{"token": {in_object(list(token.items()))}, "about": {draw(jsons | st.just("{}"))}}}'
-    start = draw(st.integers(0, len(text)) | st.just(0))
-    return draw(st.sampled_from([text, text, text[start:], text[:start], text[:start] + draw(words) + text[start:]]))
-
-
-@often(400)
-@given(damaged_entries() | jsons | st.text())
-def test_a_damaged_entry_is_an_entry_or_none(text: str) -> None:
-    """A damaged entry is read as a whole token or as none, and raises nothing."""
-    entry = StoredToken.load(text)
-    if entry is not None:
-        token = entry.token
-        assert token.access_token
-        assert token.access_token.isascii()
-        assert token.access_token.isprintable()
-        assert all(math.isfinite(moment) for moment in (token.issued_at, token.expires_at or 0.0))
-        assert StoredToken.load(entry.dump()) == entry

@@ -22,9 +22,7 @@ from tests.unit.test_answers import JWT, NOW, SECRET, URL, error_of, refused, re
 #: An error answer, and the code and description that are read in it.
 SAID: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "error_description": ({"error": "x", "error_description": "why", "message": "no"}, "x", "why"),
-    "an empty error_description": ({"error": "x", "error_description": " ", "message": "why"}, "x", "why"),
     "error_description as a list": ({"error": "x", "error_description": ["why", "how"]}, "x", "why, how"),
-    "errmsg": ({"errcode": 40013, "errmsg": "why"}, None, "why"),
     "detail": ({"title": "Bad", "detail": "why"}, None, "why, Bad"),
     "detail as a list of objects": ({"detail": [{"loc": ["body"], "msg": "why"}]}, None, "why"),
     "errors by field": ({"message": "invalid", "errors": {"client_id": ["why", "how"]}}, None, "invalid, why, how"),
@@ -32,10 +30,8 @@ SAID: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "error as an object with a type": ({"error": {"type": "OAuthException", "message": "no"}}, "OAuthException", "no"),
     "error as an object of words": ({"error": {"client": "why"}}, None, "why"),
     "error as an object of nothing": ({"error": {"x": 7}}, None, None),
-    "error as a list": ({"error": ["why"]}, None, "why"),
     "error as a float": ({"error": 1.5}, "1.5", None),
     "error as 0": ({"error": 0, "message": "why"}, None, "why"),
-    "error as true": ({"error": True, "message": "why"}, None, "why"),
     "error as the text null": ({"error": "null", "message": "why"}, None, "why"),
     "the same twice": ({"message": "why not", "reason": "why"}, None, "why not"),
     "no words": ({"message": 7, "reason": None, "errors": [1, [], {}]}, None, None),
@@ -142,7 +138,7 @@ def test_a_number_that_is_a_secret_is_not_shown() -> None:
 def test_a_copy_keeps_all() -> None:
     """An error keeps all that the server said in another process, in another thread, and as a library's own error."""
     error = refused({"error": "invalid_grant", "error_description": "no", "error_uri": "u", "hint": ["x"]}, 400)
-    as_librarys = _errors.copy_error(error, auth_plugins.requests.TokenRequestError)
+    as_librarys: Any = _errors.copy_error(error, auth_plugins.requests.TokenRequestError)
     for one in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error), as_librarys):
         assert (one.error, one.description, one.uri, one.status_code) == ("invalid_grant", "no", "u", 400)
         assert (one.extra, one._body_kind, one.trouble) == ({"hint": ["x"]}, "json", error.trouble)
@@ -198,7 +194,6 @@ ENTERED = "begins or ends with whitespace or a quote"
 #: The grant, the answer, and a part of the advice; behind "not", what is no part of it.
 REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "an empty 403 without scope": (PLAIN, "", 403, "no scope was sent: set scope (or the variable SCOPE) to"),
-    "an empty 400 without scope": (PLAIN, " ", 400, "no scope was sent: set scope (or the variable SCOPE) to"),
     "an empty 401 without scope": (PLAIN, "", 401, "not no scope"),
     "an empty 403 with a scope": (PUBLIC, "", 403, "not no scope"),
     "a 403 with words": (PLAIN, {"message": "no"}, 403, "not no scope"),
@@ -208,7 +203,6 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "an expired refresh token": (STORED, DEAD, 400, "token by signing in again, and set refresh_token (or"),
     "the same, as GitHub says it": (STORED, {"error": "bad_refresh_token"}, 200, "obtain a new refresh token"),
     "no password for a refresh": (REFRESH, "", 401, "not password"),
-    "no password for a refused refresh": (REFRESH, DEAD, 400, "not password"),
     "a refresh token that may have expired": (STORED, "", 400, "if the refresh token is expired, revoked or"),
     "a client that may be wrong": (STORED, CODE, 401, "not the refresh token"),
     "a wrong password": (USER, DEAD, 400, "check username and password, and if they are"),
@@ -216,18 +210,14 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "a client that must send DPoP": (PLAIN, DEAD, 400, "must send a DPoP proof (RFC 9449)"),
     "special characters": (ClientCredentials(URL, "id", "a+b="), CODE, 401, SPECIAL),
     "special characters, raw": (RAW, {"error": "invalid_request"}, 400, SPECIAL),
-    "special characters in the id": (ClientCredentials(URL, "i/d", "ab"), "", 401, SPECIAL),
     "special characters in the form": (POSTED, CODE, 401, "not the id or secret"),
     "no special characters": (PLAIN, CODE, 401, "not the id or secret"),
-    "special characters and a scope": (RAW, {"error": "invalid_scope"}, 400, "not the id or secret"),
     "no secret": (PUBLIC, CODE, 401, "no client secret was sent: if this client has one, set client_secret"),
     "no secret, and another fault": (PUBLIC, {"error": "invalid_scope"}, 400, "not no client secret"),
     "a secret": (PLAIN, CODE, 401, "not no client secret"),
     "no client": (Password(URL, "ann", "p4ss"), CODE, 401, "no client was sent: if"),
     "no credentials at all": (BARE, CODE, 401, "check what the server's documentation asks for"),
     "an assertion": (ClientCredentials(URL, "id", params={"client_assertion": "x"}), CODE, 401, "not no client secret"),
-    "another proof": (ClientCredentials(URL, "id", headers={"authorization": "x"}), CODE, 401, "not no client secret"),
-    "a space in the id": (ClientCredentials(URL, " id", "ab"), "", 401, f"client_id {ENTERED}"),
     "a quote in the secret": (ClientCredentials(URL, "id", '"ab"'), "", 401, f"client_secret {ENTERED}"),
     "a space in the password": (Password(URL, "ann", "p4ss "), DEAD, 400, f"password {ENTERED}"),
     "a quote, and trouble": (ClientCredentials(URL, "id", '"ab"'), "", 503, "not begins"),
