@@ -112,6 +112,7 @@ EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "many": ({f"m{n}": n for n in range(30)}, {f"m{n}": n for n in range(20)}),
     "many in a list": ({"a": list(range(30))}, {"a": list(range(20))}),
+    "many in all": ({"a": [[7] * 20] * 4}, {"a": [[7] * 20, [7] * 20, [7] * 15 + ["..."] * 5, "..."]}),
     "deep": ({"a": [[[["b"]]]]}, {"a": [[["..."]]]}),
     "control characters": ({"a\n": "b\x1b[31m\u2028"}, {"a": "b [31m"}),
     "long numbers": ({"a": 10**39, "b": 10**41, "c": math.nan}, {"a": 10**39, "b": "...", "c": "..."}),
