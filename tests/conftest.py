@@ -43,8 +43,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_memory_of_answers() -> None:
     """What this process remembers of refusals and warnings is a test's own."""
-    _answer._warn_of_type.cache_clear()
-    _answer._warn_of_lifetime.cache_clear()
+    _answer._warn_once.cache_clear()
 
 
 @pytest.fixture(autouse=True)

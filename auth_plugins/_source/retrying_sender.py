@@ -68,9 +68,7 @@ def _delay_after(response: TokenResponse, delay: float | None) -> float | None:
     """
     if delay is None or (response.status != 429 and response.status < 500):
         return None
-    from auth_plugins._protocol.answers import retry_after
-
-    asked = retry_after(response, response.received_at) if response.status in (429, 503) else None
+    asked = response.retry_after if response.status in (429, 503) else None
     if asked is None:
         return None if response.status == 429 else with_jitter(delay)
     return asked

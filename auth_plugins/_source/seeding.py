@@ -11,7 +11,8 @@ from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
-from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse, one_line
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token, wiring
