@@ -50,9 +50,8 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx.RequestError``.
     """
 
+    _library = httpx
     _own_errors = _OWN_ERRORS
     _own_transport = staticmethod(httpx_transport("httpx"))
     _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx.ByteStream
-    _client = httpx.Client
-    _response = httpx.Response

@@ -50,9 +50,8 @@ class OAuth2Auth(HttpxAuthFlow[httpx2.Client], httpx2.Auth):
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx2.RequestError``.
     """
 
+    _library = httpx2
     _own_errors = _OWN_ERRORS
     _own_transport = staticmethod(httpx_transport("httpx2"))
     _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx2.ByteStream
-    _client = httpx2.Client
-    _response = httpx2.Response

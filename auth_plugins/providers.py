@@ -7,8 +7,8 @@ In the environment a provider is named by ``PREFIX_PROVIDER``, with ``-`` in pla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
@@ -17,17 +17,47 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
 
+if TYPE_CHECKING:
+    from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter
+
+    class _CommonOptions(TypedDict, total=False):
+        audience: str | None
+        resource: str | Sequence[str] | None
+        client_auth: ClientAuth | None
+        encoding: Encoding
+        params: Mapping[str, Parameter] | None
+        headers: Mapping[str, str] | None
+        revocation_url: str | None
+
+    class _OptionsButScope(_CommonOptions, total=False):
+        method: Method
+
+    class _OptionsButMethod(_CommonOptions, total=False):
+        scope: str | Sequence[str] | None
+
+    class _Options(_OptionsButScope, _OptionsButMethod): ...
+
+    class _UserOptions(_Options, total=False):
+        client_id: str | None
+        client_secret: Secret | None
+        refresh_url: str | None
+
+
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 
-_BASIC: dict[str, Any] = {"client_auth": "client_secret_basic"}
-_RAW: dict[str, Any] = {"client_auth": "client_secret_basic_raw"}
-_POST: dict[str, Any] = {"client_auth": "client_secret_post"}
-_QUERY: dict[str, Any] = {"encoding": "query"}
+_BASIC: Any = {"client_auth": "client_secret_basic"}
+_RAW: Any = {"client_auth": "client_secret_basic_raw"}
+_POST: Any = {"client_auth": "client_secret_post"}
+_QUERY: Any = {"encoding": "query"}
 
 
 @hide_arguments
 def upload_api(
-    identity_url: str, client_id: str, client_secret: Secret, scope: str = "platform_upload_api", **options: Any
+    identity_url: str,
+    client_id: str,
+    client_secret: Secret,
+    scope: str | Sequence[str] | None = "platform_upload_api",
+    **options: Unpack[_OptionsButScope],
 ) -> ClientCredentials:
     """Upload API v2: client credentials, by Basic with id and secret URL-encoded.
 
@@ -42,7 +72,7 @@ def upload_api(
 
 
 @hide_arguments
-def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any) -> ClientCredentials:
+def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Unpack[_Options]) -> ClientCredentials:
     """Client credentials by Basic without percent-encoding; a client id with ``":"`` is refused.
 
     :param base_url: the URL of the API, such as ``https://api.example.com``.
@@ -51,7 +81,13 @@ def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Any
 
 
 @hide_arguments
-def auth_api(base_url: str, username: str, password: Secret, staging: bool = False, **options: Any) -> Password:  # noqa: FBT001, FBT002 - the fixed interface
+def auth_api(
+    base_url: str,
+    username: str,
+    password: Secret,
+    staging: bool = False,  # noqa: FBT001, FBT002 - the fixed interface
+    **options: Unpack[_UserOptions],
+) -> Password:
     """User name and password, sent once; then rotated refresh tokens at another endpoint. There is no client.
 
     :param base_url: the URL of the production host, such as ``https://auth.example.com``.
@@ -61,13 +97,17 @@ def auth_api(base_url: str, username: str, password: Secret, staging: bool = Fal
         base_url = _staging(_join("base_url", base_url, ""))
     url, refresh_url = (_join("base_url", base_url, path) for path in ("/auth/password", "/auth/refresh"))
     # The documented requests hold only user name and password, or only the refresh token.
-    defaults: dict[str, Any] = {"params": {"grant_type": None}, "refresh_url": refresh_url}
+    defaults: Any = {"params": {"grant_type": None}, "refresh_url": refresh_url}
     return Password(url, username, password, **defaults | options)
 
 
 @hide_arguments
 def organization_api(
-    server_address: str, client_id: str, client_secret: Secret, credentials: str = "header", **options: Any
+    server_address: str,
+    client_id: str,
+    client_secret: Secret,
+    credentials: Literal["header", "query"] = "header",
+    **options: Unpack[_Options],
 ) -> ClientCredentials:
     """Client credentials with refresh tokens.
 
@@ -83,7 +123,11 @@ def organization_api(
 
 @hide_arguments
 def json_api(
-    base_url: str, client_id: str, client_secret: Secret, method: str = "POST", **options: Any
+    base_url: str,
+    client_id: str,
+    client_secret: Secret,
+    method: Literal["POST", "GET"] = "POST",
+    **options: Unpack[_OptionsButMethod],
 ) -> ClientCredentials:
     """Client credentials in a JSON body.
 

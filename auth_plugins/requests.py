@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 try:
     import requests
@@ -15,7 +14,7 @@ except ImportError as error:
 from requests.auth import AuthBase
 from requests.utils import rewind_body
 
-from auth_plugins._adapters.base import Adapter, header_value, own_errors
+from auth_plugins._adapters.base import Adapter, header_value, own_errors, wrong_session
 from auth_plugins._adapters.refusals import NO_BODY, NO_CONNECTION, is_replayed, may_be_replayed
 from auth_plugins._adapters.requests_redirects import OriginBoundHeaders, keep_within_origin, origin_of
 from auth_plugins._base import errors
@@ -27,8 +26,14 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.requests import requests_transport
 
-__all__ = ["OAuth2Auth"]
+if TYPE_CHECKING:
+    from auth_plugins._adapters.base import Overrides
 
+    class _Overrides(Overrides, total=False):
+        session: requests.Session | None
+
+
+__all__ = ["OAuth2Auth"]
 
 _OWN_ERRORS = own_errors(__name__, requests.RequestException, requests.ConnectionError)
 # Pickle finds an error by its name here.
@@ -85,7 +90,7 @@ class _TokenHook:
         try:
             fresh = _TokenHook(source, self.header, self.scheme, source.token())
         except errors.AuthError as error:
-            _close(refusal)
+            _discard_body(refusal)
             raise _library_error(error, sent) from error.__cause__
         if not is_replayed(sent, source, self.token, fresh.token):
             return refusal
@@ -126,11 +131,9 @@ def _rewind(request: requests.PreparedRequest) -> bool:
     """Rewind the body, and return whether it can be sent again: a consumed generator cannot."""
     if request.body is None or isinstance(request.body, (bytes, str)):
         return True
-    if not isinstance(request._body_position, int):
-        return False
     try:
         rewind_body(request)
-    except Exception:  # it was closed, or is of a class of the user's
+    except Exception:  # it is a generator, was closed, or is of a class of the user's
         return False
     return True
 
@@ -141,12 +144,7 @@ def _discard_body(refusal: requests.Response) -> None:
         _ = refusal.content
     except Exception:
         refusal._content, refusal._content_consumed = b"", True
-    _close(refusal)
-
-
-def _close(refusal: requests.Response) -> None:
-    with contextlib.suppress(Exception):  # an adapter of the user's own need not make it whole
-        refusal.close()
+    refusal.close()
 
 
 def _library_error(error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:
@@ -181,6 +179,13 @@ class OAuth2Auth(Adapter, AuthBase):
 
     _session_argument = "session"
 
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_env(  # noqa: D102 - the base describes it
+            cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[_Overrides]
+        ) -> Self: ...
+
     def __init__(
         self,
         grant_or_source: Grant | TokenSource,
@@ -197,14 +202,10 @@ class OAuth2Auth(Adapter, AuthBase):
     ) -> None:
         # By its base: requests-cache puts a class of its own in the place of Session.
         if not (session is None or isinstance(session, requests.sessions.SessionRedirectMixin)):
-            problem = f"must be a requests.Session, got an object of type {type(session).__name__}"
-            raise errors.ConfigurationError(problem, argument="session")
-        self._configure(
-            grant_or_source,
-            _transport if session is None else requests_transport(session),
-            session,
-            (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead),
-        )
+            raise wrong_session("session", "a requests.Session", session)
+        transport = _transport if session is None else requests_transport(session)
+        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead)
+        self._configure(grant_or_source, transport, session, options)
         # Not in the class: Python reads an attribute that a class has as well more slowly.
         self._ready = _NOT_READY
 
@@ -239,7 +240,7 @@ class OAuth2Auth(Adapter, AuthBase):
             hook.origin, (hook.since, hook.until) = origin, self.source.fresh_between(hook.token)
             self._ready = hook
         else:  # requests keeps no other header within its origin, and not this one from http:// to https:// of one host
-            request.headers = OriginBoundHeaders.of(request.headers, [self.header])
+            request.headers = OriginBoundHeaders.of(request.headers, self.header)
         request.headers[self.header] = hook.plain
         request.hooks.setdefault("response", []).append(hook)
         return request

@@ -147,7 +147,7 @@ def _counted(log: Path) -> int:
     return int(log.read_text("utf-8").rsplit(":", 1)[1].replace(",", ""))
 
 
-def anew(site: Site) -> Iterator[Row]:
+def build(site: Site) -> Iterator[Row]:
     """A call with an auth that is made for it; the token is there."""
     rounds, number = site.some(151), site.some(50, 10)
     peers = {"requests": ["requests-auth"], "httpx": ["httpx-auth"], "httpx2": []}

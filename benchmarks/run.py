@@ -4,7 +4,7 @@ What takes time is measured as a ratio, in the same run, in rounds that take tur
 more about the machine than about the code. Beside each median stand the first and the third quartile. Peers that are
 not installed are left out; ``tox -e bench`` installs them all. The groups:
 
-calls, instructions, anew, threads, traffic
+calls, instructions, build, threads, traffic
     the way of each request: signing it, and sending it (``hot.py``).
 imports, first, tenants
     what a process pays before its first request, and for many tenants (``processes.py``).
@@ -14,7 +14,7 @@ cold, shared, steady, commands
 .. code-block:: console
 
     $ python benchmarks/run.py                        # some minutes
-    $ python benchmarks/run.py --only calls anew      # some groups
+    $ python benchmarks/run.py --only calls build     # some groups
     $ python benchmarks/run.py --write                # all, and docs/speed.rst and docs/speed.svg
 """
 
@@ -35,7 +35,7 @@ from measure import Row, Site, serving
 GROUPS: Mapping[str, Callable[[Site], Iterator[Row]]] = {
     "calls": hot.calls,
     "instructions": hot.instructions,
-    "anew": hot.anew,
+    "build": hot.build,
     "threads": hot.threads,
     "traffic": hot.traffic,
     "imports": processes.imports,

@@ -20,7 +20,6 @@ from auth_plugins import (
 )
 from auth_plugins._base import hidden as _hidden
 from auth_plugins._caches import memory as _cache
-from auth_plugins._grants import password as _password
 from auth_plugins._protocol import answers as _answer
 from tests.support.loopback import Clock, Loopback
 from tests.support.redis_server import RedisServer
@@ -44,9 +43,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _own_memory_of_answers() -> None:
     """What this process remembers of refusals and warnings is a test's own."""
-    _password._vaguely_refused.clear()
-    _answer._warn_of_type.cache_clear()
-    _answer._warn_of_lifetime.cache_clear()
+    _answer._warn_once.cache_clear()
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +62,7 @@ class _Heard(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A URL with its query is shown by the libraries' own logs, whatever we do, and the README says so. That of
+        # A URL with its query is shown by the libraries' own logs, whatever we do, as docs/guides/logging.rst says. That of
         # requests-cache shows it too, and that of vcrpy shows whole answers. Authlib's and oauthlib's logs are those of
         # the authorization servers that the tests run.
         if record.name.partition(".")[0] not in OTHERS:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import (
     AuthError,
@@ -14,14 +14,27 @@ from auth_plugins._base.errors import (
 )
 from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._base.validation import check_header, hide_arguments
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
+from auth_plugins._transports.base import Transport
 
 if TYPE_CHECKING:
-    from auth_plugins._grants.base import Grant
-    from auth_plugins._protocol.tokens import Token
-    from auth_plugins._transports.base import Transport
+    from auth_plugins._caches.memory import MemoryCache
+    from auth_plugins._caches.protocol import TokenCache
 
-__all__ = ["Adapter", "header_value", "own_errors"]
+    class Overrides(TypedDict, total=False):
+        """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
+
+        cache: MemoryCache | TokenCache | None
+        allowed_hosts: str | Iterable[str] | None
+        header: str | None
+        scheme: str | None
+        allow_http: bool
+        leeway: float | None
+        timeout: float | None
+        refresh_ahead: bool | None
+
 
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
@@ -70,7 +83,9 @@ class Adapter:
 
     @classmethod
     @hide_arguments
-    def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+    def from_env(
+        cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]
+    ) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 
         :param environ: where the variables are looked up; ``None``: in ``os.environ``.
@@ -139,3 +154,8 @@ def own_errors(module: str, error: type[Exception], transport_error: type[Except
         type(kind.__name__, (kind, transport_error if kind is TokenTransportError else error), members)
         for kind in kinds
     )
+
+
+def wrong_session(argument: str, expected: str, given: object) -> ConfigurationError:
+    """Return the error for a ``session=`` or ``client=`` of another class."""
+    return ConfigurationError(f"must be {expected}, got an object of type {type(given).__name__}", argument=argument)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
-__all__ = ["add_cookies", "aread", "position_of", "read", "rewind"]
-
 
 def read(refusal: Any) -> None:
     """Read *refusal*, so that its connection is free. A body that breaks off is dropped, as nothing needs it."""

@@ -1,30 +1,96 @@
-"""The auth flow that httpx and httpx2 share; this imports neither.
+"""The adapter and the auth flow that httpx and httpx2 share; this imports neither.
 
 The sync and the async flow are the same lines twice: a third form that both are made of would slow each request.
 """
 
 from __future__ import annotations
 
-import contextlib
-import sys
-import traceback
-from collections.abc import AsyncGenerator, Generator
-from typing import Any, NoReturn
+from collections.abc import AsyncGenerator, Generator, Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVar, Unpack
 
 from auth_plugins._base.errors import AuthError, to_library_error
+from auth_plugins._base.hidden import Hidden
 from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
+from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
-from auth_plugins._transports.reasons import chain
+from auth_plugins._source.source import TokenSource
+from auth_plugins._transports.base import Transport
+from auth_plugins._transports.httpx import httpx_transport
 
-from .httpx_base import Client, HttpxAdapter
+from .base import Adapter, header_value, wrong_session
 from .httpx_bodies import add_cookies, aread, position_of, read, rewind
+from .httpx_closing import responses_behind
 from .refusals import NO_BODY, is_replayed, may_be_replayed
 
-__all__ = ["HttpxAuthFlow"]
+Client = TypeVar("Client")
+
+if TYPE_CHECKING:
+    from .base import Overrides
+
+    class _Overrides(Overrides, Generic[Client], total=False):
+        client: Client | None
 
 
-class HttpxAuthFlow(HttpxAdapter[Client]):
+#: No token: its time is always over.
+_NOT_READY = (Token(access_token=""), 0.0, 0.0, "")
+
+
+class HttpxAuthFlow(Adapter, Generic[Client]):
     """Puts the token on a request, and answers a 401 with one replay."""
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_env(
+            cls,
+            prefix: str = "AUTH_PLUGINS",
+            environ: Mapping[str, str] | None = None,
+            **overrides: Unpack[_Overrides[Client]],
+        ) -> Self: ...
+
+    _session_argument = "client"
+    _library: ModuleType
+    #: Our errors as the library's own.
+    _own_errors: ClassVar[tuple[type[AuthError], ...]]
+    #: Sends token requests where no client is given.
+    _own_transport: ClassVar[Any]
+    #: The library's headers with :class:`.httpx_headers.OriginBoundHeaders` mixed in.
+    _bound_headers: ClassVar[type[Any]]
+    #: The library's class of a body that is bytes.
+    _byte_stream: ClassVar[type[Any]]
+    #: The last origin that was found to be allowed.
+    _allowed_origin: tuple[str, str, int | None] | None = None
+
+    def __init__(
+        self,
+        grant_or_source: Grant | TokenSource,
+        *,
+        cache: MemoryCache | TokenCache | None = None,
+        allowed_hosts: str | Iterable[str] | None = None,
+        header: str | None = None,
+        scheme: str | None = None,
+        allow_http: bool = False,
+        client: Client | None = None,
+        leeway: float | None = None,
+        timeout: float | None = None,
+        refresh_ahead: bool | None = None,
+    ) -> None:
+        transport: Transport = self._own_transport
+        if client is not None:
+            if not isinstance(client, self._library.Client):
+                raise wrong_session("client", f"an {self._library.__name__}.Client", client)
+            transport = httpx_transport(self._library.__name__, client)
+        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead)
+        self._configure(grant_or_source, transport, client, options)
+        #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
+        self._ready = _NOT_READY
+
+    def __call__(self, request: object) -> None:
+        """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
+        raise self._wrong_library(request)
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Put the token on *request*, and answer a 401 with one replay; ``Client`` calls this."""
@@ -33,7 +99,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         if token is state.token and request.url.scheme == "https" and since <= runtime.clock.time() < until:
             request.headers[self.header] = value
         else:
-            needed = self._token_for(request)
+            needed = self._sign(request)
             if needed is None:
                 yield request
                 return
@@ -54,6 +120,7 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         fresh = refused and self._renewed(refused, response, token)
         if fresh is None:
             return
+        add_cookies(refused, response)
         try:
             answer = yield refused
         except GeneratorExit:
@@ -63,16 +130,14 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Put the token on *request*, and answer a 401 with one replay; ``AsyncClient`` calls this."""
         state, (token, since, until, value) = self._state, self._ready
-        # What was found for the last request holds for most others: they cost no more than this check.
         if token is state.token and request.url.scheme == "https" and since <= runtime.clock.time() < until:
             request.headers[self.header] = value
         else:
-            needed = await self._atoken_for(request)
+            needed = await self._asign(request)
             if needed is None:
                 yield request
                 return
             token = needed
-        # Most bodies are bytes, which have no position.
         position = None if type(request.stream) is self._byte_stream else position_of(request.stream)
         try:
             response = yield request
@@ -88,55 +153,66 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
         fresh = refused and await self._arenewed(refused, response, token)
         if fresh is None:
             return
+        add_cookies(refused, response)
         try:
             answer = yield refused
         except GeneratorExit:
             answer = None
         self._note_answer(refused, answer, fresh, response)
 
-    def _token_for(self, request: Any) -> Token | None:
+    def _sign(self, request: Any) -> Token | None:
         """Put the token on *request*, and return it; ``None``: the request gets no token."""
         try:
-            token = self.source.token() if self._is_allowed(request.url) else None
+            return self._put(request, self.source.token()) if self._is_allowed(request.url) else None
         except AuthError as error:
             raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
-        return token and self._sign(request, token)
 
-    async def _atoken_for(self, request: Any) -> Token | None:
-        """Do the same as :meth:`_token_for`."""
+    async def _asign(self, request: Any) -> Token | None:
         try:
-            token = await self.source.atoken() if self._is_allowed(request.url) else None
+            return self._put(request, await self.source.atoken()) if self._is_allowed(request.url) else None
         except AuthError as error:
             raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
-        return token and self._sign(request, token)
 
     def _renewed(self, refused: Any, response: Any, token: Token) -> Token | None:
         """Put a fresh token on *refused*, and return it; ``None``: there is no other than *token*."""
         if not self.source.grant.is_constant:  # the token request may need the connection
             read(response)
-        try:
-            fresh = self.source.token()
-        except AuthError as error:
-            raise to_library_error(error, self._own_errors, _request=refused) from error.__cause__
-        if not is_replayed(refused, self.source, token, fresh):
+        fresh = self._sign(refused)
+        if fresh is None or not is_replayed(refused, self.source, token, fresh):
             return None
-        read(response)
-        add_cookies(refused, response)
-        return self._sign(refused, fresh)
+        read(response)  # here, as the library raises for a body that breaks off
+        return fresh
 
     async def _arenewed(self, refused: Any, response: Any, token: Token) -> Token | None:
-        """Do the same as :meth:`_renewed`."""
         if not self.source.grant.is_constant:
             await aread(response, self._byte_stream)
-        try:
-            fresh = await self.source.atoken()
-        except AuthError as error:
-            raise to_library_error(error, self._own_errors, _request=refused) from error.__cause__
-        if not is_replayed(refused, self.source, token, fresh):
+        fresh = await self._asign(refused)
+        if fresh is None or not is_replayed(refused, self.source, token, fresh):
             return None
-        await aread(response, self._byte_stream)
-        add_cookies(refused, response)
-        return self._sign(refused, fresh)
+        await aread(response, self._byte_stream)  # here, as the library raises for a body that breaks off
+        return fresh
+
+    def _is_allowed(self, url: Any) -> bool:
+        if self._hosts is None and url.scheme == "https":
+            return True
+        origin = url.scheme, url.raw_host.decode("ascii"), url.port
+        if origin != self._allowed_origin and self._may_carry(*origin):
+            self._allowed_origin = origin
+        return origin == self._allowed_origin
+
+    def _put(self, request: Any, token: Token) -> Token:
+        header, value, url = self.header, Hidden(header_value(self._scheme, token)), request.url
+        # On redirects to other origins httpx removes Authorization only, and not from http:// to https:// of one host.
+        if header.lower() != "authorization" or (url.scheme == "http" and url.port is None):
+            request.headers = self._bound_headers(request.headers, header, value)
+        else:
+            request.headers[header] = value
+            if self._hosts is None:
+                self._ready = (token, *self.source.fresh_between(token), value)
+        return token
+
+    def _carries(self, request: Any, token: Token) -> bool:
+        return bool(request.headers.get(self.header) == header_value(self._scheme, token))
 
     def _replayable(self, response: Any, token: Token, position: int | None) -> Any:
         """Reject *token*, which got the 401 *response*; return the request to replay, or ``None``."""
@@ -153,15 +229,8 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
             self.source.accept(fresh)
 
     def _end_closed(self, request: Any, token: Token, seen: Any = None) -> NoReturn:
-        """End a flow that is closed, and note what an API said of *token* in a response other than the one *seen*.
-
-        An event hook or transport that raises for a bad status closes the flow before it gets the response. The library
-        handles that error meanwhile, in the caller's frame. An async flow of the user's around this one hides it.
-        """
-        error = sys.exc_info()[1]
-        while isinstance(error, GeneratorExit):  # the closing of a flow of the user's around this one
-            error = error.__context__
-        for response in _responses_behind(error, request, self._response):
+        """End a flow that was closed, and note what an API said of *token* in a response other than the one *seen*."""
+        for response in responses_behind(request, self._library):
             if response is not seen and self._carries(response.request, token):
                 if response.status_code == 401:
                     self.source.reject(token)
@@ -169,22 +238,3 @@ class HttpxAuthFlow(HttpxAdapter[Client]):
                     self.source.accept(token)
                 break
         raise GeneratorExit  # an async generator must not just return where no event loop closes it
-
-
-def _responses_behind(error: BaseException | None, request: Any, kind: type[Any]) -> list[Any]:
-    """Return the responses, of class *kind*, that an *error* which ended a flow knows.
-
-    First those to *request* that the error, or what it was raised from, holds, as ``HTTPStatusError`` does; then those
-    that the library's functions had, newest first. Cancellation and Ctrl-C say nothing of a response.
-    """
-    if not isinstance(error, Exception):
-        return []
-    found = list[Any]()
-    with contextlib.suppress(Exception):  # attributes of a user's own class
-        held = [getattr(each, "response", None) for each in chain(error)]
-        found = [response for response in held if isinstance(response, kind) and response.request is request]
-    library, frames = kind.__module__.partition(".")[0], [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    for frame in reversed(frames):
-        if str(frame.f_globals.get("__name__")).partition(".")[0] == library:
-            found.append(frame.f_locals.get("response"))
-    return [response for response in found if isinstance(response, kind)]

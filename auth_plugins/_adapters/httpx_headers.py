@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["OriginBoundHeaders"]
-
 
 class OriginBoundHeaders:
     """Mixed into a library's ``Headers``: one header is not copied to other origins, and ``repr`` does not show it.

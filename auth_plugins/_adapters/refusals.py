@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from auth_plugins._protocol.tokens import Token
-    from auth_plugins._source.source import TokenSource
-
-__all__ = ["NO_BODY", "NO_CONNECTION", "is_replayed", "may_be_replayed"]
+from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.source import TokenSource
 
 # What follows a 401, in the log.
-_REPLAYED = "a new token was obtained, and the request is sent again"
-_NOT_YET = "fresh tokens are refused as well, so no other is requested for now"
-_SAME_KEY = "the key is still the same, so the request is not sent again"
 NO_BODY = "the token is given up; the body cannot be read a second time, so the request is not sent again"
 NO_CONNECTION = "its adapter names no connection, so it is not sent again"
 
@@ -28,7 +22,7 @@ def may_be_replayed(request: Any, source: TokenSource, token: Token, obstacle: s
     The token is rejected whatever the obstacle: the next request needs another.
     """
     if not source.reject(token):
-        obstacle = _NOT_YET
+        obstacle = "fresh tokens are refused as well, so no other is requested for now"
     if obstacle:
         _log_refusal(request, obstacle)
     return not obstacle
@@ -37,17 +31,16 @@ def may_be_replayed(request: Any, source: TokenSource, token: Token, obstacle: s
 def is_replayed(request: Any, source: TokenSource, token: Token, fresh: Token) -> bool:
     """Return whether *fresh*, obtained in the place of a rejected *token*, is worth sending *request* again."""
     if fresh != token:
-        _log_refusal(request, _REPLAYED)
+        _log_refusal(request, "a new token was obtained, and the request is sent again")
         return True
     # A constant key, read again, is the same. A probation would put off the next reading.
     source.accept(fresh)
-    _log_refusal(request, _SAME_KEY)
+    _log_refusal(request, "the key is still the same, so the request is not sent again")
     return False
 
 
 def _log_refusal(request: Any, outcome: str) -> None:
     # Of the URL only scheme, host, port and path: the rest may hold secrets.
-    if _log.isEnabledFor(logging.DEBUG):
-        url = urlsplit(str(request.url))
-        host = url.netloc.rpartition("@")[2]
-        _log.debug("%s %s://%s%s was answered 401: %s", request.method, url.scheme, host, url.path, outcome)
+    url = urlsplit(str(request.url))
+    host = url.netloc.rpartition("@")[2]
+    _log.debug("%s %s://%s%s was answered 401: %s", request.method, url.scheme, host, url.path, outcome)

@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterable
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import urljoin, urlparse
 
-from requests.sessions import SessionRedirectMixin
+import requests
 from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 
 from auth_plugins._base.hosts import DEFAULT_PORTS
-
-if TYPE_CHECKING:
-    import requests
-
-__all__ = ["OriginBoundHeaders", "keep_within_origin", "origin_of"]
 
 #: The beginning of a URL in which every parser finds the same scheme, host and port.
 _ORIGIN = re.compile(
@@ -38,7 +32,7 @@ class OriginBoundHeaders(CaseInsensitiveDict[str | bytes]):
     _bound: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, headers: Any, names: Iterable[str] = ()) -> Self:
+    def of(cls, headers: Any, *names: str) -> Self:
         """Copy *headers*, and bind those of *names* as well."""
         made = cls(headers)
         made._bound = getattr(headers, "_bound", frozenset()).union(name.lower() for name in names)
@@ -78,11 +72,11 @@ def keep_within_origin(
     """
     if response.is_redirect:
         sent = sent or response.request
-        target = SessionRedirectMixin().get_redirect_target(response) or ""
+        target = requests.sessions.SessionRedirectMixin().get_redirect_target(response) or ""
         # Now, as a wrapper around PreparedRequest.copy() hides its caller. Authorization is removed by requests itself.
         if header.lower() != "authorization" and not _stays(response.url or "", target):
             sent.headers.pop(header, None)
-        sent.headers = OriginBoundHeaders.of(sent.headers, [header])
+        sent.headers = OriginBoundHeaders.of(sent.headers, header)
     return response
 
 

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast, get_args
 from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
@@ -18,9 +18,10 @@ Secret = str | Callable[[], str]
 #: The value of a parameter in ``params``; ``None`` removes a standard parameter.
 Parameter = str | int | float | bool | Sequence[str] | None
 
-CLIENT_AUTH = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none")
-ENCODINGS = ("form", "json", "query")
-METHODS = ("POST", "GET")
+ClientAuth = Literal["client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none"]
+Encoding = Literal["form", "json", "query"]
+Method = Literal["POST", "GET"]
+CLIENT_AUTH, ENCODINGS, METHODS = get_args(ClientAuth), get_args(Encoding), get_args(Method)
 #: ASCII and Latin-1 control characters, and the two line separators of Unicode.
 _CONTROLS = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"

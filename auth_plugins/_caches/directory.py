@@ -13,8 +13,6 @@ from typing import Self, TypeVar
 
 from auth_plugins._base.runtime import runtime
 
-__all__ = ["Directory"]
-
 _T = TypeVar("_T")
 #: How often, and after how many seconds, an operation is tried while another process has the file open (Windows).
 _TRIES, _PAUSE = 4, 0.01

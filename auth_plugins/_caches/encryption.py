@@ -13,8 +13,6 @@ from typing import Any
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
 
-__all__ = ["LONGEST", "BaseCache", "EntryCipher", "Key", "LockLostError", "Opaque"]
-
 #: Bytes of the longest entry that a cache of ours reads; no token is that long.
 LONGEST = 1 << 23
 

@@ -11,8 +11,6 @@ from typing import Any
 from auth_plugins._base.hidden import hidden
 from auth_plugins._protocol.tokens import Token
 
-__all__ = ["StoredToken"]
-
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:

@@ -16,8 +16,6 @@ from auth_plugins._base.validation import hide_arguments
 from .directory import Directory
 from .encryption import LONGEST, BaseCache, Key
 
-__all__ = ["FileCache"]
-
 
 class FileCache(BaseCache):
     """Tokens in files, one each, shared by all processes that use the same directory.
@@ -40,14 +38,18 @@ class FileCache(BaseCache):
             raise ConfigurationError(f"must be the path of a directory, got {given}", argument="path")
         #: Another user, who unpickles this cache, has another cache directory.
         self._is_default = path is None
-        directory = _absolute(path)
-        if directory is None:
+        try:
+            if path is None:
+                from platformdirs import user_cache_path
+
+                path = user_cache_path("auth-plugins", appauthor=False)
+            self._directory = Path(path).expanduser().absolute()
+        except RuntimeError:
             raise ConfigurationError(
                 "is in a home directory, which this user does not have",
                 argument="path",
                 advice="give another one, such as /var/cache/acme",
-            )
-        self._directory = directory
+            ) from None
         super().__init__(key, str(self._directory))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -168,15 +170,3 @@ class FileCache(BaseCache):
             for path in reversed([self._directory, *self._directory.parents]):
                 path.mkdir(mode=0o700, exist_ok=True)
             return Directory(self._directory)
-
-
-def _absolute(path: str | os.PathLike[str] | None) -> Path | None:
-    """Return the whole path of the directory; ``None``: it is in a home directory that is not known."""
-    try:
-        if path is None:
-            from platformdirs import user_cache_path
-
-            path = user_cache_path("auth-plugins", appauthor=False)
-        return Path(path).expanduser().absolute()
-    except RuntimeError:
-        return None

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
+from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
-    from auth_plugins._base.errors import AuthError
-    from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.flight import Flight
-
-__all__ = ["NOT_SEEN", "GrantState", "RememberedFailure"]
 
 #: Seconds after which a state that was not used is dropped, even if its token never expires.
 _IDLE = 86400.0
@@ -37,75 +35,50 @@ class RememberedFailure(NamedTuple):
 class GrantState:
     """What this process knows of one grant; read without a lock. Moments are by ``runtime.elapsed`` by default."""
 
-    __slots__ = (
-        "__weakref__",
-        "failure",
-        "flight",
-        "jitter",
-        "last_shared",
-        "names",
-        "probation_until",
-        "refresh_after",
-        "refreshable",
-        "refused_refresh_token",
-        "rejected",
-        "rejection_times",
-        "seeded_at",
-        "seen",
-        "serves_until",
-        "spent",
-        "spent_origins",
-        "stuck",
-        "token",
-        "used_at",
-        "warned_until",
-    )
+    # Written under the lock of the memory cache.
+    #: The newest token; ``None``: none was fetched yet, or it was rejected.
+    token: Token | None = None
+    #: A number of 0 to 1, drawn for each token: how much later than possible its background refresh starts.
+    jitter = 0.0
+    #: The latest rejected tokens: a shared cache may still hold them.
+    rejected: tuple[Token, ...] = ()
+    #: When tokens were rejected lately.
+    rejection_times: tuple[float, ...] = ()
+    #: The token request under way.
+    flight: Flight | None = None
+    #: The last failed token request.
+    failure: RememberedFailure | None = None
+    #: Until then no background refresh starts, as the last one failed.
+    refresh_after = 0.0
+    #: Until then the token is used within its leeway as well, as it could not be replaced.
+    serves_until = 0.0
+    #: Until then the warning that an API rejects each new token is not repeated.
+    warned_until = 0.0
+    #: How many leaders in a row did not return in time.
+    stuck = 0
+    #: When a token without a time of issue was seeded, in Unix seconds.
+    seeded_at = 0.0
+    # Written under the lock, or by the leader, of which there is one at a time.
+    #: The newest token whose refresh token this process may use; it outlives the token.
+    refreshable: Token | None = None
+    #: What the shared cache held when this process last read or stored a token there, or fetched one. While it
+    #: holds the same, this process has a newer token. Times do not tell, as clocks of machines differ.
+    last_shared: Token | None = None
+    #: Hash of the refresh token that the server refused last, as it may issue the same again. 0: none.
+    refused_refresh_token = 0
+    #: Hashes of the latest spent refresh tokens; and of all that were the grant's own, whose secret may rotate.
+    spent: tuple[int, ...] = ()
+    spent_origins: frozenset[int] = frozenset()
 
-    def __init__(self) -> None:
-        # Written under the lock of the memory cache.
-        #: The newest token; ``None``: none was fetched yet, or it was rejected.
-        self.token: Token | None = None
-        #: A number of 0 to 1, drawn for each token: how much later than possible its background refresh starts.
-        self.jitter = 0.0
-        #: The latest rejected tokens: a shared cache may still hold them.
-        self.rejected: tuple[Token, ...] = ()
-        #: When tokens were rejected lately.
-        self.rejection_times: tuple[float, ...] = ()
-        #: The token request under way.
-        self.flight: Flight | None = None
-        #: The last failed token request.
-        self.failure: RememberedFailure | None = None
-        #: Until then no background refresh starts, as the last one failed.
-        self.refresh_after = 0.0
-        #: Until then the token is used within its leeway as well, as it could not be replaced.
-        self.serves_until = 0.0
-        #: Until then the warning that an API rejects each new token is not repeated.
-        self.warned_until = 0.0
-        #: How many leaders in a row did not return in time.
-        self.stuck = 0
-        #: When a token without a time of issue was seeded, in Unix seconds.
-        self.seeded_at = 0.0
-        # Written under the lock, or by the leader, of which there is one at a time.
-        #: The newest token whose refresh token this process may use; it outlives the token.
-        self.refreshable: Token | None = None
-        #: What the shared cache held when this process last read or stored a token there, or fetched one. While it
-        #: holds the same, this process has a newer token. Times do not tell, as clocks of machines differ.
-        self.last_shared: Token | None = None
-        #: Hash of the refresh token that the server refused last, as it may issue the same again. 0: none.
-        self.refused_refresh_token = 0
-        #: Hashes of the latest spent refresh tokens; and of all that were the grant's own, whose secret may rotate.
-        self.spent: tuple[int, ...] = ()
-        self.spent_origins: frozenset[int] = frozenset()
-
-        # Written by any thread, in one assignment; a value that another thread replaces is not wrong.
-        #: End of the probation, in which a rejected token is not replaced; it begins under the lock.
-        self.probation_until = 0.0
-        #: The token last checked, its schedule, and from when until when it is fresh, in Unix seconds.
-        self.seen: tuple[Token | None, tuple[float, bool] | None, float, float] = NOT_SEEN
-        #: Hash of the grant's identity, and the names of its entry in a shared cache.
-        self.names: tuple[int, tuple[str, ...]] | None = None
-        #: In Unix seconds.
-        self.used_at = 0.0
+    # Written by any thread, in one assignment; a value that another thread replaces is not wrong.
+    #: End of the probation, in which a rejected token is not replaced; it begins under the lock.
+    probation_until = 0.0
+    #: The token last checked, its schedule, and from when until when it is fresh, in Unix seconds.
+    seen: tuple[Token | None, tuple[float, bool] | None, float, float] = NOT_SEEN
+    #: Hash of the grant's identity, and the names of its entry in a shared cache.
+    names: tuple[int, tuple[str, ...]] | None = None
+    #: In Unix seconds.
+    used_at = 0.0
 
     def reject(self, token: Token) -> None:
         """Never use *token* again; under the lock."""

@@ -7,8 +7,6 @@ import os
 from .entries import StoredToken
 from .shared import KEY_CHECK, SharedCache
 
-__all__ = ["list_entries", "probe"]
-
 #: Seconds after which the entry and the lock of :func:`probe` end.
 _BRIEF = 1.0
 

@@ -8,16 +8,12 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from auth_plugins._base.runtime import runtime
+from auth_plugins._grants.base import Grant
 
 from .grant_state import NOT_SEEN, GrantState
-
-if TYPE_CHECKING:
-    from auth_plugins._grants.base import Grant
-
-__all__ = ["MemoryCache", "process_cache"]
 
 #: How many states a cache holds before it first looks for unused ones.
 _FEW = 256

@@ -19,8 +19,6 @@ from auth_plugins._base.validation import hide_arguments
 
 from .encryption import LONGEST, BaseCache, Key, LockLostError, Opaque
 
-__all__ = ["RedisCache"]
-
 #: Seconds to wait for a connection to Redis, and for each answer: a request waits as well.
 _TIMEOUT = 1.0
 

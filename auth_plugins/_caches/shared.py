@@ -22,8 +22,6 @@ from .memory import MemoryCache, process_cache
 from .protocol import TokenCache
 from .shared_entry import LONGEST_TTL, LockState, SharedEntry
 
-__all__ = ["KEY_CHECK", "SharedCache", "shared_cache_for"]
-
 _T = TypeVar("_T")
 _log = logging.getLogger("auth_plugins")
 
@@ -54,10 +52,7 @@ class Outages:
     def attempt(
         self, operation: str, function: Callable[..., _T], *arguments: Any, during_outage: bool = False
     ) -> _T | None:
-        """Return what *function* returns; ``None`` if it raises, or is not called because of an outage.
-
-        :param during_outage: call it during an outage as well.
-        """
+        """Return what *function* returns; ``None`` if it raises, or is not called because of an outage."""
         began = runtime.clock.monotonic()
         if began < self._back_off_until and not during_outage:
             return None
@@ -68,31 +63,26 @@ class Outages:
         else:
             # A call that began before the outage does not show that it is over.
             if self.failed_operation == operation and began >= self._back_off_until:
-                self._note(None)
+                self._note(None, "%s works again: tokens are shared")
             return result
         # Outside of `except`: the error may quote a token, and tools store the variables of a frame that logs.
         if is_lost:
             _log.warning("%s: %s", self.name, problem)
         elif operation != "delete":
             self._back_off_until = runtime.clock.monotonic() + _BACK_OFF
-            self._note(operation, problem)
+            message = "%s is out of order (%s); tokens are shared within this process only until it works again"
+            self._note(operation, message, problem)
         elif not self._has_warned_of_delete:  # tokens are shared all the same: it is no outage
             self._has_warned_of_delete = True
             _log.warning("%s keeps an entry that should be deleted (%s)", self.name, problem)
         return None
 
-    def _note(self, failed_operation: str | None, problem: str = "") -> None:
-        """Log a change, once for all threads that meet it."""
+    def _note(self, failed_operation: str | None, message: str, *details: str) -> None:
+        """Log that an outage begins or ends, once for all threads that meet it."""
         with self._memory.lock:
             before, self.failed_operation = self.failed_operation, failed_operation
-        if before is None and failed_operation is not None:
-            _log.warning(
-                "%s is out of order (%s); tokens are shared within this process only until it works again",
-                self._kind,
-                problem,
-            )
-        elif before is not None and failed_operation is None:
-            _log.warning("%s works again: tokens are shared", self._kind)
+        if (before is None) != (failed_operation is None):
+            _log.warning(message, self._kind, *details)
 
 
 def _describe(operation: str, error: Exception) -> str:

@@ -18,8 +18,6 @@ from .entries import StoredToken
 if TYPE_CHECKING:
     from .shared import SharedCache
 
-__all__ = ["LONGEST_TTL", "LockState", "SharedEntry"]
-
 #: Seconds for which an entry is stored that has a refresh token, or a token that tells no expiry.
 LONGEST_TTL = 180 * 86400.0
 
@@ -48,10 +46,7 @@ class SharedEntry:
 
     @contextlib.contextmanager
     def locked(self, lease: float) -> Iterator[LockState]:
-        """Try once to keep other processes from fetching this token.
-
-        :param lease: seconds after which the lock ends by itself, if this process is lost.
-        """
+        """Try once to keep other processes from fetching this token, for *lease* seconds if this process is lost."""
         with contextlib.ExitStack() as stack:
             state = LockState.ACQUIRED
             # In the same order in each process: else two could each hold one name's lock, and wait for the other.
@@ -78,10 +73,7 @@ class SharedEntry:
         return self._shared.attempt("lock", enter) or LockState.UNAVAILABLE
 
     def store(self, token: Token, previous: Token | None) -> bool:
-        """Store *token*, under the lock; return whether other processes can find it.
-
-        :param previous: the token that is stored now; ``None``: there is none.
-        """
+        """Store *token* in place of *previous*, under the lock; return whether other processes can find it."""
         ttl = _ttl(token)
         if ttl <= 0:
             return False

@@ -14,10 +14,9 @@ from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
-from auth_plugins._protocol.messages import Redactor
+from auth_plugins._protocol.redaction import Redactor
 
-from .common import fail, prefix_argument
-from .rotation import shared_entry
+from .common import fail, prefix_argument, shared_entry
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 

@@ -1,4 +1,4 @@
-"""What several commands need: their arguments, the installed library, and the line that ends a failed command."""
+"""What several commands need: their arguments, the library, the refresh token of a cache, and how a command fails."""
 
 import importlib
 import importlib.util
@@ -9,26 +9,35 @@ from urllib.parse import urlsplit
 import click
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._protocol.messages import one_line
+from auth_plugins._caches.listing import probe
+from auth_plugins._caches.protocol import TokenCache
+from auth_plugins._caches.shared import shared_cache_for
+from auth_plugins._caches.shared_entry import SharedEntry
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.redaction import one_line
 
 prefix_argument = click.argument("prefix", default="AUTH_PLUGINS")
 
 
 def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
-    """Return *url*; ``None``: the option was left out.
-
-    :raises click.BadParameter: it is not an absolute http(s) URL.
-    """
-    if url is None:
-        return None
+    """Return *url* if it is an absolute http(s) URL, and ``None`` if the option was left out."""
     try:
-        parts = urlsplit(url)
+        parts = urlsplit(url or "")
         is_absolute = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # the port or the brackets are not valid
         is_absolute = False
-    if not is_absolute:
+    if url is not None and not is_absolute:
         raise click.BadParameter("give it whole, such as https://api.example.com/things")
     return url
+
+
+def shown(url: str, text: object) -> str:
+    """Return *text* on one line, without the query and the user of *url*, which may be secrets."""
+    parts = urlsplit(url)
+    line = " ".join(str(text).split())
+    for secret in filter(None, (parts.query, parts.netloc.rpartition("@")[0])):
+        line = line.replace(secret, "...")
+    return line
 
 
 def fail(problem: object, status: int) -> NoReturn:
@@ -38,13 +47,37 @@ def fail(problem: object, status: int) -> NoReturn:
 
 
 def first_installed() -> tuple[Any, Any]:
-    """Return the first of the libraries that is installed, and its ``OAuth2Auth``.
-
-    :raises ConfigurationError: none is installed.
-    """
+    """Return the first library that is installed, and its ``OAuth2Auth``."""
     for name in ("requests", "httpx2", "httpx"):
         if importlib.util.find_spec(name):
             return importlib.import_module(name), importlib.import_module(f"auth_plugins.{name}").OAuth2Auth
     raise ConfigurationError(
         "requests, httpx2 or httpx is needed", advice="install one, such as by pip install 'auth-plugins[requests]'"
     )
+
+
+def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tuple[str, str] | None:
+    """Return why a command must not send the refresh token of *grant*, and what to do; ``None``: it may.
+
+    A server that rotates refresh tokens answers with a new one and refuses the old one from then on. If the new one is
+    lost, the next command sends a spent refresh token, for which servers revoke all tokens of the login.
+
+    :param cache: ``None``: the memory of this process.
+    :param variable: the name of the variable that configures *cache*.
+    """
+    if grant.is_repeatable:
+        return None
+    why = "the server may take a refresh token once only, and its successor would be lost"
+    if cache is None:
+        return f"{why} in memory", f"set {variable}=file"
+    try:
+        probe(shared_cache_for(cache))
+    except Exception as error:
+        return f"{why}, as the cache cannot be used ({type(error).__name__})", f"check {variable}"
+    return None
+
+
+def shared_entry(grant: Grant, cache: Any) -> SharedEntry | None:
+    """Return the entry of *grant* in a shared *cache*; ``None``: the grant has nothing to share."""
+    shared = shared_cache_for(cache)
+    return shared.entry_of(grant, shared.memory.state(grant))

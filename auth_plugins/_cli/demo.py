@@ -1,4 +1,4 @@
-"""Plays the five systems with each client, and compares what the systems saw with what they should have seen.
+"""Plays the five systems with each client, and compares what their servers saw with what they should have seen.
 
 Returns data; :mod:`.play` prints it.
 """
@@ -10,55 +10,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins.sandbox import Sandbox, System
+from auth_plugins.sandbox import Sandbox, Seen, System
 
-ASKED_AGAIN, REFRESH_TOKEN = "asked again", "refresh token"
-#: Calls with the second token; before the last one it is revoked.
-_CALLS = 5
-#: Where the credentials of the three token requests of a row travel, and how the second and third token are fetched.
-_EXPECTED: Mapping[str, tuple[tuple[str, ...], str]] = {
-    "upload-api": (("Basic, URL-encoded",) * 3, ASKED_AGAIN),
-    "jwt-api": (("Basic",) * 3, ASKED_AGAIN),
-    "auth-api": (("form", "refresh token in form", "refresh token in form"), REFRESH_TOKEN),
-    "organization-api": (("Basic",) * 3, REFRESH_TOKEN),
-    "json-api": (("JSON body",) * 3, ASKED_AGAIN),
+#: The steps of a row, in this order, with the number of calls in each.
+STEPS = {"first call": 1, "reuse": 2, "expiry": 1, "early revocation": 1}
+#: What the first token request of a row carries, and what the two later ones carry.
+_TOKEN_REQUESTS: Mapping[str, tuple[str, str]] = {
+    "upload-api": ("Basic, URL-encoded", "Basic, URL-encoded"),
+    "jwt-api": ("Basic", "Basic"),
+    "auth-api": ("password in form", "refresh token in form"),
+    "organization-api": ("Basic", "refresh token, Basic"),
+    "json-api": ("JSON body", "JSON body"),
 }
-
-
-def expected(system: str) -> dict[str, Any]:
-    """Return what :attr:`Row.seen` should be."""
-    credentials, renewal = _EXPECTED[system]
-    return {
-        "credentials": credentials,
-        "renewals": (renewal,) * 2,
-        "passwords": int(system == "auth-api"),
-        "reuses": 0,
-        "answers": (200,) * (1 + _CALLS),
-        "refused": 1,  # the revoked token, and never an expired one
-    }
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system with one client: what the system saw, and the error that ended it early."""
-
-    system: str
-    client: str
-    seen: Mapping[str, Any]
-    error: str | None = None
-
-    @property
-    def problems(self) -> list[str]:
-        """What differs from what was expected."""
-        pairs = {name: (value, self.seen[name]) for name, value in expected(self.system).items()}
-        found = [f"{name}: expected {value}, saw {seen}" for name, (value, seen) in pairs.items() if seen != value]
-        return [self.error, *found] if self.error else found
-
-
-#: Each client: its library, and the class of it that is used.
+#: The libraries and their classes that send the calls.
 CLIENTS = {
     "requests": ("requests", "Session"),
     "httpx": ("httpx", "Client"),
@@ -68,32 +35,125 @@ CLIENTS = {
 }
 
 
-def play(lifetime: float = 2.0, clients: Iterable[str] = tuple(CLIENTS)) -> list[Row]:
-    """Play all rows at once, each with a token of its own.
+class Event(NamedTuple):
+    """One request, as a server saw it."""
 
-    :param lifetime: seconds until the first token of each row expires, which the rows wait for.
+    seconds: float  #: Since the server's first request.
+    is_call: bool  #: Whether it is a call of the API; else it is a token request.
+    request: str  #: Method and path.
+    carried: str  #: ``token 1``, the first one that the API saw; or what a token request carried, and where.
+    status: int  #: Of the answer.
+
+
+def expected(system: str) -> dict[str, list[tuple[str, int]]]:
+    """Return what the server of *system* should see in each step: what each request carries, and the answer."""
+    first, later = _TOKEN_REQUESTS[system]
+    return {
+        "first call": [(first, 200), ("token 1", 200)],
+        "reuse": [("token 1", 200)] * STEPS["reuse"],
+        "expiry": [(later, 200), ("token 2", 200)],
+        "early revocation": [("token 2", 401), (later, 200), ("token 3", 200)],
+    }
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a server saw in one step, what each call returned, and the error that ended the step early."""
+
+    name: str
+    expected: list[tuple[str, int]]
+    seen: list[Event]
+    returned: list[int]
+    error: str | None = None
+
+    @property
+    def problems(self) -> list[str]:
+        """What differs from what was expected."""
+        if self.error is not None:
+            return [f"{self.name}: {self.error}"]
+        found, calls = [], STEPS[self.name]
+        if (seen := [(event.carried, event.status) for event in self.seen]) != self.expected:
+            found.append(f"{self.name}: expected {_shown(self.expected)}; saw {_shown(seen)}")
+        if self.returned != [200] * calls:
+            found.append(f"{self.name}: expected 200 for each of {calls} calls; they returned {self.returned}")
+        return found
+
+
+def _shown(pairs: Iterable[tuple[str, int]]) -> str:
+    return ", then ".join(f"{carried} ({status})" for carried, status in pairs) or "nothing"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system with one client."""
+
+    system: str
+    client: str
+    steps: list[Step]
+
+    @property
+    def problems(self) -> list[str]:
+        """What differs from what was expected. A step that fails by an error is the last one."""
+        return [problem for step in self.steps for problem in step.problems]
+
+    @property
+    def token_requests(self) -> list[Event]:
+        """The token requests that the server saw."""
+        return [event for step in self.steps for event in step.seen if not event.is_call]
+
+    @property
+    def calls(self) -> list[Event]:
+        """The requests of the API that the server saw."""
+        return [event for step in self.steps for event in step.seen if event.is_call]
+
+
+def load(clients: Iterable[str] = tuple(CLIENTS)) -> dict[str, Any]:
+    """Return the ``OAuth2Auth`` for each client.
+
     :raises ImportError: a library is not installed; the message names the extra that brings it.
     """
-    # First of all, so that nothing is started if a library is missing.
-    auths = {client: importlib.import_module(f"auth_plugins.{CLIENTS[client][0]}").OAuth2Auth for client in clients}
-    with ExitStack() as stack, ThreadPoolExecutor(len(_EXPECTED) * len(auths)) as pool:
+    return {client: importlib.import_module(f"auth_plugins.{CLIENTS[client][0]}").OAuth2Auth for client in clients}
+
+
+def story(name: str, client: str, auth: Any, lifetime: float = 2.0) -> Iterator[Step]:
+    """Play one row, and yield each step when it is done.
+
+    :param lifetime: seconds until the first token expires, which the third step waits for.
+    """
+    with Sandbox(lifetime) as sandbox:
+        yield from _steps(sandbox[name], client, auth)
+
+
+def play(auths: Mapping[str, Any], lifetime: float = 2.0) -> list[Row]:
+    """Play all rows at once, each with a token of its own; *lifetime* as for :func:`story`."""
+
+    def row(system: System, client: str) -> Row:
+        return Row(system.name, client, list(_steps(system, client, auths[client])))
+
+    with ExitStack() as stack, ThreadPoolExecutor(len(_TOKEN_REQUESTS) * len(auths)) as pool:
         # A sandbox for each client, so that a system sees the requests of one row only.
         sandboxes = {client: stack.enter_context(Sandbox(lifetime)) for client in auths}
-        rows = [
-            pool.submit(_row, sandboxes[client][name], client, auths[client]) for name in _EXPECTED for client in auths
-        ]
-        return [row.result() for row in rows]
+        rows = [pool.submit(row, sandboxes[client][name], client) for name in _TOKEN_REQUESTS for client in auths]
+        return [each.result() for each in rows]
 
 
-def _row(system: System, client: str, auth: Any) -> Row:
-    answers: list[int] = []
-    error = None
-    try:
-        with _opened(client, auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())) as get:
-            answers.extend(_calls(system, get))
-    except Exception as problem:
-        error = f"{type(problem).__name__}: {problem}"
-    return Row(system.name, client, _seen(system, answers), error)
+def _steps(system: System, client: str, auth: Any) -> Iterator[Step]:
+    """Use a first token until it expires; a second one until it is revoked; and a third one."""
+    with _opened(client, auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())) as get:
+        for name, calls in STEPS.items():
+            before, returned, error = len(system.seen), list[int](), None
+            if name == "expiry":
+                time.sleep(system.lifetime)
+                system.lifetime = 3600.0
+            elif name == "early revocation":
+                system.revoke()
+            try:
+                returned.extend(get(system.api_url) for _ in range(calls))
+            except Exception as problem:
+                error = f"{type(problem).__name__}: {problem}"
+            yield Step(name, expected(system.name)[name], _events(system)[before:], returned, error)
+            if error:
+                return
 
 
 @contextmanager
@@ -110,25 +170,23 @@ def _opened(client: str, auth: Any) -> Iterator[Callable[[str], int]]:
             run(session.aclose() if kind == "AsyncClient" else session.close())
 
 
-def _calls(system: System, get: Callable[[str], int]) -> Iterator[int]:
-    """Use a first token until it expires; a second several times, until it is revoked; and a third."""
-    yield get(system.api_url)
-    time.sleep(system.lifetime)
-    system.lifetime = 3600.0
-    for _ in range(_CALLS - 1):
-        yield get(system.api_url)
-    system.revoke()
-    yield get(system.api_url)
+def _events(system: System) -> list[Event]:
+    tokens = list(dict.fromkeys(seen.authorization for seen in system.seen if seen.credentials == "Bearer"))
 
+    def carried(seen: Seen) -> str:
+        if seen.credentials == "Bearer":
+            return f"token {tokens.index(seen.authorization) + 1}"
+        if "password" in seen.in_body:
+            return f"password in {seen.credentials}"
+        return f"refresh token, {seen.credentials}" if seen.grant_type == "refresh_token" else seen.credentials
 
-def _seen(system: System, answers: list[int]) -> dict[str, Any]:
-    requests = system.token_requests
-    refreshes = [seen.at == "refresh" or seen.grant_type == "refresh_token" for seen in requests[1:]]
-    return {
-        "credentials": tuple(seen.credentials for seen in requests),
-        "renewals": tuple(REFRESH_TOKEN if refreshed else ASKED_AGAIN for refreshed in refreshes),
-        "passwords": sum(b"password=" in seen.body for seen in requests),
-        "reuses": system.reuses,
-        "answers": tuple(answers),
-        "refused": sum(seen.status == 401 for seen in system.seen if seen.at == "api"),
-    }
+    return [
+        Event(
+            seen.time - system.seen[0].time,
+            seen.at == "api",
+            f"{seen.method} {seen.target.partition('?')[0]}",
+            carried(seen),
+            seen.status,
+        )
+        for seen in list(system.seen)
+    ]

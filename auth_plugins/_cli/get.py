@@ -7,12 +7,7 @@ import click
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._environment.configuration import configuration
 
-from .check.report import shown
-from .common import check_url, fail, first_installed, prefix_argument
-from .rotation import loses_successor
-
-#: Seconds that an API may take to answer.
-_TIMEOUT = 60.0
+from .common import check_url, fail, first_installed, loses_successor, prefix_argument, shown
 
 
 @click.command()
@@ -32,7 +27,7 @@ def get(url: str, prefix: str) -> None:
     # requests follows redirects by default.
     options = {} if library.__name__ == "requests" else {"follow_redirects": True}
     try:
-        response = library.get(url, auth=auth, timeout=_TIMEOUT, **options)
+        response = library.get(url, auth=auth, timeout=60.0, **options)
     except AuthError:
         raise
     except Exception as error:
@@ -44,13 +39,9 @@ def get(url: str, prefix: str) -> None:
 
 
 def _configured(prefix: str) -> tuple[Any, Any]:
-    """Return the library, and its ``OAuth2Auth`` of the variables of *prefix*.
-
-    :raises ConfigurationError: a variable is wrong, or the successor of a refresh token would be lost.
-    """
+    """Return the library, and its ``OAuth2Auth`` of the variables of *prefix*."""
     library, adapter = first_installed()
     grant, arguments = configuration(prefix, None)
     if loss := loses_successor(grant, arguments.get("cache"), f"{prefix.removesuffix('_')}_CACHE"):
-        problem, advice = loss
-        raise ConfigurationError(problem, advice=advice)
+        raise ConfigurationError(loss[0], advice=loss[1])
     return library, adapter(grant, **arguments)

@@ -3,11 +3,8 @@
 An error names the variable that is missing, unknown, misspelt or contradictory, and the likely one; never its value.
 """
 
-from __future__ import annotations
-
 import inspect
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -18,10 +15,8 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .definitions import ARGUMENTS, GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
-from .variables import Setting, Variables
-
-__all__ = ["Setting", "cache_of", "cache_secrets", "configuration", "from_env", "settings", "source_configuration"]
+from .definitions import GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
+from .variables import Variables
 
 _T = TypeVar("_T")
 
@@ -39,7 +34,7 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
     A client without a secret needs ``ACME_CLIENT_AUTH=none``; else a missing secret is an error.
     Variables for the cache and the policy are errors here, as a grant has neither.
     """
-    variables = _variables(prefix, environ)
+    variables = Variables(prefix, environ)
     grant, policy = _configure(variables)
     for argument in policy:
         remedy = "OAuth2Auth.from_env" + " or TokenSource.from_env" * (argument != "allowed_hosts")
@@ -51,15 +46,12 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
 @hide_arguments
 def configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any]]:
     """Return the grant, and the arguments of an adapter, that the variables of *prefix* describe."""
-    return _configure(_variables(prefix, environ))
+    return _configure(Variables(prefix, environ))
 
 
 def source_configuration(prefix: str, environ: Mapping[str, str] | None) -> tuple[Grant, dict[str, Any], bool]:
-    """Return the grant, the arguments of a TokenSource, and whether ``http://`` is allowed.
-
-    :raises ConfigurationError: as :func:`from_env`; or the variables have allowed hosts, which are an adapter's.
-    """
-    variables = _variables(prefix, environ)
+    """Return the grant, the arguments of a TokenSource, and whether ``http://`` is allowed."""
+    variables = Variables(prefix, environ)
     grant, policy = _configure(variables)
     if "allowed_hosts" in policy:
         raise ConfigurationError(
@@ -69,28 +61,17 @@ def source_configuration(prefix: str, environ: Mapping[str, str] | None) -> tupl
     return grant, policy, policy.pop("allow_http", False)
 
 
-def cache_of(prefix: str, environ: Mapping[str, str] | None = None) -> FileCache | RedisCache | None:
+def cache_of(prefix: str) -> FileCache | RedisCache | None:
     """Return the cache that the variables of *prefix* describe, whatever else they do; ``None``: memory."""
-    return _cache(_variables(prefix, environ))
+    return _cache(Variables(prefix, None))
 
 
-def cache_secrets(prefix: str, environ: Mapping[str, str] | None = None) -> list[str]:
+def cache_secrets(prefix: str) -> list[str]:
     """Return what may be secret in the URL of a cache, in the spellings that an error of Redis may quote."""
-    _, arguments = _variables(prefix, environ).take("CACHE") or (None, ())
-    parts = [urlsplit(url) for url in arguments]
-    found = [text for each in parts for text in (each.password or each.username, *dict(parse_qsl(each.query)).values())]
-    return [spelling for text in found if text for spelling in (text, unquote(text))]
-
-
-def settings(prefix: str, environ: Mapping[str, str]) -> tuple[Sequence[Setting], str | None]:
-    """Return the variables of *prefix* that are set, and the name of the provider; ``None``: there is none."""
-    variables = Variables(prefix, environ)
-    return variables.settings(), variables.take("PROVIDER")
-
-
-def _variables(prefix: str, environ: Mapping[str, str] | None) -> Variables:
-    # os.environ is no default value, as help() would print it with its secrets.
-    return Variables(prefix, os.environ if environ is None else environ)
+    arguments: dict[str, str] = (Variables(prefix, None).take("CACHE") or (None, {}))[1]
+    url = urlsplit(arguments.get("url_or_client", ""))
+    found = [url.password or url.username or "", *dict(parse_qsl(url.query)).values()]
+    return [*found, *map(unquote, found)]
 
 
 def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
@@ -102,12 +83,11 @@ def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
 
 
 def _cache(variables: Variables) -> FileCache | RedisCache | None:
-    make, arguments = variables.take("CACHE") or (None, ())
-    cache, key = variables.named("CACHE"), variables.named("CACHE_KEY")
+    found: tuple[Callable[..., FileCache | RedisCache] | None, dict[str, str]] = variables.take("CACHE") or (None, {})
+    (make, arguments), cache, key = found, variables.named("CACHE"), variables.named("CACHE_KEY")
     if make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
-        made: FileCache | RedisCache = _call(make, arguments, {"key": variables.take("CACHE_KEY")}, names)
-        return made
+        return _call(make, {**arguments, "key": variables.take("CACHE_KEY")}, names)
     if variables.has("CACHE_KEY"):
         problem = "needs a cache that outlives the process, which memory does not"
         raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
@@ -124,7 +104,7 @@ def _provider_grant(variables: Variables) -> Grant:
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
     values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, values, {"BASE_URL": first.name})
+    return _make_grant(variables, provider, values, first.name)
 
 
 def _typed_grant(variables: Variables) -> Grant:
@@ -140,7 +120,7 @@ def _typed_grant(variables: Variables) -> Grant:
     make, needed, accepted = GRANT_TYPES[grant_type]
     if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
-    return _make_grant(variables, make, variables.take_all(needed, accepted, user), {})
+    return _make_grant(variables, make, variables.take_all(needed, accepted, user))
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:
@@ -157,22 +137,19 @@ def _implied_type(variables: Variables) -> tuple[str, str]:
 
 
 def _make_grant(
-    variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
+    variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], base_url: str = ""
 ) -> Grant:
-    """Make a grant of the *values* of variables; *renamed* are their arguments with other names than usual."""
-    renamed = {**ARGUMENTS, **renamed}
+    """Make a grant of the *values* of variables; *base_url* is the argument for BASE_URL."""
+    renamed = {"API_KEY": "value", "API_KEY_HEADER": "header", "BASE_URL": base_url}
     arguments = {renamed.get(name, name.lower()): name for name in (*values, "CLIENT_ID", "CLIENT_SECRET")}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
-    return _call(make, (), {argument: values[name] for argument, name in arguments.items() if name in values}, names)
+    return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
 
 
-def _call(make: Callable[..., _T], args: Sequence[Any], kwargs: Mapping[str, Any], names: Mapping[str, str]) -> _T:
-    """Call *make*.
-
-    :param names: by argument, the variable that an error names in its place.
-    """
+def _call(make: Callable[..., _T], arguments: Mapping[str, Any], names: Mapping[str, str]) -> _T:
+    """Call *make*; an error has the *names* of variables in place of those of arguments."""
     try:
-        return make(*args, **kwargs)
+        return make(**arguments)
     except ConfigurationError as error:
         problem = error.renamed(names)
     raise problem  # without a context, which would be shown

@@ -1,7 +1,5 @@
 """The variables, without their prefix: which there are, which belong together, and what each may mean."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -47,8 +45,6 @@ IMPLIED_TYPE = {
     "REFRESH_TOKEN": "refresh_token",
     **dict.fromkeys(_CLIENT, "client_credentials"),
 }
-#: The arguments whose name is not that of their variable in lower case.
-ARGUMENTS = {"API_KEY": "value", "API_KEY_HEADER": "header"}
 KNOWN = (
     {"PROVIDER", "GRANT_TYPE", "CACHE", "CACHE_KEY", *PROVIDED, *POLICY}
     | {name for _, needed, accepted in GRANT_TYPES.values() for name in (*needed, *accepted)}
@@ -115,15 +111,15 @@ def _hosts(value: str) -> list[str] | None:
     return hosts
 
 
-def _cache(value: str) -> tuple[Callable[..., Any] | None, tuple[str, ...]] | None:
-    """Return the class of a cache, ``None`` for memory, and its positional arguments."""
+def _cache(value: str) -> tuple[Callable[..., Any] | None, dict[str, str]] | None:
+    """Return the class of a cache, ``None`` for memory, and its arguments."""
     kind, colon, rest = value.partition(":")
     kind = kind.lower()
     if kind == "memory" and not colon:
-        return None, ()
+        return None, {}
     if kind == "file" and bool(colon) == bool(rest.strip()):
-        return FileCache, (rest,) if rest else ()
-    return (RedisCache, (value,)) if kind in ("redis", "rediss", "unix") and colon else None
+        return FileCache, {"path": rest} if rest else {}
+    return (RedisCache, {"url_or_client": value}) if kind in ("redis", "rediss", "unix") and colon else None
 
 
 READERS: Mapping[str, _Reader] = {

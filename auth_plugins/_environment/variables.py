@@ -1,10 +1,8 @@
 """The environment variables of one prefix: looked up, read once each, and mistakes in them."""
 
-from __future__ import annotations
-
 import difflib
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
@@ -18,32 +16,22 @@ from .definitions import FROM_FILES, KNOWN, SECRETS
 _MOST_SUGGESTED = 3
 
 
-@dataclass(frozen=True)
-class Setting:
-    """A variable that is set, without its value."""
-
-    name: str
-    is_secret: bool
-    #: Whether its value is the path of a file that holds the secret.
-    is_file: bool
-    #: Whether it counts as not set.
-    is_empty: bool
-
-
 class Variables:
     """The variables of one prefix, each of which is taken once; a variable that is left is an error."""
 
-    def __init__(self, prefix: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, prefix: str, environ: Mapping[str, str] | None) -> None:
+        # os.environ is nowhere a default value, as help() would print it with its secrets.
+        environ = os.environ if environ is None else environ
         if not isinstance(prefix, str) or not prefix.strip("_") or not prefix.isprintable():
             problem = f"must be a name such as 'ACME', for ACME_TOKEN_URL and so on, got {prefix!r}"
             raise ConfigurationError(problem, argument="prefix")
         if not hasattr(environ, "items"):
             problem = f"must be a mapping such as os.environ, got {type(environ).__name__}"
             raise ConfigurationError(problem, argument="environ")
-        given = {name: value for name, value in environ.items() if isinstance(name, str)}
-        self._prefix, self._environment = prefix.removesuffix("_") + "_", given.keys()
-        self._set: Collection[str] = ()
-        found = self._own_variables(given)
+        texts = {name: value for name, value in environ.items() if isinstance(name, str)}
+        self._prefix, self._environment = prefix.removesuffix("_") + "_", texts.keys()
+        self.given = frozenset[str]()
+        found = self._own_variables(texts)
         for name in sorted(found):
             if name not in KNOWN:
                 similar = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1)
@@ -53,16 +41,16 @@ class Variables:
                 raise self._error(name, f"must be a str, got {type(found[name]).__name__}")
         # Shells and compose files set a variable that has no value to an empty text.
         self._left = {name: value for name, value in found.items() if value.strip()}
-        self._empty = found.keys() - self._left.keys()
-        self._set = frozenset(self._left)
+        #: The variables that are set but have no value, and those that have one.
+        self.empty = frozenset(found.keys() - self._left.keys())
+        self.given = frozenset(self._left)
         for name in FROM_FILES:
             self._check_file(name, f"{name}_FILE")
 
-    def _own_variables(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def _own_variables(self, texts: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables of this prefix, without it."""
-        found = {
-            name.removeprefix(self._prefix): value for name, value in given.items() if name.startswith(self._prefix)
-        }
+        own = [name for name in texts if name.startswith(self._prefix)]
+        found = {name.removeprefix(self._prefix): texts[name] for name in own}
         # Beside the prefix ACME there may be another one, ACME_V2.
         others = tuple(f"{other}_" for other in definitions.configured_prefixes(found))
         return {
@@ -74,10 +62,9 @@ class Variables:
     def _check_file(self, name: str, file: str) -> None:
         given = self._left.keys() & {name, file}
         if len(given) > 1:
-            raise ConfigurationError(
-                f"{self.full(name)} and {self.full(file)} are both set", advice="unset one of them"
-            )
-        empty = sorted(self._empty & {name, file})
+            both = f"{self.full(name)} and {self.full(file)}"
+            raise ConfigurationError(f"{both} are both set", advice="unset one of them")
+        empty = sorted(self.empty & {name, file})
         if empty and not given and name in SECRETS:  # a mistake: a client without a secret sets none
             raise self._error(empty[0], "must not be empty", "give it its value, or unset it")
 
@@ -90,15 +77,7 @@ class Variables:
 
     def named(self, name: str) -> str:
         """Return the full name of a variable, or of the one for its file if that is set."""
-        return self.full(f"{name}_FILE" if f"{name}_FILE" in self._set else name)
-
-    def settings(self) -> Sequence[Setting]:
-        """Return the variables that are set, or empty."""
-        files = {f"{name}_FILE" for name in FROM_FILES}
-        return [
-            Setting(self.full(name), name in SECRETS or name in files, name in files, name in self._empty)
-            for name in sorted(self._left.keys() | self._empty)
-        ]
+        return self.full(f"{name}_FILE" if f"{name}_FILE" in self.given else name)
 
     def has(self, name: str) -> bool:
         """Return whether a variable or the one for its file is left."""
@@ -109,10 +88,7 @@ class Variables:
         return str(self._left.get("CLIENT_AUTH", "")).strip().lower() == "none"
 
     def take(self, name: str) -> Any:
-        """Return what a variable means; ``None``: it is not set.
-
-        :raises ConfigurationError: its value is not valid.
-        """
+        """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""
         text: str | None = self._left.pop(name, None)
         if (path := self._left.pop(f"{name}_FILE", None)) is not None:
             file = SecretFile(path.strip(), _variable=self.named(name))
@@ -133,11 +109,9 @@ class Variables:
     def take_all(self, needed: Collection[str], accepted: Iterable[str], user: str) -> dict[str, Any]:
         """Return what these variables mean, by name, without those that are not set.
 
-        :param user: what needs them, for the error.
-        :raises ConfigurationError: a needed one is not set, or another one is, which *user* does not accept.
+        A *needed* one that is not set is an error; so is another one that is set, which *user* does not accept.
         """
-        missing = [name for name in needed if not self.has(name)]
-        if missing:
+        if missing := [name for name in needed if not self.has(name)]:
             raise self.missing_error(missing, user)
         values = {name: self.take(name) for name in dict.fromkeys([*needed, *accepted])}
         for name in sorted(self._left):
@@ -149,7 +123,7 @@ class Variables:
         *others, last = (
             self.full(name)
             + (f" (or {self.full(name)}_FILE)" if name in SECRETS else "")
-            + (" (which is empty)" if name in self._empty else "")
+            + (" (which is empty)" if name in self.empty else "")
             for name in names
         )
         subject = f"{', '.join(others)} and {last} are" if others else f"{last} is"

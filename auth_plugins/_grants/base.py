@@ -6,7 +6,7 @@ import functools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from auth_plugins._base.errors import not_an_auth
 from auth_plugins._base.validation import hide_arguments
@@ -28,7 +28,8 @@ class Grant(ABC):
     #: Whether the token is a constant key, for which no request is sent.
     is_constant: ClassVar[bool] = False
 
-    def __call__(self, *_: object) -> NoReturn:
+    # Not NoReturn: by that a type checker takes a grant for an auth=.
+    def __call__(self, *_: object) -> None:
         """Say what ``auth=`` must be: requests and httpx call what they are given there."""
         raise not_an_auth(self)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from auth_plugins._base import validation
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
-from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, Parameter, Secret, check_url, one_of
+from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_url, one_of
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.tokens import Token
 
@@ -37,9 +37,9 @@ class OAuthGrant(_Client):
     scope: str | Sequence[str] | None = None
     audience: str | None = None
     resource: str | Sequence[str] | None = None
-    client_auth: str | None = None
-    encoding: str = "form"
-    method: str = "POST"
+    client_auth: ClientAuth | None = None
+    encoding: Encoding = "form"
+    method: Method = "POST"
     params: Mapping[str, Parameter] | tuple[tuple[str, Parameter], ...] | None = field(default=None, repr=False)
     headers: Mapping[str, str] | tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
     revocation_url: str | None = None
@@ -53,9 +53,9 @@ class OAuthGrant(_Client):
         "scope": validation.join_scope,
         "audience": validation.check_text,
         "resource": validation.freeze_strings,
-        "client_auth": one_of(*CLIENT_AUTH),
-        "encoding": one_of(*ENCODINGS),
-        "method": one_of(*METHODS),
+        "client_auth": one_of(*validation.CLIENT_AUTH),
+        "encoding": one_of(*validation.ENCODINGS),
+        "method": one_of(*validation.METHODS),
         "params": validation.freeze_params,
         "headers": validation.freeze_headers,
         "revocation_url": check_url,

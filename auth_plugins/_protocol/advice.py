@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
-__all__ = ["ADVICE", "REFUSED_REFRESH_TOKEN", "TROUBLE", "advice_for", "has_odd_ends", "named", "troubles_of"]
-
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token"})
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
@@ -119,10 +117,11 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
         yield from (f"ends:{option}" for option in facts.odd_ends)
     if main in _DOUBTS_CLIENT and facts.is_refresh and code not in _BY_CODE:
         yield "old_refresh_token"
-    if "{options}" in ADVICE[main]:
-        yield f"{main}:{_credentials(code, facts) if main == 'client' else facts.endpoint}"
+    if main == "client":
+        of_client = [option for option in facts.credentials if option.startswith("client_")]
+        yield f"client:{','.join(of_client if of_client and code == 'invalid_client' else facts.credentials)}"
     else:
-        yield main
+        yield f"{main}:{facts.endpoint}" if "{options}" in ADVICE[main] else main
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
 
@@ -151,9 +150,3 @@ def _main_trouble(code: str | None, status: int, body: str | None, facts: Reques
     if status in (401, 403) and facts.credentials:
         return "client"
     return "method" if status in (404, 405) or body == "page" else "request"
-
-
-def _credentials(code: str | None, facts: RequestFacts) -> str:
-    """Return the options to check: those of the client alone if the server refuses the client."""
-    of_client = [name for name in facts.credentials if name.startswith("client_")]
-    return ",".join(of_client if of_client and code == "invalid_client" else facts.credentials)

@@ -16,11 +16,9 @@ from auth_plugins._base.errors import TokenRequestError
 
 from .expiry import expires_at, is_absent
 from .messages import LONGEST_BODY, TokenRequest, TokenResponse
-from .redaction import Redactor, redacted_excerpt
-from .refusals import Answer, fail, no_token, refuse, retry_after
+from .redaction import Redactor
+from .refusals import Answer, fail, no_token, refuse
 from .tokens import Token, looks_like_jwt
-
-__all__ = ["is_printable", "read", "retry_after"]
 
 _log = logging.getLogger("auth_plugins")
 
@@ -51,11 +49,7 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
         return _read(request, response, now)
     except TokenRequestError as error:
         # Error reporters store the variables of each frame, and these frames hold what the server sent.
-        refusal = error.with_traceback(None)
-    try:
-        raise refusal
-    finally:
-        del refusal  # its traceback has this frame: they would keep each other
+        raise error.with_traceback(None) from None
 
 
 def is_printable(value: object) -> TypeGuard[str]:
@@ -65,30 +59,35 @@ def is_printable(value: object) -> TypeGuard[str]:
 
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
-    members, endpoint = answer.members, f"endpoint:{request.facts.endpoint}"
+    members = answer.members
     error = members.get("error")
     if (error and not is_absent(error)) or not 200 <= response.status < 300:
         refuse(answer)
     if not members:
         looks = {"empty": "the body is empty", "page": "it is a web page"}
         what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
-        fail(answer, f"answered no token: {what}", endpoint)
+        fail(answer, f"answered no token: {what}")
     access_token = members.get("access_token")
     if is_absent(access_token):
         no_token(answer)
     if not is_printable(access_token):
-        fail(answer, "answered an access_token that cannot stand in a header", endpoint)
+        fail(answer, "answered an access_token that cannot stand in a header")
     access_token = re.sub(_SCHEME, "", access_token)
     refresh_token = members.get("refresh_token")
     if not is_printable(refresh_token) or is_absent(refresh_token):
         refresh_token = None
     if isinstance(scope := members.get("scope"), list):
         scope = " ".join(map(str, scope))
+
+    def warn(name: str) -> None:
+        problem = f"an {name} that is neither a number nor a date; the token is used without it"
+        _warn_once(request.endpoint, problem)
+
     hide = Redactor(each for each in (access_token, refresh_token or "") if len(each) >= _SHORTEST_TOKEN)
     return Token(
         access_token=access_token,
         token_type=_token_type(answer, hide),
-        expires_at=expires_at(members, access_token, now, functools.partial(_warn_of_lifetime, request.endpoint)),
+        expires_at=expires_at(members, access_token, now, warn),
         refresh_token=refresh_token,
         scope=hide(request.redact(scope)) if isinstance(scope, str) else None,
         issued_at=now,
@@ -99,10 +98,10 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
     """Return an answer in any of the forms in which tokens were seen; in another form it has no members."""
     unread = Answer(request, response, {}, None, "")
     if coding := response.headers.get("content-encoding"):
-        shown = redacted_excerpt(request, coding, _LONGEST_TYPE)
+        shown = request.excerpt(coding, _LONGEST_TYPE)
         fail(unread, f"answered {response.status}, compressed by {shown!r}, which cannot be read", "packed")
     if len(response.body) > LONGEST_BODY:
-        fail(unread, "answered more than 1 MiB", f"endpoint:{request.facts.endpoint}")
+        fail(unread, "answered more than 1 MiB")
     text = _text(response)
     stripped = text.strip()
     try:
@@ -110,19 +109,16 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
         kind = "json" if isinstance(members, (dict, list)) else "text"
     except (ValueError, RecursionError):
         if re.match(_FORM, stripped):
-            return Answer(request, response, dict(parse_qsl(stripped)), _kind_of_form(response), text)
+            # A firewall's page or line may look like a form as well.
+            is_plain = response.headers.get("content-type", "").lower().startswith("text/plain")
+            kind = "page" if _is_html(response) else "text" if is_plain else "form"
+            return Answer(request, response, dict(parse_qsl(stripped)), kind, text)
         members, kind = stripped, "empty" if not stripped else "page" if _is_html(response) else "text"
     if isinstance(members, str):
         # Some identity servers answer the bare JWT, quoted or not.
         jwt = re.sub(_SCHEME, "", members)
         members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
     return Answer(request, response, members if isinstance(members, dict) else {}, kind, text)
-
-
-def _kind_of_form(response: TokenResponse) -> str:
-    """Return the kind of a body that looks like a form: a firewall's page or line may do so as well."""
-    is_text = response.headers.get("content-type", "").lower().startswith("text/plain")
-    return "page" if _is_html(response) else "text" if is_text else "form"
 
 
 def _text(response: TokenResponse) -> str:
@@ -141,25 +137,17 @@ def _is_html(response: TokenResponse) -> bool:
 def _token_type(answer: Answer, hide: Redactor) -> str:
     request, value = answer.request, answer.members.get("token_type")
     if value is not None and not isinstance(value, str):
-        fail(answer, "answered a token_type that is no string", f"endpoint:{request.facts.endpoint}")
+        fail(answer, "answered a token_type that is no string")
     name = "" if is_absent(value) else str(value).strip()
     if not name or name.lower() == "bearer":
         return "Bearer"
     if name.lower() in _NOT_BEARER:
         fail(answer, f"answered a token of type {name.lower()!r}", "not_bearer")
-    shown = hide(redacted_excerpt(request, name, _LONGEST_TYPE))
-    _warn_of_type(request.endpoint, shown)
+    shown = hide(request.excerpt(name, _LONGEST_TYPE))
+    _warn_once(request.endpoint, f"the unknown token_type {shown!r}; it is used as Bearer")
     return shown
 
 
 @functools.lru_cache(_MOST_WARNINGS)
-def _warn_of_type(endpoint: str, token_type: str) -> None:
-    """Log a warning, once for each endpoint and type."""
-    _log.warning("%s answered the unknown token_type %r; it is used as Bearer", endpoint, token_type)
-
-
-@functools.lru_cache(_MOST_WARNINGS)
-def _warn_of_lifetime(endpoint: str, name: str) -> None:
-    """Log a warning, once for each endpoint and member."""
-    what = "that is neither a number nor a date; the token is used without it"
-    _log.warning("%s answered an %s %s", endpoint, name, what)
+def _warn_once(endpoint: str, problem: str) -> None:
+    _log.warning("%s answered %s", endpoint, problem)

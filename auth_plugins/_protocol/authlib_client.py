@@ -18,8 +18,6 @@ from .client_authentication import CLIENT_AUTH_METHODS, Parts, basic
 from .messages import RequestFacts, TokenRequest
 from .redaction import Redactor, secret_words
 
-__all__ = ["build"]
-
 _Pairs = Sequence[tuple[str, Any]]
 
 _SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token"})
@@ -71,11 +69,8 @@ def build(
     secrets += [value for _, value in parse_qsl(url.partition("?")[2])]
     secrets += [word for pair in (*params, *headers) for word in secret_words(*pair)]
     if client_secret:
-        sent = sent_headers.get("Authorization", "")
-        secrets += [
-            client_secret,
-            *(value.removeprefix("Basic ") for value in (basic(client_id or "", client_secret), sent)),
-        ]
+        headers_of_client = (basic(client_id or "", client_secret), sent_headers.get("Authorization", ""))
+        secrets += [client_secret, *(value.removeprefix("Basic ") for value in headers_of_client)]
     pairs = _replaced([*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)], params)
     sent_url, content_type, content = _encoded(sent_url, pairs, "query" if method == "GET" else encoding)
     if content_type:

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode
 
-__all__ = ["CLIENT_AUTH_METHODS", "Parts", "basic"]
-
 Parts = tuple[str, dict[str, str], str]  # URL, headers, form-encoded parameters
 _Method = Callable[[Any, str, str, dict[str, str], str], Parts]
 

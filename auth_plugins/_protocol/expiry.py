@@ -10,8 +10,6 @@ from typing import Any
 
 from .tokens import jwt_claims
 
-__all__ = ["expires_at", "is_absent", "moment_of"]
-
 #: Seconds. A longer lifetime is a mistake, or means "for ever".
 _LONGEST_LIFETIME = 10 * 365 * 86400
 #: A number from here on counts milliseconds: as seconds it is the year 5138, as milliseconds 1973.

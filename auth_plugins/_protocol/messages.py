@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import email.utils
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from .redaction import Redactor, one_line, redacted_excerpt
-
-__all__ = ["LONGEST_BODY", "Redactor", "RequestFacts", "TokenRequest", "TokenResponse", "one_line", "redacted_excerpt"]
+from .redaction import Redactor, without_tokens
 
 #: Bytes of an answer that are read. No token is longer, and no server can fill the memory.
 LONGEST_BODY = 1 << 20
@@ -52,6 +51,10 @@ class TokenRequest:
         """The URL without its query, which may hold secrets: for messages."""
         return self.url.partition("?")[0]
 
+    def excerpt(self, text: str, longest: int) -> str:
+        """Return at most *longest* characters of *text* on one line, without secrets of this request and tokens."""
+        return without_tokens(self.redact(text))[:longest]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class TokenResponse:
@@ -64,3 +67,14 @@ class TokenResponse:
     body: bytes = field(repr=False)
     #: Unix seconds.
     received_at: float
+
+    @property
+    def retry_after(self) -> float | None:
+        """The seconds that the server asks to wait (RFC 9110 §10.2.3); ``None``: it does not say."""
+        value = self.headers.get("retry-after", "").strip()
+        if value.isascii() and value.isdigit():
+            return float(value[:9])
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self.received_at)
+        except (ValueError, OverflowError):
+            return None

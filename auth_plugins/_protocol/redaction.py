@@ -15,8 +15,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-__all__ = ["Redactor", "one_line", "redacted_excerpt", "secret_words", "without_tokens"]
-
 #: Characters. A shorter secret is part of many words.
 _SHORTEST_SECRET = 3
 #: Characters of a text that are read, and of the longest word that is shown.
@@ -54,7 +52,9 @@ class Redactor:
         # For all words at once, as a server chooses how many there are.
         is_any = self._is_escaped_in(line, in_base64)
         return " ".join(
-            "***" if _is_hidden(word) or (is_any and self._is_escaped_in(word, in_base64)) else word
+            "***"
+            if _MARK in word or len(word) > _LONGEST_WORD or (is_any and self._is_escaped_in(word, in_base64))
+            else word
             for word in line.split(" ")
         )
 
@@ -70,18 +70,15 @@ class Redactor:
         )
 
 
-def _is_hidden(word: str) -> bool:
-    return _MARK in word or len(word) > _LONGEST_WORD
-
-
-def redacted_excerpt(request: Any, text: str, longest: int) -> str:
-    """Return at most *longest* characters of *text* on one line, without secrets of *request* and without tokens."""
-    return without_tokens(request.redact(text))[:longest]
-
-
 def without_tokens(line: str) -> str:
     """Return *line* with ``***`` for each word that looks like a token."""
-    return " ".join("***" if _looks_like_token(word) else word for word in line.split(" "))
+
+    def is_token(word: str) -> bool:
+        runs = re.findall(_RUN, word)
+        is_odd = any(re.match(_MIXED, run) and not re.fullmatch(_UUID, run) for run in runs)
+        return is_odd or re.search(_JWT, word) is not None
+
+    return " ".join("***" if is_token(word) else word for word in line.split(" "))
 
 
 def one_line(text: str) -> str:
@@ -98,12 +95,6 @@ def secret_words(name: str, value: Any) -> list[str]:
     values = value if isinstance(value, tuple) else (value,)
     words = [word for text in values if isinstance(text, str) for word in (text, *text.split())]
     return words if re.search(_SECRET_NAMES, name) else [word for word in words if re.search(_ODD_WORD, word)]
-
-
-def _looks_like_token(word: str) -> bool:
-    runs = re.findall(_RUN, word)
-    is_odd = any(re.match(_MIXED, run) and not re.fullmatch(_UUID, run) for run in runs)
-    return is_odd or re.search(_JWT, word) is not None
 
 
 def _spellings(secret: str) -> Iterator[str]:

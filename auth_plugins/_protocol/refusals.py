@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import itertools
 import json
 import math
@@ -16,9 +15,6 @@ from auth_plugins._base.errors import TokenRequestError
 from .advice import advice_for, troubles_of
 from .expiry import is_absent
 from .messages import TokenRequest, TokenResponse
-from .redaction import redacted_excerpt
-
-__all__ = ["Answer", "fail", "no_token", "refuse", "retry_after"]
 
 #: Characters of a body that an error quotes, of a description, address or member, and of a member's name.
 _EXCERPT, _LONGEST_PART, _LONGEST_NAME = 200, 500, 40
@@ -54,17 +50,6 @@ class Answer(NamedTuple):
     text: str
 
 
-def retry_after(response: TokenResponse, now: float) -> float | None:
-    """Return the seconds that the server asks to wait (RFC 9110 §10.2.3); ``None``: it does not say."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdigit():
-        return float(value[:9])
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - now)
-    except (ValueError, OverflowError):
-        return None
-
-
 def refuse(answer: Answer) -> NoReturn:
     """Raise the error for a refusal (RFC 6749 §5.2)."""
     request, response = answer.request, answer.response
@@ -76,7 +61,7 @@ def refuse(answer: Answer) -> NoReturn:
     elif answer.members:
         said = (description or json.dumps(_shown(request, answer.members), ensure_ascii=False))[:_EXCERPT]
     else:
-        said = redacted_excerpt(request, answer.text, _EXCERPT) or "an empty body"
+        said = request.excerpt(answer.text, _EXCERPT) or "an empty body"
     troubles = troubles_of(code, response.status, answer.body, request.facts)
     fail(answer, f"answered {response.status} ({said})", *troubles)
 
@@ -84,25 +69,25 @@ def refuse(answer: Answer) -> NoReturn:
 def no_token(answer: Answer) -> NoReturn:
     """Raise the error for an answer without an access token: it names the members that are there."""
     names = [name for name in answer.members if name != "access_token"]
-    more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
     shown = ", ".join(_shown_name(answer.request, name) for name in names[:_MOST_NAMES])
+    more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
     listed = f", but {shown}{more}" if names else ""
     said = f" ({description})" if (description := _description(answer)) else ""
-    fail(answer, f"answered no access_token{listed}{said}", f"endpoint:{answer.request.facts.endpoint}")
+    fail(answer, f"answered no access_token{listed}{said}")
 
 
 def fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:
-    """Raise the error that says *problem*; *troubles* are names of advice."""
+    """Raise the error that says *problem*; *troubles* are names of advice, by default that on the endpoint."""
     request, response, uri = answer.request, answer.response, answer.members.get("error_uri")
     refresh = ", to a refresh" * request.facts.is_refresh
-    seconds = retry_after(response, response.received_at)
+    seconds = response.retry_after
     pause = f", and asks to wait {seconds:.0f} s" if seconds else ""
-    trouble = " ".join(troubles)
+    trouble = " ".join(troubles) or f"endpoint:{request.facts.endpoint}"
     error = TokenRequestError(
         f"{request.endpoint} {problem}{refresh}{pause}",
         error=_code(answer),
         description=_description(answer),
-        uri=redacted_excerpt(request, uri, _LONGEST_PART) if isinstance(uri, str) and uri else None,
+        uri=request.excerpt(uri, _LONGEST_PART) if isinstance(uri, str) and uri else None,
         status_code=response.status,
         retry_after=seconds,
         extra=_extra(answer),
@@ -124,7 +109,7 @@ def _code(answer: Answer) -> str | None:
     # A registered code is shown even if a short secret is part of it.
     if re.fullmatch(_CODE, text) and text not in answer.request.redact:
         return text
-    return redacted_excerpt(answer.request, text, _LONGEST_PART) or None
+    return answer.request.excerpt(text, _LONGEST_PART) or None
 
 
 def _is_code(value: Any) -> bool:
@@ -140,7 +125,7 @@ def _description(answer: Answer) -> str | None:
         for text in itertools.islice(_texts(list(values), _DEEPEST), _MOST):
             if not any(text in other for other in said):
                 said.append(text)
-        if words := redacted_excerpt(answer.request, ", ".join(said), _LONGEST_PART):
+        if words := answer.request.excerpt(", ".join(said), _LONGEST_PART):
             return words
     return None
 
@@ -186,12 +171,12 @@ def _shown(request: TokenRequest, value: Any) -> Any:
 
 
 def _shown_name(request: TokenRequest, name: str) -> str:
-    return "..." if len(name) > _LONGEST_TEXT else redacted_excerpt(request, name, _LONGEST_NAME)
+    return "..." if len(name) > _LONGEST_TEXT else request.excerpt(name, _LONGEST_NAME)
 
 
 def _shown_text(request: TokenRequest, value: str | float) -> str | float:
     if isinstance(value, str):
-        return "..." if len(value) > _LONGEST_TEXT else redacted_excerpt(request, value, _LONGEST_PART)
+        return "..." if len(value) > _LONGEST_TEXT else request.excerpt(value, _LONGEST_PART)
     text = json.dumps(value)
     if request.redact(text) != text:
         return "***"
@@ -201,7 +186,7 @@ def _shown_text(request: TokenRequest, value: str | float) -> str | float:
 def _target(request: TokenRequest, response: TokenResponse) -> str:
     """Return the address that a redirect leads to, without query and user; ``""``: it is no http(s) address."""
     location = response.headers.get("location", "")
-    if not location or not location.isprintable() or re.search(r"\s", location):
+    if not location or not location.isprintable() or " " in location:
         return ""
     try:
         parts = urlsplit(urljoin(request.endpoint, location))
@@ -213,5 +198,5 @@ def _target(request: TokenRequest, response: TokenResponse) -> str:
     if request.redact(location) != location:
         return " to ***"
     place = f"[{host}]" if ":" in host else host
-    path = "/".join(redacted_excerpt(request, segment, _LONGEST_PART) for segment in parts.path.split("/"))
+    path = "/".join(request.excerpt(segment, _LONGEST_PART) for segment in parts.path.split("/"))
     return f" to {parts.scheme}://{place}{'' if port is None else f':{port}'}{path}"[:_LONGEST_PART]

@@ -12,8 +12,6 @@ from typing import Any, NoReturn
 
 from auth_plugins._base.hidden import hidden
 
-__all__ = ["Token", "jwt_claims", "looks_like_jwt"]
-
 
 class Token:
     """An access token as the token endpoint issued it (RFC 6749 §5.1): immutable, and safe to share between threads.

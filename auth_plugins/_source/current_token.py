@@ -11,8 +11,6 @@ from auth_plugins._protocol.tokens import Token
 
 from .freshness import CLOCK_SKEW, Freshness, Schedule, Window, is_alive
 
-__all__ = ["fall_back", "is_usable", "keep_using", "postpone", "replace", "seconds_left", "serves_in_leeway", "window"]
-
 _log = logging.getLogger("auth_plugins")
 
 #: After a failure to replace a token the next attempt waits for this part of the time that the token has left, and for

@@ -9,16 +9,12 @@ import logging
 import sys
 import threading
 from concurrent.futures import Future, InvalidStateError
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from auth_plugins._base.errors import AuthError, TokenTransportError
 from auth_plugins._base.frames import without_frames
-
-if TYPE_CHECKING:
-    from auth_plugins._grants.base import Grant
-    from auth_plugins._protocol.tokens import Token
-
-__all__ = ["Ending", "Flight", "log_token", "wait_in_loop"]
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 
 _log = logging.getLogger("auth_plugins")
 
@@ -31,7 +27,7 @@ class Ending(enum.Enum):
     SEEDED = "a token was seeded meanwhile"
 
 
-class Flight(Future["Token | Ending"]):
+class Flight(Future[Token | Ending]):
     """One attempt to get a token; all that need the token wait for it."""
 
     def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:
@@ -87,13 +83,13 @@ class Flight(Future["Token | Ending"]):
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
-        if self.thread is not None and not self.is_sending:
-            names = [f"{name} ({_name(value)})" for name, value in sorted(vars(grant).items()) if callable(value)]
-            if names:
-                return TokenTransportError(
-                    f"the callable of {' or '.join(names)} has not returned in another thread within the timeout; "
-                    "give it a timeout of its own"
-                )
+        callables = {name: value for name, value in sorted(vars(grant).items()) if callable(value)}
+        if callables and self.thread is not None and not self.is_sending:
+            names = " or ".join(f"{name} ({_name(value)})" for name, value in callables.items())
+            return TokenTransportError(
+                f"the callable of {names} has not returned in another thread within the timeout; "
+                "give it a timeout of its own"
+            )
         return TokenTransportError(
             "timed out waiting for a token request in another thread; "
             "check that the token endpoint's name resolves, or try again later"
@@ -126,14 +122,7 @@ async def wait_in_loop(flight: Flight, seconds: float) -> None:
 def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
     """Log that *endpoint* issued *token* after *seconds*, for what was *sent*: a refresh token, or a kind of grant."""
     if _log.isEnabledFor(logging.INFO):
-        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, _expiry(token))
-
-
-def _expiry(token: Token) -> str:
-    if token.expires_at is None:
-        return "tells no expiry"
-    try:
-        moment = dt.datetime.fromtimestamp(token.expires_at, dt.UTC)
-    except (ValueError, OverflowError, OSError):
-        return "expires after the year 9999"
-    return f"expires at {moment:%Y-%m-%d %H:%M:%S} UTC"
+        expiry = "tells no expiry"
+        if token.expires_at is not None:
+            expiry = f"expires at {dt.datetime.fromtimestamp(token.expires_at, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, expiry)

@@ -7,8 +7,6 @@ import math
 
 from auth_plugins._protocol.tokens import Token
 
-__all__ = ["CLOCK_SKEW", "DEFAULT_SCHEDULE", "Freshness", "Schedule", "Window", "is_alive"]
-
 #: How one token source treats the times of a token: its leeway in seconds, and whether it refreshes in the background.
 #: Sources that share a token may differ in it.
 Schedule = tuple[float, bool]

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
+from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
 
 from .flight import Flight
 from .retrying_sender import RetryingSender
-
-if TYPE_CHECKING:
-    from auth_plugins._caches.shared_entry import SharedEntry
-    from auth_plugins._protocol.messages import TokenRequest
-
-__all__ = ["GrantFetcher"]
 
 
 class GrantFetcher:
@@ -28,8 +22,6 @@ class GrantFetcher:
 
     :param timeout: seconds for all token requests of one attempt.
     """
-
-    __slots__ = ("_grant", "_sender", "_state", "_timeout")
 
     def __init__(self, grant: Grant, state: GrantState, sender: RetryingSender, timeout: float) -> None:
         self._grant, self._state, self._sender, self._timeout = grant, state, sender, timeout
@@ -63,7 +55,11 @@ class GrantFetcher:
         grant, state = self._grant, self._state
         old, origin = refreshable.refresh_token if refreshable else None, grant.own_refresh_token()
         if origin is not None and (state.is_spent(origin) or (entry and old not in (None, origin))):
-            raise exchange.refusal or _spent_error(grant)
+            raise exchange.refusal or TokenRequestError(
+                f"the refresh token of this {type(grant).__name__} was used, and its successor was revoked, or belongs "
+                "to the process that forked this one; obtain a new refresh token, or share the cache",
+                error="invalid_grant",
+            )
         if old is not None:
             state.refused_refresh_token = hash(old)
         if self._owns(flight, refreshable):
@@ -107,12 +103,3 @@ class _Exchange:
             self._flight.is_sending = False
         self._flight.log_details = request.endpoint, self.sends, runtime.clock.monotonic() - began
         return token
-
-
-def _spent_error(grant: Grant) -> TokenRequestError:
-    """Return the error for a grant whose own refresh token was replaced by one that this process does not have."""
-    return TokenRequestError(
-        f"the refresh token of this {type(grant).__name__} was used, and its successor was revoked, or belongs to the "
-        "process that forked this one; obtain a new refresh token, or share the cache",
-        error="invalid_grant",
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Protocol
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, copy_error
 from auth_plugins._base.frames import without_frames
@@ -11,13 +10,11 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState, RememberedFailure
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 
-if TYPE_CHECKING:
-    from auth_plugins._protocol.tokens import Token
-
-    from .flight import Ending, Flight
-
-__all__ = ["LONGEST_BACK_OFF", "SHORTEST_BACK_OFF", "Fetcher", "NegativeCache", "back_off", "unexpected_error"]
+from .flight import Ending, Flight
+from .grant_fetcher import GrantFetcher
+from .shared_fetch import SharedFetch
 
 _log = logging.getLogger("auth_plugins")
 
@@ -29,14 +26,6 @@ LONGEST_RETRY_AFTER = 3600.0
 _DOUBLINGS = 12
 
 
-class Fetcher(Protocol):
-    """A piece that gets a token, or wraps one that does."""
-
-    def fetch(self, flight: Flight) -> Token | Ending:
-        """Get a token for *flight*."""
-        ...
-
-
 def back_off(times: int) -> float:
     """Return the seconds of a back-off that doubles with each of *times*."""
     return float(SHORTEST_BACK_OFF * 2 ** min(times, _DOUBLINGS))
@@ -45,9 +34,7 @@ def back_off(times: int) -> float:
 class NegativeCache:
     """Raises the error of a refused token request again for 5 to 60 seconds, unless a secret changes."""
 
-    __slots__ = ("_grant", "_inner", "_memory", "_state")
-
-    def __init__(self, inner: Fetcher, grant: Grant, memory: MemoryCache, state: GrantState) -> None:
+    def __init__(self, inner: GrantFetcher | SharedFetch, grant: Grant, memory: MemoryCache, state: GrantState) -> None:
         self._inner, self._grant, self._memory, self._state = inner, grant, memory, state
 
     def fetch(self, flight: Flight) -> Token | Ending:

@@ -9,8 +9,6 @@ from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._protocol.tokens import Token
 
-__all__ = ["PROBATION", "reject"]
-
 _log = logging.getLogger("auth_plugins")
 
 #: Seconds in which at most one token is replaced while new ones are rejected as well.
@@ -20,10 +18,7 @@ _MOST_REJECTIONS = 10
 
 
 def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str) -> bool:
-    """Give up *token*, which an API rejected; return whether another token may be fetched in its place.
-
-    :param endpoint: the token endpoint, for the log.
-    """
+    """Give up *token*, which an API rejected; return whether another token may be fetched in its place."""
     now = runtime.elapsed()
     with memory.lock:
         if state.token != token:

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import TokenTransportError
 from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.loading import request_imports
 from auth_plugins._base.runtime import runtime
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._transports.base import Transport, default_transport
-
-if TYPE_CHECKING:
-    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-
-__all__ = ["RetryingSender", "with_jitter"]
 
 _log = logging.getLogger("auth_plugins")
 
@@ -27,8 +22,6 @@ class RetryingSender:
 
     :param transport: ``None``: that of the first installed library.
     """
-
-    __slots__ = ("_allow_http", "_transport")
 
     def __init__(self, transport: Transport | None, *, allow_http: bool) -> None:
         self._transport, self._allow_http = transport, allow_http
@@ -75,9 +68,7 @@ def _delay_after(response: TokenResponse, delay: float | None) -> float | None:
     """
     if delay is None or (response.status != 429 and response.status < 500):
         return None
-    from auth_plugins._protocol.answers import retry_after
-
-    asked = retry_after(response, response.received_at) if response.status in (429, 503) else None
+    asked = response.retry_after if response.status in (429, 503) else None
     if asked is None:
         return None if response.status == 429 else with_jitter(delay)
     return asked

@@ -8,40 +8,36 @@ from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, TokenRequestError
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.grant_state import GrantState
-from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.answers import read
+from auth_plugins._protocol.messages import TokenRequest
+from auth_plugins._protocol.tokens import Token
+
+from . import wiring
+from .retrying_sender import RetryingSender
+from .shared_fetch import lock_if_possible
 
 if TYPE_CHECKING:
-    from auth_plugins._caches.shared_entry import SharedEntry
-    from auth_plugins._grants.base import Grant
-    from auth_plugins._protocol.messages import TokenRequest
-    from auth_plugins._protocol.tokens import Token
-
-    from .retrying_sender import RetryingSender
-
-__all__ = ["forget_tokens", "revoke_tokens"]
+    from .source import TokenSource
 
 
-def forget_tokens(
-    memory: MemoryCache, state: GrantState, entry: SharedEntry | None, lease: float
-) -> tuple[Iterable[str], Iterable[str | None]]:
-    """Forget all tokens; return the access tokens and the refresh tokens to be revoked.
-
-    :param lease: seconds for which the lock of *entry* is held at most.
-    """
+def revoke(source: TokenSource) -> None:
+    """Forget all tokens of *source*, and revoke them."""
+    sender, entry = wiring.sender_of(source), source._shared_entry()
+    sender.load()
     if entry is None:
-        return _forget(memory, state, None)
-    from .shared_fetch import lock_if_possible
-
-    with lock_if_possible(entry, lease):
-        stored = entry.read()
-        tokens = _forget(memory, state, stored)
-        entry.clear()
-    return tokens
+        access, refresh = _forget(source, None)
+    else:
+        with lock_if_possible(entry, source._lease):
+            access, refresh = _forget(source, entry.read())
+            entry.clear()
+    revoke_tokens(source.grant, access, refresh, sender, runtime.clock.monotonic() + source._timeout)
 
 
-def _forget(memory: MemoryCache, state: GrantState, stored: Token | None) -> tuple[Iterable[str], Iterable[str | None]]:
-    with memory.lock:
+def _forget(source: TokenSource, stored: Token | None) -> tuple[Iterable[str], Iterable[str | None]]:
+    """Forget all tokens; return the access tokens and the refresh tokens to be revoked."""
+    state = source._state
+    with source._cache.lock:
         token, refreshable = state.token, state.refreshable
         for each in filter(None, (token, stored)):
             state.reject(each)
@@ -58,8 +54,6 @@ def revoke_tokens(
 
     After a refresh token was revoked, a refusal for an access token is no error: most servers revoke both at once
     (RFC 7009 §2.1), and some revoke refresh tokens only.
-
-    :param deadline: when to end, by ``runtime.clock.monotonic``.
     """
     errors: list[AuthError] = []
     for access_token, refresh_token in itertools.zip_longest(access, refresh):
@@ -74,8 +68,6 @@ def revoke_tokens(
 
 def _revoke(request: TokenRequest, sender: RetryingSender, deadline: float) -> AuthError | None:
     """Send *request*; return the error, if there is one."""
-    from auth_plugins._protocol.answers import read
-
     try:
         response = sender.send(request, deadline)
         if not 200 <= response.status < 300:

@@ -5,57 +5,75 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
-from auth_plugins._caches.grant_state import GrantState
-from auth_plugins._caches.memory import MemoryCache
-from auth_plugins._caches.shared_entry import SharedEntry
-from auth_plugins._grants.base import Grant
+from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
-from auth_plugins._protocol.messages import Redactor, TokenRequest, TokenResponse, one_line
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
+from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token
 
-from . import current_token
+from . import current_token, wiring
 from .flight import Ending
 from .shared_fetch import lock_if_possible
 
-__all__ = ["read_seed", "share_seed", "use_seed"]
+if TYPE_CHECKING:
+    from .source import TokenSource
 
 #: Characters of a member's name that an error shows.
 _LONGEST_NAME = 40
 
 
-def read_seed(given: object, url: str, now: float) -> Token | ConfigurationError:
-    """Return the token, or the error to raise: it names the member, and no value, and a traceback would keep *given*.
+def seed(source: TokenSource, given: object) -> None:
+    """Use *given* in this process, then store it for others; an attempt under way ends for its waiters.
 
-    :param url: the token endpoint, for messages.
-    :param now: Unix seconds.
+    :raises ConfigurationError: *given* is no token; the message names the member, and no value.
     """
-    if isinstance(given, Token):
-        return _problem_of(given) or given
+    now, memory, state = runtime.clock.time(), source._cache, source._state
+    token = _read(given, wiring.endpoint_of(source.grant), now)
+    with memory.lock:
+        flight, state.flight = state.flight, None
+        state.rejected = tuple(each for each in state.rejected if each.access_token != token.access_token)
+        state.seeded_at, state.refreshable = now, token if token.refresh_token else None
+        current_token.replace(memory, state, token)
+    if flight is not None:
+        flight.complete(Ending.SEEDED)
+    if (entry := source._shared_entry()) is None:
+        return
+    # Other processes tell the newest token by its time of issue.
+    dated = token if token.issued_at else Token(**{**token.members(), "issued_at": now})
+    with lock_if_possible(entry, source._lease):
+        is_shared = entry.store(dated, entry.read())
+    with memory.lock:
+        if is_shared and state.token is token:
+            state.last_shared = dated
+            if source.grant.is_repeatable:  # its refresh token now belongs to all processes
+                state.refreshable = None
+
+
+def _read(given: object, url: str, now: float) -> Token:
+    """Return the token that *given* is; *url* is the token endpoint, for messages."""
     if isinstance(given, Mapping):
         return _read_members(given, url, now)
-    return ConfigurationError(
-        f"must be a Token or the members of a token endpoint's answer (RFC 6749 §5.1), got a {type(given).__name__}",
-        argument="token",
-    )
-
-
-def _problem_of(token: Token) -> ConfigurationError | None:
-    """Return the error for a token that no request can carry, or whose times are no numbers; ``None``: it is good."""
-    for name, text in (("access_token", token.access_token), ("refresh_token", token.refresh_token)):
+    if not isinstance(given, Token):
+        raise ConfigurationError(
+            "must be a Token or the members of a token endpoint's answer (RFC 6749 §5.1), "
+            f"got a {type(given).__name__}",
+            argument="token",
+        )
+    for name, text in (("access_token", given.access_token), ("refresh_token", given.refresh_token)):
         if not (name == "refresh_token" and text is None) and not is_printable(text):
-            return ConfigurationError("must be printable ASCII", argument=name, advice="check where it was stored")
-    for name, moment in (("expires_at", token.expires_at), ("issued_at", token.issued_at)):
+            raise ConfigurationError("must be printable ASCII", argument=name, advice="check where it was stored")
+    for name, moment in (("expires_at", given.expires_at), ("issued_at", given.issued_at)):
         is_number = isinstance(moment, (int, float)) and not isinstance(moment, bool) and math.isfinite(moment)
         if not (name == "expires_at" and moment is None) and not is_number:
-            return ConfigurationError("must be a finite number of Unix seconds", argument=name)
-    return None
+            raise ConfigurationError("must be a finite number of Unix seconds", argument=name)
+    return given
 
 
-def _read_members(given: Mapping[str, Any], url: str, now: float) -> Token | ConfigurationError:
+def _read_members(given: Mapping[str, Any], url: str, now: float) -> Token:
     """Read the members as those of a token endpoint's answer that arrives at this moment.
 
     A readable ``expires_at`` counts more than ``expires_in``: it does not depend on when the token was stored.
@@ -79,7 +97,7 @@ def _read_members(given: Mapping[str, Any], url: str, now: float) -> Token | Con
         access = {"access_token": members.get("access_token")}
         bad = (name for name in members if as_token({**access, name: members[name]}) is None)
         name = next(bad, "access_token") if as_token(access) else "access_token"
-        return ConfigurationError(
+        raise ConfigurationError(
             f"{one_line(name)[:_LONGEST_NAME]} is missing, or not what a token endpoint may answer (RFC 6749 §5.1); "
             "give a Token, or the members of such an answer"
         )
@@ -87,32 +105,3 @@ def _read_members(given: Mapping[str, Any], url: str, now: float) -> Token | Con
         # It has expired since it was stored; its refresh token may still be good.
         token = Token(**{**token.members(), "expires_at": moment, "issued_at": min(now, moment)})
     return token
-
-
-def use_seed(memory: MemoryCache, state: GrantState, token: Token, now: float) -> None:
-    """Use *token* in this process; an attempt under way ends for its waiters."""
-    with memory.lock:
-        flight, state.flight = state.flight, None
-        state.rejected = tuple(each for each in state.rejected if each.access_token != token.access_token)
-        state.seeded_at, state.refreshable = now, token if token.refresh_token else None
-        current_token.replace(memory, state, token)
-    if flight is not None:
-        flight.complete(Ending.SEEDED)
-
-
-def share_seed(
-    memory: MemoryCache, state: GrantState, grant: Grant, token: Token, entry: SharedEntry, lease: float
-) -> None:
-    """Store *token*, which this process uses, for other processes.
-
-    :param lease: seconds for which the lock of *entry* is held at most.
-    """
-    # Other processes tell the newest token by its time of issue.
-    dated = token if token.issued_at else Token(**{**token.members(), "issued_at": state.seeded_at})
-    with lock_if_possible(entry, lease):
-        is_shared = entry.store(dated, entry.read())
-    with memory.lock:
-        if is_shared and state.token is token:
-            state.last_shared = dated
-            if grant.is_repeatable:  # its refresh token now belongs to all processes
-                state.refreshable = None

@@ -17,8 +17,6 @@ from .freshness import Freshness, Schedule
 from .grant_fetcher import GrantFetcher
 from .retrying_sender import with_jitter
 
-__all__ = ["SharedFetch", "lock_if_possible"]
-
 _log = logging.getLogger("auth_plugins")
 
 #: Seconds that a busy lock is waited for after its lease has ended.

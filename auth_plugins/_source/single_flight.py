@@ -5,23 +5,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
 from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.grant_state import GrantState
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
 from .flight import Ending, Flight, log_token, wait_in_loop
 from .freshness import Schedule
-from .negative_cache import LONGEST_RETRY_AFTER, Fetcher, back_off, unexpected_error
-
-if TYPE_CHECKING:
-    from auth_plugins._caches.grant_state import GrantState
-    from auth_plugins._caches.memory import MemoryCache
-    from auth_plugins._grants.base import Grant
-
-__all__ = ["SingleFlight"]
+from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
 
 _log = logging.getLogger("auth_plugins")
 
@@ -38,16 +33,13 @@ class SingleFlight:
     :param lock_timeout: seconds that another process is waited for before that.
     """
 
-    __slots__ = ("_fetcher", "_grant", "_lock_timeout", "_memory", "_schedule", "_state", "_timeout")
-
     def __init__(
         self,
-        fetcher: Fetcher,
+        fetcher: NegativeCache,
         grant: Grant,
         memory: MemoryCache,
         state: GrantState,
         schedule: Schedule,
-        *,
         timeout: float,
         lock_timeout: float,
     ) -> None:
@@ -115,11 +107,7 @@ class SingleFlight:
         return flight.result()
 
     def _join(self, refreshing: Token | None = None, leader: int | None = None) -> tuple[Flight, bool]:
-        """Return the present attempt, or a new one, and whether the caller has to lead it.
-
-        :param refreshing: the token to be replaced although it can still be used.
-        :param leader: the thread that leads a new attempt, if it is known.
-        """
+        """Return the present attempt, or a new one, and whether the caller has to lead it."""
         state = self._state
         with self._memory.lock:
             flight, now = state.flight, runtime.clock.monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, Self
+from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import ConfigurationError, not_an_auth
 from auth_plugins._base.loading import small_imports
@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
 
-__all__ = ["TokenSource", "source_for"]
+    class Overrides(TypedDict, total=False):
+        """For type checkers: the keyword arguments of :class:`TokenSource`."""
+
+        cache: MemoryCache | TokenCache | None
+        leeway: float
+        timeout: float
+        refresh_ahead: bool
+
 
 #: Seconds, as :class:`TokenSource` describes them.
 DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
@@ -79,7 +86,8 @@ class TokenSource:
         refresh_ahead: bool = True,
     ) -> None:
         if Grant not in type(grant).__mro__:
-            raise wiring.not_a_grant(grant)
+            advice = "give one, such as auth_plugins.ClientCredentials(...)"
+            raise ConfigurationError(f"a {type(grant).__name__} is no grant", advice=advice)
         self.grant = grant
         if cache is None:
             self._cache = process_cache()
@@ -100,7 +108,9 @@ class TokenSource:
 
     @classmethod
     @hide_arguments
-    def from_env(cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Any) -> Self:
+    def from_env(
+        cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[Overrides]
+    ) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 
         :param environ: where the variables are looked up; ``None``: in ``os.environ``.
@@ -122,7 +132,8 @@ class TokenSource:
         policy = {"leeway": self._schedule[0], "timeout": self._timeout, "refresh_ahead": self._refresh_ahead}
         return _unpickle, (type(self), self.grant, self._given_cache, policy, self._allow_http)
 
-    def __call__(self, *_: object) -> NoReturn:
+    # Not NoReturn: by that a type checker takes a source for an auth=.
+    def __call__(self, *_: object) -> None:
         """Raise the error that says what ``auth=`` needs: requests and httpx call the object that they are given."""
         raise not_an_auth(self)
 
@@ -200,11 +211,9 @@ class TokenSource:
         """
         with small_imports():
             from . import revocation
-        sender, entry = wiring.sender_of(self), self._shared_entry()
-        sender.load()
-        access, refresh = revocation.forget_tokens(self._cache, self._state, entry, self._lease)
-        revocation.revoke_tokens(self.grant, access, refresh, sender, runtime.clock.monotonic() + self._timeout)
+        revocation.revoke(self)
 
+    @hide_arguments
     def seed(self, token: Token | Mapping[str, Any]) -> None:
         """Use *token*, which was obtained elsewhere, as if it had just been fetched, with its refresh token.
 
@@ -215,14 +224,7 @@ class TokenSource:
         """
         with small_imports():
             from . import seeding
-        now = runtime.clock.time()
-        seeded = seeding.read_seed(token, wiring.endpoint_of(self.grant), now)
-        del token  # a traceback keeps the variables of this frame
-        if isinstance(seeded, ConfigurationError):
-            raise seeded
-        seeding.use_seed(self._cache, self._state, seeded, now)
-        if (entry := self._shared_entry()) is not None:
-            seeding.share_seed(self._cache, self._state, self.grant, seeded, entry, self._lease)
+        seeding.seed(self, token)
 
     def _flights(self) -> SingleFlight:
         """Return what fetches; built by the first call that needs it, as most sources find a fresh token."""

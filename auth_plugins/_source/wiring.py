@@ -18,21 +18,12 @@ from auth_plugins._grants.base import Grant
 if TYPE_CHECKING:
     from auth_plugins._caches.shared import SharedCache
 
-    from .negative_cache import Fetcher
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
     from .source import TokenSource
 
-__all__ = ["build", "check_policy", "endpoint_of", "has_no_secret", "not_a_grant", "open_cache", "sender_of"]
-
 #: Arguments of grants by which a server knows the client.
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
-
-
-def not_a_grant(given: object) -> ConfigurationError:
-    """Return the error for what is given in place of a grant."""
-    advice = "give one, such as auth_plugins.ClientCredentials(...)"
-    return ConfigurationError(f"a {type(given).__name__} is no grant", advice=advice)
 
 
 def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
@@ -57,10 +48,7 @@ def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
 
 
 def check_policy(leeway: Any, timeout: Any, refresh_ahead: Any) -> tuple[float, bool]:
-    """Return the timeout in seconds, and whether tokens are refreshed in the background.
-
-    :raises ConfigurationError: an argument is not valid.
-    """
+    """Return the timeout in seconds, and whether tokens are refreshed in the background, if all three are valid."""
     for name, value, least in (("leeway", leeway, 0.0), ("timeout", timeout, 0.001)):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         if not is_number or not least <= value < math.inf:
@@ -95,18 +83,16 @@ def build(source: TokenSource) -> SingleFlight:
     with small_imports():
         from .grant_fetcher import GrantFetcher
         from .negative_cache import NegativeCache
+        from .shared_fetch import LOCK_GRACE, SharedFetch
         from .single_flight import SingleFlight
     grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
     by_grant = GrantFetcher(grant, state, sender_of(source), source._timeout)
-    fetcher: Fetcher = by_grant
+    fetcher: GrantFetcher | SharedFetch = by_grant
     lock_timeout = 0.0
     if source._shared is not None:
-        with small_imports():
-            from .shared_fetch import LOCK_GRACE, SharedFetch
         # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
         open_entry = functools.partial(source._shared.entry_of, grant, state)
         fetcher = SharedFetch(by_grant, state, schedule, open_entry, source._lease)
         lock_timeout = source._lease + LOCK_GRACE
-    fetcher = NegativeCache(fetcher, grant, memory, state)
-    timeouts = {"timeout": source._timeout, "lock_timeout": lock_timeout}
-    return SingleFlight(fetcher, grant, memory, state, schedule, **timeouts)
+    remembering = NegativeCache(fetcher, grant, memory, state)
+    return SingleFlight(remembering, grant, memory, state, schedule, source._timeout, lock_timeout)

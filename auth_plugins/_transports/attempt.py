@@ -8,20 +8,20 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from auth_plugins._base.errors import AuthError
+from auth_plugins._base.errors import AuthError, TokenTransportError
 from auth_plugins._base.hosts import is_loopback
 
 from .bodies import read_response
 from .deadline import Deadline
-from .failures import to_transport_error
+from .reasons import chain, reason_of
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
-__all__ = ["Attempt", "EndedError", "send_once"]
-
 #: The share of the timeout for connecting to one address: a name may have several.
 _CONNECT_SHARE = 1 / 3
+#: Characters of a library's error in the cause, and in the message: it may quote what the server sent.
+_LONGEST_CAUSE, _LONGEST_REASON = 300, 120
 
 
 class EndedError(BaseException):
@@ -103,6 +103,46 @@ def send_once(
         if isinstance(error, EndedError) and attempt.answer is not None and attempt.deadline.left() >= 0:
             # The session was about to repeat a request that the server had answered.
             return read_response(*attempt.answer, [], Deadline(math.inf))
-        failure = to_transport_error(attempt, attempt.cause_of(error), outer, library_error)
+        failure = _transport_error(attempt, attempt.cause_of(error), outer, library_error)
     # Not in the ``except`` block, where the library's error, which holds secrets, would become the context.
     raise failure
+
+
+def _transport_error(
+    attempt: Attempt, error: BaseException, outer: BaseException | None, library_error: type[Exception]
+) -> TokenTransportError:
+    """Return the error to raise for *error*.
+
+    Its cause is a new error of the library: the request, URL and causes of the original one hold secrets.
+
+    :param outer: the error that was being handled before the request; it is no cause of this one.
+    """
+    request = attempt.request
+    text = _without_secrets(attempt, str(error), _LONGEST_CAUSE)
+    try:
+        cause = type(error)(text) if isinstance(error, library_error) else library_error(text)
+    except Exception:  # a class with other arguments
+        cause = library_error(text)
+    reason = reason_of(
+        chain(error, outer),
+        request.endpoint,
+        seconds=attempt.deadline.seconds,
+        proxy=attempt.proxy,
+        library=library_error.__module__.partition(".")[0],
+    )
+    text = _without_secrets(attempt, reason.text, _LONGEST_REASON)
+    failure = TokenTransportError(
+        f"{request.endpoint} could not be reached ({text})",
+        trouble=reason.trouble,
+        advice=reason.advice,
+        verify_code=reason.verify_code,
+    )
+    failure.__cause__ = cause
+    return failure
+
+
+def _without_secrets(attempt: Attempt, text: str, longest: int) -> str:
+    request = attempt.request
+    query = request.url.partition("?")[2]
+    text = text.replace(request.url, request.endpoint)
+    return request.excerpt(text.replace(query, "…") if query else text, longest)

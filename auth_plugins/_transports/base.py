@@ -10,8 +10,6 @@ from auth_plugins._base.errors import ConfigurationError
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
-__all__ = ["Transport", "default_transport"]
-
 #: Sends one token request within so many seconds, and follows no redirect.
 #:
 #: :raises TokenTransportError: there was no answer.

@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.runtime import runtime
 
+from .deadline import Deadline
+
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenResponse
-
-    from .deadline import Deadline
-
-__all__ = ["read_response"]
 
 #: For :mod:`zlib`: gzip, or deflate in the frame that HTTP wants; and deflate without it.
 _GZIP_OR_DEFLATE, _BARE_DEFLATE = 47, -15

@@ -10,8 +10,6 @@ from typing import Any, Self
 
 from auth_plugins._base.runtime import runtime
 
-__all__ = ["Deadline"]
-
 #: Seconds after the deadline in which the library may raise its own timeout, which says more.
 _GRACE = 0.25
 #: Seconds between two looks after the deadline, as a connection may be made at that moment.

@@ -11,8 +11,6 @@ import weakref
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["renew_in_children"]
-
 #: The sessions and clients that are in use, by their ``id``.
 _in_use: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 #: Whether this process was forked after this module was loaded.
@@ -65,9 +63,6 @@ def _drop_connections(session: Any) -> None:
 def _attributes(owner: Any) -> dict[str, Any]:
     """Return the attributes of *owner*, those in slots too."""
     found = {}
-    for name in ("adapters", "_transport", "_mounts"):  # by name, as a session may be a proxy object
-        with contextlib.suppress(Exception):
-            found[name] = getattr(owner, name)
     with contextlib.suppress(Exception):
         found.update(vars(owner))
     for kind in type(owner).__mro__:

@@ -11,17 +11,14 @@ from urllib.parse import urlsplit
 from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
 
 from .attempt import Attempt, EndedError, send_once
+from .base import Transport
 from .bodies import read_response
+from .deadline import Deadline
 from .forks import renew_in_children
 from .lending import lent
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenResponse
-
-    from .base import Transport
-    from .deadline import Deadline
-
-__all__ = ["httpx_transport"]
 
 #: Seconds by which a read of HTTP/2 may outlast the deadline: one that times out ends all requests of its connection.
 _HTTP2_GRACE = 1.0
@@ -110,14 +107,9 @@ class _TimeLeft(dict[str, float]):
         self.grace = 0.0
 
     def __getitem__(self, name: str) -> float:
-        """Return the seconds for *name*, at most those until the deadline.
-
-        :raises EndedError: the deadline has passed. During a read an error would end the other requests of an HTTP/2
-            connection.
-        """
         left = self._deadline.left()
         if left <= 0:
-            raise EndedError
+            raise EndedError  # an error during a read would end the other requests of an HTTP/2 connection
         return min(super().__getitem__(name), left + self.grace)
 
     def get(self, name: str, default: Any = None) -> Any:

@@ -8,8 +8,6 @@ import types
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["copy_with", "lent"]
-
 
 def copy_with(original: Any, changes: Mapping[str, Any]) -> Any:
     """Copy the attributes of *original*, without a call of its class, and make *changes*."""

@@ -10,8 +10,6 @@ from urllib.parse import urlsplit
 
 from auth_plugins._base.hosts import DEFAULT_PORTS
 
-__all__ = ["Reason", "certificate_advice", "chain", "reason_of"]
-
 #: OpenSSL's numbers for a certificate that is not valid yet, or no longer; and for one of another name or address.
 _CERTIFICATE_TIME, _CERTIFICATE_NAME = (9, 10), (62, 64)
 #: Their errors wrap others; the message names the first error of another package.

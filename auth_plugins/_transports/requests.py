@@ -5,26 +5,22 @@ from __future__ import annotations
 import copy
 import functools
 import http.client
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
-from urllib3 import HTTPConnectionPool, HTTPResponse, Retry
+from urllib3 import HTTPResponse, Retry
 
 from .attempt import Attempt, send_once
+from .base import Transport
 from .bodies import read_response
 from .forks import renew_in_children
 from .lending import copy_with, lent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from auth_plugins._protocol.messages import TokenResponse
-
-    from .base import Transport
-
-__all__ = ["body_chunks", "requests_transport"]
 
 
 def requests_transport(session: Any = None) -> Transport:
@@ -123,8 +119,6 @@ def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:
 
 def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
     """Copy a connection pool: the copy shares its connections, and *attempt* bounds its requests."""
-    if not isinstance(pool, HTTPConnectionPool):
-        return pool
     copied: Any = copy.copy(pool)
     opened: list[http.client.HTTPResponse] = []
     take, give_back, send, deadline = copied._get_conn, copied._put_conn, copied.urlopen, attempt.deadline

@@ -1,5 +1,7 @@
 """Five token endpoints and their APIs on loopback, each exactly as its document says.
 
+.. code-block:: python
+
     with Sandbox() as sandbox:
         system = sandbox["jwt-api"]
         os.environ.update(system.variables("ACME"))

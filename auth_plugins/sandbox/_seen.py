@@ -20,6 +20,7 @@ class Seen:
         self.target = target  #: As in the request line, with the query.
         self.headers = headers  #: Names in lower case; repeated ones are joined by a comma.
         self.status = 0  #: The HTTP status of the answer.
+        self.time = 0.0  #: When it was received, by the sandbox's clock: Unix seconds.
         self.media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self.in_query, self.in_body, self.is_malformed = dict[str, str](), dict[str, str](), False
         if at != "api":

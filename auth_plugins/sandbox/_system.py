@@ -8,7 +8,6 @@ from typing import ClassVar
 from urllib.parse import unquote
 
 from ._seen import FORM, Seen
-from ._tokens import IssuedTokens
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a mistake
@@ -17,6 +16,47 @@ class Refusal(Exception):  # noqa: N818 - an answer, not a mistake
     def __init__(self, status: int, error: str, description: str = "") -> None:
         self.status = status
         self.content = {"error": error} | ({"error_description": description} if description else {})
+
+
+class IssuedTokens:
+    """Issues tokens, and knows which ones are valid. The caller holds a lock.
+
+    All tokens that descend from one sign-in are a *family*. A spent refresh token that is sent again is held by two
+    parties, so the whole family is revoked (RFC 9700 §4.14.2).
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.reuses = 0  #: How many times a spent refresh token was sent.
+        self.access: dict[str, tuple[str, float]] = {}  #: Valid access token -> its family, and when it expires.
+        self.refresh: dict[str, str] = {}  #: Valid refresh token -> its family.
+        self._spent: dict[str, str] = {}
+        self._clock, self._key = clock, secrets.token_hex()
+
+    def issue(self, family: str, claims: Mapping[str, object], lifetime: float) -> tuple[str, str]:
+        """Issue an access token, a JWT that is valid for *lifetime* seconds, and a refresh token."""
+        from joserfc import jwk, jwt  # here, as it takes longer to load than the rest of the sandbox
+
+        now, refresh_token = self._clock(), secrets.token_urlsafe()
+        claims = {**claims, "iat": now, "exp": now + lifetime, "jti": secrets.token_hex()}
+        access_token = jwt.encode({"alg": "HS256"}, claims, jwk.OctKey.import_key(self._key))
+        self.access[access_token] = family, now + lifetime
+        self.refresh[refresh_token] = family
+        return access_token, refresh_token
+
+    def is_valid(self, access_token: str) -> bool:
+        """Return whether *access_token* was issued here, is not revoked and has not expired."""
+        return access_token in self.access and self._clock() < self.access[access_token][1]
+
+    def spend(self, refresh_token: str) -> str | None:
+        """Spend *refresh_token* and return its family; ``None``: it is unknown, spent or revoked."""
+        if reused := self._spent.get(refresh_token):
+            self.reuses += 1
+            self.access = {token: about for token, about in self.access.items() if about[0] != reused}
+            self.refresh = {token: family for token, family in self.refresh.items() if family != reused}
+        family = self.refresh.pop(refresh_token, None)
+        if family is not None:
+            self._spent[refresh_token] = family
+        return family
 
 
 class System:
@@ -45,7 +85,7 @@ class System:
         self.latency = 0.0  #: Seconds that a token request takes, after it was received and decided.
         self.seen: list[Seen] = []  #: Every request, in order.
         self._lock = threading.Lock()  # guards `seen` and `_issued`; not held while a request waits
-        self._issued = IssuedTokens(clock)
+        self._issued, self._clock = IssuedTokens(clock), clock
 
     @property
     def api_url(self) -> str:
@@ -86,6 +126,7 @@ class System:
         path = target.partition("?")[0]
         at = {self.token_path: "token", self.refresh_path: "refresh"}.get(path, "api")
         request = Seen(at, method, target, headers, body)
+        request.time = self._clock()
         further: Mapping[str, str] = {}
         with self._lock:
             try:

@@ -1,4 +1,4 @@
-"""What becomes of a request's body when the API refuses the token, and the request has to be sent again."""
+"""The body of a request whose token the API rejects: it is replayed, or the 401 is returned."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import io
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from auth_plugins import ClientCredentials
-from tests.support.drivers import ALL, SYNC, Call, Driver, each
+from tests.support.drivers import ALL, ASYNC, HTTPX, SYNC, AsyncHttpx, Call, Driver, each
 from tests.support.loopback import Loopback
 
-#: requests reads multipart bodies into memory, where they can be sent again.
-HTTPX = [driver for driver in ALL if driver.library != "requests"]
 BODIES: dict[str, Any] = {
     "none": dict,
     "bytes": lambda: {"content": b"payload"},
@@ -79,73 +78,69 @@ def test_a_list_of_chunks_is_sent_again(driver: Driver, server: Loopback, grant:
 
 
 class Pipe(io.BytesIO):
-    """A file that cannot be rewound; while it is whole, it may be seekable, until it is closed."""
-
-    def __init__(self, *, closed_once_read: bool) -> None:
-        super().__init__(b"inside")
-        self._was_read, self._closed_once_read = False, closed_once_read
-
-    def _check(self) -> None:
-        if not self._closed_once_read:
-            raise io.UnsupportedOperation
-        if self._was_read:
-            raise ValueError("I/O operation on closed file")
-
-    def read(self, *size: Any) -> bytes:
-        self._was_read = True
-        return super().read(*size)
+    """A file that cannot be rewound."""
 
     def seekable(self) -> bool:
-        if self._closed_once_read:
-            self._check()
-        return self._closed_once_read
+        return False
 
-    def seek(self, *position: int) -> int:
-        self._check()
-        return super().seek(*position)
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation
 
-    def tell(self) -> int:
-        self._check()
-        return super().tell()
+    tell = seek
 
 
-@pytest.mark.parametrize("closed_once_read", [False, True], ids=["pipe", "closed"])
-@pytest.mark.parametrize(
-    ("driver", "place"), [*((d, "content") for d in SYNC), *((d, "files") for d in HTTPX)], ids=str
-)
-def test_a_file_that_cannot_be_rewound_is_not_sent_as_nothing(
-    driver: Driver, server: Loopback, grant: ClientCredentials, place: str, closed_once_read: bool
-) -> None:
-    """If the body was a pipe, or a file that something closed, the 401 is returned; the API gets no half upload."""
-    server.refuse_once()
-    file = Pipe(closed_once_read=closed_once_read)
-    body = {"content": file} if place == "content" else {"files": {"f": file}}
-    answer = driver.send(Call("POST", server.api_url, body), driver.auth(grant))
-    assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
+class ClosedOnceRead(io.BytesIO):
+    """A file that something closes while it is sent: once it was read, its methods raise *failure*."""
 
-
-class BrokenFile(io.BytesIO):
-    """A file of a user's class: once it was read, it raises an error of its own."""
+    failure: Exception = ValueError("I/O operation on closed file")
 
     def read(self, *size: Any) -> bytes:
         self.seek = self.seekable = self.fail  # type: ignore[method-assign]
         return super().read(*size)
 
     def fail(self, *_: Any) -> Any:
-        raise RuntimeError("the upload is over")
+        raise self.failure
 
 
+class Broken(ClosedOnceRead):
+    """A file of a user's class, which raises an error of its own."""
+
+    failure = RuntimeError("the upload is over")
+
+
+@pytest.mark.parametrize("kind", [Pipe, ClosedOnceRead, Broken])
 @pytest.mark.parametrize(
-    ("driver", "place"), [*((d, "content") for d in SYNC), *((d, "files") for d in HTTPX)], ids=str
+    # requests reads multipart bodies into memory, where they can be sent again.
+    ("driver", "place"),
+    [*((d, "content") for d in SYNC), *((d, "files") for d in HTTPX)],
+    ids=str,
 )
-def test_a_body_that_raises_any_error_costs_the_token(
-    driver: Driver, server: Loopback, grant: ClientCredentials, place: str
+def test_a_file_that_cannot_be_rewound_is_not_sent_as_nothing(
+    driver: Driver, server: Loopback, grant: ClientCredentials, place: str, kind: type[io.BytesIO]
 ) -> None:
-    """If rewinding the body raises an error of any kind, the 401 is returned, and the next request has a new token."""
+    """If the body was a pipe, or a file that something closed, the 401 is returned, and the token is replaced."""
     server.refuse_once()
-    auth, file = driver.auth(grant), BrokenFile(b"inside")
+    auth, file = driver.auth(grant), kind(b"inside")
     body = {"content": file} if place == "content" else {"files": {"f": file}}
     answer = driver.send(Call("POST", server.api_url, body), auth)
     assert (answer.status, answer.history, len(server.api_requests)) == (401, [], 1)
     driver.get(server.api_url, auth)
     assert len(server.token_requests) == 2
+
+
+@pytest.mark.parametrize("driver", each(ASYNC))
+def test_an_async_file_is_not_sent_as_nothing(
+    driver: AsyncHttpx, server: Loopback, grant: ClientCredentials, tmp_path: Path
+) -> None:
+    """If the body was an async file, the 401 is returned; the API gets no empty upload."""
+    path = tmp_path / "upload"
+    path.write_bytes(b"x" * 1000)
+    server.refuse_once()
+
+    async def main() -> Any:
+        async with await anyio.open_file(path, "rb") as file:
+            call = Call("POST", server.api_url, {"content": file})
+            return await driver.gather([call], [driver.auth(grant)])
+
+    [answer] = driver.run(main)
+    assert (answer.status, [len(received.body) for received in server.api_requests]) == (401, [1000])

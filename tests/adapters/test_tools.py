@@ -5,8 +5,6 @@ A tool that cannot be installed beside the lowest versions is left out there; it
 
 from __future__ import annotations
 
-import asyncio
-import importlib
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,12 +16,14 @@ import requests
 import urllib3
 from requests_mock import Mocker  # noqa: TC002 - pytest reads the annotations
 
-import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, MemoryCache, TokenRequestError
 from tests.docs.pages import ROOT, blocks
-from tests.support.drivers import ALL, SYNC, Driver, each
+from tests.support.drivers import ALL, ASYNC, HTTPX, SYNC, SYNC_HTTPX, Driver, SyncDriver, each
 from tests.support.loopback import Clock, Loopback, Received, as_json
 
+REQUESTS = SYNC[0]
+#: The tools for httpx do not know httpx2.
+OF_HTTPX: list[Driver] = [SYNC[1], ASYNC[0]]
 GRANT = ClientCredentials("https://id.example.com/token", "client", "s3cr3t", scope="read")
 TOKEN_URL = "https://id.example.com/token"
 API = "https://api.example.com/things"
@@ -45,14 +45,9 @@ def fixture_of(package: str, fixture: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("tool", [(package, fixture)], indirect=True, ids=[package])
 
 
-async def asynchronously(call: Callable[[Any], Any]) -> Any:
-    async with httpx.AsyncClient() as client:
-        return await call(client)
-
-
-def renewed(response: Any) -> bool:
-    """Whether *response* is the API's answer to the second token."""
-    return response.status_code == 200 and [each.status_code for each in response.history] == [401]
+def renewed(answer: Any) -> bool:
+    """Whether *answer* is the API's, to the second token."""
+    return answer.status == 200 and answer.history == [401]
 
 
 class MockedSocket:
@@ -71,74 +66,44 @@ class MockedSocket:
 def test_a_mocked_socket_gives_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     """A token request by requests accepts an answer from a socket that is a mock."""
     monkeypatch.setattr("urllib3.connection.HTTPConnection._new_conn", lambda _: MockedSocket())
-    auth = auth_plugins.requests.OAuth2Auth(ClientCredentials("http://127.0.0.1/token", "client", "s3cr3t"))
+    auth = REQUESTS.auth(ClientCredentials("http://127.0.0.1/token", "client", "s3cr3t"))
     assert auth.source.token().access_token == "mocked"
 
 
 def test_requests_mock_sees_a_renewal(requests_mock: Mocker) -> None:
     """requests-mock sees token requests and API requests, and answers a renewal without a deadlock."""
-    tokens = [{"json": {"access_token": name, "expires_in": 60}} for name in ("old", "new")]
-    requests_mock.post("https://id.example.com/token", tokens)
+    requests_mock.post(TOKEN_URL, [{"json": token} for token in TOKENS])
     requests_mock.get(API, [{"status_code": 401}, {"text": "fine"}])
-    response = requests.get(API, auth=auth_plugins.requests.OAuth2Auth(GRANT), timeout=5)
-    assert (response.text, [each.status_code for each in response.history]) == ("fine", [401])
+    assert renewed(REQUESTS.get(API, REQUESTS.auth(GRANT)))
     assert requests_mock.request_history[0].text == "grant_type=client_credentials&scope=read"
-    assert [each.headers.get("Authorization") for each in requests_mock.request_history[1::2]] == [
-        "Bearer old",
-        "Bearer new",
-    ]
+    sent = [each.headers.get("Authorization") for each in requests_mock.request_history[1::2]]
+    assert sent == ["Bearer old", "Bearer new"]
 
 
-@pytest.mark.parametrize("module", ["httpx", "httpx2"])
-def test_mock_transport_sees_the_token_request(module: str) -> None:
-    """A ``MockTransport`` of ``client=`` sees the token request."""
-    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
-    seen: list[Any] = []
+@pytest.mark.parametrize("driver", each(HTTPX))
+def test_mock_transport_sees_the_token_request(driver: Driver) -> None:
+    """A ``MockTransport`` of ``client=`` sees token requests, and the renewal."""
+    library, seen = driver.module, list[Any]()
 
     def play(request: Any) -> Any:
         seen.append(request)
-        if request.url.path == "/token":
-            return library.Response(200, json={"access_token": "abc", "expires_in": 60})
-        return library.Response(200, json={"ok": request.headers.get("authorization")})
+        is_refused = request.headers["authorization"] == "Bearer old"
+        return library.Response(401 if is_refused else 200, json=TOKENS[len(seen) // 3])
 
     transport = library.MockTransport(play)
     with library.Client(transport=transport) as client:
-        auth = plugin.OAuth2Auth(GRANT, client=client)
-        with library.Client(transport=transport, auth=auth) as api:
-            assert api.get(API).json() == {"ok": "Bearer abc"}
-
-        async def main() -> Any:
-            async with library.AsyncClient(transport=transport, auth=auth) as api:
-                return (await api.get(API)).json()
-
-        assert asyncio.run(main()) == {"ok": "Bearer abc"}
-    assert [request.url.path for request in seen] == ["/token", "/things", "/things"]
+        answer = driver.get(API, driver.auth(GRANT, client=client), transport=transport)
+    assert renewed(answer)
+    assert answer.response.history[0].json() == TOKENS[0]
+    assert [request.url.path for request in seen] == ["/token", "/things"] * 2
     assert seen[0].content == b"grant_type=client_credentials&scope=read"
-
-
-@pytest.mark.parametrize("module", ["httpx", "httpx2"])
-def test_the_flow_by_hand(module: str) -> None:
-    """The auth flow can be driven by hand, without any network."""
-    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
-    answers = iter("ab")
-
-    def play(request: Any) -> Any:
-        return library.Response(200, json={"access_token": next(answers), "expires_in": 60})
-
-    with library.Client(transport=library.MockTransport(play)) as client:
-        request = library.Request("GET", API)
-        flow = plugin.OAuth2Auth(GRANT, client=client).sync_auth_flow(request)
-        assert next(flow).headers["Authorization"] == "Bearer a"
-        assert flow.send(library.Response(401, request=request)).headers["Authorization"] == "Bearer b"
-        with pytest.raises(StopIteration):
-            flow.send(library.Response(200, request=request))
 
 
 # --- mocks -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("encoding", ["form", "json"])
-def test_responses_matches_the_token_request(encoding: str) -> None:
+def test_responses_matches_the_token_request(encoding: Any) -> None:
     """The matchers of ``responses`` for forms, JSON and headers find the parameters, and the renewal is mocked too."""
     responses = pytest.importorskip("responses")
     matchers = responses.matchers
@@ -148,35 +113,30 @@ def test_responses_matches_the_token_request(encoding: str) -> None:
         TOKEN_URL, "id", "s +/&=%€", scope="read", client_auth="client_secret_post", encoding=encoding
     )
     with responses.RequestsMock() as mock:
-        for token in TOKENS:
+        for token, status in zip(TOKENS, (401, 200), strict=True):
             mock.post(TOKEN_URL, json=token, match=[matcher(wanted)])
-        mock.get(API, status=401, match=[matchers.header_matcher({"Authorization": "Bearer old"})])
-        mock.get(API, json={"ok": True}, match=[matchers.header_matcher({"Authorization": "Bearer new"})])
-        assert renewed(requests.get(API, auth=auth_plugins.requests.OAuth2Auth(grant), timeout=5))
+            bearer = {"Authorization": f"Bearer {token['access_token']}"}
+            mock.get(API, status=status, match=[matchers.header_matcher(bearer)])
+        assert renewed(REQUESTS.get(API, REQUESTS.auth(grant)))
         assert [call.request.url for call in mock.calls] == [TOKEN_URL, API, TOKEN_URL, API]
 
 
 @fixture_of("respx", "respx_mock")
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_respx_sees_the_token_request(tool: Any, mode: str) -> None:
+@pytest.mark.parametrize("driver", each(OF_HTTPX))
+def test_respx_sees_the_token_request(tool: Any, driver: Driver) -> None:
     """The routes of respx answer token requests, of a ``Client`` and of an ``AsyncClient``, and the renewal."""
     tokens = tool.post(TOKEN_URL, data={"grant_type": "client_credentials", "scope": "read"})
     tokens.side_effect = [httpx.Response(200, json=token) for token in TOKENS]
     things = tool.get(API)
     things.side_effect = [httpx.Response(401), httpx.Response(200)]
-    auth = importlib.import_module("auth_plugins.httpx").OAuth2Auth(GRANT)
-    if mode == "sync":
-        response = httpx.get(API, auth=auth)
-    else:
-        response = asyncio.run(asynchronously(lambda client: client.get(API, auth=auth)))
-    assert renewed(response)
+    assert renewed(driver.get(API, driver.auth(GRANT)))
     assert (tokens.call_count, things.call_count) == (2, 2)
     assert things.calls.last.request.headers["Authorization"] == "Bearer new"
 
 
 @fixture_of("pytest_httpx", "httpx_mock")
-@pytest.mark.parametrize("mode", ["sync", "async"])
-def test_pytest_httpx_sees_the_token_request(tool: Any, mode: str) -> None:
+@pytest.mark.parametrize("driver", each(OF_HTTPX))
+def test_pytest_httpx_sees_the_token_request(tool: Any, driver: Driver) -> None:
     """The fixture ``httpx_mock`` answers token requests, of a ``Client`` and of an ``AsyncClient``, and the renewal."""
     for token, status in zip(TOKENS, (401, 200), strict=True):
         tool.add_response(
@@ -184,12 +144,7 @@ def test_pytest_httpx_sees_the_token_request(tool: Any, mode: str) -> None:
         )
         bearer = {"Authorization": f"Bearer {token['access_token']}"}
         tool.add_response(url=API, status_code=status, match_headers=bearer)
-    auth = importlib.import_module("auth_plugins.httpx").OAuth2Auth(GRANT)
-    if mode == "sync":
-        response = httpx.get(API, auth=auth)
-    else:
-        response = asyncio.run(asynchronously(lambda client: client.get(API, auth=auth)))
-    assert renewed(response)
+    assert renewed(driver.get(API, driver.auth(GRANT)))
     assert [str(request.url) for request in tool.get_requests()] == [TOKEN_URL, API, TOKEN_URL, API]
 
 
@@ -219,13 +174,12 @@ def test_vcrpy_records_and_replays(driver: Driver, server: Loopback, tmp_path: P
     with vcr.use_cassette(str(cassette), record_mode="once"):
         recorded = driver.get(server.api_url, driver.auth(grant, cache=MemoryCache()))
     assert (recorded.status, recorded.history) == (200, [401])
-    asked = len(server.token_requests)
-    assert asked == 2
+    assert len(server.token_requests) == 2
     with vcr.use_cassette(str(cassette), record_mode="none") as tape:
         replayed = driver.get(server.api_url, driver.auth(grant, cache=MemoryCache()))
     assert (replayed.status, replayed.text, replayed.history) == (200, recorded.text, [401])
     assert tape.play_count == 4
-    assert len(server.token_requests) == asked
+    assert len(server.token_requests) == 2
     text = cassette.read_text("utf-8")
     assert "grant_type" in text
     assert not [word for word in (SECRET, "token-1", "token-2") if word in text]
@@ -241,14 +195,9 @@ def install_cache() -> Iterator[Callable[..., None]]:
     requests_cache.uninstall_cache()
 
 
-def stored(folder: Path) -> bytes:
-    """All bytes that a cache keeps."""
-    return b"".join(path.read_bytes() for path in folder.iterdir())
-
-
 def secrets_in(folder: Path) -> list[str]:
     """Which secrets and tokens a cache keeps; it keeps the API's answer, or the test would prove nothing."""
-    kept = stored(folder)
+    kept = b"".join(path.read_bytes() for path in folder.iterdir())
     assert b"the answer of the API" in kept
     return [word for word in (SECRET, "token-1", "token-2") if word.encode() in kept]
 
@@ -270,25 +219,23 @@ def cached_api(server: Loopback) -> Loopback:
     return server
 
 
+def cached_grant(api: Loopback, **options: Any) -> ClientCredentials:
+    """A grant whose token and revocation requests carry the secret in their bodies."""
+    options = {"client_auth": "client_secret_post", "revocation_url": f"{api.url}/revoke", **options}
+    return ClientCredentials(api.token_url, "client", SECRET, **options)
+
+
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_requests_cache_stores_no_token_request(
-    method: str, cached_api: Loopback, install_cache: Callable[..., None], tmp_path: Path
+    method: Any, cached_api: Loopback, install_cache: Callable[..., None], tmp_path: Path
 ) -> None:
     """With a cache installed for all of requests, its file holds no secret and no token, and a renewal is a new one."""
     install_cache(str(tmp_path / "cache"), backend="sqlite", allowable_methods=["GET", "POST"])
-    grant = ClientCredentials(
-        cached_api.token_url,
-        "client",
-        SECRET,
-        client_auth="client_secret_post",
-        method=method,
-        revocation_url=f"{cached_api.url}/revoke",
-    )
-    auth = auth_plugins.requests.OAuth2Auth(grant)
-    assert requests.get(cached_api.api_url, auth=auth, timeout=5).status_code == 200
+    auth = REQUESTS.auth(cached_grant(cached_api, method=method))
+    assert REQUESTS.get(cached_api.api_url, auth).status == 200
     assert secrets_in(tmp_path) == []
     cached_api.revoke()
-    assert renewed(requests.get(f"{cached_api.api_url}/others", auth=auth, timeout=5))
+    assert renewed(REQUESTS.get(f"{cached_api.api_url}/others", auth))
     assert len(cached_api.token_requests) == 2
     auth.source.revoke()
     assert cached_api.api_requests[-1].target.startswith("/revoke")
@@ -303,40 +250,32 @@ def test_requests_cache_passes_keywords_that_no_adapter_knows(
     keys = iter(["first", "first", "token-x"])
     cached_api.live.add("token-x")
     install_cache(str(tmp_path / "cache"), backend="memory")
-    auth = auth_plugins.requests.OAuth2Auth(ApiKey(lambda: next(keys), "Authorization", scheme="Bearer"))
-    assert renewed(requests.get(cached_api.api_url, auth=auth, timeout=5))
+    auth = REQUESTS.auth(ApiKey(lambda: next(keys), "Authorization", scheme="Bearer"))
+    assert renewed(REQUESTS.get(cached_api.api_url, auth))
 
 
 def test_a_session_made_before_the_cache_is_taken(install_cache: Callable[..., None]) -> None:
     """``install_cache()`` replaces ``requests.Session``; a session that was made before is still one."""
     with requests.Session() as session:
         install_cache(backend="memory")
-        assert auth_plugins.requests.OAuth2Auth(GRANT, session=session).source.grant == GRANT
+        assert REQUESTS.auth(GRANT, session=session).source.grant == GRANT
 
 
-@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+@pytest.mark.parametrize("driver", each(SYNC_HTTPX))
 @pytest.mark.parametrize("rfc", [False, True])
-def test_hishel_stores_no_token_request(module: str, rfc: bool, cached_api: Loopback, tmp_path: Path) -> None:
+def test_hishel_stores_no_token_request(driver: SyncDriver, rfc: bool, cached_api: Loopback, tmp_path: Path) -> None:
     """A client with hishel's cache as ``client=`` stores API answers; token and revocation requests it does not."""
     hishel = pytest.importorskip("hishel")
-    caching = pytest.importorskip(f"hishel.{module}")
-    library, plugin = importlib.import_module(module), importlib.import_module(f"auth_plugins.{module}")
-    grant = ClientCredentials(
-        cached_api.token_url,
-        "client",
-        SECRET,
-        client_auth="client_secret_post",
-        revocation_url=f"{cached_api.url}/revoke",
-    )
+    caching = pytest.importorskip(f"hishel.{driver.library}")
     storage = hishel.SqliteStorage(database_path=tmp_path / "cache.db")
-    transport = caching.CacheTransport(library.HTTPTransport(), storage, rfc=rfc)
-    with library.Client(transport=transport) as cached, library.Client() as api:
-        auth = plugin.OAuth2Auth(grant, client=cached)
-        assert api.get(cached_api.api_url, auth=auth).status_code == 200
+    transport = caching.CacheTransport(driver.module.HTTPTransport(), storage, rfc=rfc)
+    with driver.module.Client(transport=transport) as cached:
+        auth = driver.auth(cached_grant(cached_api), client=cached)
+        assert driver.get(cached_api.api_url, auth).status == 200
         cached_api.revoke()
-        assert renewed(api.get(cached_api.api_url, auth=auth))
+        assert renewed(driver.get(cached_api.api_url, auth))
         auth.source.revoke()
-        assert [received.target for received in cached_api.api_requests][-1] == "/revoke"
+        assert cached_api.api_requests[-1].target == "/revoke"
         # Without a token in its headers, which hishel stores as they are: what an API takes is the user's to cache.
         cached_api.live.add("")
         assert cached.get(cached_api.api_url).status_code == 200
@@ -352,8 +291,8 @@ def test_no_cache_may_store_a_token_request(driver: Driver, server: Loopback) ->
     driver.get(server.api_url, auth)
     server.api = lambda _: as_json({})
     auth.source.revoke()
-    asked, revoked = server.token_requests[0], server.api_requests[-1]
-    assert [received.headers["cache-control"] for received in (asked, revoked)] == ["no-store", "no-store"]
+    sent = (server.token_requests[0], server.api_requests[-1])
+    assert [received.headers["cache-control"] for received in sent] == ["no-store", "no-store"]
     own = ClientCredentials(server.token_url, "client", SECRET, headers={"cache-control": "no-cache"})
     driver.get(server.api_url, driver.auth(own))
     assert server.token_requests[-1].headers["cache-control"] == "no-cache"
@@ -364,96 +303,52 @@ def test_no_cache_may_store_a_token_request(driver: Driver, server: Loopback) ->
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_tenacity_outlasts_an_outage(driver: Driver, server: Loopback, clock: Clock) -> None:
-    """A call in tenacity's ``retry`` goes through once the token endpoint is back, and survives an early revocation."""
+    """A call in tenacity's ``retry`` succeeds once the token endpoint is back; a refusal costs one token request."""
     tenacity = pytest.importorskip("tenacity")
-    grant = ClientCredentials(server.token_url, "client", SECRET)
-    auth = driver.auth(grant)
-    answers = iter([503] * 4)
+    auth, answers = driver.auth(ClientCredentials(server.token_url, "client", SECRET)), iter([503] * 4)
 
     def play(received: Received) -> Any:
         status = next(answers, 200)
         return server.issue(received) if status == 200 else as_json({}, status)
 
     server.token_play = play
-    retry = tenacity.retry(
-        stop=tenacity.stop_after_attempt(3),
-        wait=tenacity.wait_none(),
-        retry=tenacity.retry_if_exception_type(driver.base_error),
-        reraise=True,
+    stop, wait = tenacity.stop_after_attempt(3), tenacity.wait_none()
+    get = tenacity.retry(stop=stop, wait=wait, retry=tenacity.retry_if_exception_type(driver.base_error), reraise=True)(
+        driver.get
     )
-    get = retry(driver.get)
     assert get(server.api_url, auth).status == 200
     assert get.statistics["attempt_number"] == 2
     assert len(server.token_requests) == 3 + 2, "three tries by the first attempt, two by the second"
-    server.revoke()
-    assert get(server.api_url, auth).history == [401]
-    assert get.statistics["attempt_number"] == 1
-
-
-@pytest.mark.parametrize("driver", each(SYNC))
-def test_tenacity_does_not_multiply_a_refusal(driver: Driver, server: Loopback) -> None:
-    """Wrong credentials in tenacity's ``retry`` cost one token request: the refusal is remembered meanwhile."""
-    tenacity = pytest.importorskip("tenacity")
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
-    auth = driver.auth(ClientCredentials(server.token_url, "client", SECRET))
-    get = tenacity.retry(stop=tenacity.stop_after_attempt(5), wait=tenacity.wait_none(), reraise=True)(driver.get)
     with pytest.raises(TokenRequestError, match="invalid_client"):
-        get(server.api_url, auth)
-    assert get.statistics["attempt_number"] == 5
-    assert len(server.token_requests) == 1
+        get(server.api_url, driver.auth(ClientCredentials(server.token_url, "client", "wr0ng-secret")))
+    assert get.statistics["attempt_number"] == 3
+    assert len(server.token_requests) == 6
 
 
-@pytest.mark.parametrize(("statuses", "raises"), [([503], True), ([503], False), ([401, 503], False)])
-def test_a_retry_of_urllib3_on_the_apis_session(statuses: list[int], raises: bool, server: Loopback) -> None:
-    """``Retry`` on the API's session repeats what it is configured for; a replay goes through it as well."""
-    retry = urllib3.Retry(3, status_forcelist=statuses, raise_on_status=raises, backoff_factor=0)
-    answers = iter([503, 200])
-    seen: list[str] = []
-
-    def play(received: Received) -> Any:
-        seen.append(received.headers["authorization"].removeprefix("Bearer "))
-        if seen[-1] == "token-1":
-            return as_json({}, 401)
-        return as_json({}, next(answers))
-
-    server.api = play
-    with requests.Session() as session:
-        session.mount("http://", requests.adapters.HTTPAdapter(max_retries=retry))
-        session.auth = auth_plugins.requests.OAuth2Auth(ClientCredentials(server.token_url, "client", SECRET))
-        assert renewed(session.get(server.api_url, timeout=5))
-    assert seen == ["token-1"] * (4 if 401 in statuses else 1) + ["token-2"] * 2
-    assert len(server.token_requests) == 2
+def urllib3_retries(statuses: list[int]) -> Any:
+    retry = urllib3.Retry(3, status_forcelist=statuses, raise_on_status=False, backoff_factor=0)
+    return requests.adapters.HTTPAdapter(max_retries=retry)
 
 
-@pytest.mark.parametrize("mode", ["sync", "async"])
+def httpx_retries(statuses: list[int]) -> Any:
+    library = pytest.importorskip("httpx_retries")
+    return library.RetryTransport(retry=library.Retry(3, status_forcelist=statuses))
+
+
 @pytest.mark.parametrize("statuses", [[503], [401, 503]])
-def test_httpx_retries_on_the_apis_client(mode: str, statuses: list[int], server: Loopback) -> None:
-    """httpx-retries repeats what it is configured for; a replay goes through it as well."""
-    httpx_retries = pytest.importorskip("httpx_retries")
-    transport = httpx_retries.RetryTransport(retry=httpx_retries.Retry(3, status_forcelist=statuses))
-    auth = importlib.import_module("auth_plugins.httpx").OAuth2Auth(
-        ClientCredentials(server.token_url, "client", SECRET)
-    )
-    answers = iter([503, 200])
-    seen: list[str] = []
+@pytest.mark.parametrize("driver", each([REQUESTS, *OF_HTTPX]))
+def test_a_retry_below_the_call(driver: Driver, statuses: list[int], server: Loopback) -> None:
+    """``Retry`` of urllib3 and httpx-retries repeat what they are configured for; a replay goes through them too."""
+    answers, seen = iter([503, 200]), list[str]()
 
     def play(received: Received) -> Any:
         seen.append(received.headers["authorization"].removeprefix("Bearer "))
-        if seen[-1] == "token-1":
-            return as_json({}, 401)
-        return as_json({}, next(answers))
+        return as_json({}, 401 if seen[-1] == "token-1" else next(answers))
 
     server.api = play
-
-    async def main() -> httpx.Response:
-        async with httpx.AsyncClient(transport=transport, auth=auth) as client:
-            return await client.get(server.api_url)
-
-    if mode == "sync":
-        with httpx.Client(transport=transport, auth=auth) as client:
-            response = client.get(server.api_url)
-    else:
-        response = asyncio.run(main())
-    assert renewed(response)
+    auth = driver.auth(ClientCredentials(server.token_url, "client", SECRET))
+    transport = urllib3_retries(statuses) if driver is REQUESTS else httpx_retries(statuses)
+    assert renewed(driver.get(server.api_url, auth, transport=transport))
     assert seen == ["token-1"] * (4 if 401 in statuses else 1) + ["token-2"] * 2
     assert len(server.token_requests) == 2

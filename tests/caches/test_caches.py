@@ -6,8 +6,6 @@ import asyncio
 import contextlib
 import gc
 import os
-import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -31,10 +29,10 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
-from auth_plugins._caches.encryption import LONGEST
 from auth_plugins._caches.shared_entry import LockState
 from tests.support.drivers import ALL as DRIVERS
 from tests.support.drivers import Driver, each
+from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock, Loopback
 from tests.support.redis_server import RedisServer
 from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, source, wait_for
@@ -48,7 +46,6 @@ from tests.support.stores import (
     LockingCache,
     OwnCache,
     Store,
-    Touched,
     entry_of,
     forget,
     logged,
@@ -58,7 +55,6 @@ from tests.support.stores import (
     store_of,
 )
 
-TOUCHED = Touched()
 GRANT = ClientCredentials(URL, "client", "s3cr3t")
 NO_LOCK = "own without a lock"
 
@@ -97,27 +93,6 @@ def test_one_process_replaces_what_an_api_rejected(driver: Driver, server: Loopb
     assert len(server.token_requests) == 2
 
 
-def test_other_caches_share_nothing(endpoint: Endpoint, tmp_path: Path, redis_server: RedisServer) -> None:
-    """Another directory, key, prefix, database or object is another cache."""
-    url = redis_server.url
-    caches: list[Any] = [
-        FileCache(tmp_path / "a"),
-        FileCache(tmp_path / "b"),
-        FileCache(tmp_path / "a", key=KEY),
-        FileCache(tmp_path / "a", key=OTHER_KEY),
-        RedisCache(url),
-        RedisCache(url, prefix="mine:"),
-        RedisCache(url, key=KEY),
-        RedisCache(url.removesuffix("0") + "1"),
-        LockingCache(),
-        LockingCache(),
-    ]
-    for turn in range(2):
-        forget()
-        got = [source(endpoint, cache=cache).token().access_token for cache in caches]
-        assert len(set(got)) == len(caches) == len(endpoint.requests), turn
-
-
 def test_a_cache_that_cannot_be_hashed_works(endpoint: Endpoint) -> None:
     """A cache of a user's own without a hash works, and its sources share their memory."""
 
@@ -136,18 +111,24 @@ def test_a_cache_that_cannot_be_hashed_works(endpoint: Endpoint) -> None:
     assert source(endpoint, cache=other).token().access_token == "token-2"
 
 
-def test_caches_that_are_made_for_each_call_find_their_memory(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_caches_that_are_made_for_each_call_find_their_memory(
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Equal caches, made for each call, share their memory: no file is opened for a warm token."""
-    tenants = [tmp_path / str(number) for number in range(20)]
-    with TOUCHED.below(tmp_path) as events:
-        for tenant in tenants:
-            source(endpoint, cache=FileCache(tenant)).token()
-        assert "open" in events
-    gc.collect()
-    with TOUCHED.below(tmp_path) as events:
-        for tenant in tenants:
-            source(endpoint, cache=FileCache(tenant)).token()
-    assert events == []
+    opened, open_file = [], os.open
+
+    def note(path: Any, *arguments: Any, **more: Any) -> int:
+        opened.append(path)
+        return open_file(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", note)
+    for is_warm in (False, True):
+        gc.collect()
+        opened.clear()
+        for number in range(20):
+            tokens = source(endpoint, cache=FileCache(tmp_path / str(number)))
+            assert tokens.token() == asyncio.run(tokens.atoken())
+        assert (opened == []) is is_warm
 
 
 def test_the_memory_of_unused_caches_is_freed(endpoint: Endpoint) -> None:
@@ -213,21 +194,10 @@ def test_the_identity_of_a_grant_decides_whether_it_is_shared(store: Store, endp
 # What it costs
 
 
-def test_a_warm_token_touches_no_file(files: Store, endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
-    """A thousand requests with a fresh token open no file."""
-    endpoint.lifetime = 36000
-    tokens = process(files, endpoint)
-    tokens.token()
-    with TOUCHED.below(tmp_path) as events:
-        for _ in range(1000):
-            tokens.token()
-            clock.forward(1)
-        asyncio.run(tokens.atoken())
-    assert events == []
-
-
 @pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
-def test_what_a_token_costs_in_redis(redis_server: RedisServer, endpoint: Endpoint, key: str | None) -> None:
+def test_the_commands_that_a_token_costs_in_redis(
+    redis_server: RedisServer, endpoint: Endpoint, key: str | None
+) -> None:
     """A process that fetches a token sends four commands to Redis, one that finds it one, and a warm token none."""
     sent: list[str] = []
 
@@ -253,19 +223,6 @@ def test_what_a_token_costs_in_redis(redis_server: RedisServer, endpoint: Endpoi
 
 
 # Rejected tokens
-
-
-@over(ALL)
-def test_a_rejected_token_may_have_been_replaced(store: Store, endpoint: Endpoint) -> None:
-    """After an API rejected a token, one that another process fetched meanwhile is used."""
-    mine, others = process(store, endpoint), process(store, endpoint)
-    first = mine.token()
-    assert others.token() == first
-    others.invalidate(first)
-    assert others.token().access_token == "token-2"
-    mine.invalidate(first)
-    assert mine.token().access_token == "token-2"
-    assert len(endpoint.requests) == 2
 
 
 @over([*ALL, NO_LOCK])
@@ -296,7 +253,7 @@ def test_only_the_token_that_is_stored_is_deleted(store: Store, rotating: Endpoi
 
 
 @over(ALL)
-def test_revoke_gives_back_what_is_shared(store: Store, rotating: Endpoint) -> None:
+def test_revoke_sends_and_deletes_what_is_shared(store: Store, rotating: Endpoint) -> None:
     """A process revokes the tokens that another one stored, and deletes them."""
     grant = Password(URL, "me", "pw", revocation_url="https://id.example.com/revoke")
     process(store, rotating, grant).token()
@@ -308,21 +265,6 @@ def test_revoke_gives_back_what_is_shared(store: Store, rotating: Endpoint) -> N
     ]
     assert process(store, rotating, grant).token().access_token == "token-2"
     assert "password=pw" in rotating.bodies[-1]
-
-
-def test_what_is_fetched_during_a_revocation_is_not_stored(endpoint: Endpoint) -> None:
-    """A token request that is under way during revoke() gives its token to its waiters, and stores none."""
-    cache = LockingCache()
-    tokens = process(cache, endpoint)
-
-    def revoked_meanwhile() -> Any:
-        tokens.revoke()
-        return endpoint.issue
-
-    endpoint.script = [revoked_meanwhile]
-    assert tokens.token().access_token == "token-1"
-    assert cache.entries == {}
-    assert tokens.token().access_token == "token-2"
 
 
 # Refresh tokens
@@ -394,7 +336,7 @@ def test_a_token_is_stored_before_it_is_used(rotating: Endpoint) -> None:
 
 @over(WITHOUT_KEY)
 @pytest.mark.parametrize("then", ["a successor", "a token for the password", "an error"])
-def test_a_refresh_token_that_was_answered_is_deleted(
+def test_a_replaced_or_refused_refresh_token_is_deleted(
     store: Store, rotating: Endpoint, clock: Clock, then: str
 ) -> None:
     """A refresh token that was replaced or refused is stored nowhere, and not sent again; then the password is."""
@@ -458,7 +400,7 @@ def test_an_entry_in_redis_expires(store: Store, endpoint: Endpoint, clock: Cloc
 
 
 @over(PROMPT)
-def test_who_holds_the_lock_for_ever_holds_nobody_up_for_long(store: Store, endpoint: Endpoint, clock: Clock) -> None:
+def test_a_lock_holder_that_is_stuck_is_not_waited_for_long(store: Store, endpoint: Endpoint, clock: Clock) -> None:
     """A lock holder that is stuck is waited for a little longer than its lease, with fewer and fewer looks."""
     tokens = process(store, endpoint)
     with store.cache().lock(name_of(tokens), 3600) as held:
@@ -473,7 +415,7 @@ def test_who_holds_the_lock_for_ever_holds_nobody_up_for_long(store: Store, endp
     assert len(endpoint.requests) == 1
 
 
-def test_what_is_stored_meanwhile_ends_the_wait(endpoint: Endpoint, clock: Clock) -> None:
+def test_a_token_that_is_stored_meanwhile_ends_the_wait(endpoint: Endpoint, clock: Clock) -> None:
     """A process that waits for the lock holder uses its token as soon as it is stored."""
     cache = LockingCache()
     one, two = process(cache, endpoint), process(cache, endpoint)
@@ -554,25 +496,7 @@ def test_with_two_keys_an_entry_has_two_locks(tmp_path: Path) -> None:
         assert lock is LockState.BUSY
 
 
-def test_a_locked_file_has_one_holder(tmp_path: Path) -> None:
-    """The lock of a file has one holder, among the threads of one process too."""
-    one, two = FileCache(tmp_path), FileCache(tmp_path)
-    seen = []
-
-    def try_it() -> None:
-        with two.lock("name", 7) as held:
-            seen.append(held)
-
-    with one.lock("name", 7) as held:
-        seen.append(held)
-        thread = threading.Thread(target=try_it)
-        thread.start()
-        thread.join()
-    try_it()
-    assert seen == [True, False, True]
-
-
-class TestLease:
+class TestLockInRedis:
     """A lock in Redis ends by itself, as its holder may be lost."""
 
     @pytest.fixture
@@ -619,7 +543,7 @@ class TestLease:
                 assert again is True, "storing an entry releases its lock"
         assert one.get("name") == "its"
 
-    def test_a_token_that_came_too_late_is_used_by_its_process_alone(
+    def test_a_late_token_is_used_by_its_process_alone(
         self, redis_server: RedisServer, client: Any, rotating: Endpoint, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A token that arrives after the lock ended is used but not stored; a warning says so."""
@@ -681,7 +605,7 @@ def test_a_cluster_works_as_any_redis(rotating: Endpoint, clock: Clock) -> None:
 
 @over(REDIS)
 @pytest.mark.parametrize("name", ["entry", "key-check"])
-def test_what_is_too_long_for_a_token_is_not_sent(
+def test_redis_does_not_send_what_is_too_long_for_a_token(
     store: Store, name: str, endpoint: Endpoint, redis_server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Redis does not send an entry of 16 MiB; a token replaces it."""
@@ -699,18 +623,6 @@ def test_what_is_too_long_for_a_token_is_not_sent(
         assert sent() - before < 1 << 20
     assert len(logged(caplog)) <= 1
     assert len(endpoint.requests) == 1
-
-
-@pytest.mark.parametrize(("length", "is_read"), [(LONGEST, True), (LONGEST + 1, False)])
-def test_the_longest_entry_is_the_same_in_files_and_redis(
-    length: int, is_read: bool, redis_server: RedisServer, tmp_path: Path
-) -> None:
-    """Files and Redis read entries of up to 8 MiB."""
-    text = "x" * length
-    with redis_server.client(decode_responses=True) as client:
-        for cache in (FileCache(tmp_path), RedisCache(redis_server.url), RedisCache(client)):
-            cache.set("name", text, 60)
-            assert cache.get("name") == (text if is_read else "")
 
 
 # While a SharedCache is made
@@ -747,29 +659,21 @@ def test_a_finalizer_may_make_a_source_while_one_is_made() -> None:
     assert [tokens._shared for tokens in made] == [made[0]._shared] * 3
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-def test_a_fork_while_a_source_is_made(tmp_path: Path) -> None:
+@forks
+def test_a_fork_while_a_source_is_made() -> None:
     """A child that is forked while another thread makes an auth object can make its own."""
-    program = """
-import os, signal, sys, threading
-from auth_plugins import ClientCredentials, FileCache, TokenSource
-grant = ClientCredentials("https://id.example.com/token", "client", "s3cr3t")
-compared, go_on = threading.Event(), threading.Event()
-class Slow(FileCache):
-    __hash__ = FileCache.__hash__
-    def __eq__(self, other):
+    compared, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
         compared.set()
-        return go_on.wait(20) and super().__eq__(other)
-kept = TokenSource(grant, cache=Slow(sys.argv[1]))
-threading.Thread(target=TokenSource, args=[grant], kwargs={"cache": Slow(sys.argv[1])}).start()
-assert compared.wait(20)
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    TokenSource(grant, cache=FileCache(sys.argv[1]))
-    os._exit(0)
-go_on.set()
-print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-"""
-    command = [sys.executable, "-W", "ignore", "-c", program, str(tmp_path)]
-    assert subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout == "0\n"
+        go_on.wait(30)
+
+    Interrupted.when_compared = []
+    kept = TokenSource(GRANT, cache=Interrupted())
+    Interrupted.when_compared = [hang]
+    thread = threading.Thread(target=TokenSource, args=[GRANT], kwargs={"cache": Interrupted()})
+    thread.start()
+    assert compared.wait(30)
+    in_child(lambda: TokenSource(GRANT, cache=Interrupted())._shared is kept._shared)
+    go_on.set()
+    thread.join()

@@ -5,10 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +22,6 @@ from tests.support.stores import KEY, in_files, logged, name_of, process
 
 run = run_of_cli
 needs_owners = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows knows no owner by number")
-needs_root = pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives a file to another user"
-)
-#: A user that is not this one.
-STRANGER = 4711
 
 
 # Whose it must be
@@ -56,13 +48,10 @@ def _file(path: Path) -> None:
 
 #: How a directory that is refused is made, and what the warning says.
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "all may write": (_with_mode(0o777), "(mode 0777); run `chmod 700 "),
     "all may write, as in /tmp": (_with_mode(0o1777), "(mode 1777); run `chmod 700 "),
     "the group may write": (_with_mode(0o770), "group or others may write to the directory "),
-    "the group may write, and owns new files": (_with_mode(0o2770), "(mode 2770); run `chmod 700 "),
     "others may write": (_with_mode(0o702), "(mode 0702); run `chmod 700 "),
     "a link": (_link, " is a link; give the directory that it leads to"),
-    "a link to nothing": (lambda path: path.symlink_to("nothing"), " is a link; "),
     "a link to itself": (lambda path: path.symlink_to(path), " is a link; "),
     "a file": (_file, "Not a directory"),
 }
@@ -73,16 +62,15 @@ def _is_empty(directory: Path) -> bool:
 
 
 @needs_owners
-@pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
 @pytest.mark.parametrize("kind", REFUSED)
 def test_a_directory_that_others_can_change_is_not_used(
-    kind: str, key: str | None, endpoint: Endpoint, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: str, endpoint: Endpoint, clock: Clock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Nothing is stored in a directory that other users can change; one warning says what to do."""
     make, problem = REFUSED[kind]
     directory = tmp_path / "tokens"
     make(directory)
-    store = in_files(directory, key=key)
+    store = in_files(directory)
     tokens = process(store, endpoint)
     for _ in range(3):
         tokens.token()
@@ -117,7 +105,7 @@ def test_a_directory_is_checked_each_time(
 
 
 @needs_owners
-@pytest.mark.parametrize("mode", [0o700, 0o2700, 0o1700, 0o750, 0o755])
+@pytest.mark.parametrize("mode", [0o700, 0o1700, 0o755])
 def test_a_directory_that_others_only_read_is_used(endpoint: Endpoint, tmp_path: Path, mode: int) -> None:
     """A directory that only its owner can change is used, and its mode stays as it is."""
     _with_mode(mode)(tmp_path / "tokens")
@@ -136,49 +124,12 @@ def test_a_link_above_the_directory_is_followed(endpoint: Endpoint, tmp_path: Pa
 
 
 @needs_owners
-def test_a_new_directory_below_a_group_directory_is_mine(endpoint: Endpoint, tmp_path: Path) -> None:
+def test_a_new_directory_below_a_group_directory_is_used(endpoint: Endpoint, tmp_path: Path) -> None:
     """A directory that is made below one with the setgid bit, whose mode is 2700, is used."""
     _with_mode(0o2770)(tmp_path / "team")
     store = in_files(tmp_path / "team" / "tokens")
     assert process(store, endpoint).token() == process(store, endpoint).token()
     assert stat.S_IMODE((tmp_path / "team" / "tokens").stat().st_mode) & 0o777 == 0o700
-
-
-_AS_A_STRANGER = """
-import os, sys
-from auth_plugins import FileCache
-import filelock
-os.setegid({stranger})
-os.seteuid({stranger})
-for step in (lambda cache: cache.get("name"), lambda cache: cache.names(), lambda cache: cache.delete("name"),
-             lambda cache: cache.set("name", "text", 60), lambda cache: cache.lock("name", 1).__enter__()):
-    try:
-        step(FileCache(sys.argv[1]))
-        print("done")
-    except OSError as error:
-        print(error.strerror)
-"""
-
-
-@pytest.fixture
-def open_to_all() -> Iterator[Path]:
-    """A directory that every user of the machine reaches, as /tmp is."""
-    with tempfile.TemporaryDirectory() as directory:
-        Path(directory).chmod(0o1777)
-        yield Path(directory)
-
-
-@needs_root
-@pytest.mark.parametrize("mode", [0o700, 0o755, 0o777])
-def test_no_method_touches_the_directory_of_another_user(open_to_all: Path, mode: int) -> None:
-    """A process neither reads nor writes a directory that another user made in /tmp."""
-    _with_mode(mode)(open_to_all / "tokens")
-    program = _AS_A_STRANGER.format(stranger=STRANGER)
-    command = [sys.executable, "-c", program, str(open_to_all / "tokens")]
-    said = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout.splitlines()
-    assert len(said) == 5
-    assert all(f"belongs to user 0, and this process runs as user {STRANGER}" in line for line in said)
-    assert _is_empty(open_to_all / "tokens")
 
 
 @needs_owners
@@ -275,9 +226,7 @@ def test_without_owners_nothing_is_checked(
 
 
 @needs_owners
-@pytest.mark.parametrize(
-    "words", [("cache", "list"), ("cache", "clear"), ("cache", "clear", "ACME"), ("check", "ACME")]
-)
+@pytest.mark.parametrize("words", [("cache", "list"), ("cache", "clear"), ("check", "ACME")])
 def test_the_command_line_shows_why_a_directory_is_refused(
     run: Run, server: Loopback, tmp_path: Path, words: tuple[str, ...]
 ) -> None:
@@ -295,27 +244,19 @@ def test_the_command_line_shows_why_a_directory_is_refused(
 # What is written, and how
 
 
-@needs_owners
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
-def test_missing_parents_are_made_for_their_owner_only(endpoint: Endpoint, tmp_path: Path, umask: int) -> None:
-    """Each missing parent is made with the mode 0700, whatever the umask."""
-    before = os.umask(umask)
-    try:
-        process(in_files(tmp_path / "a" / "b" / "tokens"), endpoint).token()
-    finally:
-        os.umask(before)
-    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "tokens"]
-    assert [stat.S_IMODE(path.stat().st_mode) for path in made] == [0o700] * 3
-
-
 def test_an_entry_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A power cut leaves the old or the new entry: its file is synced, then renamed, then the directory is synced."""
+    """A power cut leaves the old or the new entry: its file is synced, then renamed, then the directory is synced.
+
+    A file system that cannot sync directories is used all the same.
+    """
     happened: list[tuple[str, Any]] = []
     sync, replace = os.fsync, os.replace
 
     def note_sync(descriptor: int) -> None:
         status = os.fstat(descriptor)
         happened.append(("sync", "directory" if stat.S_ISDIR(status.st_mode) else status.st_size))
+        if stat.S_ISDIR(status.st_mode):
+            raise OSError(errno.EINVAL, "this file system cannot sync directories")
         sync(descriptor)
 
     def note_replace(path: Any, target: Any, **more: Any) -> None:
@@ -331,7 +272,7 @@ def test_an_entry_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypa
 
 
 @needs_owners
-def test_a_file_system_without_locks_is_no_place_for_tokens(
+def test_a_file_system_without_locks_is_not_used(
     endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A file system without locks is not used: a soft lock would outlive a process that is killed."""
@@ -364,18 +305,10 @@ def test_clearing_all_removes_the_lock_files(run: Run, server: Loopback, tmp_pat
     variables = {**client(server), "ACME_CACHE": f"file:{directory}", "ACME_CACHE_KEY": KEY}
     assert run("token", "ACME", **variables).status == 0
     assert len(_locks(directory)) == 2
+    (directory / "killed.new").write_text("what a killed process left")
     assert run("cache", "clear", "ACME", "--all").status == 0
     assert list(directory.iterdir()) == []
     assert run("token", "ACME").status == 0
-    assert run("cache", "clear", AUTH_PLUGINS_CACHE=f"file:{directory}").status == 0
-    assert list(directory.iterdir()) == []
-
-
-def test_clearing_all_removes_what_a_killed_process_left(run: Run, tmp_path: Path) -> None:
-    """`auth-plugins cache clear` removes what a process that was killed left."""
-    directory = tmp_path / "tokens"
-    FileCache(directory).set("name", "text", 60)
-    (directory / "name.token").rename(directory / "name.new")
     assert run("cache", "clear", AUTH_PLUGINS_CACHE=f"file:{directory}").status == 0
     assert list(directory.iterdir()) == []
 
@@ -417,7 +350,7 @@ def test_a_removed_lock_file_has_no_holder(tmp_path: Path, monkeypatch: pytest.M
             assert other is True
 
 
-def test_what_cannot_be_locked_stays(tmp_path: Path) -> None:
+def test_a_lock_file_that_cannot_be_locked_stays(tmp_path: Path) -> None:
     """A directory with the name of a lock file is left, and the other lock files are removed."""
     cache = FileCache(tmp_path / "tokens")
     with cache.lock("z", 1):
@@ -427,10 +360,22 @@ def test_what_cannot_be_locked_stays(tmp_path: Path) -> None:
     assert (tmp_path / "tokens" / "a.lock").is_dir()
 
 
-def test_a_directory_that_belongs_to_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The directory was made by one user, and this process runs as another one: the error names both."""
+@needs_owners
+def test_no_method_touches_the_directory_of_another_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process neither reads nor writes a directory that another user made; the error names both users."""
     cache, owner = FileCache(tmp_path / "cache"), os.geteuid()
     cache.set("name", "text", 60)
+    before = {path: path.stat() for path in tmp_path.glob("**/*")}
     monkeypatch.setattr(os, "geteuid", lambda: owner + 1)
-    with pytest.raises(PermissionError, match=f"belongs to user {owner}, and this process runs as user {owner + 1}"):
-        cache.get("name")
+    for step in (
+        lambda: cache.get("name"),
+        cache.names,
+        lambda: cache.delete("name"),
+        lambda: cache.set("name", "other", 60),
+        lambda: cache.lock("name", 1).__enter__(),
+    ):
+        with pytest.raises(PermissionError, match=f"to user {owner}, and this process runs as user {owner + 1}"):
+            step()
+    assert {path: path.stat().st_mtime for path in tmp_path.glob("**/*")} == {
+        path: status.st_mtime for path, status in before.items()
+    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import hashlib
 import hmac
@@ -12,10 +11,7 @@ import json
 import logging
 import math
 import os
-import pickle
 import pprint
-import sys
-import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +22,6 @@ import rich
 import rich.console
 from cryptography.fernet import Fernet, MultiFernet
 
-import auth_plugins
 from auth_plugins import (
     ClientCredentials,
     ConfigurationError,
@@ -36,17 +31,13 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
-from auth_plugins._caches.encryption import Opaque
 from auth_plugins._caches.listing import list_entries
 from tests.support import stores
+from tests.support.frames import PACKAGE, variables_in, variables_of
 from tests.support.loopback import Clock
-from tests.support.redis_server import RedisServer
 from tests.support.sources import URL, Endpoint
 from tests.support.stores import ALL, KEY, OTHER_KEY, LockingCache, Store, forget, name_of, over, process, shown
 
-PACKAGE = Path(auth_plugins.__file__).parent
-#: The files whose frames are searched here.
-OURS = {str(path) for path in (PACKAGE / "_caches").glob("*.py")}
 PASSWORD_OF_REDIS = "p4ss-of-redis"
 SECRETS = (KEY, OTHER_KEY, PASSWORD_OF_REDIS, "token-1", "token-2", "refresh-1", "refresh-2", "s3cr3t-of-the-client")
 
@@ -103,65 +94,12 @@ def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], 
                 assert not [secret for secret in SECRETS if secret in text], text
 
 
-@pytest.mark.parametrize("copied", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy, copy.copy])
-def test_what_is_hidden_still_counts(copied: Any) -> None:
-    """Caches with another password or key are not equal; copies are."""
-    urls = [f"redis://me:{password}@host:6379/0" for password in (PASSWORD_OF_REDIS, "another-password")]
-    caches = [RedisCache(url, key=key) for url in urls for key in (None, KEY, OTHER_KEY, [KEY, OTHER_KEY])]
-    assert len(set(caches)) == len(caches)
-    for cache in caches:
-        assert copied(cache) == cache
-        assert hash(copied(cache)) == hash(cache)
-        assert copied(cache)._redis.open().get_connection_kwargs() == cache._redis.open().get_connection_kwargs()
-    with redis.Redis() as client, redis.Redis() as other:
-        assert RedisCache(client) == RedisCache(client) != RedisCache(other)
-
-
-def test_an_opaque_value_is_compared_by_value() -> None:
-    """Opaque values are equal if their values are, and are not equal to a plain value."""
-    assert Opaque("a") == Opaque("a") != Opaque("b")
-    assert Opaque("a") != "a"
-    assert hash(Opaque("a")) == hash(Opaque("a"))
-    assert repr(Opaque("a")) == "***"
-
-
 # Variables of frames
 
 
-def _shows(value: Any, depth: int = 6) -> str:
-    """Return what a tool that looks into containers shows of a variable."""
-    if depth and isinstance(value, dict):
-        return " ".join(_shows(each, depth - 1) for pair in value.items() for each in pair)
-    if depth and isinstance(value, (list, tuple, set, frozenset)):
-        return " ".join(_shows(each, depth - 1) for each in value)
-    try:
-        return repr(value)
-    except AttributeError:  # of an object whose __init__ failed
-        return ""
-
-
-def _leaks(frames: Iterator[types.FrameType]) -> list[str]:
-    """Return the variables of our frames that show a secret."""
-    return [
-        f"{frame.f_code.co_qualname}: {name}"
-        for frame in frames
-        if frame.f_code.co_filename in OURS
-        for name, value in frame.f_locals.items()
-        if any(secret in _shows(value) for secret in SECRETS)
-    ]
-
-
-def _frames_of(error: BaseException) -> Iterator[types.FrameType]:
-    seen, chain = set(), [error]
-    for each in chain:
-        if each is None or id(each) in seen:
-            continue
-        seen.add(id(each))
-        chain += [each.__cause__, each.__context__]  # type: ignore[list-item]
-        traceback = each.__traceback__
-        while traceback is not None:
-            yield traceback.tb_frame
-            traceback = traceback.tb_next
+def _leaks(variables: str) -> list[str]:
+    """Return the secrets that variables show."""
+    return [secret for secret in SECRETS if secret in variables]
 
 
 class Interruption(BaseException):
@@ -212,7 +150,7 @@ def test_no_variable_of_our_frames_shows_a_secret(
                     step()
                 except (Interruption, AttributeError) as error:  # a cache of a user's own cannot be listed
                     errors.append(error)
-    assert [leak for error in errors for leak in _leaks(_frames_of(error))] == []
+    assert [leak for error in errors for leak in _leaks(variables_of(error, "_caches"))] == []
 
 
 class Interrupting(LockingCache):
@@ -247,7 +185,7 @@ def test_no_variable_shows_a_secret_when_a_users_cache_is_interrupted(at: str, r
     cache.at = at
     with pytest.raises(Interruption) as caught:
         tokens.revoke() if at == "delete" else tokens.token()
-    assert _leaks(_frames_of(caught.value)) == []
+    assert _leaks(variables_of(caught.value, "_caches")) == []
 
 
 class _Looking(logging.Handler):
@@ -259,14 +197,8 @@ class _Looking(logging.Handler):
         self.warnings = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        def stack() -> Iterator[types.FrameType]:
-            frame: types.FrameType | None = sys._getframe()
-            while frame is not None:
-                yield frame
-                frame = frame.f_back
-
         self.warnings += record.levelno >= logging.WARNING
-        self.leaks += _leaks(stack())
+        self.leaks += _leaks(variables_in((info.frame for info in inspect.stack(0)), "_caches"))
 
 
 @pytest.fixture
@@ -325,23 +257,20 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(
     ("make", "problem"),
     [
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host:port"), "a URL of Redis"),
-        (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host?a=@"), "a URL of Redis"),
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host/0?socket_timeout=soon"), "refused by redis-py"),
         (lambda: RedisCache(f"redis://me:{PASSWORD_OF_REDIS}@host", prefix="{", key=KEY), "prefix"),
         (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "a Fernet key"),
-        (lambda: RedisCache("redis://host", key=f"{KEY},{OTHER_KEY} x"), "a Fernet key"),
         (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "synchronous client"),
         (lambda: FileCache("", key=KEY), "path must be"),
-        (lambda: FileCache("tokens", key=[KEY, OTHER_KEY, None]), "a Fernet key"),  # type: ignore[list-item]
         (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "a Fernet key"),
     ],
-    ids=range(10),
+    ids=range(7),
 )
 def test_no_variable_shows_a_secret_when_a_cache_is_refused(make: Callable[[], Any], problem: str) -> None:
     """The frames of the error for wrong arguments show neither the password nor the keys."""
     with pytest.raises(ConfigurationError, match=problem) as caught:
         make()
-    assert _leaks(_frames_of(caught.value)) == []
+    assert _leaks(variables_of(caught.value, "_caches")) == []
 
 
 def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpoint, tmp_path: Path) -> None:
@@ -355,33 +284,16 @@ def test_no_variable_shows_a_secret_when_a_grant_cannot_be_named(rotating: Endpo
     object.__setattr__(grant, "realms", frozenset("ab"))
     with pytest.raises(ConfigurationError, match="has a field that is neither text nor number") as caught:
         process(LockingCache(), rotating, grant).token()
-    assert _leaks(_frames_of(caught.value)) == []
-
-
-def test_no_variable_shows_a_secret_when_redis_is_down(own_redis: RedisServer) -> None:
-    """The frames of the errors that a RedisCache raises when Redis is down show no secret."""
-    url = own_redis.url.replace("//", f"//:{PASSWORD_OF_REDIS}@")
-    own_redis.stop()
-    cache = RedisCache(url, key=KEY)
-    for step in (
-        lambda: cache.get("name"),
-        lambda: cache.set("name", "token-1", 60),
-        lambda: cache.delete("name"),
-        cache.names,
-        lambda: cache.lock("name", 1).__enter__(),
-    ):
-        with pytest.raises(redis.RedisError) as caught:
-            step()
-        assert _leaks(_frames_of(caught.value)) == []
+    assert _leaks(variables_of(caught.value, "_caches")) == []
 
 
 def test_the_search_for_secrets_finds_them() -> None:
     """The search of this file finds a secret in a variable of ours, in containers too."""
     namespace: dict[str, Any] = {}
-    code = compile("def fail(value):\n    raise ValueError", next(iter(OURS)), "exec")
+    code = compile("def fail(value):\n    raise ValueError", str(PACKAGE / "_caches" / "module.py"), "exec")
     exec(code, namespace)  # as if it were one of ours
     for value in (KEY, [{"a": (KEY,)}], KEY.encode(), {KEY: 1}):
         with pytest.raises(ValueError) as caught:  # noqa: PT011 - it has no text
             namespace["fail"](value)
-        assert _leaks(_frames_of(caught.value)) == ["fail: value"], shown(value)
+        assert _leaks(variables_of(caught.value, "_caches")) == [KEY], shown(value)
     assert Fernet(KEY)

@@ -6,7 +6,6 @@ import dataclasses
 import errno
 import hashlib
 import hmac
-import itertools
 import json
 import os
 import pickle
@@ -174,7 +173,7 @@ def test_a_rotated_secret_finds_no_older_token(store: Store, endpoint: Endpoint,
         process(store, endpoint, grant).token()
 
 
-def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_reveals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """A name is no quick hash of what can be guessed: without a key it is a slow hash, with a key an HMAC."""
     used: list[str] = []
 
@@ -194,11 +193,6 @@ def test_a_name_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     [plain], [keyed], [other] = _names(GRANT, None), _names(GRANT, KEY), _names(GRANT, OTHER_KEY)
     assert used == ["scrypt", "digest", "digest"]
     assert len({plain, keyed, other}) == 3
-    identity = json.dumps(GRANT.identity(), sort_keys=True, default=str)
-    for guess in (*map("".join, itertools.permutations([URL, "client", "s3cr3t"])), "client:s3cr3t", identity):
-        for text in (guess, f"auth_plugins 1{guess}"):
-            quick = {hashlib.new(kind, text.encode()).hexdigest() for kind in ("md5", "sha1", "sha256", "blake2s")}
-            assert not quick & {plain, keyed, other}
     assert all(name.isalnum() and "client" not in name for name in (plain, keyed))
 
 
@@ -281,7 +275,7 @@ def test_entries_can_be_listed(name: str, request: pytest.FixtureRequest, rotati
     }
 
 
-def test_an_entry_that_goes_while_it_is_listed_is_left_out(
+def test_an_entry_that_is_deleted_during_the_listing_is_left_out(
     files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An entry that another process deletes during the listing is left out."""
@@ -294,7 +288,7 @@ def test_an_entry_that_goes_while_it_is_listed_is_left_out(
     assert list_entries(shared) == []
 
 
-def test_what_was_stored_before_there_was_a_key_is_listed_as_such(tmp_path: Path, endpoint: Endpoint) -> None:
+def test_an_entry_from_before_the_key_is_listed_as_not_encrypted(tmp_path: Path, endpoint: Endpoint) -> None:
     """Entries that were stored before the cache had a key are listed as not encrypted."""
     process(FileCache(tmp_path), endpoint).token()
     assert list_entries(SharedCache(FileCache(tmp_path, key=Fernet.generate_key()))) == ["not encrypted"]
@@ -313,11 +307,11 @@ def test_a_prefix_is_taken_literally(redis_server: RedisServer) -> None:
 
 
 @posix
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+@pytest.mark.parametrize("umask", [0o000, 0o077])
 def test_only_their_owner_reads_the_files(
-    files: Store, endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
+    endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, umask: int
 ) -> None:
-    """Whatever the umask, files are readable for their owner only from the first byte on, and so is the directory."""
+    """Whatever the umask, only their owner reads the files, from the first byte on, and each new directory."""
     made: dict[str, int] = {}
     open_file = os.open
 
@@ -329,16 +323,12 @@ def test_only_their_owner_reads_the_files(
     monkeypatch.setattr(os, "open", note)
     before = os.umask(umask)
     try:
-        process(files, endpoint).token()
+        process(in_files(tmp_path / "a" / "tokens"), endpoint).token()
     finally:
         os.umask(before)
-    directory = tmp_path / "tokens"
-    assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert (made[".new"], made[".lock"]) == (0o600, 0o600)
-    assert {(path.suffix, stat.S_IMODE(path.stat().st_mode)) for path in directory.iterdir()} == {
-        (".token", 0o600),
-        (".lock", 0o600),
-    }
+    modes = {(path.suffix, stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.glob("**/*")}
+    assert modes == {("", 0o700), (".token", 0o600), (".lock", 0o600)}
 
 
 def test_what_a_killed_process_left_is_replaced(files: Store, endpoint: Endpoint, tmp_path: Path) -> None:
@@ -349,24 +339,6 @@ def test_what_a_killed_process_left_is_replaced(files: Store, endpoint: Endpoint
     left.write_text('{"token"')
     assert tokens.token() == process(files, endpoint).token()
     assert (len(endpoint.requests), left.exists()) == (1, False)
-
-
-def test_a_directory_that_cannot_be_synced_is_no_outage(
-    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A token is stored on a file system that cannot sync directories."""
-    synced, sync = [], os.fsync
-
-    def refuse_directories(descriptor: int) -> None:
-        synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode))
-        if synced[-1]:
-            raise OSError(errno.EINVAL, "a directory")
-        sync(descriptor)
-
-    monkeypatch.setattr(os, "fsync", refuse_directories)
-    process(files, endpoint).token()
-    process(files, endpoint).token()
-    assert (len(endpoint.requests), logged(caplog), synced) == (1, [], [False, True])
 
 
 def test_a_file_that_is_open_elsewhere_is_tried_again(
@@ -427,7 +399,7 @@ def test_a_key_is_rotated(
     assert len(logged(caplog)) == 1
 
 
-def test_while_a_key_is_rotated_the_newest_token_is_taken(endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
+def test_during_a_key_rotation_the_newest_token_is_used(endpoint: Endpoint, clock: Clock, tmp_path: Path) -> None:
     """Of two entries, one under the new key and one under the old key, the newer token is used."""
     both, old = in_files(tmp_path, key=[OTHER_KEY, KEY]), in_files(tmp_path, key=KEY)
     process(both, endpoint).token()
@@ -463,18 +435,18 @@ def test_a_wrong_key_counts_as_no_token(
     assert len(logged(caplog)) == 1
 
 
-@pytest.mark.parametrize("kind", [str, str.encode, lambda key: [key], lambda key: iter([key]), lambda key: f" {key}\n"])
-def test_a_key_may_be_written_in_several_ways(kind: Any, tmp_path: Path) -> None:
-    """Text or bytes, one or several, with whitespace around: it is the same key, and an equal cache."""
-    assert FileCache(tmp_path, key=kind(KEY)) == FileCache(tmp_path, key=KEY) != FileCache(tmp_path)
+def test_a_key_may_be_written_in_several_ways(tmp_path: Path) -> None:
+    """Text or bytes, one or several, between commas or whitespace: caches with the same keys in order are equal."""
 
+    def having(key: Any) -> FileCache:
+        return FileCache(tmp_path, key=key)
 
-@pytest.mark.parametrize("between", [" ", ",", ", ", "\n"])
-def test_several_keys_may_be_one_text(between: str, tmp_path: Path) -> None:
-    """Keys between commas or whitespace are several keys in that order; the same key twice counts once."""
-    two = FileCache(tmp_path, key=f"{KEY}{between}{OTHER_KEY}\n")
-    assert two == FileCache(tmp_path, key=[KEY, OTHER_KEY, KEY.encode()])
-    assert two != FileCache(tmp_path, key=[OTHER_KEY, KEY])
+    one, two = having(KEY), having([KEY, OTHER_KEY])
+    assert one == having(KEY.encode()) == having(iter([KEY])) == having(f" {KEY}\n") != FileCache(tmp_path)
+    assert (
+        two == having(f"{KEY}, {OTHER_KEY}\n") == having(f"{KEY} {OTHER_KEY}") == having([KEY, OTHER_KEY, KEY.encode()])
+    )
+    assert two != having([OTHER_KEY, KEY]) != one
 
 
 @pytest.mark.parametrize(
@@ -486,7 +458,7 @@ def test_several_keys_may_be_one_text(between: str, tmp_path: Path) -> None:
     ids=shown,
 )
 @pytest.mark.parametrize("kind", [FileCache, lambda key: RedisCache("redis://host", key=key)], ids=["file", "redis"])
-def test_what_is_no_key_is_refused_at_once(kind: Any, key: Any) -> None:
+def test_an_invalid_key_is_refused(kind: Any, key: Any) -> None:
     """The error for a wrong key is raised when the cache is made; it says how to make a key, and does not show it."""
     with pytest.raises(ConfigurationError, match=r"^key must be a Fernet key, or several; make one by ") as caught:
         kind(key=key)
@@ -517,36 +489,24 @@ def entry(about: Any = ABOUT, **members: Any) -> bytes:
 DAMAGED: dict[str, bytes] = {
     "empty": b"",
     "half": entry()[:50],
-    "zeros": bytes(200),
     "no text": bytes(range(256)),
     "a list": b"[]",
-    "a number": b"5",
-    "a string": b'"token"',
-    "null": b"null",
     "no token": b'{"about": {}}',
-    "token null": b'{"token": null, "about": {}}',
     "token a list": b'{"token": [], "about": {}}',
     "no about": entry().replace(b'"about"', b'"other"'),
     "about a text": entry("x"),
-    "about a list": entry(["x"]),
     "deep": b"[" * 100_000,
     "a long number": entry(expires_at=1).replace(b'"expires_at": 1', b'"expires_at": ' + b"1" * 5000),
-    "twice": entry() + entry(),
     "ends NaN": entry(expires_at=float("nan")),
-    "ends never": entry(expires_at=float("inf")),
     "ends beyond floats": entry(expires_at=1).replace(b'"expires_at": 1', b'"expires_at": 1e999'),
     "ends beyond integers": entry(expires_at=10**400),
-    "ends true": entry(expires_at=True),
     "ends in words": entry(expires_at="tomorrow"),
     "issued NaN": entry(issued_at=float("nan")),
     "issued null": entry(issued_at=None),
-    "issued false": entry(issued_at=False),
     "no access token": entry(access_token=None),
-    "access token empty": entry(access_token=""),
     "access token a number": entry(access_token=5),
     "access token of two lines": entry(access_token="a\r\nX-Evil: 1"),
     "access token not ASCII": entry(access_token="tökén"),
-    "refresh token a number": entry(refresh_token=5),
     "refresh token no text": entry(refresh_token="\ud800"),
     "scope a list": entry(scope=["a"]),
     "token type null": entry(token_type=None),
@@ -577,10 +537,10 @@ def test_a_damaged_entry_counts_as_none(
 @over(["files, key", "redis, key"])
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", entry(), b"gAAAAA", bytes(range(256)), Fernet(OTHER_KEY).encrypt(entry())],
-    ids=["nothing", "an empty object", "in clear", "the beginning of one", "all bytes", "under another key"],
+    [entry(), b"gAAAAA", bytes(range(256)), Fernet(OTHER_KEY).encrypt(entry())],
+    ids=["in clear", "the beginning of one", "all bytes", "under another key"],
 )
-def test_what_was_not_encrypted_with_the_key_counts_as_none(
+def test_an_entry_without_the_key_counts_as_none(
     store: Store, content: bytes, endpoint: Endpoint, caplog: pytest.LogCaptureFixture
 ) -> None:
     """With a key, an entry that was written without it counts as none, even if it is good otherwise."""
@@ -595,7 +555,7 @@ def _cipher_of(store: Store) -> EntryCipher:
 
 @over(ALL)
 @pytest.mark.parametrize("named", [False, True], ids=["as 0.1.0 stored it", "with its name"])
-def test_a_good_entry_is_taken(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, named: bool) -> None:
+def test_a_good_entry_is_used(store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, named: bool) -> None:
     """The entry that the damaged ones were made from is used."""
     tokens = process(store, endpoint)
     name = name_of(tokens)
@@ -624,7 +584,7 @@ def test_an_entry_of_another_grant_counts_as_damaged(
 
 @over([*FILES, "redis", "own"])
 @pytest.mark.parametrize("about", [{}, {**ABOUT, "client_id": "other"}, {**ABOUT, "scope": "a"}], ids=shown)
-def test_an_entry_without_a_name_is_taken_by_its_grant_only(
+def test_an_entry_without_a_name_is_used_by_its_grant_only(
     store: Store, endpoint: Endpoint, caplog: pytest.LogCaptureFixture, about: Any
 ) -> None:
     """An entry of version 0.1.0, which has no name, is used only if it is for the same grant."""
@@ -646,8 +606,8 @@ def test_a_damaged_entry_is_logged_once(endpoint: Endpoint, caplog: pytest.LogCa
     assert len(logged(caplog)) == 1
 
 
-@pytest.mark.parametrize("issued_ago", [3600, 1, 0, -1000, -1e300, 1e300])
-def test_a_token_that_has_expired_is_not_taken(endpoint: Endpoint, clock: Clock, issued_ago: float) -> None:
+@pytest.mark.parametrize("issued_ago", [3600, -1000, -1e300, 1e300])
+def test_an_expired_stored_token_is_not_used(endpoint: Endpoint, clock: Clock, issued_ago: float) -> None:
     """A stored token that has expired is not used, whenever it says that it was issued."""
     cache = LockingCache()
     tokens = process(cache, endpoint)
@@ -672,7 +632,7 @@ STRANGE: dict[str, Callable[[Path], Any]] = {
 
 @posix
 @pytest.mark.parametrize("make", STRANGE.values(), ids=STRANGE)
-def test_what_is_no_file_of_ours_counts_as_none(
+def test_a_link_or_pipe_in_the_place_of_an_entry_counts_as_none(
     files: Store, make: Callable[[Path], Any], endpoint: Endpoint, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A link or a pipe in the place of an entry is neither followed nor waited for, and is replaced."""
@@ -726,13 +686,3 @@ def test_a_foreign_file_counts_as_none(
             patch.setattr(os, "fstat", of_another_user)
         tokens.token()
     _assert_replaced(files, tokens, endpoint, caplog)
-
-
-def test_where_files_have_no_owner_all_are_ours(
-    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On Windows files have no owner by number: any file in the directory is read."""
-    process(files, endpoint).token()
-    monkeypatch.delattr(os, "geteuid", raising=False)
-    process(files, endpoint).token()
-    assert len(endpoint.requests) == 1

@@ -27,10 +27,9 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
-from auth_plugins._base.runtime import runtime
 from tests.support import stores
 from tests.support.drivers import SYNC, SyncDriver, each
-from tests.support.loopback import Clock, Loopback, as_json
+from tests.support.loopback import Loopback, as_json
 from tests.support.redis_server import RedisServer
 from tests.support.sources import URL, Endpoint
 from tests.support.stores import Store, forget, over, process, shown
@@ -84,6 +83,7 @@ def test_a_source_pickles_to_its_configuration(store: Store, copied: Any, rotati
         result = copied(given)
         source = result if given is tokens else result.source
         assert (source.grant, source._given_cache, source._timeout) == (tokens.grant, store.cache(), 3)
+        assert source._schedule == tokens._schedule == (7.0, False)
         assert source.token() == first
     assert len(rotating.requests) == 1
 
@@ -146,13 +146,13 @@ def test_open_connections_do_not_pickle(library: str, copied: Any, redis_server:
 
 
 @pytest.mark.parametrize("path", ["", " ", b"tokens", 5, True, ["tokens"], object()], ids=shown)
-def test_what_is_no_path_is_refused(path: Any) -> None:
+def test_an_invalid_path_is_refused(path: Any) -> None:
     """A FileCache needs the path of a directory."""
     with pytest.raises(ConfigurationError, match=r"^path must be the path of a directory, got "):
         FileCache(path)
 
 
-def test_where_a_file_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_directory_of_a_file_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The default is in the user's cache directory; ~ is the home directory; a relative path stays where it was."""
     import platformdirs
 
@@ -185,27 +185,19 @@ def test_a_missing_home_directory_is_an_error(monkeypatch: pytest.MonkeyPatch) -
     "url",
     [
         "",
-        "localhost",
-        "localhost:6379",
         "redis://",
-        "redis:///0",
-        "redis://:s3cr3t@",
-        "redis://:s3cr3t@:6379/0",
         "redis://:s3cr3t@host:0",
         "redis://:s3cr3t@host:port",
-        "redis://:s3cr3t@host:99999",
         "redis://:s3cr3t@[::1",
         "redis://user:s3/cr3t@host",
-        "redis://user:12/s3cr3t@host:6379/0",
         "redis://user:12?s3cr3t@host:6379/0",
         "redis://user:12#s3cr3t@host:6379/0",
         "http://:s3cr3t@host",
         "unix://:s3cr3t@",
-        "file:///s3cr3t",
         "REDIS+TLS://:s3cr3t@host",
     ],
 )
-def test_what_is_no_url_of_redis_is_refused(url: str) -> None:
+def test_an_invalid_url_of_redis_is_refused(url: str) -> None:
     """A URL without a place, or with a password that is not percent-encoded, is an error that does not show it."""
     with pytest.raises(ConfigurationError, match="url_or_client must be a URL of Redis, such as ") as caught:
         RedisCache(url)
@@ -233,7 +225,7 @@ def test_a_password_in_a_url_is_not_shown(url: str) -> None:
 @pytest.mark.parametrize(
     "client", [None, 5, object(), b"redis://host", {"url": "s3cr3t"}, RedisServer, redis.asyncio.Redis()], ids=shown
 )
-def test_what_is_no_client_of_redis_is_refused(client: Any) -> None:
+def test_an_invalid_client_of_redis_is_refused(client: Any) -> None:
     """A RedisCache needs a URL or a client, which must not be one for asyncio."""
     with pytest.raises(ConfigurationError, match="or a synchronous client of redis-py, got ") as caught:
         RedisCache(client)
@@ -241,7 +233,7 @@ def test_what_is_no_client_of_redis_is_refused(client: Any) -> None:
 
 
 @pytest.mark.parametrize("prefix", ["", None, 5, b"a:", "a{b}:", "{", "}"], ids=shown)
-def test_what_is_no_prefix_is_refused(prefix: Any) -> None:
+def test_an_invalid_prefix_is_refused(prefix: Any) -> None:
     """A prefix must not be empty, and has no braces, which have a meaning in a cluster."""
     with pytest.raises(ConfigurationError, match="prefix must be a text without braces, such as "):
         RedisCache("redis://host", prefix=prefix)
@@ -254,7 +246,7 @@ def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         RedisCache("redis://host")
 
 
-def test_an_option_that_redis_does_not_take_is_refused() -> None:
+def test_an_invalid_option_of_redis_is_refused() -> None:
     """An option in the URL that redis-py refuses is an error when the cache is made; it does not show the password."""
     with pytest.raises(ConfigurationError, match="url_or_client was refused by redis-py") as caught:
         RedisCache("redis://:s3cr3t@host/0?socket_timeout=soon")
@@ -265,7 +257,7 @@ def test_an_option_that_redis_does_not_take_is_refused() -> None:
 @pytest.mark.parametrize(
     "cache", ["redis://:s3cr3t@host", "file", {"key": "s3cr3t"}, FileCache, MemoryCache, 5, True, object()], ids=shown
 )
-def test_what_is_no_cache_is_refused(cache: Any) -> None:
+def test_an_invalid_cache_is_refused(cache: Any) -> None:
     """A URL, a word or a class is not a cache; the error does not show it."""
     from auth_plugins.requests import OAuth2Auth
 
@@ -280,23 +272,12 @@ def test_caches_are_equal_by_their_configuration(tmp_path: Path) -> None:
     assert FileCache(tmp_path) == FileCache(str(tmp_path))
     assert RedisCache("redis://host") == RedisCache("redis://host", prefix="auth_plugins:")
     others = [FileCache(tmp_path), RedisCache("redis://host"), RedisCache("redis://host", "a:"), str(tmp_path), None]
+    others += [RedisCache("redis://:password@host"), RedisCache("redis://host", key=stores.KEY)]
     assert all(one != other for one, other in itertools.combinations(others, 2))
     assert "redis://host" in repr(RedisCache("redis://host"))
     assert "Redis>" in repr(RedisCache(redis.Redis()))
     one, other = RedisCache("redis://host/0"), RedisCache("redis://host/0", key=stores.KEY)
     assert one._redis.open() is other._redis.open()
-
-
-def test_a_pickled_source_keeps_its_policy(
-    server: Loopback, grant: ClientCredentials, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A source that refreshes nothing in the background does not do so after a trip through pickle either."""
-    tokens = pickle.loads(pickle.dumps(TokenSource(grant, cache=MemoryCache(), refresh_ahead=False)))
-    first = tokens.token()
-    clock.forward(3600 - 65)
-    monkeypatch.setattr(runtime, "start_thread", lambda *_: pytest.fail("a background refresh"))
-    assert tokens.token() is first
-    assert len(server.token_requests) == 1
 
 
 def test_allow_http_of_an_auth_holds_for_the_users_own_source(monkeypatch: pytest.MonkeyPatch) -> None:

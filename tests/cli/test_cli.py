@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import re
-import runpy
 import signal
 import socketserver
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from werkzeug.wrappers import Response
 
 import auth_plugins
 import auth_plugins.__main__
 from auth_plugins import FileCache, Token
 from auth_plugins._caches.entries import StoredToken
-from auth_plugins._cli import demo
 from auth_plugins._cli.main import main
-from auth_plugins._cli.play import print_rows
 from auth_plugins.sandbox import Sandbox
 from tests.support.loopback import Loopback, as_json
-from tests.support.stores import forget
+from tests.support.stores import age
 
 PACKAGE = Path(auth_plugins.__file__).parent
-SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
 SECRET = "s3cr3t canary"
 UNREACHABLE = "http://127.0.0.1:1"
 
@@ -50,9 +45,6 @@ Run = Callable[..., Outcome]
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]) -> Run:
     """Runs ``auth-plugins`` with words and variables."""
-    # The demo sets both; this has them set back.
-    monkeypatch.setenv("NO_PROXY", "")
-    monkeypatch.setenv("no_proxy", "")
 
     def run(*words: str, **variables: str) -> Outcome:
         for name, value in variables.items():
@@ -72,67 +64,40 @@ def sandbox() -> Iterator[Sandbox]:
         yield sandbox
 
 
-def child(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", *words],
-        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8", **variables},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-
-
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_token_prints_a_token_and_nothing_else(run: Run, sandbox: Sandbox, name: str) -> None:
-    """``token`` prints one line, a token that the API accepts."""
-    system = sandbox[name]
-    outcome = run("token", "ACME", **system.variables("ACME"))
-    assert (outcome.status, outcome.err) == (0, "")
-    access_token, line_end, rest = outcome.out.decode().partition("\n")
-    assert (access_token.count("."), line_end, rest) == (2, "\n", "")
-    assert run("get", system.api_url, "KEY", KEY_API_KEY=access_token).status == 1, "a key is no Bearer token"
-
-
-def test_the_prefix_is_auth_plugins_by_default(run: Run, sandbox: Sandbox) -> None:
-    """Without a prefix, the variables are AUTH_PLUGINS_…, as for ``from_env()``."""
-    system = sandbox["jwt-api"]
-    assert run("get", system.api_url, **system.variables("AUTH_PLUGINS")).status == 0
-    assert run("token").status == 0
-
-
-@pytest.mark.parametrize(
-    ("hidden", "used"), [((), "requests"), (("requests",), "httpx2"), (("requests", "httpx2"), "httpx")]
-)
-def test_get_prints_the_body_by_any_library(
-    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, hidden: tuple[str, ...], used: str
-) -> None:
-    """``get`` prints the bytes of the answer, by any of the three libraries, and follows redirects."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
-    body = bytes(range(256))
-
-    def answer(received: Any) -> Any:
-        response = as_json({}, 302, Location="/there") if received.target == "/here" else as_json({})
-        if received.target == "/there":
-            response.set_data(body)
-        return response
-
-    server.api = answer
-    outcome = run("get", f"{server.url}/here", "ACME", **client(server))
-    assert (outcome.status, outcome.out, outcome.err) == (0, body, "")
-    [*_, there] = server.api_requests
-    assert there.headers["authorization"] == "Bearer token-1"
-    # httpx2 calls itself httpx2, and httpx python-httpx.
-    agent = {"requests": "python-requests/", "httpx2": "python-httpx2/", "httpx": "python-httpx/"}[used]
-    assert there.headers["user-agent"].startswith(agent)
-
-
 def client(server: Loopback, **others: str) -> dict[str, str]:
     return {"ACME_TOKEN_URL": server.token_url, "ACME_CLIENT_ID": "id", "ACME_CLIENT_SECRET": SECRET, **others}
 
 
+def test_token_prints_a_token_and_nothing_else(run: Run, sandbox: Sandbox) -> None:
+    """``token`` prints one line; without a prefix, the variables are AUTH_PLUGINS_… as for ``from_env()``."""
+    system = sandbox["jwt-api"]
+    outcome = run("token", **system.variables("AUTH_PLUGINS"))
+    assert (outcome.status, outcome.err) == (0, "")
+    access_token, line_end, rest = outcome.out.decode().partition("\n")
+    assert (access_token.count("."), line_end, rest) == (2, "\n", "")
+    assert run("get", system.api_url).status == 0
+
+
+@pytest.mark.parametrize("used", ["requests", "httpx2", "httpx"])
+def test_get_prints_the_body_by_any_library(
+    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, used: str
+) -> None:
+    """``get`` prints the bytes of the answer, by the first installed library, and follows redirects."""
+    for library in {"requests": (), "httpx2": ("requests",), "httpx": ("requests", "httpx2")}[used]:
+        monkeypatch.setitem(sys.modules, library, None)
+    body = bytes(range(256))
+    server.api = lambda received: (
+        as_json({}, 302, Location="/there") if received.target == "/here" else Response(body, 200)
+    )
+    outcome = run("get", f"{server.url}/here", "ACME", **client(server))
+    assert (outcome.status, outcome.out, outcome.err) == (0, body, "")
+    [*_, there] = server.api_requests
+    assert there.headers["authorization"] == "Bearer token-1"
+    assert there.headers["user-agent"].startswith(f"python-{used}/")
+
+
 def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without any HTTP library, it names an extra to install."""
+    """Without any HTTP library, the error names an extra to install."""
     for library in ("requests", "httpx", "httpx2"):
         monkeypatch.setitem(sys.modules, library, None)
     outcome = run("token")
@@ -140,33 +105,32 @@ def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest
     assert "pip install 'auth-plugins[requests]'" in outcome.err
 
 
+@pytest.mark.parametrize("cache", [None, "memory", "file:{}/file"])
 @pytest.mark.parametrize("words", [("token",), ("get", UNREACHABLE)])
 def test_a_refresh_token_is_not_spent_where_its_successor_is_lost(
-    run: Run, server: Loopback, tmp_path: Path, words: tuple[str, ...]
+    run: Run, server: Loopback, tmp_path: Path, words: tuple[str, ...], cache: str | None
 ) -> None:
     """Without a cache for its successor, a refresh token is not sent, and ``check`` says so too."""
     variables = {"ACME_TOKEN_URL": server.token_url, "ACME_REFRESH_TOKEN": SECRET}
+    if cache is not None:
+        variables["ACME_CACHE"] = cache.format(tmp_path)
     (tmp_path / "file").touch()
-    why = "the server may take a refresh token once only, and its successor would be lost"
-    for cache, said, advice in (
-        (None, f"{why} in memory", "set ACME_CACHE=file"),
-        ("memory", f"{why} in memory", "set ACME_CACHE=file"),
-        (f"file:{tmp_path}/file", f"{why}, as the cache cannot be used (", "check ACME_CACHE"),
-    ):
-        for prefix in ("ACME", "ACME_"):
-            outcome = run(*words, prefix, **variables, **({} if cache is None else {"ACME_CACHE": cache}))
-            assert (outcome.status, outcome.out) == (2, b"")
-            assert outcome.err.startswith(f"error: {said}")
-            assert outcome.err.endswith(f"; {advice}\n")
-        checked = run("check", "ACME").out.decode()
-        assert f"-       token request: not tried: {said}" in checked
-        assert checked.endswith(f"        → {advice}\n")
+    said = "the server may take a refresh token once only, and its successor would be lost"
+    is_file = cache is not None and cache.startswith("file")
+    said += ", as the cache cannot be used (" if is_file else " in memory"
+    advice = "check ACME_CACHE" if is_file else "set ACME_CACHE=file"
+    outcome = run(*words, "ACME_", **variables)
+    assert (outcome.status, outcome.out) == (2, b"")
+    assert outcome.err.startswith(f"error: {said}")
+    assert outcome.err.endswith(f"; {advice}\n")
+    checked = run("check", "ACME").out.decode()
+    assert f"-       token request: not tried: {said}" in checked
+    assert checked.endswith(f"        → {advice}\n")
     assert server.token_requests == []
 
 
 def test_a_refresh_token_is_spent_once_where_its_successor_is_kept(run: Run, server: Loopback, tmp_path: Path) -> None:
     """With a cache, a refresh token is sent once; the next command uses its stored successor."""
-    server.lifetime = 0.001
     sent: list[str] = []
 
     def rotate(received: Any) -> Any:
@@ -175,23 +139,16 @@ def test_a_refresh_token_is_spent_once_where_its_successor_is_kept(run: Run, ser
 
     server.token_play = rotate
     variables = {"ACME_TOKEN_URL": server.token_url, "ACME_REFRESH_TOKEN": "first-one"}
-    variables["ACME_CACHE"] = f"file:{tmp_path}"
     for number in (1, 2):
-        outcome = run("token", "ACME", **variables)
+        outcome = run("token", "ACME", **variables, ACME_CACHE=f"file:{tmp_path}")
         assert (outcome.status, outcome.out.decode()) == (0, f"t-{number}\n")
-        FileCache(tmp_path)  # as another process, which reads the entry
-        forget()
-        for path in tmp_path.glob("*.token"):
-            entry = json.loads(path.read_text())
-            if "token" in entry:
-                entry["token"]["expires_at"] = 1.0
-                path.write_text(json.dumps(entry))
+        age(tmp_path)
     assert sent == ["first-one", "rotated-1"]
 
 
-def test_a_message_is_one_line_whatever_was_typed(run: Run) -> None:
+def test_a_message_is_one_line(run: Run) -> None:
     """An error is one printable line, even if an argument has a line break in it."""
-    for words in (("token", "AC\nME"), ("get", UNREACHABLE, "AC\x1b\nME"), ("cache", "list", "AC\nME")):
+    for words in (("get", UNREACHABLE, "AC\x1b\nME"), ("cache", "list", "AC\nME")):
         outcome = run(*words)
         assert (outcome.status, outcome.err.count("\n")) == (2, 1)
         assert outcome.err[:-1].isprintable()
@@ -208,7 +165,7 @@ class OddRedis(socketserver.BaseRequestHandler):
 
 @pytest.fixture
 def odd_redis() -> Iterator[int]:
-    """The port of such a Redis."""
+    """The port of a Redis that knows no command."""
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), OddRedis) as odd:
         thread = threading.Thread(target=odd.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
@@ -217,61 +174,31 @@ def odd_redis() -> Iterator[int]:
         thread.join()
 
 
-@pytest.mark.parametrize(
-    "url",
-    [
-        "redis://:pa55w%2Frd@127.0.0.1:{}/0",
-        "redis://me:pa55w%2Frd@127.0.0.1:{}",
-        "redis://pa55w%2Frd@127.0.0.1:{}",
-        "redis://127.0.0.1:{}/0?password=pa55w%2Frd",
-    ],
-)
-@pytest.mark.parametrize("from_file", [False, True])
+@pytest.mark.parametrize("named", ["ACME_CACHE", "ACME_CACHE_FILE"])
+@pytest.mark.parametrize("where", [":{0}@{1}/0", "me:{0}@{1}", "{0}@{1}", "{1}/0?password={0}"])
 def test_the_password_of_redis_is_never_printed(
-    run: Run, server: Loopback, odd_redis: int, tmp_path: Path, url: str, from_file: bool
+    run: Run, server: Loopback, odd_redis: int, tmp_path: Path, caplog: Any, where: str, named: str
 ) -> None:
-    """No command prints the password of Redis, even if the error of Redis repeats it."""
-    where = url.format(odd_redis)
-    (tmp_path / "cache").write_text(where)
-    variables = client(server, **({"ACME_CACHE_FILE": f"{tmp_path}/cache"} if from_file else {"ACME_CACHE": where}))
-    named = "ACME_CACHE_FILE" if from_file else "ACME_CACHE"
-    for words in (
-        *(("cache", "list", "ACME"), ("cache", "clear", "ACME"), ("cache", "clear", "ACME", "--all")),
-        *(("check", "ACME"), ("check", "ACME", "--json"), ("check", "ACME_", "--url", server.api_url)),
-    ):
+    """No command prints or logs the password of Redis, even if the error of Redis repeats it."""
+    url = f"redis://{where.format('pa55w%2Frd', f'127.0.0.1:{odd_redis}')}"
+    (tmp_path / "cache").write_text(url)
+    variables = client(server, **{named: f"{tmp_path}/cache" if named.endswith("FILE") else url})
+    for words in (("cache", "list", "ACME"), ("check", "ACME_", "--json"), ("token", "ACME")):
         outcome = run(*words, **variables)
-        assert outcome.status == 1
+        assert outcome.status == (words[0] != "token")
         text = outcome.out.decode() + outcome.err
-        assert "unknown command" in text
         assert "pa55w" not in text
-        assert words[0] == "cache" or f"check {named}" in text
-
-
-def test_no_log_of_a_command_has_the_password_of_redis(
-    run: Run, server: Loopback, odd_redis: int, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A command that continues without the cache logs a warning, without the password."""
-    variables = client(server, ACME_CACHE=f"redis://:pa55w%2Frd@127.0.0.1:{odd_redis}/0")
-    for words in (("token", "ACME"), ("get", server.api_url, "ACME")):
-        outcome = run(*words, **variables)
-        assert outcome.status == 0
-        assert "pa55w" not in outcome.out.decode() + outcome.err
+        assert words[0] == "token" or "unknown command" in text
+        assert words[0] != "check" or f"check {named}" in text
     assert "RedisCache is out of order" in caplog.text
     assert "pa55w" not in caplog.text
 
 
 def test_variables_of_the_policy_do_not_disturb_the_cache(run: Run, server: Loopback, tmp_path: Path) -> None:
     """Variables that a grant cannot have do not disturb ``token``, ``check`` and ``cache clear``."""
-    variables = client(
-        server,
-        ACME_CACHE=f"file:{tmp_path}",
-        ACME_LEEWAY="10",
-        ACME_TIMEOUT="5",
-        ACME_REFRESH_AHEAD="false",
-        ACME_ALLOWED_HOSTS="127.0.0.1",
-        ACME_ALLOW_HTTP="true",
-        ACME_REVOCATION_URL=f"{server.url}/revoke",
-    )
+    policy = {"LEEWAY": "10", "TIMEOUT": "5", "REFRESH_AHEAD": "false", "ALLOWED_HOSTS": "127.0.0.1"}
+    others = {"CACHE": f"file:{tmp_path}", "ALLOW_HTTP": "true", "REVOCATION_URL": f"{server.url}/revoke"}
+    variables = client(server, **{f"ACME_{name}": value for name, value in {**policy, **others}.items()})
     assert run("token", "ACME", **variables).status == 0
     assert run("check", "ACME").status == 0
     assert run("cache", "clear", "ACME").out.startswith(b"forgot 1 of ")
@@ -285,27 +212,12 @@ def test_a_bad_answer_is_printed_and_fails(run: Run, sandbox: Sandbox) -> None:
     assert outcome.err == f"\nerror: {system.url}/forbidden?... answered 403\n", "on a line of its own"
 
 
-FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str | None], int, str]] = {
-    # what is typed, variables beside or in place of the good ones, exit status, what the line says
-    "no configuration": (("token", "NOTHING"), {}, 2, "NOTHING_TOKEN_URL"),
-    "a missing variable": (("token", "ACME"), {"ACME_CLIENT_ID": None}, 2, "ACME_CLIENT_ID"),
-    "a misspelt one": (("token", "ACME"), {"ACME_SCOPES": SECRET}, 2, "did you mean ACME_SCOPE?"),
-    "a file that isn't there": (
-        ("token", "ACME"),
-        {"ACME_CLIENT_SECRET": None, "ACME_CLIENT_SECRET_FILE": SECRET},
-        2,
-        "the file of ACME_CLIENT_SECRET_FILE cannot be read",
-    ),
+FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str], int, str]] = {
+    # the words, variables in addition, the exit status, what the line says
+    "a misspelt variable": (("token", "ACME"), {"ACME_SCOPES": SECRET}, 2, "did you mean ACME_SCOPE?"),
     "a token endpoint that refuses": (("token", "ACME"), {}, 1, "invalid_client"),
-    "and for a get": (("get", UNREACHABLE, "ACME"), {}, 1, "invalid_client"),
-    "one that cannot be reached": (
-        ("token", "ACME"),
-        {"ACME_TOKEN_URL": f"{UNREACHABLE}/token", "ACME_TIMEOUT": "0.1"},
-        1,
-        "could not be reached",
-    ),
-    "one in clear": (("token", "ACME"), {"ACME_TOKEN_URL": "http://id.example.com/"}, 1, "use https://"),
-    "an API in clear": (("get", "http://api.example.com/", "ACME"), {}, 1, "use https://"),
+    "a token endpoint that refuses, for a get": (("get", UNREACHABLE, "ACME"), {}, 1, "invalid_client"),
+    "a token endpoint without TLS": (("token", "ACME"), {"ACME_TOKEN_URL": "http://a.example.com/"}, 1, "use https://"),
     "an API that cannot be reached": (
         ("get", f"http://{SECRET.replace(' ', ':')}@127.0.0.1:1/things?key={SECRET.replace(' ', '%20')}", "KEY"),
         {"KEY_API_KEY": SECRET},
@@ -313,31 +225,24 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str | None], int, str]] = {
         "http://...@127.0.0.1:1/things?... did not answer (",
     ),
     "no URL": (("get", "api.example.com", "ACME"), {}, 2, "give it whole"),
-    "hardly a URL": (("get", "http://[", "ACME"), {}, 2, "give it whole"),
-    "a port of none": (("get", "http://127.0.0.1:99999/", "ACME"), {}, 2, "give it whole"),
+    "no host": (("get", "http://[", "ACME"), {}, 2, "give it whole"),
+    "no port": (("get", "http://127.0.0.1:99999/", "ACME"), {}, 2, "give it whole"),
     "no command": (("fetch",), {}, 2, "No such command 'fetch'"),
     "no lifetime": (("sandbox", "--lifetime", "0"), {}, 2, "--lifetime"),
 }
 
 
 @pytest.mark.parametrize("case", FAILURES)
-@pytest.mark.parametrize("hidden", [(), ("requests",)], ids=["requests", "httpx2"])
-def test_what_fails_is_a_line_and_a_status(
-    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, case: str, hidden: tuple[str, ...]
-) -> None:
+def test_what_fails_is_a_line_and_a_status(run: Run, server: Loopback, case: str) -> None:
     """1: no token, or no answer; 2: usage or configuration. Each is one line, without a traceback or a secret."""
-    for library in hidden:
-        monkeypatch.setitem(sys.modules, library, None)
     server.token_play = lambda _: as_json({"error": "invalid_client", "error_description": f"not {SECRET}"}, 401)
-    words, changed, status, said = FAILURES[case]
-    variables = {name: value for name, value in {**client(server), **changed}.items() if value is not None}
-    outcome = run(*words, **variables)
+    words, further, status, said = FAILURES[case]
+    outcome = run(*words, **client(server, **further))
     assert (outcome.status, outcome.out) == (status, b"")
     [*usage, line] = outcome.err.splitlines()
     assert line.lower().startswith("error: ")
     assert said in line
     assert all(text.startswith(("Usage: ", "Try ")) or not text for text in usage)
-    assert SECRET not in outcome.err
     assert "canary" not in outcome.err
 
 
@@ -390,15 +295,12 @@ def test_the_cache_is_listed_and_cleared(run: Run, server: Loopback, own_directo
 def test_a_cache_with_a_key_is_listed_with_the_key(run: Run, server: Loopback, tmp_path: Path) -> None:
     """With its key, an entry is listed; with another key, that there is one; without it, it can be cleared."""
     key, other = (run("cache", "key").out.decode().strip() for _ in range(2))
-    assert key != other
-    server.lifetime = 1
     variables = {**client(server), "ACME_CACHE": f"file:{tmp_path}", "ACME_CACHE_KEY": key}
     assert run("token", "ACME", **variables).status == 0
-    entry = next(path for path in tmp_path.glob("*.token") if path.stem != "key-check")
     assert run("cache", "list", "ACME").out.startswith(b"ClientCredentials id at ")
     assert run("cache", "list", "ACME", ACME_CACHE_KEY=other).out == b"(damaged, or under another key)\n"
     assert run("cache", "clear", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.startswith(b"forgot 1 of ")
-    assert not entry.exists()
+    assert not [path for path in tmp_path.glob("*.token") if path.stem != "key-check"]
 
 
 def test_an_expired_token_is_listed_as_expired(run: Run, tmp_path: Path) -> None:
@@ -420,30 +322,36 @@ def test_an_api_key_is_in_no_cache(run: Run, tmp_path: Path) -> None:
 
 def test_errors_of_a_cache_are_reported(run: Run, server: Loopback) -> None:
     """``cache`` reports errors of the cache, which a request only logs."""
-    for prefix in ("ACME", "ACME_"):
-        memory = run("cache", "list", prefix, **client(server))
-        assert (memory.status, memory.out) == (2, b"")
-        assert memory.err.startswith("error: ACME_CACHE is memory, which ends with its process; set it to ")
-    gone = run("cache", "list", "ACME", ACME_CACHE="redis://:s3cr3t@127.0.0.1:1/0")
+    memory = run("cache", "list", "ACME_", **client(server))
+    assert (memory.status, memory.out) == (2, b"")
+    assert memory.err.startswith("error: ACME_CACHE is memory, which ends with its process; set it to ")
+    gone = run("cache", "list", "ACME", ACME_CACHE="redis://127.0.0.1:1/0")
     assert (gone.status, gone.out) == (1, b"")
     assert gone.err.startswith("error: the cache cannot be used (ConnectionError: ")
-    assert "s3cr3t" not in gone.err
-    wrong = run("cache", "clear", "ACME", ACME_CACHE="file", ACME_TOKEN_URL="")
-    assert wrong.status == 2
+    assert run("cache", "clear", "ACME", ACME_CACHE="file", ACME_TOKEN_URL="").status == 2
 
 
-def test_python_m_runs_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """``python -m auth_plugins`` is ``auth-plugins``."""
-    monkeypatch.delitem(sys.modules, "auth_plugins.__main__", raising=False)
-    monkeypatch.setattr(sys, "argv", ["auth-plugins", "--help"])
-    with pytest.raises(SystemExit) as end:
-        runpy.run_module("auth_plugins", run_name="__main__")
-    assert end.value.code == 0
-    assert capsys.readouterr().out.startswith("Usage: auth-plugins [OPTIONS] COMMAND")
-    listed = child("-m", "auth_plugins", "-h")
-    assert (listed.returncode, listed.stderr) == (0, "")
-    for command in ("demo", "get", "sandbox", "token"):
-        assert f"\n  {command} " in listed.stdout
+def test_python_m_runs_it() -> None:
+    """``python -m auth_plugins`` is ``auth-plugins``. ``--help`` lists the commands, and loads little."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-X", "importtime", "-m", "auth_plugins", "-h"],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert (done.returncode, done.stdout.partition("\n")[0]) == (0, "Usage: auth-plugins [OPTIONS] COMMAND [ARGS]...")
+    assert set(re.findall("^  ([a-z]+) ", done.stdout, re.MULTILINE)) == {
+        "cache",
+        "check",
+        "demo",
+        "get",
+        "sandbox",
+        "token",
+    }
+    loaded = re.findall(r"\| +(\S+)$", done.stderr, re.MULTILINE)
+    heavy = {"asyncio", "authlib", "cryptography", "httpx", "httpx2", "joserfc", "redis", "requests", "rich"}
+    assert not heavy & {*loaded}
 
 
 def test_the_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -452,18 +360,8 @@ def test_the_version(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("--version") == Outcome(0, b"auth-plugins 1.2.3\n", "")
 
 
-def test_the_version_of_a_checkout(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a checkout that is not installed, ``--version`` says so."""
-
-    def missing(name: str) -> str:
-        raise importlib.metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert run("--version") == Outcome(0, b"auth-plugins (not installed)\n", "")
-
-
 def exports(text: str) -> dict[str, str]:
-    """What a shell makes of it."""
+    """The variables that a shell exports."""
     script = f"{text}\nenv -0"
     done = subprocess.run(["/bin/sh", "-ec", script], env={}, capture_output=True, encoding="utf-8", check=True)
     found = dict(line.split("=", 1) for line in done.stdout.split("\0") if line)
@@ -505,41 +403,3 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
     assert called == [f"ACME_{name}" for name in ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "UPLOAD_V1")]
     claims = Token(access_token=token.strip()).claims
     assert claims["exp"] - claims["iat"] == 60
-
-
-def test_the_demo_plays_all_and_fits_80_columns() -> None:
-    """With output to a file, a narrow terminal and a dead proxy, it prints 25 readable rows in plain text."""
-    dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
-    started = time.monotonic()
-    done = child("-m", "auth_plugins", "demo", COLUMNS="40", **dead)
-    assert time.monotonic() - started < 15
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "\x1b" not in done.stdout
-    lines = [line.rstrip() for line in done.stdout.splitlines()]
-    assert max(map(len, lines)) <= 80
-    rows = [line for line in lines if line.endswith(" ok")]
-    assert len(rows) == 25
-    assert "auth-api         httpx2 async 1 + 2 form               refresh token 6x200 ok" in rows
-    assert lines[-1].startswith("25 of 25 rows as expected (")
-    assert lines[-1].endswith(" s): passwords sent once, no refresh token twice.")
-
-
-def test_a_row_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
-    """A row that differs is marked, each difference is a line, and the exit status is 1."""
-    good = [demo.Row(name, "requests", demo.expected(name)) for name in SYSTEMS]
-    bad = replace(good[2], seen={**good[2].seen, "passwords": 2}, error="TokenRequestError: [no] " + "long " * 40)
-    assert print_rows([*good, bad], seconds=1.0) == 1
-    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert [line.split()[:2] for line in lines if line.endswith(" NO")] == [["auth-api", "requests"]]
-    assert f"auth-api with requests: TokenRequestError: [no] {'long ' * 40}".rstrip() in lines
-    assert "auth-api with requests: passwords: expected 1, saw 2" in lines
-    assert lines[-1] == "5 of 6 rows as expected (1.0 s)"
-
-
-def test_the_demo_needs_all_libraries(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without one of the libraries, it names the extra to install."""
-    monkeypatch.delitem(sys.modules, "auth_plugins.httpx2", raising=False)
-    monkeypatch.setitem(sys.modules, "httpx2", None)
-    outcome = run("demo")
-    assert (outcome.status, outcome.out) == (2, b"")
-    assert outcome.err == "error: auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'\n"

@@ -1,73 +1,233 @@
-"""The demo: real requests, judged by what the systems saw."""
+"""The demo: real requests, judged by what the servers saw."""
 
 from __future__ import annotations
 
+import io
+import itertools
+import os
+import re
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import auth_plugins
 from auth_plugins._cli import demo
+from auth_plugins._cli.demo_output import new_console, print_all, print_story, print_verdict
+from auth_plugins._cli.main import main
 from auth_plugins.sandbox import AuthApi, System
 
+PACKAGE = Path(auth_plugins.__file__).parent
 SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
+UNREACHABLE = "http://127.0.0.1:1"
+REVOKED = "early revocation: expected token 2 (401), then {later} (200), then token 3 (200); saw token 2 (200)"
+
+
+def steps(system: str) -> Iterator[demo.Step]:
+    for name, pairs in demo.expected(system).items():
+        seen = [demo.Event(0.0, carried.startswith("token "), "GET /", carried, status) for carried, status in pairs]
+        yield demo.Step(name, pairs, seen, [200] * demo.STEPS[name])
 
 
 def problems(rows: list[demo.Row]) -> dict[str, list[str]]:
     return {row.system: row.problems for row in rows}
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.mark.parametrize(
-    ("field", "other"),
+    ("change", "problem"),
     [
-        ("credentials", ("form",) * 3),
-        ("renewals", ("refresh token",)),
-        ("passwords", 2),
-        ("reuses", 1),
-        ("answers", (200,) * 5 + (401,)),
-        ("refused", 2),
+        ({"seen": []}, "reuse: expected token 1 (200), then token 1 (200); saw nothing"),
+        ({"returned": [200, 401]}, "reuse: expected 200 for each of 2 calls; they returned [200, 401]"),
+        ({"returned": [200], "error": "OSError: gone"}, "reuse: OSError: gone"),
     ],
 )
-def test_whatever_is_not_as_expected_fails_the_row(field: str, other: Any) -> None:
-    """A row has a problem for each field that differs from what is expected."""
-    row = demo.Row("auth-api", "requests", demo.expected("auth-api"))
-    assert row.problems == []
-    assert replace(row, seen={**row.seen, field: other}).problems == [
-        f"{field}: expected {row.seen[field]}, saw {other}"
-    ]
+def test_whatever_is_not_as_expected_fails_the_row(change: dict[str, Any], problem: str) -> None:
+    """A row has a problem for each step in which the server or the program saw something else."""
+    first, reuse, *others = steps("auth-api")
+    assert demo.Row("auth-api", "requests", [first, reuse, *others]).problems == []
+    assert demo.Row("auth-api", "requests", [first, replace(reuse, **change), *others]).problems == [problem]
+
+
+@pytest.mark.parametrize("carried", ["token 1", "Basic", "password in form"])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_each_request_counts(system: str, carried: str) -> None:
+    """One request that carries something else, or has another answer, is a problem."""
+    for index, step in enumerate(steps(system)):
+        for position, event in enumerate(step.seen):
+            for other in (event._replace(status=500), event._replace(carried=carried)):
+                seen = [*step.seen[:position], other, *step.seen[position + 1 :]]
+                row = demo.Row(system, "requests", [*steps(system)])
+                row.steps[index] = replace(step, seen=seen)
+                assert len(row.problems) == (other != event)
 
 
 def test_a_step_that_fails_shows(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that was not revoked shows as a problem of each row."""
+    """A token that was not revoked is a problem of each row."""
     monkeypatch.setattr(System, "revoke", lambda _: None)
-    found = problems(demo.play(lifetime=1, clients=["requests"]))
-    assert set(found) == set(SYSTEMS)
-    for name, [credentials, renewals, refused] in found.items():
-        assert credentials.startswith("credentials: expected ("), name
-        assert renewals.startswith("renewals: expected ("), name
-        assert refused == "refused: expected 1, saw 0"
+    found = problems(demo.play(demo.load(["requests"]), lifetime=1))
+    assert list(found) == SYSTEMS
+    for name, [problem] in found.items():
+        assert problem == REVOKED.format(later=demo.expected(name)["expiry"][0][0]), name
 
 
-def test_a_row_that_breaks_off_is_one_row(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If one system refuses, its row has the error, without the password; the other rows are complete."""
+@pytest.fixture
+def wrong_password(monkeypatch: pytest.MonkeyPatch) -> None:
     variables = AuthApi.variables
 
     def wrong(self: AuthApi, prefix: str) -> dict[str, str]:
         return {**variables(self, prefix), f"{prefix}_PASSWORD": "s3cr3t canary"}
 
     monkeypatch.setattr(AuthApi, "variables", wrong)
-    rows = demo.play(lifetime=1, clients=["requests"])
+
+
+@pytest.mark.usefixtures("wrong_password")
+def test_a_row_that_breaks_off_is_one_row() -> None:
+    """If one system refuses, its row has the error, without the password; the other rows are complete."""
+    rows = demo.play(demo.load(["requests"]), lifetime=1)
     failed = {name: found for name, found in problems(rows).items() if found}
     assert list(failed) == ["auth-api"]
-    assert failed["auth-api"][0].startswith("TokenRequestError: ")
+    [problem] = failed["auth-api"]
+    assert problem.startswith("first call: TokenRequestError: ")
     assert "canary" not in str(rows)
 
 
+@pytest.mark.usefixtures("wrong_password")
+def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit status is 1; the story ends at its error; each problem is below its row's name."""
+    assert print_all(new_console(), demo.load(["requests"])) == 1
+    out = capsys.readouterr().out
+    assert "NO: the program got no answer.\n\nThe same four steps" in out
+    assert re.findall(r"^NO .*", out, re.MULTILINE)[0].split()[:3] == ["NO", "auth-api", "requests"]
+    assert "\nauth-api with requests in the story:\n   first call: TokenRequestError: http://" in out
+    assert "\nauth-api with requests:\n   first call: TokenRequestError: http://" in out
+    assert "\nFAILED: 4 of 5 rows as expected, in " in out
+    assert " (1 with a password, 1 refused) and 24 API requests" in out.replace("\n", " ").replace("  ", " ")
+
+
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
-def test_a_missing_library_is_missed_at_once(monkeypatch: pytest.MonkeyPatch, library: str) -> None:
-    """A missing library is an ImportError that names its extra, before anything is started."""
+def test_a_missing_library_is_missed_at_once(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], library: str
+) -> None:
+    """Without one of the libraries, the demo names the extra to install, and starts nothing."""
+    monkeypatch.setenv("NO_PROXY", "")  # the demo sets both; this restores them
+    monkeypatch.setenv("no_proxy", "")
     monkeypatch.delitem(sys.modules, f"auth_plugins.{library}", raising=False)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=rf"pip install 'auth-plugins\[{library}\]'"):
-        demo.play()
+    monkeypatch.setattr(sys, "argv", ["auth-plugins", "demo"])
+    with pytest.raises(SystemExit) as end:
+        main()
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    assert err == f"error: auth_plugins.{library} needs {library}: pip install 'auth-plugins[{library}]'\n"
+
+
+STORY = """\
+1. The program calls the API. It has no token yet.
+ POST /auth/password password in form 200 issues a token
+ GET /things token 1 200
+ ok: the program got 200.
+
+2. It calls again, twice.
+ GET /things token 1 200 used again
+ GET /things token 1 200 used again
+ ok: the program got 200 and 200.
+
+3. It waits until token 1 has expired, and calls again.
+ POST /auth/refresh refresh token in form 200 issues a token
+ GET /things token 2 200
+ ok: the program got 200.
+
+4. The server revokes token 2 early. The program calls again.
+ GET /things token 2 401 rejected
+ POST /auth/refresh refresh token in form 200 issues a token
+ GET /things token 3 200 replayed
+ ok: the program got 200.
+"""
+
+
+def test_the_demo_plays_all_and_fits_80_columns() -> None:
+    """With output to a file, a narrow terminal and a dead proxy, it prints a story and 25 rows in plain text."""
+    dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PACKAGE.parent),
+        "PYTHONIOENCODING": "ascii",
+        "COLUMNS": "40",
+        **dead,
+    }
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "auth_plugins", "demo"],
+        env=environment,
+        capture_output=True,
+        encoding="ascii",
+        check=False,
+    )
+    assert time.monotonic() - started < 30
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\x1b" not in done.stdout
+    lines = [line.rstrip() for line in done.stdout.splitlines()]
+    assert max(map(len, lines)) <= 80
+    times = [float(line.split()[0]) for line in lines if re.match(r" +\d+\.\d{3} ", line)]
+    assert times == sorted(times)
+    assert times[0] == 0
+    waits = [index for index, (one, next_one) in enumerate(itertools.pairwise(times)) if next_one - one > 1]
+    assert waits == [3]  # before the fifth request
+    story = [re.sub(r"^ \d\.\d{3}", "", re.sub(" +", " ", line)) for line in lines]
+    assert STORY in "\n".join(story)
+    rows = [line for line in lines if re.match("(ok|NO) ", line)]
+    assert len(rows) == 25
+    assert "ok auth-api         httpx2 async password in form   refresh token        5   1" in rows
+    assert re.fullmatch(r"PASSED: 25 of 25 rows as expected, in \d+\.\d s\.", lines[-3])
+    assert lines[-2:] == [
+        "The servers saw 75 token requests (5 with a password, 0 refused) and 150 API",
+        "requests (25 answered with 401). The programs made 125 calls; 125 returned 200.",
+    ]
+
+
+def test_a_story_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    """A request that the server refused is shown so. A story that differs fails the demo."""
+    good = [demo.Row(name, "requests", [*steps(name)]) for name in SYSTEMS]
+    first, *others = steps("auth-api")
+    refused = demo.Event(0.5, False, "POST /auth/password", "password in form", 400)
+    story = print_story(new_console(), iter([replace(first, seen=[refused, *first.seen]), *others]))
+    assert print_verdict(new_console(), story, good, seconds=1.0) == 1
+    out = capsys.readouterr().out
+    assert " 400  refused\n" in out
+    assert "   NO: the program got 200.\n" in out
+    assert "FAILED: 5 of 5 rows as expected, in 1.0 s.\n" in out
+    assert print_verdict(new_console(), good[2], good, seconds=1.0) == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "is_coloured"),
+    [
+        ({"TERM": "xterm-256color"}, True),
+        ({"TERM": "xterm"}, True),
+        ({"TERM": "xterm-256color", "NO_COLOR": ""}, True),  # an empty one counts as unset (no-color.org)
+        ({"TERM": "xterm-256color", "NO_COLOR": "1"}, False),
+        ({"TERM": "dumb"}, False),
+    ],
+)
+def test_colour_is_for_terminals_that_have_it(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], is_coloured: bool
+) -> None:
+    """A terminal gets colour, unless ``NO_COLOR`` or its kind forbids it: then there is no escape sequence at all."""
+    for name in ("NO_COLOR", "FORCE_COLOR", "COLORTERM", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "stdout", terminal := Terminal())
+    print_story(new_console(), steps("auth-api"))
+    printed = terminal.getvalue()
+    assert ("\x1b[31m401" in printed, "\x1b" in printed) == (is_coloured, is_coloured)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import faulthandler
 import functools
 import gc
-import importlib
 import json
 import logging
 import os
@@ -27,7 +26,7 @@ import requests
 
 from auth_plugins import ClientCredentials, TokenSource
 from auth_plugins._transports.requests import requests_transport
-from tests.support.endpoints import LIBRARIES, token_source
+from tests.support.endpoints import LIBRARIES, Wrapping, new_session, token_source
 from tests.support.keep_alive import KeepAlive, make_certificate
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
@@ -50,12 +49,11 @@ def handed(certificate: Path) -> Iterator[Callable[[str], Any]]:
     with ExitStack() as stack:
 
         def make(library: str) -> Any:
-            if library == "requests":
-                session = stack.enter_context(requests.Session())
-                session.verify, session.trust_env = str(certificate), False
-                return session
-            verify = ssl.create_default_context(cafile=certificate)
-            return stack.enter_context(importlib.import_module(library).Client(verify=verify))
+            if library != "requests":
+                return stack.enter_context(new_session(library, verify=ssl.create_default_context(cafile=certificate)))
+            session = stack.enter_context(new_session(library))
+            session.verify, session.trust_env = str(certificate), False
+            return session
 
         yield make
 
@@ -90,37 +88,55 @@ class Child:
         return json.loads(written)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_children_do_not_share_a_connection(library: str, endpoint: KeepAlive, handed: Callable[[str], Any]) -> None:
-    """Two children that share an open session each get the token of their own client only."""
-    mine = handed(library)
-    sources = {name: by(library, mine, endpoint.url, name) for name in ("parent", "a", "b")}
-    assert sources["parent"].token().access_token == "token-of-parent"
-    ready = [os.pipe(), os.pipe()]
+def tokens_of_four_children(source_of: Callable[[str], TokenSource]) -> list[Any]:
+    """Five tokens of each of four children that run at once: of the source that *source_of* returns for their names."""
+    start = [os.pipe() for _ in range(4)]
 
-    def work(name: str, number: int) -> list[str]:
-        os.read(ready[number][0], 1)
-        tokens = []
+    def work(number: int) -> list[str]:
+        os.read(start[number][0], 1)
+        source, tokens = source_of(f"c{number}"), []
         for _ in range(5):
-            token = sources[name].token()
-            sources[name].invalidate(token)
+            token = source.token()
+            source.invalidate(token)
             tokens.append(token.access_token)
         return tokens
 
-    children = [Child(lambda: work("a", 0)), Child(lambda: work("b", 1))]
-    for _, write in ready:
+    children = [Child(functools.partial(work, number)) for number in range(4)]
+    for _, write in start:
         os.write(write, b"x")
-    assert [child.outcome() for child in children] == [["token-of-a"] * 5, ["token-of-b"] * 5]
-    sources["parent"].invalidate(sources["parent"].token())
-    assert sources["parent"].token().access_token == "token-of-parent"
-    used = {name: {number for client, number in endpoint.requests if client == name} for name in sources}
-    assert used == {"parent": {0}, "a": used["a"], "b": used["b"]}, "the parent's connection lives on"
-    assert not used["a"] & (used["b"] | {0})
-    assert len(used["a"]) == 1, "and a child keeps its own open"
-    # Other requests of a child do not use the parent's connection either.
-    assert Child(lambda: mine.post(endpoint.url, data={"client_id": "other"}).status_code).outcome() == 200
-    assert endpoint.requests[-1][0] == "other"
-    assert endpoint.requests[-1][1] != 0
+    return [child.outcome() for child in children]
+
+
+FOUR = [[f"token-of-c{number}"] * 5 for number in range(4)]
+
+
+def assert_nothing_is_shared(endpoint: KeepAlive) -> None:
+    """Fail unless the parent used its first connection only, and each child one of its own."""
+    used = {client: {number for name, number in endpoint.requests if name == client} for client, _ in endpoint.requests}
+    assert used["parent"] == {0}, "the parent's connection lives on"
+    assert [len(numbers) for numbers in used.values()] == [1] * 5
+    assert len(set.union(*used.values())) == 5
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("is_new", [False, True], ids=["in use", "new to children"])
+def test_children_do_not_share_a_connection(
+    library: str, is_new: bool, endpoint: KeepAlive, handed: Callable[[str], Any]
+) -> None:
+    """Children that share an open session, or make the first auth for it, get the tokens of their own clients only."""
+    mine = handed(library)
+    if is_new:
+        assert mine.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
+    else:
+        assert by(library, mine, endpoint.url, "parent").token().access_token == "token-of-parent"
+    assert tokens_of_four_children(lambda name: by(library, mine, endpoint.url, name)) == FOUR
+    assert mine.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
+    assert_nothing_is_shared(endpoint)
+    if not is_new:
+        # Other requests of a child do not use the parent's connection either.
+        assert Child(lambda: mine.post(endpoint.url, data={"client_id": "other"}).status_code).outcome() == 200
+        assert endpoint.requests[-1][0] == "other"
+        assert endpoint.requests[-1][1] != 0
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -190,74 +206,22 @@ def test_a_stream_that_a_child_inherits_is_closed(
         assert response.read() == b'{"access_token": "token-of-parent"}'
 
 
-class Wrapping(requests.adapters.BaseAdapter):
-    """Sends by another adapter, as adapters that limit or record do."""
-
-    def __init__(self, inner: Any) -> None:
-        super().__init__()
-        self.inner = inner
-        self.itself = self
-
-    def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
-        return self.inner.send(request, **options)
-
-    def close(self) -> None:
-        self.inner.close()
-
-
-class SlottedAdapter(Wrapping):
-    """Has its adapter in a list in a slot."""
+class SlottedTransport(httpx.BaseTransport):
+    """Sends by another transport, in a list in a slot."""
 
     __slots__ = ("__inners", "unset")
 
     def __init__(self, inner: Any) -> None:
         self.__inners = [inner]
 
-    @property
-    def inner(self) -> Any:
-        return self.__inners[0]
-
-
-class SlottedTransport(httpx.BaseTransport):
-    """Sends by another transport, in a slot."""
-
-    __slots__ = ("__inner", "unset")
-
-    def __init__(self, inner: Any) -> None:
-        self.__inner = inner
-
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        return self.__inner.handle_request(request)
+        return self.__inners[0].handle_request(request)
 
     def close(self) -> None:
-        self.__inner.close()
+        self.__inners[0].close()
 
 
-class TransparentTransport(SlottedTransport):
-    """Seems to have each attribute of the other transport."""
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._SlottedTransport__inner, name)
-
-
-def tokens_of_four_children(work: Callable[[str], str]) -> list[Any]:
-    """What *work* returns, five times in each of four children that run at once; it is given their names."""
-    start = [os.pipe() for _ in range(4)]
-
-    def begin(number: int) -> list[str]:
-        os.read(start[number][0], 1)
-        return [work(f"c{number}") for _ in range(5)]
-
-    children = [Child(functools.partial(begin, number)) for number in range(4)]
-    for _, write in start:
-        os.write(write, b"x")
-    return [child.outcome() for child in children]
-
-
-FOUR = [[f"token-of-c{number}"] * 5 for number in range(4)]
-
-
-@pytest.mark.parametrize("kind", [Wrapping, SlottedAdapter, lambda inner: Wrapping(SlottedAdapter(inner))])
+@pytest.mark.parametrize("kind", [Wrapping, lambda inner: Wrapping(Wrapping(inner))])
 def test_an_adapter_within_another(
     kind: Callable[[Any], Any], endpoint: KeepAlive, handed: Callable[[str], Any]
 ) -> None:
@@ -265,52 +229,18 @@ def test_an_adapter_within_another(
     mine = handed("requests")
     mine.mount(endpoint.url, kind(requests.adapters.HTTPAdapter()))
     by("requests", mine, endpoint.url, "parent").token()
-    tokens = tokens_of_four_children(lambda name: by("requests", mine, endpoint.url, name).token().access_token)
-    assert tokens == FOUR
-    assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
+    assert tokens_of_four_children(lambda name: by("requests", mine, endpoint.url, name)) == FOUR
+    assert_nothing_is_shared(endpoint)
 
 
-class Closed(requests.Session):
-    """Hides its attributes."""
-
-    @property
-    def __dict__(self) -> Any:  # type: ignore[override]
-        raise TypeError
-
-
-def test_a_session_that_hides_its_attributes(endpoint: KeepAlive, certificate: Path) -> None:
-    """Children that share a session without a ``__dict__`` get their own tokens only."""
-    with Closed() as session:
-        session.verify, session.trust_env = str(certificate), False
-        assert session.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
-        tokens = tokens_of_four_children(lambda name: by("requests", session, endpoint.url, name).token().access_token)
-    assert tokens == FOUR
-    assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
-
-
-@pytest.mark.parametrize("kind", [SlottedTransport, TransparentTransport, httpx_retries.RetryTransport])
+@pytest.mark.parametrize("kind", [SlottedTransport, httpx_retries.RetryTransport])
 def test_a_transport_within_another(kind: Callable[[Any], Any], endpoint: KeepAlive, certificate: Path) -> None:
     """Children that share a transport within another, in a slot for example, get their own tokens only."""
     inner = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=certificate))
     with httpx.Client(transport=kind(inner)) as mine:
         by("httpx", mine, endpoint.url, "parent").token()
-        tokens = tokens_of_four_children(lambda name: by("httpx", mine, endpoint.url, name).token().access_token)
-    assert tokens == FOUR
-    assert [client for client, number in endpoint.requests if number == 0] == ["parent"]
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_session_that_only_children_hand_in(library: str, endpoint: KeepAlive, handed: Callable[[str], Any]) -> None:
-    """Children that make the first auth for a session of their parent get their own tokens, by new connections."""
-    mine = handed(library)
-    assert mine.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
-    tokens = tokens_of_four_children(lambda name: by(library, mine, endpoint.url, name).token().access_token)
-    assert tokens == FOUR
-    assert mine.post(endpoint.url, data={"client_id": "parent"}).status_code == 200
-    used = {client: {number for name, number in endpoint.requests if name == client} for client, _ in endpoint.requests}
-    assert used["parent"] == {0}, "the parent's connection lives on"
-    assert sorted(len(numbers) for numbers in used.values()) == [1] * 5
-    assert len(set.union(*used.values())) == 5
+        assert tokens_of_four_children(lambda name: by("httpx", mine, endpoint.url, name)) == FOUR
+    assert_nothing_is_shared(endpoint)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
@@ -353,13 +283,6 @@ def _hand_in_unknown_sessions() -> str:
     class Slotted:
         __slots__ = ()
 
-    class Mine(requests.adapters.BaseAdapter):
-        poolmanager = None
-        proxy_manager = {"http://proxy": object()}  # noqa: RUF012 - as HTTPAdapter has it
-
-        def close(self) -> None:
-            pass
-
     class Raises:
         close = mock.Mock()
         _transport = _mounts = property(lambda _: 1 / 0)
@@ -367,14 +290,12 @@ def _hand_in_unknown_sessions() -> str:
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError(name)
 
-    unknown = [Slotted(), Raises(), mock.Mock(), mock.MagicMock()]
-    for each in unknown:
+    for each in (Slotted(), Raises(), mock.Mock(), mock.MagicMock()):
         requests_transport(each)
     with requests.Session() as session, httpx.Client(transport=httpx.MockTransport(lambda _: None)) as client:  # type: ignore[arg-type]
-        session.mount("http://", Mine())
         session.mount("http://raises", Wrapping(Raises()))
         session.mount("http://mock", mock.Mock())
-        threads = Wrapping(Mine())
+        threads = Wrapping()
         threads._pool = executor = ThreadPoolExecutor()  # type: ignore[attr-defined]
         session.mount("http://threads", threads)
         requests_transport(session)

@@ -18,8 +18,6 @@ from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
-__all__ = ["AuthorizationServer", "TokenCall"]
-
 
 @dataclass(frozen=True)
 class TokenCall:
@@ -53,7 +51,7 @@ class AuthorizationServer(ABC):
 
     def __init__(self) -> None:
         self.reuses = 0  # requests with a refresh token that was spent, or revoked with its family
-        self.lifetime = 3600  # seconds
+        self.lifetime = 3600  # of further access tokens, in seconds
         self._calls: list[TokenCall] = []
         self._lock = threading.Lock()  # held during each request and each change of what was issued
         self._app = self._wsgi_app()
@@ -88,10 +86,6 @@ class AuthorizationServer(ABC):
         """Return the token requests since the last `reset`, in order."""
         with self._lock:
             return list(self._calls)
-
-    def set_lifetime(self, seconds: int) -> None:
-        """Set the lifetime of further access tokens."""
-        self.lifetime = seconds
 
     def reset(self) -> None:
         """Begin a new test: counters at zero, and no valid tokens."""

@@ -24,8 +24,6 @@ from flask import Flask, Response, jsonify
 
 from . import AuthorizationServer
 
-__all__ = ["AuthlibFlask"]
-
 _AUTH_METHODS = ["client_secret_basic", "client_secret_post"]
 
 

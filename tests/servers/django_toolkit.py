@@ -25,8 +25,6 @@ from django.views import View
 
 from . import AuthorizationServer
 
-__all__ = ["DjangoToolkit"]
-
 
 class DjangoToolkit(AuthorizationServer):
     """At most one in a process, which has one set of Django settings."""

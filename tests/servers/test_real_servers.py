@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import functools
 import importlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,10 +17,9 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from auth_plugins import ClientCredentials, MemoryCache, Password, TokenRequestError
+from auth_plugins import ClientCredentials, Password, TokenRequestError
 from tests.servers import AuthorizationServer
-
-LIBRARIES = ("requests", "httpx", "httpx2")
+from tests.support.drivers import SYNC, Driver, each
 
 
 @pytest.fixture(scope="session")
@@ -43,26 +43,6 @@ def server(request: pytest.FixtureRequest, start: Callable[[str], AuthorizationS
     return server
 
 
-class Opener:
-    """Opens sessions and clients with an auth; those of one test share a cache."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._cache = MemoryCache()
-
-    def __call__(self, library: str, grant: object) -> Any:
-        http = importlib.import_module(library)
-        client = self._stack.enter_context(http.Session() if library == "requests" else http.Client())
-        client.auth = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth(grant, cache=self._cache)
-        return client
-
-
-@pytest.fixture
-def connect() -> Iterator[Opener]:
-    with ExitStack() as stack:
-        yield Opener(stack)
-
-
 def client_credentials(server: AuthorizationServer, **changes: Any) -> ClientCredentials:
     return ClientCredentials(server.token_url, server.client_id, **{"client_secret": server.client_secret, **changes})
 
@@ -78,34 +58,34 @@ def password(server: AuthorizationServer, **changes: Any) -> Password:
 
 
 def grant_types(server: AuthorizationServer) -> list[str]:
-    return [asked.form["grant_type"] for asked in server.token_requests()]
+    return [sent.form["grant_type"] for sent in server.token_requests()]
 
 
 # The servers themselves: without these tests, the ones below might pass for no reason.
 
 
-def ask(server: AuthorizationServer, **parameters: str) -> requests.Response:
+def request_token(server: AuthorizationServer, **parameters: str) -> requests.Response:
     """A token request as the client of the password grant."""
     credentials = {"client_id": server.password_client_id, "client_secret": server.password_client_secret}
     return requests.post(server.token_url, {**parameters, **credentials}, timeout=10)
 
 
-def visit(server: AuthorizationServer, access_token: str) -> int:
+def get_api(server: AuthorizationServer, access_token: str) -> int:
     return requests.get(server.api_url, headers={"Authorization": f"Bearer {access_token}"}, timeout=10).status_code
 
 
 def test_a_refresh_token_that_is_spent_twice_ends_the_session(server: AuthorizationServer) -> None:
     """Each server detects a refresh token that is used twice, and revokes the tokens of that session."""
-    first = ask(server, grant_type="password", username=server.username, password=server.password).json()
-    second = ask(server, grant_type="refresh_token", refresh_token=first["refresh_token"]).json()
-    assert visit(server, second["access_token"]) == 200
+    first = request_token(server, grant_type="password", username=server.username, password=server.password).json()
+    second = request_token(server, grant_type="refresh_token", refresh_token=first["refresh_token"]).json()
+    assert get_api(server, second["access_token"]) == 200
     assert server.reuses == 0
 
-    again = ask(server, grant_type="refresh_token", refresh_token=first["refresh_token"])
+    again = request_token(server, grant_type="refresh_token", refresh_token=first["refresh_token"])
     assert (again.status_code, again.json()["error"]) == (400, "invalid_grant")
     assert server.reuses == 1
-    assert visit(server, second["access_token"]) == 401
-    after = ask(server, grant_type="refresh_token", refresh_token=second["refresh_token"])
+    assert get_api(server, second["access_token"]) == 401
+    after = request_token(server, grant_type="refresh_token", refresh_token=second["refresh_token"])
     assert (after.status_code, after.json()["error"]) == (400, "invalid_grant")
 
 
@@ -132,128 +112,84 @@ def test_basic_credentials_are_decoded(
 # The adapters.
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("client_auth", ["client_secret_basic", "client_secret_post"])
-def test_one_token_serves_many_requests(
-    server: AuthorizationServer, connect: Opener, library: str, client_auth: str
-) -> None:
-    """One token request serves many API requests, with special characters in id and secret."""
-    client = connect(library, client_credentials(server, client_auth=client_auth))
-    for _ in range(4):
-        response = client.get(server.api_url)
-        assert (response.status_code, response.json()) == (200, {"client": server.client_id})
+def test_one_token_serves_many_requests(server: AuthorizationServer, client_auth: str) -> None:
+    """One token request serves all libraries, with special characters in id and secret; the expiry is the server's."""
+    server.lifetime = 1234
+    before = time.time()
+    for driver in SYNC:
+        auth = driver.auth(client_credentials(server, client_auth=client_auth))
+        for _ in range(2):
+            answer = driver.get(server.api_url, auth)
+            assert (answer.status, json.loads(answer.text)) == (200, {"client": server.client_id})
+    assert before + 1233 <= auth.source.token().expires_at <= time.time() + 1234
 
-    (asked,) = server.token_requests()
-    assert (asked.method, asked.form["grant_type"], asked.status) == ("POST", "client_credentials", 200)
-    assert ("client_secret" in asked.form) == (client_auth == "client_secret_post")
-
-
-def test_the_libraries_share_a_token(server: AuthorizationServer, connect: Opener) -> None:
-    """Auths of three libraries share one token."""
-    for library in LIBRARIES:
-        assert connect(library, client_credentials(server)).get(server.api_url).status_code == 200
-    assert grant_types(server) == ["client_credentials"]
+    (sent,) = server.token_requests()
+    assert (sent.method, sent.form["grant_type"], sent.status) == ("POST", "client_credentials", 200)
+    assert ("client_secret" in sent.form) == (client_auth == "client_secret_post")
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_token_revoked_early_is_replaced(server: AuthorizationServer, connect: Opener, library: str) -> None:
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_token_revoked_early_is_replaced(server: AuthorizationServer, driver: Driver) -> None:
     """A token that the server revoked early is replaced, and each API request succeeds."""
-    client = connect(library, client_credentials(server))
+    auth = driver.auth(client_credentials(server))
     for _ in range(3):
-        assert client.get(server.api_url).status_code == 200
+        assert driver.get(server.api_url, auth).status == 200
         server.revoke_access_tokens()
     assert grant_types(server) == ["client_credentials"] * 3
 
 
-def test_the_server_says_how_long_a_token_lives(server: AuthorizationServer, connect: Opener) -> None:
-    """A token's expiry is that of the server's answer."""
-    server.set_lifetime(1234)
-    before = time.time()
-    token = connect("requests", client_credentials(server)).auth.source.token()
-    assert before + 1234 - 1 <= token.expires_at <= time.time() + 1234
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_the_password_is_sent_once(server: AuthorizationServer, connect: Opener, library: str) -> None:
-    """The password is sent once; then each refresh token is used once."""
-    client = connect(library, password(server))
-    for _ in range(6):
-        response = client.get(server.api_url)
-        assert (response.status_code, response.json()) == (200, {"client": server.password_client_id})
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_the_password_is_sent_once(server: AuthorizationServer, driver: Driver) -> None:
+    """The password is sent once, then each refresh token once; after a refused one, the password is sent once more."""
+    auth = driver.auth(password(server))
+    for _ in range(4):
+        answer = driver.get(server.api_url, auth)
+        assert (answer.status, json.loads(answer.text)) == (200, {"client": server.password_client_id})
         server.revoke_access_tokens()
-
-    first, *later = server.token_requests()
-    assert (first.form["grant_type"], first.form["password"]) == ("password", server.password)
-    assert [asked.form["grant_type"] for asked in later] == ["refresh_token"] * 5
-    assert not any("password" in asked.form for asked in later)
-    assert len({asked.form["refresh_token"] for asked in later}) == 5
-    assert server.reuses == 0
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_refused_refresh_token_costs_one_password_request(
-    server: AuthorizationServer, connect: Opener, library: str
-) -> None:
-    """A refused refresh token is followed by one password request."""
-    client = connect(library, password(server))
-    assert client.get(server.api_url).status_code == 200
     server.forget_refresh_tokens()
-    server.revoke_access_tokens()
-    for _ in range(3):
-        assert client.get(server.api_url).status_code == 200
+    for _ in range(2):
+        assert driver.get(server.api_url, auth).status == 200
 
-    assert [(asked.form["grant_type"], asked.status) for asked in server.token_requests()] == [
-        ("password", 200),
-        ("refresh_token", 400),
-        ("password", 200),
-    ]
+    first, *refreshes, refused, last = server.token_requests()
+    assert [(sent.form["grant_type"], sent.form["password"]) for sent in (first, last)] == [
+        ("password", server.password)
+    ] * 2
+    assert not any("password" in sent.form for sent in refreshes)
+    assert len({sent.form["refresh_token"] for sent in (*refreshes, refused)}) == 4
+    assert (refused.status, server.reuses) == (400, 0)
 
 
-@pytest.mark.parametrize("libraries", [*((each,) for each in LIBRARIES), LIBRARIES], ids=[*LIBRARIES, "all-three"])
-def test_thirty_threads_never_spend_a_refresh_token_twice(
-    server: AuthorizationServer, connect: Opener, libraries: tuple[str, ...]
-) -> None:
-    """Thirty threads use each refresh token once, over five revocations, and each request succeeds."""
-    clients = [connect(library, password(server)) for library in libraries]
+def test_thirty_threads_never_spend_a_refresh_token_twice(server: AuthorizationServer) -> None:
+    """Thirty threads with three libraries use each refresh token once, over revocations; each request succeeds."""
+    auths = [(driver, driver.auth(password(server))) for driver in SYNC]
     barrier = threading.Barrier(30)
 
     def get(number: int) -> int:
+        driver, auth = auths[number % 3]
         barrier.wait(timeout=10)
-        status: int = clients[number % len(clients)].get(server.api_url).status_code
-        return status
+        return driver.get(server.api_url, auth).status
 
     with ThreadPoolExecutor(30) as threads:
-        assert set(threads.map(get, range(30))) == {200}
-        for _ in range(5):
-            server.revoke_access_tokens()
+        for _ in range(4):
             assert set(threads.map(get, range(30))) == {200}
+            server.revoke_access_tokens()
 
     assert server.reuses == 0
-    assert grant_types(server) == ["password"] + ["refresh_token"] * 5
+    assert grant_types(server) == ["password"] + ["refresh_token"] * 3
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_wrong_secret_is_an_error(server: AuthorizationServer, connect: Opener, library: str) -> None:
-    """A wrong client secret raises a TokenRequestError that is also the library's; it is sent once."""
-    secret = f"{server.client_secret}-{library}"
-    http = importlib.import_module(library)
-    with pytest.raises(TokenRequestError) as caught:
-        connect(library, client_credentials(server, client_secret=secret)).get(server.api_url)
-
-    assert caught.value.error == "invalid_client"
-    assert caught.value.status_code == 401
-    assert isinstance(caught.value, http.RequestException if library == "requests" else http.RequestError)
-    assert [asked.status for asked in server.token_requests()] == [401]
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_wrong_password_is_an_error(server: AuthorizationServer, connect: Opener, library: str) -> None:
-    """A wrong password raises a TokenRequestError; it is sent once."""
-    wrong = f"{server.password}-{library}"
-    with pytest.raises(TokenRequestError) as caught:
-        connect(library, password(server, password=wrong)).get(server.api_url)
-
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_wrong_credentials_are_an_error(server: AuthorizationServer, driver: Driver) -> None:
+    """A wrong client secret or password raises a TokenRequestError that is the library's too; it is sent once."""
     # RFC 6749 §5.2 says invalid_grant; Authlib's server does not.
-    assert caught.value.error == {"authlib": "invalid_request"}.get(server.name, "invalid_grant")
-    assert caught.value.status_code == 400
-    assert grant_types(server) == ["password"]
+    refused = "invalid_request" if server.name == "authlib" else "invalid_grant"
+    for grant, status, error in (
+        (client_credentials(server, client_secret=f"{server.client_secret}-{driver}"), 401, "invalid_client"),
+        (password(server, password=f"{server.password}-{driver}"), 400, refused),
+    ):
+        with pytest.raises(TokenRequestError) as caught:
+            driver.get(server.api_url, driver.auth(grant))
+        assert (caught.value.status_code, caught.value.error) == (status, error)
+        assert isinstance(caught.value, driver.base_error)
+    assert [sent.status for sent in server.token_requests()] == [401, 400]

@@ -124,6 +124,13 @@ def refresh(system: System, refresh_token: str) -> Reply:
     return send(system, sent(ORGANIZATION, f"grant_type=refresh_token&refresh_token={refresh_token}"))
 
 
+def exchange(system: System, request: bytes) -> bytes:
+    """All that is answered to *request*, until the system closes."""
+    with socket.create_connection(("127.0.0.1", urlsplit(system.url).port or 0), timeout=10) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
 class Clock:
     now = 1_800_000_000.0
 
@@ -182,43 +189,31 @@ def test_documented_request_is_answered_as_documented(
     assert call(system, reply.content["access_token"]) == 200
 
 
-def test_bare_answer_is_the_token_as_a_json_string(sandbox: Sandbox) -> None:
-    """With ``bare``, upload-api answers the token alone, as a JSON string."""
-    sandbox["upload-api"].bare = True
-    access_token = send(sandbox["upload-api"], UPLOAD).content
-    assert isinstance(access_token, str)
-    assert call(sandbox["upload-api"], access_token) == 200
-
-
-SAME = [
-    ("charset of a form", "jwt-api", replace(JWT, media_type=f"{FORM};charset=UTF-8")),
-    ("lower-case hex", "upload-api", proof(UPLOAD, f"%35{UPLOAD_ID[1:]}:7rg6Gt%2bhUiob%3d")),
-    ("no query after ?", "jwt-api", at(JWT, "")),
-    ("plus for a space", "json-api", replace(JSON_GET, target=JSON_GET.target.replace("%20", "+"))),
-]
-
-
-@pytest.mark.parametrize(("name", "ask"), [row[1:] for row in SAME], ids=[row[0] for row in SAME])
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("jwt-api", replace(JWT, media_type=f"{FORM};charset=UTF-8")),
+        ("upload-api", proof(UPLOAD, f"%35{UPLOAD_ID[1:]}:7rg6Gt%2bhUiob%3d")),
+        ("json-api", replace(JSON_GET, target=JSON_GET.target.replace("%20", "+"))),
+    ],
+    ids=["charset of a form", "lower-case hex", "plus for a space"],
+)
 def test_another_spelling_of_the_same_is_answered(standing: Sandbox, name: str, ask: Ask) -> None:
     """A request that means the same by the standards is accepted."""
     assert send(standing[name], ask).status == 200
 
 
-# One row for each rule and each system in which the rule can break.
+# For each rule, the systems in which it can break.
 REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     ("upload-api", 401, "invalid_client"): {
         "secret as it is": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob="),
-        "secret encoded twice": proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt%252BhUiob%253D"),
-        "wrong id": proof(UPLOAD, "wrong:7rg6Gt%2BhUiob%3D"),
         "not Base64": replace(UPLOAD, authorization=f"{UPLOAD.authorization}!"),
         "scheme in lower case": replace(UPLOAD, authorization=f"b{str(UPLOAD.authorization)[1:]}"),
-        "Bearer": replace(UPLOAD, authorization="Bearer wrong"),
         "nothing": replace(UPLOAD, authorization=None),
         "API key of v1": replace(UPLOAD, authorization=None, headers=KEY),
     },
     ("upload-api", 400, "invalid_request"): {
         "API key as well": replace(UPLOAD, headers=KEY),
-        "no grant type": sent(UPLOAD, "scope=platform_upload_api"),
         "further parameter": sent(UPLOAD, f"{UPLOAD_FORM}&audience=wrong"),
     },
     ("upload-api", 400, "invalid_scope"): {
@@ -228,75 +223,58 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     ("jwt-api", 401, "invalid_client"): {
         "percent-encoded": proof(JWT, "acme%2Fops%40example:open%20sesame%20%2B%20%C3%BC"),
         "Latin-1": proof(JWT, "acme/ops@example:open sesame + ü", "latin-1"),
-        "wrong secret": proof(JWT, "acme/ops@example:wrong"),
         "in the query": at(replace(JWT, authorization=None), "client_id=acme&client_secret=wrong"),
     },
     ("jwt-api", 400, "invalid_request"): {
         "id in the form as well": sent(JWT, f"{CLIENT_CREDENTIALS}&client_id=acme"),
         "grant type in the query as well": at(JWT, CLIENT_CREDENTIALS),
         "repeated": sent(JWT, f"{CLIENT_CREDENTIALS}&{CLIENT_CREDENTIALS}"),
-        "no equals sign": sent(JWT, f"{CLIENT_CREDENTIALS}&wrong"),
         "broken percent-encoding": sent(JWT, f"{CLIENT_CREDENTIALS}%zz"),
         "percent-encoded, not UTF-8": sent(JWT, f"{CLIENT_CREDENTIALS}%ff"),
-        "not UTF-8": sent(JWT, b"grant_type=\xff"),
-        "not ASCII": sent(JWT, "grant_type=ü"),
         "space not encoded": sent(JWT, "grant_type=client credentials"),
-        "nothing": sent(JWT, ""),
+    },
+    ("jwt-api", 404, "not_found"): {
+        "slash at the end": replace(JWT, target="/oauth/v2/token/"),
+        "another system's path": replace(JWT, target="/UploadData"),
     },
     ("jwt-api", 400, "unsupported_grant_type"): {"refresh token": sent(JWT, RENEWAL)},
     ("jwt-api", 400, "invalid_scope"): {"any": sent(JWT, f"{CLIENT_CREDENTIALS}&scope=wrong")},
     ("jwt-api", 415, "invalid_request"): {
         "JSON": replace(JWT, media_type="application/json", body='{"grant_type": "client_credentials"}'),
-        "none": replace(JWT, media_type=None),
     },
     ("auth-api", 400, "invalid_grant"): {
         "wrong password": sent(AUTH, f"{USER}wrong"),
-        "wrong user name": sent(AUTH, USER.replace("sales", "wrong")),
     },
     ("auth-api", 400, "invalid_request"): {
-        "no password": sent(AUTH, "username=wrong"),
         "a grant type": sent(AUTH, f"grant_type=password&{USER}"),
         "Basic as well": replace(AUTH, authorization=basic("acme:wrong")),
         "query": at(sent(AUTH, ""), USER),
         "refresh token for a password": sent(AUTH, "refresh_token=wrong"),
-        "refresh: nothing": sent(AUTH_REFRESH, ""),
         "refresh: a grant type": sent(AUTH_REFRESH, RENEWAL),
-        "refresh: password as well": sent(AUTH_REFRESH, f"{USER}&refresh_token=wrong"),
     },
     ("auth-api", 401, "invalid_grant"): {"refresh: unknown": AUTH_REFRESH},
     ("organization-api", 401, "invalid_client"): {
         "percent-encoded": proof(ORGANIZATION, "organization%4042:half%3D50%25%20%26%20%C3%BC"),
         "form": replace(ORGANIZATION, authorization=None, body=f"{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}"),
         "query: wrong secret": at(Ask("POST", "/oauth2/token"), f"{CLIENT_CREDENTIALS}&{ORGANIZATION_CLIENT}wrong"),
-        "query: no secret": Ask("POST", f"/oauth2/token?{CLIENT_CREDENTIALS}&client_id=organization%4042"),
-        "refresh token without client": replace(ORGANIZATION, authorization=None, body=RENEWAL),
     },
     ("organization-api", 400, "invalid_request"): {
         "Basic, and client in the query": at(ORGANIZATION, ORGANIZATION_CLIENT),
         "query, grant type in the form": at(replace(ORGANIZATION, authorization=None), ORGANIZATION_CLIENT),
-        "no refresh token": sent(ORGANIZATION, "grant_type=refresh_token"),
         "refresh token without its grant type": sent(ORGANIZATION, f"{CLIENT_CREDENTIALS}&refresh_token=wrong"),
     },
     ("organization-api", 400, "invalid_grant"): {
         "unknown refresh token": sent(ORGANIZATION, RENEWAL),
-        "query: unknown refresh token": Ask("POST", f"/oauth2/token?{RENEWAL}&{ORGANIZATION_CLIENT}"),
     },
     ("json-api", 401, "invalid_client"): {
-        "wrong secret": member(client_secret="wrong"),
-        "nothing": sent(JSON, ""),
         "Basic": replace(JSON, authorization=basic("acme:wrong"), body='{"grant_type": "client_credentials"}'),
         "POST: query": replace(JSON_GET, method="POST"),
-        "GET: JSON body": replace(JSON, method="GET"),
     },
     ("json-api", 400, "invalid_request"): {
         "query as well": at(JSON, JSON_CLIENT),
         "secret is a number": member(client_secret=1),
-        "grant type is an object": member(grant_type={"grant_type": "client_credentials"}),
         "repeated member": sent(JSON, f'{{"client_id": "json-client", {json.dumps(JSON_BODY)[1:]}'),
-        "further member": member(audience="wrong"),
         "no object": sent(JSON, '["wrong"]'),
-        "pairs of letters": sent(JSON, '["ab"]'),
-        "no JSON": sent(JSON, "wrong"),
         "not UTF-8": sent(JSON, b'{"client_id": "\xff"}'),
     },
     ("json-api", 415, "invalid_request"): {
@@ -326,7 +304,6 @@ def test_anything_else_is_refused(standing: Sandbox, name: str, status: int, err
     ("name", "method", "target", "allow"),
     [
         ("upload-api", "GET", f"/connect/token?{UPLOAD_FORM}", "POST"),
-        ("auth-api", "GET", "/auth/refresh?refresh_token=wrong", "POST"),
         ("json-api", "HEAD", JSON_GET.target, "POST, GET"),
     ],
 )
@@ -337,22 +314,13 @@ def test_other_methods_are_not_allowed(standing: Sandbox, name: str, method: str
     assert not [part for part in SECRETS if part in reply.text]
 
 
-@pytest.mark.parametrize("target", ["/", "/oauth/v2/token/", "/oauth/v2/Token", "/UploadData"])
-def test_unknown_paths_are_not_found(standing: Sandbox, target: str) -> None:
-    """Only the paths of the document exist."""
-    assert send(standing["jwt-api"], replace(JWT, target=target)).status == 404
-
-
 def test_a_header_that_is_sent_twice_is_refused(standing: Sandbox) -> None:
     """Credentials that are sent twice are refused, even if both are right."""
-    with closing(connect(standing["jwt-api"])) as connection:
-        connection.putrequest("POST", JWT.target)
-        for name in ("Authorization", "Authorization"):
-            connection.putheader(name, str(JWT.authorization))
-        connection.putheader("Content-Type", FORM)
-        connection.putheader("Content-Length", str(len(CLIENT_CREDENTIALS)))
-        connection.endheaders(CLIENT_CREDENTIALS.encode())
-        assert connection.getresponse().status == 401
+    proof = f"Authorization: {JWT.authorization}\r\n".encode()
+    rest = f"Content-Type: {FORM}\r\nContent-Length: 29\r\nConnection: close\r\n\r\n{CLIENT_CREDENTIALS}".encode()
+    for count, status in ((1, b"200"), (2, b"401")):
+        answer = exchange(standing["jwt-api"], b"POST /oauth/v2/token HTTP/1.1\r\n" + count * proof + rest)
+        assert answer.startswith(b"HTTP/1.1 %s " % status)
 
 
 # ---- Refresh tokens
@@ -399,12 +367,12 @@ def test_a_spent_refresh_token_revokes_its_family(renewable: System) -> None:
     assert refresh(renewable, other["refresh_token"]).status == 200
 
 
-def test_one_of_many_callers_spends_a_refresh_token(renewable: System) -> None:
-    """A refresh token that twenty threads send at once gives a token to one of them; the others count as reuses."""
+def test_one_of_fifty_callers_spends_a_refresh_token(renewable: System) -> None:
+    """A refresh token that fifty threads send at once gives a token to one of them; the others count as reuses."""
     refresh_token = sign_in(renewable)["refresh_token"]
-    with ThreadPoolExecutor(20) as pool:
-        statuses = [reply.status for reply in pool.map(lambda _: refresh(renewable, refresh_token), range(20))]
-    assert (statuses.count(200), renewable.reuses) == (1, 19)
+    with ThreadPoolExecutor(50) as pool:
+        statuses = [reply.status for reply in pool.map(lambda _: refresh(renewable, refresh_token), range(50))]
+    assert (statuses.count(200), renewable.reuses, len(renewable.token_requests)) == (1, 49, 51)
 
 
 def test_each_kind_of_token_is_revoked_alone(renewable: System) -> None:
@@ -463,11 +431,6 @@ def test_an_access_token_is_valid_until_it_expires(
     assert call(system, tokens["access_token"]) == 401
 
 
-def test_lifetime_is_given_to_the_sandbox() -> None:
-    """The sandbox's lifetime is that of all its systems."""
-    assert {system.lifetime for system in Sandbox(lifetime=7)} == {7}
-
-
 def test_the_api_rejects_everything_but_a_valid_token(sandbox: Sandbox) -> None:
     """The API accepts only this system's own, unchanged token, and only as ``Authorization: Bearer``."""
     system = sandbox["jwt-api"]
@@ -475,33 +438,23 @@ def test_the_api_rejects_everything_but_a_valid_token(sandbox: Sandbox) -> None:
     good = Ask("GET", "/things", f"Bearer {token}")
     asks = {
         "nothing": replace(good, authorization=None),
-        "no JWT": replace(good, authorization="Bearer wrong"),
         "another system's": replace(
             good, authorization=f"Bearer {send(sandbox['json-api'], JSON).content['access_token']}"
         ),
         "altered": replace(good, authorization=f"Bearer {token[:-5]}AAAAA"),
         "lower case": replace(good, authorization=f"bearer {token}"),
-        "client credentials": replace(good, authorization=JWT.authorization),
         "query": Ask("GET", f"/things?access_token={token}"),
-        "API key": replace(good, authorization=None, headers={"X-API-Key": token}),
         "API key as well": replace(good, headers=KEY),
         "nothing, forbidden": Ask("GET", "/forbidden"),
     }
     replies = {why: send(system, ask) for why, ask in asks.items()}
-    assert send(system, good).status == 200
+    assert [call(system, token, "/forbidden"), call(system, token)] == [403, 200]
     assert {why: reply.status for why, reply in replies.items()} == dict.fromkeys(asks, 401)
     assert {reply.headers["WWW-Authenticate"] for reply in replies.values()} == {'Bearer error="invalid_token"'}
     assert not [why for why, reply in replies.items() if token in reply.text]
 
 
-def test_forbidden_is_forbidden_to_a_good_token(sandbox: Sandbox) -> None:
-    """After a 403 the token is still valid."""
-    token = send(sandbox["jwt-api"], JWT).content["access_token"]
-    assert call(sandbox["jwt-api"], token, "/forbidden") == 403
-    assert call(sandbox["jwt-api"], token) == 200
-
-
-@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_the_api_says_what_it_received(sandbox: Sandbox, method: str) -> None:
     """For each method, the API answers who called it, and how many bytes came."""
     system = sandbox["auth-api"]
@@ -510,40 +463,18 @@ def test_the_api_says_what_it_received(sandbox: Sandbox, method: str) -> None:
     assert reply.content == {"system": "auth-api", "subject": "ops&sales@example", "received": 4}
 
 
-@pytest.mark.parametrize(
-    ("headers", "authorization", "status"),
-    [
-        (KEY, None, 200),
-        ({}, None, 401),
-        ({"X-API-Key": "wrong"}, None, 401),
-        (KEY, UPLOAD.authorization, 401),
-    ],
-    ids=["key", "nothing", "wrong key", "Basic as well"],
-)
-def test_version_1_accepts_the_api_key_only(
-    sandbox: Sandbox, headers: Mapping[str, str], authorization: str | None, status: int
-) -> None:
+def test_version_1_accepts_the_api_key_only(sandbox: Sandbox) -> None:
     """upload-api's version 1 accepts the key in its header and no token; version 2 does not accept the key."""
     system = sandbox["upload-api"]
-    assert send(system, Ask("POST", "/v1/UploadData", authorization, headers=headers)).status == status
-    assert send(system, Ask("POST", "/UploadData", authorization, headers=headers)).status == 401
+    asks = [Ask("POST", "/v1/UploadData", headers=headers) for headers in (KEY, {}, {"X-API-Key": "wrong"})]
+    asks.append(replace(asks[0], authorization=UPLOAD.authorization))
+    assert [send(system, ask).status for ask in asks] == [200, 401, 401, 401]
+    assert send(system, replace(asks[0], target="/UploadData")).status == 401
     token = send(system, UPLOAD).content["access_token"]
     assert call(system, token, "/v1/UploadData") == 401
 
 
 # ---- What a test can read
-
-
-def test_variables_are_ready_to_paste(standing: Sandbox) -> None:
-    """A system's variables make a client of it; upload-api has others for its version 1."""
-    system = standing["auth-api"]
-    assert system.variables("ACME") == {
-        "ACME_PROVIDER": "auth-api",
-        "ACME_BASE_URL": system.url,
-        "ACME_USERNAME": "ops&sales@example",
-        "ACME_PASSWORD": "key=value&more",
-    }
-    assert standing["upload-api"].legacy_variables("ACME") == {"ACME_API_KEY": KEY["X-API-Key"]}
 
 
 def test_systems_are_found_by_name_and_iterated(standing: Sandbox) -> None:
@@ -578,17 +509,10 @@ def test_every_request_is_seen_as_it_came(sandbox: Sandbox) -> None:
     ("name", "ask", "credentials"),
     [
         ("upload-api", proof(UPLOAD, f"{UPLOAD_ID}:7rg6Gt+hUiob%3D"), "Basic"),
-        ("jwt-api", proof(JWT, "acme%2Fops:wrong"), "Basic, URL-encoded"),
-        ("jwt-api", replace(JWT, authorization="Basic wrong"), "Basic"),
         ("jwt-api", replace(JWT, authorization="basic wrong"), "Authorization"),
-        ("jwt-api", replace(JWT, authorization=None), "none"),
-        ("jwt-api", replace(JWT, authorization=None, body="client_id=acme"), "form"),
         ("jwt-api", sent(JWT, "password=wrong"), "Basic and form"),
-        ("jwt-api", sent(JWT, "malformed"), "Basic"),
-        ("jwt-api", Ask("GET", "/oauth/v2/token?client_secret=wrong"), "query"),
         ("jwt-api", replace(JSON, target=JWT.target), "JSON body"),
         ("auth-api", sent(AUTH_REFRESH, f"{USER}&refresh_token=wrong"), "form and refresh token in form"),
-        ("upload-api", Ask("GET", "/v1/UploadData", headers=KEY), "X-API-Key"),
         ("upload-api", Ask("GET", "/UploadData?client_secret=wrong"), "none"),
     ],
 )
@@ -602,15 +526,8 @@ def test_misplaced_credentials_are_seen_where_they_were(
 
 def test_seen_prints_no_secret(sandbox: Sandbox) -> None:
     """The ``repr`` of a recorded request shows no secret, wherever it travelled."""
-    asks = {
-        "upload-api": UPLOAD,
-        "jwt-api": JWT,
-        "auth-api": AUTH,
-        "organization-api": ORGANIZATION_QUERY,
-        "json-api": JSON,
-    }
-    for name, ask in asks.items():
-        call(sandbox[name], send(sandbox[name], ask).content["access_token"])
+    for system, ask in zip(sandbox, (UPLOAD, JWT, AUTH, ORGANIZATION_QUERY, JSON), strict=True):
+        call(system, send(system, ask).content["access_token"])
     printed = repr([system.seen for system in sandbox])
     assert "Basic, URL-encoded" in printed
     assert not [part for part in (*SECRETS, "Bearer ", "eyJ", "Basic ") if part in printed]
@@ -644,39 +561,6 @@ def test_chunked_body_is_read(sandbox: Sandbox) -> None:
     assert {seen.body for seen in system.token_requests} == {CLIENT_CREDENTIALS.encode()}
 
 
-def exchange(system: System, request: bytes) -> bytes:
-    """All that is answered to *request*, until the system closes."""
-    with socket.create_connection(("127.0.0.1", urlsplit(system.url).port or 0), timeout=10) as connection:
-        connection.sendall(request)
-        return b"".join(iter(lambda: connection.recv(65536), b""))
-
-
-def test_chunk_extensions_and_trailers_are_skipped(sandbox: Sandbox) -> None:
-    """Chunk extensions and trailers belong neither to the body nor to the next request."""
-    chunked = b"POST /1 HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;note=x\r\nabc\r\nA\r\n0123456789\r\n0\r\n"
-    trailers = b"X-Sum: 1\r\nX-More: 2\r\n\r\n"
-    exchange(sandbox["jwt-api"], chunked + trailers + b"GET /2 HTTP/1.1\r\nConnection: close\r\n\r\n")
-    assert [(seen.target, seen.body) for seen in sandbox["jwt-api"].seen] == [("/1", b"abc0123456789"), ("/2", b"")]
-
-
-@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\nz\r\n", b"Content-Length: many\r\n\r\n"])
-def test_unreadable_framing_is_a_bad_request(
-    sandbox: Sandbox, capfd: pytest.CaptureFixture[str], framing: bytes
-) -> None:
-    """A body of unknown length is answered 400, the connection is closed, and nothing is printed."""
-    answer = exchange(sandbox["jwt-api"], b"POST /things HTTP/1.1\r\n" + framing)
-    assert answer.startswith(b"HTTP/1.1 400 ")
-    assert capfd.readouterr() == ("", "")
-
-
-def test_head_is_answered_without_a_body(sandbox: Sandbox) -> None:
-    """HEAD is answered with the headers of GET and no body."""
-    request = b" /things HTTP/1.1\r\nConnection: close\r\n\r\n"
-    head, _, body = exchange(sandbox["jwt-api"], b"GET" + request).partition(b"\r\n\r\n")
-    assert b"\r\nContent-Length: %d\r\n" % len(body) in head
-    assert exchange(sandbox["jwt-api"], b"HEAD" + request).endswith(b"\r\n\r\n")
-
-
 def test_connection_is_kept_and_each_answer_comes_whole(sandbox: Sandbox) -> None:
     """A connection serves many requests, and each answer is one packet."""
     address = ("127.0.0.1", urlsplit(sandbox["jwt-api"].url).port or 0)
@@ -684,14 +568,6 @@ def test_connection_is_kept_and_each_answer_comes_whole(sandbox: Sandbox) -> Non
         for _ in range(20):
             connection.sendall(b"GET /things HTTP/1.1\r\n\r\n")
             assert connection.recv(65536).endswith(b'{"error": "invalid_token"}')
-
-
-def test_fifty_clients_at_once_are_served(sandbox: Sandbox) -> None:
-    """Fifty threads at once get a token each, and every request is recorded."""
-    system = sandbox["json-api"]
-    with ThreadPoolExecutor(50) as pool:
-        tokens = {reply.content["access_token"] for reply in pool.map(lambda _: send(system, JSON), range(100))}
-    assert (len(tokens), len(system.token_requests)) == (100, 100)
 
 
 def test_client_that_hangs_up_leaves_no_trace(sandbox: Sandbox, capfd: pytest.CaptureFixture[str]) -> None:
@@ -707,30 +583,22 @@ def test_client_that_hangs_up_leaves_no_trace(sandbox: Sandbox, capfd: pytest.Ca
     assert capfd.readouterr() == ("", "")
 
 
-def test_stop_cuts_open_connections(clock: Clock) -> None:
-    """``stop`` closes open connections as well; a second ``stop`` does nothing."""
+def test_stop_cuts_open_connections_and_forgets_nothing(clock: Clock) -> None:
+    """``stop`` closes open connections, also if called twice; tokens and requests are still there after ``start``."""
     sandbox = Sandbox(clock=clock)
     sandbox.stop()
     sandbox.start()
     system = sandbox["jwt-api"]
     with closing(connect(system)) as kept:
-        kept.request("GET", "/things")
-        kept.getresponse().read()
+        kept.request("POST", JWT.target, str(JWT.body), {"Authorization": str(JWT.authorization), "Content-Type": FORM})
+        token = json.loads(kept.getresponse().read())["access_token"]
         sandbox.stop()
         assert kept.sock.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
         send(system, JWT)
-    sandbox.stop()
-
-
-def test_started_again_it_remembers(clock: Clock) -> None:
-    """After ``stop`` and ``start``, tokens and recorded requests are still there, at new addresses."""
-    sandbox = Sandbox(clock=clock)
     with sandbox:
-        token = send(sandbox["jwt-api"], JWT).content["access_token"]
-    with sandbox:
-        assert call(sandbox["jwt-api"], token) == 200
-    assert len(sandbox["jwt-api"].seen) == 2
+        assert call(system, token) == 200
+    assert len(system.seen) == 2
 
 
 def test_the_sandbox_imports_nothing_of_ours() -> None:

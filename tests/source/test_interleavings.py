@@ -59,13 +59,13 @@ GRANTS: dict[str, Grant] = {
 }
 
 
-#: Which process, and which of the tokens that it was handed, the latest first.
+#: Which process, and which of the tokens that it got, the latest first.
 WHICH, BACK = st.integers(0, 1), st.sampled_from([0, 0, 0, 1, 2])
 
 
 PAUSES = st.sampled_from([0.0, 0.5, 3.0, 4.9, 5.1, 12.5, 21.0, 31.0, 290.0, 3300.0, 3500.0])
 
-#: What a server answers that is not well.
+#: Answers of a server in trouble.
 TROUBLE: dict[str, tuple[dict[str, str], int, dict[str, str]]] = {
     "500": ({}, 500, {}),
     "503": ({}, 503, {"retry-after": "1"}),
@@ -81,7 +81,7 @@ MODES = st.lists(st.sampled_from(sorted(TROUBLE)), min_size=1, max_size=2)
 
 
 class SharedCache:
-    """A dict that all processes see, with a lock that says at once that somebody else has it."""
+    """A dict that all processes see, with a lock that returns at once if another caller holds it."""
 
     def __init__(self, lock_is_tried: Callable[[], None]) -> None:
         self._cipher = SEAL
@@ -121,17 +121,17 @@ class SharedCache:
 
 
 class Server:
-    """A caller needs a token."""
+    """A token endpoint that plays a script."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.lifetime: float | None = 3600.0
         self.rotates = False
-        #: What happens to the next requests; after that all is well.
+        #: What happens to the next requests; later ones get a token.
         self.script: list[str] = []
-        #: By access token: when it was issued, and when it ends.
+        #: By access token: when it was issued, and when it expires.
         self.issued: dict[str, tuple[float, float | None]] = {}
-        #: Refresh tokens that work, and those that were answered: with others, or with a refusal.
+        #: Refresh tokens that are valid, and those that were answered: by a new one, or by a refusal.
         self.live: set[str] = {"refresh-0"}
         self.answered: set[str] = set()
 
@@ -170,24 +170,24 @@ class Process:
     source: TokenSource = field(init=False)
     #: What sends its token requests.
     transport: Callable[[TokenRequest, float], TokenResponse] = field(init=False)
-    #: The tokens that it was handed.
+    #: The tokens that it got.
     given: list[Token] = field(default_factory=list)
-    #: Those that it was told to hand out no more, the latest four.
+    #: Those that it must not return again, the latest four.
     refused: list[str] = field(default_factory=list)
-    #: Those that it was told to forget.
+    #: Those that it revoked.
     gone: set[str] = field(default_factory=set)
-    #: Until then nobody is asked, as a refusal is remembered.
+    #: Until then no token request is sent, as a refusal is remembered.
     quiet_until: float = 0.0
-    #: Until then, at the most.
+    #: The latest moment at which that pause ends.
     rests_until: float = 0.0
     probation_until: float = 0.0
-    #: When something went wrong last.
+    #: When a token request failed last.
     trouble_at: float = 0.0
     #: Refresh tokens for which it received another one.
     replaced: set[str] = field(default_factory=set)
     #: The tokens that it has forgotten.
     forgotten: set[str] = field(default_factory=set)
-    #: Background refreshes that no thread runs yet: the attempt, and what leads it.
+    #: Background refreshes that have not begun: the attempt, and what leads it.
     background: dict[Any, Callable[[], object]] = field(default_factory=dict)
 
 
@@ -199,13 +199,13 @@ class Call:
     began: float
     was_quiet: bool
     may_rest: bool
-    #: Access tokens that arrived meanwhile, whoever asked for them.
+    #: Access tokens that arrived meanwhile, for any call.
     arrived: set[str] = field(default_factory=set)
     #: Requests that it sent itself.
     sent: int = 0
     had_trouble: bool = False
     outcome: Token | BaseException | None = None
-    # Of a call in the air:
+    # Of a call whose request is in the air:
     thread: threading.Thread | None = None
     stops: threading.Event = field(default_factory=threading.Event)
     released: threading.Event = field(default_factory=threading.Event)
@@ -229,10 +229,10 @@ class Interleavings(RuleBasedStateMachine):
         #: The calls that each thread is in, the inmost last.
         self.running: defaultdict[int, list[Call]] = defaultdict(list)
         self.air: Call | None = None
-        #: Whether whoever is waited for next isn't heard of in time.
+        #: Whether the next leader that is waited for does not return in time.
         self.is_stuck = False
         self.lands_at_lock = False
-        #: Tokens that were revoked before they came.
+        #: Tokens that were revoked before they arrived.
         self.disowned: set[str] = set()
         self.trouble_until = 0.0
         self.main = threading.get_ident()
@@ -261,13 +261,13 @@ class Interleavings(RuleBasedStateMachine):
         self.kind, self.grant = kind, GRANTS[kind]
         self.server.lifetime = lifetime
         self.server.rotates = kind != "client"
-        # One that came from elsewhere cannot be had again: what is promised of it with others is less.
+        # A refresh token that the user gave cannot be requested again: less is promised of it in several processes.
         self.cache = SharedCache(self._lock_is_tried) if is_shared and kind != "refresh token" else None
         self.policy: dict[str, Any] = {"leeway": leeway, "timeout": TIMEOUT, "refresh_ahead": refresh_ahead}
         self.processes = [self._start() for _ in range(2 if self.cache else 1)]
 
     def _start(self) -> Process:
-        """A process that knows nothing."""
+        """A process that has just started."""
         forget()
         process = Process()
 
@@ -287,7 +287,9 @@ class Interleavings(RuleBasedStateMachine):
         call = self.running[threading.get_ident()][-1]
         self._check_alone(process, call)
         if not call.sent and self.clock.now >= self.trouble_until:
-            assert not [token for token in call.arrived if self._serves(token, process)], "another one came meanwhile"
+            assert not [token for token in call.arrived if self._serves(token, process)], (
+                "another token arrived meanwhile"
+            )
         call.sent += 1
         refresh_token = parse_qs(request.body.decode()).get("refresh_token", [""])[0]
         assert refresh_token not in self.server.answered or isinstance(self.grant, RefreshToken), (
@@ -342,7 +344,7 @@ class Interleavings(RuleBasedStateMachine):
             assert self.clock.now >= other.departed + TIMEOUT, "two processes ask at once"
 
     def _serves(self, token: str, process: Process) -> bool:
-        """Whether a token would do."""
+        """Whether a token can be used."""
         issued, ends = self.server.issued[token]
         left = float("inf") if ends is None else ends - self.clock.now
         leeway = 0.0 if ends is None else min(self.policy["leeway"], (ends - issued) / 10)
@@ -354,26 +356,24 @@ class Interleavings(RuleBasedStateMachine):
         return ends is None or self.clock.now < ends - 1e-3
 
     def _start_thread(self, function: Callable[[], object], _: str) -> None:
-        """A thread that is started gets its turn later."""
+        """A thread that is started runs later."""
         process = self.running[threading.get_ident()][-1].process
         process.background[process.source._state.flight] = function
 
     def _wait(self, flight: Any, timeout: float) -> None:
-        """In place of a wait: the leader runs now, or isn't heard of in time."""
+        """In place of a wait: the leader runs now, or does not return in time."""
         if threading.get_ident() != self.main:
-            really_wait([flight], timeout)
+            if not self._run_background(flight):
+                really_wait([flight], 30)  # in this world no time passes meanwhile
             return
         if self.is_stuck:
             self.is_stuck = False
             self._note_trouble()
             self.clock.forward(timeout)
             return
-        for process in self.processes:
-            if flight in process.background:
-                self._run_background(process, flight)
-        if not flight.done():
+        if not self._run_background(flight):
             self._land()
-        assert flight.done(), "nobody is there who could end this flight"
+        assert flight.done(), "no thread is left that could end this flight"
 
     def _sleep(self, seconds: float) -> None:
         self.clock.now += seconds
@@ -385,13 +385,18 @@ class Interleavings(RuleBasedStateMachine):
             self.lands_at_lock = False
             self._land()
 
-    def _run_background(self, process: Process, flight: Any) -> None:
-        lead = process.background.pop(flight)
-        call = self._call(process)
-        with self._within(call):
-            lead()
-        call.outcome = flight.exception()
-        self._over(call)
+    def _run_background(self, flight: Any) -> bool:
+        """Whether a background refresh was still to run, which has run now."""
+        for process in self.processes:
+            lead = process.background.pop(flight, None)
+            if lead:
+                call = self._call(process)
+                with self._within(call):
+                    lead()
+                call.outcome = flight.exception()
+                self._over(call)
+                return True
+        return False
 
     # Calls, and what holds for each of them.
 
@@ -417,7 +422,7 @@ class Interleavings(RuleBasedStateMachine):
             # It is for its own caller only, unless the server issued the same token to another call.
             issued = {token.access_token for process in self.processes for token in process.given}
             self.disowned |= {call.outcome.access_token} - issued
-        assert not (call.was_quiet and call.sent), "a server that refused is asked again at once"
+        assert not (call.was_quiet and call.sent), "a token request follows a refusal at once"
         error = call.outcome
         if not isinstance(error, TokenRequestError):
             return
@@ -433,23 +438,23 @@ class Interleavings(RuleBasedStateMachine):
                 call.outcome = error
 
     def _check(self, call: Call) -> None:
-        """What holds for whoever asked for a token."""
+        """Check the outcome of a call."""
         process, outcome, now = call.process, call.outcome, self.clock.now
         if isinstance(outcome, (TokenRequestError, TokenTransportError)):
             is_over = self.kind == "refresh token" and process.forgotten
-            # Nobody else asks for a while, where a thread that asks is heard of no more.
+            # While a leader hangs, no other leads for a while.
             hangs = self.air and self.air.process is process and self.clock.now >= self.air.began + TIMEOUT
             assert is_over or hangs or call.may_rest or call.had_trouble, f"no token, and nothing was wrong: {outcome}"
             for token in (each.access_token for each in process.given[-1:]):
                 useless = {*process.refused, *process.forgotten, *self.disowned}
-                assert token in useless or not self._lives(token), f"{token} would do: {outcome}"
+                assert token in useless or not self._lives(token), f"{token} can still be used: {outcome}"
             return
         if not isinstance(outcome, Token):
             pytest.fail(f"neither a token nor an error of ours: {outcome!r}")
         token = outcome.access_token
         issued, ends = self.server.issued[token]
         if ends is not None and token not in call.arrived:
-            # No other was to be had, and it is used to its very end.
+            # No other was available, so it is used until it expires.
             is_spared = process.trouble_at >= issued
             leeway = 0.0 if is_spared else min(self.policy["leeway"], (ends - issued) / 10)
             assert now < ends - leeway + 1e-3, f"{token} ended {now - ends} s ago"
@@ -476,7 +481,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH)
     def get(self, which: int) -> None:
-        """Somebody needs a token."""
+        """A caller needs a token."""
         process = self._process(which)
         call = self._call(process)
         self._ask(call)
@@ -499,7 +504,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH, pauses=st.lists(PAUSES, min_size=1, max_size=5), is_accepted=st.booleans())
     def refuse_all(self, which: int, pauses: list[float], is_accepted: bool) -> None:
-        """An API refuses whatever it is sent, for a while."""
+        """An API rejects each token for a while."""
         for pause in pauses:
             self.get(which)
             self.refuse(which, 0)
@@ -514,7 +519,7 @@ class Interleavings(RuleBasedStateMachine):
         """Another thread needs a token, and is in the middle of its request, if it makes one, while others go on."""
         process = self._process(which)
         for flight in list(process.background):
-            self._run_background(process, flight)
+            self._run_background(flight)
         call = self._call(process, served_early=served_early)
 
         def work() -> None:
@@ -525,7 +530,7 @@ class Interleavings(RuleBasedStateMachine):
         self.air = call
         call.thread.start()
         assert call.stops.wait(30)
-        if not call.departed:  # it needed no request, or got no further
+        if not call.departed:  # it sent no request
             self._land()
 
     @rule()
@@ -538,7 +543,7 @@ class Interleavings(RuleBasedStateMachine):
         """The thread of a background refresh runs."""
         process = self._process(which)
         for flight in list(process.background):
-            self._run_background(process, flight)
+            self._run_background(flight)
 
     @rule(seconds=PAUSES)
     def tick(self, seconds: float) -> None:
@@ -575,7 +580,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH, back=BACK)
     def refuse(self, which: int, back: int) -> None:
-        """An API answers 401, and an adapter gives up the token that it sent."""
+        """An API answers 401, and an adapter rejects the token that it sent."""
         process = self._process(which)
         if not process.given:
             return
@@ -586,7 +591,7 @@ class Interleavings(RuleBasedStateMachine):
             assert another
             self._refused(process, token)
             return
-        assert another is (self.clock.now >= process.probation_until), "one token in half a minute, where none will do"
+        assert another is (self.clock.now >= process.probation_until), "one token in 30 seconds, while all are rejected"
         if another:
             process.probation_until = self.clock.now + 30
             process.quiet_until = 0.0
@@ -609,7 +614,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(which=WHICH, back=BACK)
     def accept(self, which: int, back: int) -> None:
-        """An API takes a token."""
+        """An API accepts a token."""
         process = self._process(which)
         if not process.given:
             return
@@ -671,8 +676,8 @@ class Interleavings(RuleBasedStateMachine):
             call.outcome = outcome
             self._check(call)
         if call.sent:
-            told = {each.access_token if isinstance(each, Token) else str(each) for each in crowd.outcomes}
-            assert len(told) == 1, "one answer for all"
+            outcomes = {each.access_token if isinstance(each, Token) else str(each) for each in crowd.outcomes}
+            assert len(outcomes) == 1, "all get one answer"
 
 
 class Crowd:
@@ -704,10 +709,10 @@ class Crowd:
         """Wait until all others wait, then ask."""
         assert self._asking.acquire(blocking=False), "two requests at once"
         try:
-            flight, end = self.source._state.flight, time.monotonic() + 5
+            flight, end = self.source._state.flight, time.monotonic() + 30
             assert flight is not None
             while len(flight._waiters) < self.size - 1:
-                assert time.monotonic() < end, "somebody doesn't wait"
+                assert time.monotonic() < end, "a thread does not wait"
                 time.sleep(0.0002)
             return travel()
         finally:
@@ -737,7 +742,7 @@ def test_a_revocation_is_not_undone_by_a_request_in_the_air(world: Interleavings
     assert [token.access_token for process in world.processes for token in process.given] == ["token-1", "token-2"]
 
 
-def test_what_was_given_up_does_not_come_back_from_the_cache(world: Interleavings) -> None:
+def test_a_rejected_token_does_not_come_back_from_the_cache(world: Interleavings) -> None:
     """A token that was fetched during a revocation is not used again once it is rejected."""
     world.begin(kind="client", is_shared=True, lifetime=3600.0, leeway=60.0, refresh_ahead=False)
     world.depart(which=0, served_early=False)
@@ -749,7 +754,7 @@ def test_what_was_given_up_does_not_come_back_from_the_cache(world: Interleaving
 
 
 def test_a_full_disk_sends_no_refresh_token_twice(world: Interleavings) -> None:
-    """The new refresh token could not be stored: the old one, which is spent, doesn't lie there for others to use."""
+    """The new refresh token could not be stored: the old one, which is spent, is not left in the cache."""
     world.begin(kind="user", is_shared=True, lifetime=600.0, leeway=60.0, refresh_ahead=False)
     world.get(which=0)
     world.tick(seconds=3300.0)
@@ -761,12 +766,12 @@ def test_a_full_disk_sends_no_refresh_token_twice(world: Interleavings) -> None:
     world.get(which=1)
 
 
-def test_a_thread_that_starts_late_spends_no_refresh_token_for_nobody(world: Interleavings) -> None:
+def test_a_refresh_token_spent_by_a_late_background_refresh_is_not_sent_again(world: Interleavings) -> None:
     """The thread of a background refresh runs late: the refresh token that it spends is not sent again."""
     world.begin(kind="client, renewed", is_shared=False, lifetime=3600.0, leeway=60.0, refresh_ahead=True)
     world.get(which=0)
     world.tick(seconds=3500.0)
-    world.get(which=0)  # its renewal begins, by a thread that gets no turn
+    world.get(which=0)  # its background refresh begins, and its thread does not run yet
     world.tick(seconds=3600.0)
     world.get(which=0)
     world.run_background(which=0)

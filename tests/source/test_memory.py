@@ -1,4 +1,4 @@
-"""What stays in memory of failures, and of sessions that identify the client."""
+"""What stays in memory of failures, of sources, and of sessions that identify the client."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from auth_plugins import (
     MemoryCache,
     Password,
     TokenRequestError,
+    TokenSource,
     TokenTransportError,
 )
 from auth_plugins._base.frames import without_frames
@@ -60,22 +61,28 @@ class Big:
 
 @unwatched
 def test_a_remembered_refusal_keeps_no_frame(endpoint: Endpoint) -> None:
-    """The variables of a caller are freed with its error, although the refusal is remembered."""
-    tokens = source(endpoint)
-    endpoint.script = [refusal()]
+    """The variables of a caller are freed with its error: neither waiters nor the remembered refusal keep them."""
+    tokens, flights = source(endpoint), []
 
-    def ask() -> weakref.ref[Big]:
+    def refuse() -> Any:
+        flights.append(tokens._state.flight)
+        return refusal()
+
+    endpoint.script = [refuse]
+
+    def fetch() -> weakref.ref[Big]:
         big = Big()
         with pytest.raises(TokenRequestError):
             tokens.token()
         return weakref.ref(big)
 
-    gone = ask()
+    freed = fetch()
     gc.collect()
-    assert gone() is None
-    failure = tokens._state.failure
+    assert freed() is None
+    failure, [flight] = tokens._state.failure, flights
     assert failure is not None
-    assert frames_of([], failure.error) == []
+    assert flight is not None
+    assert frames_of([], failure.error) == frames_of([], flight.exception()) == []
     with pytest.raises(TokenRequestError, match="invalid_client") as caught:
         tokens.token()
     assert caught.value.status_code == 401
@@ -108,23 +115,6 @@ def _frame_of(traceback: TracebackType | None, name: str) -> FrameType:
         traceback = traceback.tb_next
     assert traceback is not None
     return traceback.tb_frame
-
-
-def test_waiters_keep_no_frame_of_the_leader(endpoint: Endpoint) -> None:
-    """The error that waiters get has no traceback: the variables of the leader's frames are not kept by it."""
-    tokens = source(endpoint)
-    flights: list[Any] = []
-
-    def refuse() -> Any:
-        flights.append(tokens._state.flight)
-        return refusal()
-
-    endpoint.script = [refuse]
-    with pytest.raises(TokenRequestError):
-        tokens.token()
-    error = flights[0].exception()
-    assert isinstance(error, TokenRequestError)
-    assert frames_of([], error) == []
 
 
 class StubbornError(Exception):
@@ -167,14 +157,12 @@ def test_causes_are_kept_without_their_frames() -> None:
 
 
 @unwatched
-def test_thousands_of_failing_tenants_are_let_go(
-    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
-) -> None:
-    """5,000 grants are refused, one after the other: no slot holds a frame, and those of the past are swept."""
+def test_refused_tenants_are_dropped(endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """1,200 grants are refused, one after the other: no state holds a frame, and those of the past are dropped."""
     caplog.set_level(logging.WARNING, "auth_plugins")
     cache = MemoryCache()
-    endpoint.script = [refusal()] * 5000
-    for number in range(5000):
+    endpoint.script = [refusal()] * 1200
+    for number in range(1200):
         with pytest.raises(TokenRequestError):
             source(endpoint, ClientCredentials(URL, f"client-{number}", "s"), cache=cache).token()
         clock.forward(0.1)
@@ -183,9 +171,32 @@ def test_thousands_of_failing_tenants_are_let_go(
     assert len(cache._states) <= 512
 
 
-def test_a_back_off_may_grow_for_ever() -> None:
+def test_a_back_off_stays_a_number() -> None:
     """After thousands of refusals in a row the seconds of a back-off are still a number."""
     assert math.isfinite(back_off(5000))
+
+
+def pieces() -> list[str]:
+    """The classes of the objects that token sources have built."""
+    kinds = [type(each) for each in gc.get_objects()]
+    return [
+        each.__name__
+        for each in kinds
+        if str(each.__module__).startswith("auth_plugins._source") and each is not TokenSource
+    ]
+
+
+def test_an_auth_with_a_warm_token_builds_no_piece(endpoint: Endpoint) -> None:
+    """An auth that is built for one request, and finds a fresh token, builds nothing that fetches one."""
+    grant, cache = ClientCredentials(URL, "client", "s3cr3t"), MemoryCache()
+    source(endpoint, grant, cache=cache).token()
+    gc.collect()
+    before, auths = pieces(), []
+    for _ in range(10):
+        auths.append(auth_plugins.requests.OAuth2Auth(grant, cache=cache))
+        request = requests.Request("GET", "https://api.example.com/", auth=auths[-1]).prepare()
+        assert request.headers["Authorization"] == "Bearer token-1"
+    assert pieces() == before
 
 
 # Grants without a secret.
@@ -214,7 +225,7 @@ def test_sessions_that_identify_the_client_share_no_token(driver: SyncDriver, se
     assert len(server.token_requests) == 4
 
 
-def test_sessions_that_are_equal_are_not_one(server: Loopback) -> None:
+def test_equal_sessions_share_no_token(server: Loopback) -> None:
     """Sessions of a class with an ``==`` of its own, and without a hash, have a token each all the same."""
 
     class Equal(requests.Session):
@@ -240,7 +251,7 @@ def test_sessions_of_a_client_with_a_secret_share_its_token(driver: SyncDriver, 
     assert len(server.token_requests) == 2
 
 
-def test_a_session_of_the_past_is_no_other(server: Loopback) -> None:
+def test_a_new_session_in_the_place_of_a_freed_one_has_its_own_token(server: Loopback) -> None:
     """A session is closed and freed: one that is made in its place gets a token of its own, and nothing is kept."""
     grant = ClientCredentials(server.token_url, "client")
     cache = MemoryCache()
@@ -272,7 +283,7 @@ def test_an_auth_that_is_dropped_frees_its_session(server: Loopback, cache: Any)
         gc.enable()
 
 
-def test_a_hand_made_source_is_told_apart_as_well(server: Loopback) -> None:
+def test_sessions_of_one_source_share_no_token(server: Loopback) -> None:
     """A TokenSource is given to two auths with sessions of their own: each has its own token."""
     tokens = auth_plugins.TokenSource(ClientCredentials(server.token_url, "client"))
     one, other = (auth_plugins.requests.OAuth2Auth(tokens, session=requests.Session()) for _ in range(2))

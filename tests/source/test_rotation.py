@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from typing import Any
 
 import pytest
 
-from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenSource, TokenTransportError
+from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from tests.support import stores
+from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock
-from tests.support.sources import URL, Endpoint, expire, refusal, sent, source, unfinished
+from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, sent, source, unfinished
 from tests.support.stores import ALL, Store, over, process
 
 GRANT = RefreshToken(URL, "rt-0")
@@ -35,7 +35,7 @@ def test_no_process_goes_back_to_a_refresh_token_with_a_successor(
 
 
 @over(ALL)
-def test_a_new_one_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint, clock: Clock) -> None:
+def test_a_new_refresh_token_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint, clock: Clock) -> None:
     """The user puts a new refresh token in: each process sends it, or finds what came of it."""
     own = ["rt-0"]
     grant = RefreshToken(URL, lambda: own[0])
@@ -51,17 +51,7 @@ def test_a_new_one_of_the_user_is_sent_at_once(store: Store, rotating: Endpoint,
     assert {worker.token().access_token for worker in workers} == {"token-2"}
 
 
-@over(ALL)
-def test_a_grant_that_can_be_traded_again_is(store: Store, rotating: Endpoint, clock: Clock) -> None:
-    """A password's refresh token is refused: the password is sent again, whatever was replaced."""
-    tokens = process(store, rotating, Password(URL, "me", "pw"))
-    tokens.token()
-    expire(clock)
-    rotating.script = [refusal("invalid_grant", 400)]
-    assert tokens.token().access_token == "token-2"
-
-
-def test_one_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock) -> None:
+def test_a_refresh_token_that_is_not_replaced_is_sent_again(endpoint: Endpoint, clock: Clock) -> None:
     """A server that does not rotate gets the grant's own refresh token each time."""
     tokens = source(endpoint, GRANT)
     for _ in range(3):
@@ -85,25 +75,49 @@ def test_a_script_that_ends_loses_no_refresh_token(
         rotating.requests.clear()
 
 
+def test_a_refused_refresh_token_is_cleared_before_the_grant_is_used(rotating: Endpoint, clock: Clock) -> None:
+    """The request that follows a refused refresh is interrupted: the refused refresh token is not sent again."""
+
+    def interrupt() -> Any:
+        raise KeyboardInterrupt
+
+    tokens = source(rotating, PASSWORD)
+    tokens.token()
+    expire(clock)
+    rotating.script = [refusal("invalid_grant", 400), interrupt]
+    with pytest.raises(KeyboardInterrupt):
+        tokens.token()
+    tokens.token()
+    assert ["refresh_token=" in body for body in rotating.bodies] == [False, True, False, False]
+
+
+def test_a_new_refresh_token_is_kept_before_the_attempt_completes(rotating: Endpoint, clock: Clock) -> None:
+    """The attempt is interrupted after the refresh: the next one sends the new refresh token, not the spent one."""
+
+    class Interrupted(stores.LockingCache):
+        interrupts = False
+
+        def set(self, key: str, value: str, ttl: float) -> None:
+            if self.interrupts:
+                raise KeyboardInterrupt
+            super().set(key, value, ttl)
+
+    cache = Interrupted()
+    tokens = source(rotating, Password(URL, "me", "pw"), cache=cache)
+    tokens.token()
+    expire(clock)
+    cache.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        tokens.token()
+    cache.interrupts = False
+    tokens.token()
+    assert sent(rotating)[1:] == ["refresh-1", "refresh-2"]
+
+
 # After a fork
 
 
-def in_child(check: Any) -> None:
-    """Run *check* in a forked child; it must be true."""
-    child = os.fork()
-    if child == 0:  # pragma: no cover - another process
-        try:
-            os._exit(0 if check() else 1)
-        except BaseException:
-            os._exit(2)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-
-
 @forks
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, clock: Clock) -> None:
     """A forked child sends the password, its parent the refresh token: that is sent once."""
     tokens = source(rotating, Password(URL, "me", "pw"))
@@ -115,14 +129,13 @@ def test_a_child_leaves_the_refresh_token_to_its_parent(rotating: Endpoint, cloc
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpoint, clock: Clock) -> None:
     """The parent has the successor of the grant's own refresh token: the child sends neither, and raises why."""
     tokens = source(rotating, GRANT)
     tokens.token()
     expire(clock)
 
-    def is_told() -> bool:
+    def raises_why() -> bool:
         for get in (tokens.token, lambda: asyncio.run(tokens.atoken())):
             try:
                 get()
@@ -133,11 +146,10 @@ def test_a_child_sends_no_refresh_token_that_its_parent_replaced(rotating: Endpo
                 return False
         return len(rotating.requests) == 1
 
-    in_child(is_told)
+    in_child(raises_why)
 
 
 @forks
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -> None:
     """A child that is forked in mid-request, while a thread holds the lock, has an equal token, and a free lock."""
     cache = MemoryCache()
@@ -173,57 +185,26 @@ def test_a_child_has_the_token_and_no_flight_of_its_parent(endpoint: Endpoint) -
     thread.join()
 
 
-def rotated_six_times(endpoint: Endpoint) -> TokenSource:
-    """A source whose refresh token was replaced six times; its server takes none any more."""
-    tokens = source(endpoint, GRANT)
+def test_the_first_refresh_token_is_not_sent_again_after_many_rotations(rotating: Endpoint, clock: Clock) -> None:
+    """The sixth successor is refused, later revoked: an error is raised, and the grant's own is not sent again."""
+    tokens = source(rotating, GRANT)
     for _ in range(6):
         tokens.invalidate(tokens.token())
-    assert sent(endpoint) == ["rt-0", *(f"refresh-{number}" for number in range(1, 6))]
-    endpoint.script = [refusal("invalid_grant", 400)] * 10
-    return tokens
-
-
-def test_its_own_one_is_not_sent_again_after_many_rotations(rotating: Endpoint, clock: Clock) -> None:
-    """The sixth successor is refused: that refusal is raised, and the grant's own refresh token is not sent again."""
-    tokens = rotated_six_times(rotating)
+    sent_before = ["rt-0", *(f"refresh-{number}" for number in range(1, 6))]
+    assert sent(rotating) == sent_before
+    rotating.script = [refusal("invalid_grant", 400)] * 10
     with pytest.raises(TokenRequestError, match="invalid_grant"):
         tokens.token()
-    assert sent(rotating)[6:] == ["refresh-6"]
-    clock.forward(3600)
-    with pytest.raises(TokenRequestError):
-        tokens.token()
-    assert "rt-0" not in sent(rotating)[6:]
-
-
-def test_its_own_one_is_not_sent_again_after_a_revocation(rotating: Endpoint, clock: Clock) -> None:
-    """After six rotations and a revocation an error is raised, and no request has the grant's own refresh token."""
-    tokens = rotated_six_times(rotating)
     tokens.revoke()
     for _ in range(2):
         with pytest.raises(TokenRequestError, match="obtain a new refresh token") as caught:
             tokens.token()
         assert caught.value.error == "invalid_grant"
         clock.forward(3600)
-    assert len(rotating.requests) == 6
+    assert sent(rotating) == [*sent_before, "refresh-6"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_a_child_sends_nothing_after_many_rotations(rotating: Endpoint) -> None:
-    """The parent has the sixth successor: a forked child sends no request, and raises why."""
-    tokens = rotated_six_times(rotating)
-
-    def is_told() -> bool:
-        try:
-            tokens.token()
-        except TokenRequestError as error:
-            return "the process that forked this one" in str(error) and len(rotating.requests) == 6
-        return False
-
-    in_child(is_told)
-
-
-def test_a_successor_that_was_spent_is_not_sent_when_the_user_configures_it(rotating: Endpoint, clock: Clock) -> None:
+def test_a_spent_refresh_token_is_not_sent_when_the_user_configures_it(rotating: Endpoint, clock: Clock) -> None:
     """The user's secret becomes a refresh token that this process has spent meanwhile: it is not sent again."""
     own = ["rt-0"]
     tokens = source(rotating, RefreshToken(URL, lambda: own[0]))

@@ -43,9 +43,12 @@ class Call:
 class Driver(ABC):
     """One library in one mode."""
 
-    library: str
     mode: str
     base_error: type[Exception]
+
+    def __init__(self, module: Any) -> None:
+        #: The library, and its name.
+        self.module, self.library = module, module.__name__
 
     def __repr__(self) -> str:
         return f"{self.library}-{self.mode}"
@@ -54,13 +57,13 @@ class Driver(ABC):
         """The library's OAuth2Auth."""
         return importlib.import_module(f"auth_plugins.{self.library}").OAuth2Auth(grant, **arguments)
 
-    def get(self, url: str, auth: Any) -> Answer:
-        """One GET."""
-        return self.send(Call("GET", url), auth)
+    def get(self, url: str, auth: Any, **options: Any) -> Answer:
+        """One GET; *options* as of :meth:`send_all`."""
+        return self.send(Call("GET", url), auth, **options)
 
-    def send(self, call: Call, auth: Any) -> Answer:
+    def send(self, call: Call, auth: Any, **options: Any) -> Answer:
         """One request; raises what the library raises."""
-        [outcome] = self.send_all([call], [auth])
+        [outcome] = self.send_all([call], [auth], **options)
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -70,8 +73,16 @@ class Driver(ABC):
         return self.send_all([Call("GET", url) for _ in auths], auths)
 
     @abstractmethod
-    def send_all(self, calls: Sequence[Call], auths: Sequence[Any]) -> list[Answer | BaseException]:
-        """All of *calls* at once, in threads or tasks."""
+    def send_all(self, calls: Sequence[Call], auths: Sequence[Any], **options: Any) -> list[Answer | BaseException]:
+        """All of *calls* at once, in threads or tasks.
+
+        :param options: arguments of the client; in place of ``event_hooks`` a function ``hook`` for responses. For
+            requests, ``transport`` is an adapter.
+        """
+
+    @abstractmethod
+    def signed(self, auth: Any, url: str) -> Any:
+        """A request to *url* with the token on it; nothing is sent."""
 
     @abstractmethod
     def chunks(self, parts: Sequence[bytes]) -> dict[str, Any]:
@@ -83,14 +94,14 @@ class SyncDriver(Driver):
 
     mode = "sync"
 
-    def send_all(self, calls: Sequence[Call], auths: Sequence[Any]) -> list[Answer | BaseException]:
+    def send_all(self, calls: Sequence[Call], auths: Sequence[Any], **options: Any) -> list[Answer | BaseException]:
         outcomes: list[Any] = [None] * len(calls)
         barrier = threading.Barrier(len(calls))
 
         def work(index: int) -> None:
             barrier.wait()
             try:
-                outcomes[index] = self._send(calls[index], auths[index])
+                outcomes[index] = _answer(self._send(calls[index], auths[index], **options))
             except BaseException as error:
                 outcomes[index] = error
 
@@ -105,50 +116,78 @@ class SyncDriver(Driver):
         return {"data" if self.library == "requests" else "content": iter(list(parts))}
 
     @abstractmethod
-    def _send(self, call: Call, auth: Any) -> Answer: ...
+    def _send(self, call: Call, auth: Any, **options: Any) -> Any: ...
+
+
+class MockAdapter(requests.adapters.BaseAdapter):
+    """What ``MockTransport`` is for httpx: *play* returns attributes of the response; nothing is sent."""
+
+    def __init__(self, play: Callable[[requests.PreparedRequest], dict[str, Any]]) -> None:
+        super().__init__()
+        self._play = play
+
+    def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        response = requests.Response()
+        fields = {"status_code": 200, "_content": b"", "connection": self, **self._play(request)}
+        vars(response).update(fields, request=request, url=request.url)
+        return response
+
+    def close(self) -> None:
+        pass
 
 
 class Requests(SyncDriver):
-    library = "requests"
     base_error = requests.RequestException
 
-    def _send(self, call: Call, auth: Any) -> Answer:
+    def signed(self, auth: Any, url: str) -> Any:
+        return auth(requests.Request("GET", url).prepare())
+
+    def _send(self, call: Call, auth: Any, **options: Any) -> Any:
         body = {"data" if name == "content" else name: value for name, value in call.body.items()}
         with requests.Session() as session:
             session.trust_env = False
-            response = session.request(
+            session.cookies.update(options.get("cookies", {}))
+            if "transport" in options:
+                session.mount("http://", options["transport"])
+                session.mount("https://", options["transport"])
+            return session.request(
                 call.method, call.url, auth=auth, allow_redirects=call.follow_redirects, timeout=20, **body
             )
-        return Answer(response.status_code, response.text, [each.status_code for each in response.history], response)
 
 
 class Httpx(SyncDriver):
     def __init__(self, module: Any) -> None:
-        self.library = module.__name__
+        super().__init__(module)
         self.base_error = module.RequestError
-        self._module = module
         #: Costs more than all else in a test, so that there is one.
         self._ssl = module.create_ssl_context()
 
-    def _send(self, call: Call, auth: Any) -> Answer:
-        with self._module.Client(verify=self._ssl, trust_env=False, timeout=20) as client:
-            response = client.request(
-                call.method, call.url, auth=auth, follow_redirects=call.follow_redirects, **call.body
-            )
-        return _answer(response)
+    def signed(self, auth: Any, url: str) -> Any:
+        return next(auth.sync_auth_flow(self.module.Request("GET", url)))
+
+    def _send(self, call: Call, auth: Any, hook: Any = None, **options: Any) -> Any:
+        options = {"verify": self._ssl, "trust_env": False, "timeout": 20, **options}
+        with self.module.Client(event_hooks={"response": [hook] if hook else []}, **options) as client:
+            return client.request(call.method, call.url, auth=auth, follow_redirects=call.follow_redirects, **call.body)
 
 
 class AsyncHttpx(Driver):
     def __init__(self, module: Any, mode: str) -> None:
-        self.library = module.__name__
-        self.mode = mode
-        self.base_error = module.RequestError
-        self._module = module
-        #: Costs more than all else in a test, so that there is one.
+        super().__init__(module)
+        self.mode, self.base_error = mode, module.RequestError
         self._ssl = module.create_ssl_context()
 
-    def send_all(self, calls: Sequence[Call], auths: Sequence[Any]) -> list[Answer | BaseException]:
-        return self.run(lambda: self.gather(calls, auths))
+    def send_all(self, calls: Sequence[Call], auths: Sequence[Any], **options: Any) -> list[Answer | BaseException]:
+        return self.run(lambda: self.gather(calls, auths, **options))
+
+    def signed(self, auth: Any, url: str) -> Any:
+        async def first() -> Any:
+            flow = auth.async_auth_flow(self.module.Request("GET", url))
+            request = await anext(flow)
+            await flow.aclose()
+            return request
+
+        return self.run(first)
 
     def chunks(self, parts: Sequence[bytes]) -> dict[str, Any]:
         async def generate() -> Any:
@@ -161,11 +200,18 @@ class AsyncHttpx(Driver):
         """Run an async function of no arguments in a new loop."""
         return asyncio.run(function()) if self.mode == "asyncio" else trio.run(function)
 
-    async def gather(self, calls: Sequence[Call], auths: Sequence[Any]) -> list[Answer | BaseException]:
+    async def gather(
+        self, calls: Sequence[Call], auths: Sequence[Any], hook: Any = None, **options: Any
+    ) -> list[Answer | BaseException]:
         """All of *calls* at once, within a loop that runs."""
         outcomes: list[Any] = [None] * len(calls)
-        limits = self._module.Limits(max_connections=50)
-        async with self._module.AsyncClient(verify=self._ssl, trust_env=False, timeout=20, limits=limits) as client:
+        limits = self.module.Limits(max_connections=50)
+        options = {"verify": self._ssl, "trust_env": False, "timeout": 20, "limits": limits, **options}
+
+        async def async_hook(response: Any) -> None:
+            hook(response)
+
+        async with self.module.AsyncClient(event_hooks={"response": [async_hook] if hook else []}, **options) as client:
 
             async def work(index: int) -> None:
                 call = calls[index]
@@ -177,7 +223,9 @@ class AsyncHttpx(Driver):
                 except Exception as error:
                     outcomes[index] = error
 
-            if self.mode == "asyncio":
+            if len(calls) == 1:
+                await work(0)
+            elif self.mode == "asyncio":
                 await asyncio.gather(*map(work, range(len(calls))))
             else:
                 async with trio.open_nursery() as nursery:
@@ -190,9 +238,11 @@ def _answer(response: Any) -> Answer:
     return Answer(response.status_code, response.text, [each.status_code for each in response.history], response)
 
 
-SYNC: list[SyncDriver] = [Requests(), Httpx(httpx), Httpx(httpx2)]
+SYNC: list[SyncDriver] = [Requests(requests), Httpx(httpx), Httpx(httpx2)]
 ASYNC: list[AsyncHttpx] = [AsyncHttpx(module, mode) for module in (httpx, httpx2) for mode in ("asyncio", "trio")]
 ALL: list[Driver] = [*SYNC, *ASYNC]
+HTTPX: list[Driver] = ALL[1:]
+SYNC_HTTPX: list[SyncDriver] = SYNC[1:]
 
 
 def succeeded(outcomes: Sequence[Answer | BaseException]) -> bool:

@@ -1,4 +1,4 @@
-"""Token endpoints below HTTP, which never answer, answer slowly or reset; and token sources that ask them."""
+"""Token endpoints below HTTP, which never answer, answer slowly or reset; and sources that send requests to them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import socket
 import threading
 from collections.abc import Callable
 from typing import Any, Self
+
+import requests
 
 from auth_plugins import MemoryCache, TokenSource
 from auth_plugins._transports.base import Transport
@@ -35,6 +37,21 @@ def new_session(library: str, **arguments: Any) -> Any:
     """A session or client of *library*."""
     module = importlib.import_module(library)
     return module.Session() if library == "requests" else module.Client(**arguments)
+
+
+class Wrapping(requests.adapters.BaseAdapter):
+    """Sends by another adapter, as adapters that limit or record do."""
+
+    def __init__(self, inner: Any = None) -> None:
+        super().__init__()
+        self.inner = inner or requests.adapters.HTTPAdapter()
+        self.itself = self
+
+    def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+        return self.inner.send(request, **options)
+
+    def close(self) -> None:
+        self.inner.close()
 
 
 class Endpoint:

@@ -1,30 +1,43 @@
-"""What an error reporter stores of an error: the variables of each frame that it passed through."""
+"""What an error reporter stores: the variables of each frame of the package that an error passed, or that logs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import auth_plugins
 
-PACKAGE = str(Path(auth_plugins.__file__).parent)
+PACKAGE = Path(auth_plugins.__file__).parent
 
 
-def variables_of(error: BaseException | None) -> str:
-    """The variables of the package's frames in *error*, its causes and contexts, as a reporter writes them.
+def variables_of(error: BaseException | None, folder: str = "") -> str:
+    """The variables of the package's frames in *error*, its causes and contexts, as a reporter writes them."""
+    return variables_in(_frames_of(error), folder)
+
+
+def variables_in(frames: Iterable[FrameType], folder: str = "") -> str:
+    """The variables of those of *frames* that are the package's, or those of a *folder* of it.
 
     Frames of code that dataclasses made count as well; those of the test itself do not.
     """
-    seen: list[str] = []
+    return "\n".join(
+        f"{name}={text}"
+        for frame in frames
+        if frame.f_code.co_filename.startswith((str(PACKAGE / folder), "<string>"))
+        for name, value in frame.f_locals.items()
+        for text in _texts(value)
+    )
+
+
+def _frames_of(error: BaseException | None) -> Iterator[FrameType]:
     while error is not None:
-        frame = error.__traceback__
-        while frame is not None:
-            if frame.tb_frame.f_code.co_filename.startswith((PACKAGE, "<string>")):
-                seen += [f"{name}={text}" for name, value in frame.tb_frame.f_locals.items() for text in _texts(value)]
-            frame = frame.tb_next
+        traceback = error.__traceback__
+        while traceback is not None:
+            yield traceback.tb_frame
+            traceback = traceback.tb_next
         error = error.__cause__ or error.__context__
-    return "\n".join(seen)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -37,4 +50,7 @@ def _texts(value: Any) -> Iterator[str]:
         for each in value:
             yield from _texts(each)
     else:
-        yield repr(value)
+        try:
+            yield repr(value)
+        except AttributeError:  # of an object whose __init__ failed
+            yield ""

@@ -86,16 +86,16 @@ class KeepAlive:
         self._server.server_close()
 
 
-def make_certificate(directory: Path, name: str = "127.0.0.1") -> Path:
-    """Write a self-signed certificate for *name*, and its key, to one file."""
+def make_certificate(directory: Path, name: str = "127.0.0.1", days: int = 1) -> Path:
+    """Write a self-signed certificate for *name* that expires in *days*, and its key, to one file."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
+    ends = dt.datetime.now(dt.UTC) + dt.timedelta(days=days)
     address = x509.IPAddress(ipaddress.ip_address(name)) if name[0].isdigit() else x509.DNSName(name)
     certificate = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
+        .not_valid_before(ends - dt.timedelta(days=9))
+        .not_valid_after(ends)
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

@@ -8,15 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
 from auth_plugins._base.runtime import runtime
-
-if TYPE_CHECKING:
-    import pytest
 
 
 @dataclass
@@ -52,7 +49,7 @@ class Loopback:
         self.token_play: Play = self.issue
         self.api: Play = self.check
         self.lifetime: float | None = 3600
-        #: What the API takes; a test that adds nothing has it take the newest token only.
+        #: The tokens that the API accepts.
         self.live: set[str] = set()
         self._numbers = itertools.count(1)
         self._server = make_server("127.0.0.1", 0, self._wsgi, threaded=True, request_handler=_QuietHandler)
@@ -93,11 +90,11 @@ class Loopback:
         return as_json({"error": "invalid_token"}, 401)
 
     def revoke(self) -> None:
-        """The API takes none of the tokens issued so far."""
+        """The API rejects all tokens issued so far."""
         self.live.clear()
 
     def refuse_once(self) -> None:
-        """The API gives up the token that it is shown next, as servers do that revoke one early."""
+        """The API rejects the next request, and accepts the others, as servers do that revoke one token early."""
         accepted = self.api
 
         def refuse(_: Received) -> Response:
@@ -131,11 +128,11 @@ def as_json(members: Any, status: int = 200, **headers: str) -> Response:
 
 
 class Clock:
-    """The time, as a test wants it, in place of the machine's; a sleep moves it on."""
+    """A clock that stands still, in place of the machine's; a sleep moves it forward."""
 
     def __init__(self) -> None:
         self.now = time.time()
-        #: How long was slept, each time.
+        #: The seconds of each sleep.
         self.sleeps: list[float] = []
 
     def time(self) -> float:
@@ -154,7 +151,7 @@ class Clock:
     def forward(self, seconds: float) -> None:
         self.now += seconds
 
-    def rule(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Be the time by which the package judges tokens and failures."""
+    def rule(self, monkeypatch: Any) -> None:
+        """Make this the clock of the package."""
         monkeypatch.setattr(runtime, "clock", self)
         monkeypatch.setattr(runtime, "elapsed", lambda: self.elapsed())  # noqa: PLW0108 - a test may replace it

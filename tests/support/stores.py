@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import json
 import logging
-import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -19,6 +19,7 @@ import pytest
 from auth_plugins import FileCache, RedisCache, TokenSource
 from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.shared_entry import SharedEntry
+from auth_plugins._grants import password as _password
 from tests.support.loopback import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.sources import Endpoint, source
@@ -28,9 +29,20 @@ KEY, OTHER_KEY = "TheKeyOfTheseTests-0123456789_abcdefghijklm=", "AnotherKeyOfTh
 
 
 def forget() -> None:
-    """Lose what this process remembers of shared caches, as another process that starts would know nothing of it."""
+    """Lose what this process remembers of shared caches and refusals, as if it had just started."""
     _shared._all.clear()
     _shared._latest.clear()
+    _password._vaguely_refused.clear()
+
+
+def age(directory: Path) -> None:
+    """Expire all entries of a FileCache without a key, and forget what this process knows of them."""
+    forget()
+    for path in directory.glob("*.token"):
+        entry = json.loads(path.read_text())
+        if "token" in entry:
+            entry["token"]["expires_at"] = 1.0
+            path.write_text(json.dumps(entry))
 
 
 class OwnCache:
@@ -103,13 +115,9 @@ def name_of(tokens: TokenSource) -> str:
     return entry_of(tokens).names[0]
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """Return the warnings in the log."""
-    return [
-        record.getMessage()
-        for record in caplog.records
-        if record.name == "auth_plugins" and record.levelno >= logging.WARNING
-    ]
+def logged(caplog: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    """Return what the package logged, at *level* or above."""
+    return [each.getMessage() for each in caplog.records if each.name == "auth_plugins" and each.levelno >= level]
 
 
 def shown(argument: object) -> str:
@@ -172,27 +180,6 @@ def store_of(name: str, request: pytest.FixtureRequest) -> Store:
     client = server.client(decode_responses=name.endswith("decodes"))
     request.addfinalizer(client.close)
     return in_redis(server, lambda: RedisCache(client))
-
-
-class Touched:
-    """Lists the files that this process opens, makes, renames or removes in a directory, by an audit hook."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self._below: str | None = None
-        sys.addaudithook(self._hear)  # for ever: there is no way to take one out
-
-    @contextlib.contextmanager
-    def below(self, directory: Path) -> Iterator[list[str]]:
-        self.events, self._below = [], str(directory)
-        try:
-            yield self.events
-        finally:
-            self._below = None
-
-    def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._below is not None and arguments and str(arguments[0]).startswith(self._below):
-            self.events.append(event)
 
 
 #: scrypt takes 35 ms on purpose; tests hash the same text again and again.

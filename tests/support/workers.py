@@ -5,7 +5,7 @@ It imports nothing of the tests, which only pytest may find.
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import faulthandler
 import json
 import logging
@@ -19,7 +19,6 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import requests
@@ -41,44 +40,22 @@ def made(spec: Spec) -> Any:
 
 
 class Clock:
-    """The time by which the package judges tokens: the real one, moved on, and sped up, as the test says."""
+    """The time by which the package judges tokens: the real one, moved on as the test says."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
-        #: How fast the time passes by which the package waits.
-        self.speed = 1.0
 
     def time(self) -> float:
         return time.time() + self.ahead
 
     def monotonic(self) -> float:
-        return time.monotonic() * self.speed + self.ahead
+        return time.monotonic() + self.ahead
 
     def elapsed(self) -> float:
         return time.clock_gettime(time.CLOCK_BOOTTIME) + self.ahead
 
     def sleep(self, seconds: float) -> None:
         time.sleep(seconds)
-
-
-class Noting(requests.Session):
-    """Notes in a file when a token request begins and when it is answered."""
-
-    def __init__(self, path: str, number: int) -> None:
-        super().__init__()
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        self._number = number
-
-    def request(self, *arguments: Any, **more: Any) -> Any:
-        self._note("asks")
-        try:
-            return super().request(*arguments, **more)
-        finally:
-            self._note("answered")
-
-    def _note(self, what: str) -> None:
-        # A short write is atomic; all processes share this clock.
-        os.write(self._file, f"{self._number} {what} {time.monotonic()}\n".encode())
 
 
 class Worker:
@@ -89,17 +66,14 @@ class Worker:
         self._warnings: list[str] = []
         self._auth: Any = None
         self._configuration: tuple[Any, ...] = ()
-        self._stopping = threading.Event()
-        self._calls: list[str] = []
-        self._load: list[threading.Thread] = []
         runtime.clock, runtime.elapsed = self._clock, self._clock.elapsed
         handler = logging.Handler(logging.WARNING)
         setattr(handler, "emit", lambda record: self._warnings.append(record.getMessage()))  # noqa: B010 - for mypy
         logging.getLogger("auth_plugins").addHandler(handler)
 
-    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any], speed: float) -> None:
+    def open(self, grant: Spec, cache: Spec, policy: dict[str, Any]) -> None:
         """Make an auth object, and know of no token."""
-        self._clock.ahead, self._clock.speed = 0.0, speed
+        self._clock.ahead = 0.0
         self._warnings.clear()
         # Another test may have used the same port; forget its tokens.
         _shared._all.clear()
@@ -114,10 +88,6 @@ class Worker:
     def token(self) -> str:
         """Return the token that would be sent."""
         return str(self._auth.source.token().access_token)
-
-    def is_asking(self) -> bool:
-        """Whether a token request is under way."""
-        return self._auth.source._state.flight is not None
 
     def begin(self) -> None:
         """Fetch a token in another thread."""
@@ -144,33 +114,6 @@ class Worker:
 
         cache.set = stopped
 
-    def work(self, url: str, threads: int) -> None:
-        """Send requests until :meth:`rest`, in threads with a grant each, and invalidate each token after one."""
-        grant, cache, policy = self._configuration
-
-        def go_on(number: int) -> None:
-            auth = OAuth2Auth(dataclasses.replace(grant, scope=f"scope-{number}"), cache=cache, **policy)
-            while not self._stopping.is_set():
-                self._calls.append(attempt(url, auth))
-                auth.source.invalidate(auth.source.token())
-
-        self._stopping.clear()
-        self._calls.clear()
-        self._load = [threading.Thread(target=go_on, args=[number]) for number in range(threads)]
-        for thread in self._load:
-            thread.start()
-
-    def calls(self) -> int:
-        """Return the number of requests so far."""
-        return len(self._calls)
-
-    def rest(self) -> list[str]:
-        """End the threads of :meth:`work`; return the outcomes of all requests."""
-        self._stopping.set()
-        for thread in self._load:
-            thread.join()
-        return self._calls
-
     def fork(self) -> int:
         """Fork, and go on as the child; the parent waits for its end."""
         with warnings.catch_warnings():
@@ -188,28 +131,24 @@ class Worker:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             return pool.submit(attempt, url, self._auth).result()
 
-    def bear(self, number: int, notes: str) -> int:
+    def bear(self) -> int:
         """Fork a child that fetches, stores and invalidates tokens until it is killed."""
         parent = os.getpid()
         grant, cache, policy = self._configuration
         pid = os.fork()
         if pid == 0:
             try:
-                source = OAuth2Auth(grant, cache=cache, session=Noting(notes, number), **policy).source
+                source = OAuth2Auth(grant, cache=cache, **policy).source
                 while os.getppid() == parent:
-                    try:
+                    with contextlib.suppress(AuthError):  # on a slow machine, with a short timeout
                         source.invalidate(source.token())
-                    except AuthError as error:
-                        with Path(notes).open("a", encoding="utf-8") as file:
-                            file.write(f"{number} failed {error}\n")
-            except BaseException:
-                traceback.print_exc()
             finally:
                 os._exit(1)
         return pid
 
-    def bury(self, pid: int) -> int:
-        """Wait for the end of a child; return the signal that killed it."""
+    def kill(self, pid: int) -> int:
+        """Kill a child; return the signal that ended it."""
+        os.kill(pid, signal.SIGKILL)
         return -os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def _at_once(self, function: Callable[[], str], threads: int) -> list[str]:

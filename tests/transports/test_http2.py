@@ -14,7 +14,8 @@ import h2.connection
 import h2.events
 import pytest
 
-from auth_plugins import ClientCredentials, MemoryCache, TokenSource, TokenTransportError
+from auth_plugins import ClientCredentials, TokenSource, TokenTransportError
+from tests.support.endpoints import new_session, token_source
 
 LIBRARIES = ["httpx", "httpx2"]
 #: Plays the answer to one request: the server, the connection, the stream.
@@ -129,27 +130,22 @@ def good(_: Http2, connection: Connection, stream: int) -> None:
 
 
 def going_away(_: Http2, connection: Connection, __: int) -> None:
-    """Says that nothing of this request was looked at."""
+    """Says that this request was not processed."""
     connection.send(lambda state: state.close_connection(last_stream_id=1))
 
 
 def source(library: str, client: Any, server: Http2, timeout: float = 5) -> TokenSource:
-    grant = ClientCredentials(f"{server.url}/token", "id", "s3cr3t")
-    auth = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth(
-        grant, client=client, cache=MemoryCache(), timeout=timeout
-    )
-    made: TokenSource = auth.source
-    return made
+    return token_source(library, ClientCredentials(f"{server.url}/token", "id", "s3cr3t"), client, timeout=timeout)
 
 
 def client_of(library: str) -> Any:
-    return importlib.import_module(library).Client(http1=False, http2=True, trust_env=False)
+    return new_session(library, http1=False, http2=True, trust_env=False)
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("play", [pinging, dripping])
-def test_frames_without_end_hold_nobody_up(library: str, play: Play) -> None:
-    """The endpoint sends frame after frame and no answer: the deadline holds, and other requests live on."""
+def test_the_timeout_holds_with_frames_without_end(library: str, play: Play) -> None:
+    """The timeout holds if the endpoint sends frames and no answer; other requests of the connection go on."""
     with Http2(play) as server, client_of(library) as client:
         with client.stream("GET", f"{server.url}/api") as other:
             parts = other.iter_raw()
@@ -164,8 +160,8 @@ def test_frames_without_end_hold_nobody_up(library: str, play: Play) -> None:
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("play", [good, early_hints])
-def test_a_token_comes_by_http2(library: str, play: Play) -> None:
-    """A token comes by the connection that the API's requests have, after hints as well."""
+def test_a_token_request_by_http2(library: str, play: Play) -> None:
+    """A token request uses the connection of API requests, and gets a token, after hints as well."""
     with Http2(play, good) as server, client_of(library) as client:
         server.go_on.set()
         assert client.get(f"{server.url}/api").text == "onetwo"
@@ -175,8 +171,8 @@ def test_a_token_comes_by_http2(library: str, play: Play) -> None:
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_server_that_goes_away_is_asked_by_another_connection(library: str) -> None:
-    """The server closes an old connection and says that it did not look at this request: it is sent by a new one."""
+def test_a_request_that_was_not_processed_is_sent_by_another_connection(library: str) -> None:
+    """A token request that the server did not process, as it closes the connection, is sent by a new one."""
     with Http2(going_away, good) as server, client_of(library) as client:
         server.go_on.set()
         assert client.get(f"{server.url}/api").text == "onetwo"

@@ -7,9 +7,11 @@ import importlib
 import pickle
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
+from unittest import mock
 
 import pytest
 import requests
@@ -22,6 +24,7 @@ from tests.support.endpoints import LIBRARIES, OK, Endpoint, new_session, resett
 from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.loopback import Loopback
 
+each_library = pytest.mark.parametrize("library", LIBRARIES)
 DNS_ADVICE = "check the host in token_url, and that this machine's DNS knows it"
 NETWORK_ADVICE = "check token_url, the network and its proxies, or try again later"
 PROXY_ADVICE = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
@@ -67,23 +70,18 @@ def _no_name(*_: Any, **__: Any) -> NoReturn:
     raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
-def connections_raise(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
-    def connect(*_: Any, **__: Any) -> NoReturn:
-        raise error
-
-    monkeypatch.setattr(socket, "create_connection", connect)
-    monkeypatch.setattr("urllib3.util.connection.create_connection", connect)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_an_unknown_host(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error for an unknown host names the host."""
+    """The error for an unknown host names the host, or the proxy whose host is unknown."""
     monkeypatch.setattr(socket, "getaddrinfo", _no_name)
     error = failure(library, "https://id.example.test/token")
     assert_says(error, "name", "name resolution of id.example.test failed", DNS_ADVICE)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.test:3128")
+    error = failure(library, "https://id.example.test/token")
+    assert_says(error, "name", "name resolution of proxy proxy.example.test failed", PROXY_ADVICE)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_a_refused_connection(library: str) -> None:
     """The error for a refused connection names host and port."""
     with closed_port() as port:
@@ -92,49 +90,61 @@ def test_a_refused_connection(library: str) -> None:
     assert_says(error, "refused", f"connection to 127.0.0.1:{port} refused", advice)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_no_answer_in_time(library: str) -> None:
     """The error for a timeout says how many seconds were waited."""
     with Endpoint(silent) as endpoint:
         assert_says(failure(library, endpoint.url, 0.4), "timeout", "timed out after 0.4 s", NETWORK_ADVICE)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-@pytest.mark.parametrize(
-    ("raised", "trouble", "problem"),
-    [
-        (TimeoutError(), "timeout", "connection to [2001:db8::1]:80 timed out"),
-        (OSError(101, "?"), "connection", "no connection to [2001:db8::1]:80: Network is unreachable"),
-    ],
-    ids=["timeout", "no route"],
-)
-def test_no_connection(
-    library: str, raised: Exception, trouble: str, problem: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+NO_CONNECTION = {
+    "timeout": (TimeoutError(), "connection to [2001:db8::1]:80 timed out"),
+    "connection": (OSError(101, "?"), "no connection to [2001:db8::1]:80: Network is unreachable"),
+}
+
+
+@each_library
+@pytest.mark.parametrize("trouble", NO_CONNECTION)
+def test_no_connection(library: str, trouble: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for a failed connection names the address, and the system's reason."""
-    connections_raise(monkeypatch, raised)
+    raised, problem = NO_CONNECTION[trouble]
+    for place in ("socket.create_connection", "urllib3.util.connection.create_connection"):
+        monkeypatch.setattr(place, mock.Mock(side_effect=raised))
     assert_says(failure(library, "http://[2001:db8::1]/token"), trouble, problem, NETWORK_ADVICE)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_broken_connection(library: str) -> None:
-    """The error for a connection that breaks before the answer says so."""
+@each_library
+def test_a_broken_answer(library: str) -> None:
+    """The error for a connection that breaks before the answer, or in its body, says so in one short line."""
     with Endpoint(resetting) as endpoint:
         error = failure(library, endpoint.url)
     # For httpx, a connection that ended without an answer is a fault of the protocol.
     assert "closed before the answer was complete" in str(error) or "disconnected" in str(error)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_a_broken_body(library: str) -> None:
-    """A body that is shorter than its Content-Length is an error of one short line."""
     with saying(OK + b"Content-Length: 99\r\n\r\n{}") as endpoint:
         error = failure(library, endpoint.url)
     assert "could not be reached (" in str(error)
     assert len(str(error)) < 250
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
+def test_a_contradictory_answer_leaves_no_connection(library: str) -> None:
+    """The connection of an answer with a contradictory length is closed, although urllib3 leaves it open."""
+    closed: list[bool] = []
+
+    def play(connection: socket.socket, _: threading.Event) -> None:
+        connection.sendall(OK + b"Content-Length: 5, 6\r\n\r\n{}")
+        connection.settimeout(1)
+        while connection.recv(65536):
+            pass
+        closed.append(True)
+
+    with Endpoint(play) as endpoint:
+        kept_alive = failure(library, endpoint.url)
+    assert kept_alive.trouble == "other"
+    assert len(closed) == endpoint.connections
+
+
+@each_library
 def test_an_untrusted_certificate(library: str, tmp_path: Path) -> None:
     """The error for an unknown CA says which variable or argument names another; its data survives pickling."""
     with KeepAlive(make_certificate(tmp_path)) as endpoint:
@@ -146,7 +156,7 @@ def test_an_untrusted_certificate(library: str, tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(error)).verify_code == 18
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_a_certificate_of_another_host(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error for another host's certificate advises to check the host."""
     certificate = make_certificate(tmp_path, "id.example.test")
@@ -156,7 +166,7 @@ def test_a_certificate_of_another_host(library: str, tmp_path: Path, monkeypatch
     assert (error.trouble, error.advice) == ("certificate", "check the host in token_url")
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_a_server_without_tls(library: str, server: Loopback) -> None:
     """The error for https:// to a port that speaks HTTP says that there is no TLS."""
     error = failure(library, server.token_url.replace("http", "https"))
@@ -164,7 +174,7 @@ def test_a_server_without_tls(library: str, server: Loopback) -> None:
     assert f"(no TLS with {server.url.removeprefix('http://')}: " in str(error)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_a_proxy_that_refuses_connections(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the proxy that refused a connection, without its password."""
     with closed_port() as port:
@@ -173,16 +183,7 @@ def test_a_proxy_that_refuses_connections(library: str, monkeypatch: pytest.Monk
     assert_says(error, "refused", f"connection to proxy 127.0.0.1:{port} refused", PROXY_ADVICE)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_an_unknown_proxy(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The error names the proxy whose host is unknown."""
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.test:3128")
-    monkeypatch.setattr(socket, "getaddrinfo", _no_name)
-    error = failure(library, "https://id.example.test/token")
-    assert_says(error, "name", "name resolution of proxy proxy.example.test failed", PROXY_ADVICE)
-
-
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_a_proxy_that_wants_a_password(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error quotes the answer of a proxy that refuses the tunnel, on one short line."""
     with saying(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n") as proxy:
@@ -194,7 +195,7 @@ def test_a_proxy_that_wants_a_password(library: str, monkeypatch: pytest.MonkeyP
     assert_says(error, "proxy", problem, PROXY_ADVICE)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_the_query_is_not_shown(library: str) -> None:
     """An error shows no parameter of a token request, even where the library quotes the URL."""
     with closed_port() as port:
@@ -204,18 +205,20 @@ def test_the_query_is_not_shown(library: str) -> None:
         assert "with url: /token?… (Caused by " in str(error.__cause__)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_an_error_handled_before_is_not_the_reason(library: str) -> None:
-    """An error that was being handled when the token was requested is not named as the reason."""
+@each_library
+def test_the_library_error_is_the_cause(library: str) -> None:
+    """The cause is an error of the library; an error that was handled before the token request is not the reason."""
     with saying(b"no HTTP\r\n\r\n") as endpoint:
         try:
             _no_name()
         except socket.gaierror:
             error = failure(library, endpoint.url)
     assert "name resolution" not in str(error)
+    module = importlib.import_module(library)
+    assert isinstance(error.__cause__, module.RequestException if library == "requests" else module.TransportError)
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
+@each_library
 def test_an_error_of_a_hook_is_named(library: str) -> None:
     """The error names class and text of an error that a session's hook raises."""
 
@@ -232,17 +235,8 @@ def test_an_error_of_a_hook_is_named(library: str) -> None:
             token_source(library, ClientCredentials(endpoint.url, "id", "s3cr3t"), session).token()
 
 
-@pytest.mark.parametrize("library", LIBRARIES)
-def test_the_library_error_is_the_cause(library: str) -> None:
-    """The cause of a TokenTransportError is an error of the library, with scrubbed text."""
-    with saying(b"no HTTP\r\n\r\n") as endpoint:
-        cause = failure(library, endpoint.url).__cause__
-    module = importlib.import_module(library)
-    assert isinstance(cause, module.RequestException if library == "requests" else module.TransportError)
-
-
 def test_a_chain_of_errors_is_bounded() -> None:
-    """Errors that wrap each other in a circle, or by the hundred, are looked at once, and not all."""
+    """Errors that wrap each other in a circle are read once; of hundreds, fifty are read."""
     first, second = ValueError("a"), ValueError("b")
     first.__cause__, second.__cause__ = second, first
     assert chain(first) == [first, second]

@@ -1,4 +1,4 @@
-"""What a user's type checker sees; mypy reads this file, and nothing runs it."""
+"""What a user's type checker sees; mypy and pyright read this file, and nothing runs it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from auth_plugins import (
     TokenSource,
     from_env,
 )
-from auth_plugins.providers import organization_api
+from auth_plugins.providers import auth_api, json_api, jwt_api, organization_api, upload_api
 
 
 def secret() -> str:
@@ -37,7 +37,12 @@ grants: list[Grant] = [
     Password("https://id.example.com/token", "me", SecretFile("/run/secrets/password"), refresh_url=None),
     RefreshToken("https://id.example.com/token", "refresh", client_id="id"),
     ApiKey("key", header="X-Key", scheme="Key"),
+    ClientCredentials("https://a", "id", secret, client_auth="client_secret_post", encoding="json", method="POST"),
+    upload_api("https://a", "id", secret, ["a", "b"], client_auth="client_secret_basic_raw", method="GET"),
+    jwt_api("https://a", "id", "secret", scope="a", audience="b", resource=["c"], encoding="query"),
+    auth_api("https://a", "me", secret, True, client_id="id", client_secret=secret, refresh_url="https://b"),
     organization_api("organization.example.com", "id", "secret", "query", scope="a"),
+    json_api("https://a", "id", "secret", method="GET", params={"a": 1}, headers={"X-A": "b"}, revocation_url=None),
     from_env("ACME", {"ACME_API_KEY": "key"}),
 ]
 
@@ -56,8 +61,9 @@ with requests.Session() as session:
     session.auth = auth_plugins.requests.OAuth2Auth(grants[0], session=session, allowed_hosts=["*.example.com"])
     session.auth = auth_plugins.requests.OAuth2Auth(grants[0], leeway=30, timeout=5.0, refresh_ahead=False, header=None)
     response: requests.Response = requests.get("https://a", auth=auth_plugins.requests.OAuth2Auth.from_env("ACME"))
+    auth = auth_plugins.requests.OAuth2Auth.from_env("ACME", session=session, allowed_hosts=["a"], refresh_ahead=False)
 with httpx.Client(auth=auth_plugins.httpx.OAuth2Auth(grants[0], client=httpx.Client())) as client:
-    client.get("https://a", auth=auth_plugins.httpx.OAuth2Auth.from_env("ACME", timeout=3))
+    client.get("https://a", auth=auth_plugins.httpx.OAuth2Auth.from_env("ACME", timeout=3, client=client, header="A"))
 httpx2_client = httpx2.AsyncClient(auth=auth_plugins.httpx2.OAuth2Auth(source, scheme="Token", header="X-Token"))
 
 try:

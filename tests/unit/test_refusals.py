@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import pickle
 import time
 from collections.abc import Mapping
@@ -11,75 +12,43 @@ from typing import Any
 
 import pytest
 
-import auth_plugins.httpx
 import auth_plugins.requests
 from auth_plugins import ClientCredentials, Password, RefreshToken, TokenRequestError
 from auth_plugins._base import errors as _errors
 from auth_plugins._protocol.advice import ADVICE, advice_for
-from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
-from tests.unit.test_answers import JWT, NOW, SECRET, URL, refused, request, requests_of, response
+from tests.unit.test_answers import JWT, NOW, SECRET, URL, error_of, refused, request, requests_of
 
 #: An error answer, and the code and description that are read in it.
 SAID: dict[str, tuple[dict[str, Any], str | None, str | None]] = {
     "error_description": ({"error": "x", "error_description": "why", "message": "no"}, "x", "why"),
-    "an empty error_description": ({"error": "x", "error_description": " ", "message": "why"}, "x", "why"),
     "error_description as a list": ({"error": "x", "error_description": ["why", "how"]}, "x", "why, how"),
-    "error_description as an object": ({"error": "x", "error_description": {"message": "why"}}, "x", "why"),
-    "reason": ({"reason": "why"}, None, "why"),
-    "message": ({"message": "why"}, None, "why"),
-    "msg": ({"code": 7, "msg": "why"}, None, "why"),
-    "errmsg": ({"errcode": 40013, "errmsg": "why"}, None, "why"),
     "detail": ({"title": "Bad", "detail": "why"}, None, "why, Bad"),
     "detail as a list of objects": ({"detail": [{"loc": ["body"], "msg": "why"}]}, None, "why"),
-    "errors as strings": ({"errors": ["why", "how"]}, None, "why, how"),
-    "errors as objects": ({"errors": [{"message": "why"}, {"message": "how", "code": 5}]}, None, "why, how"),
     "errors by field": ({"message": "invalid", "errors": {"client_id": ["why", "how"]}}, None, "invalid, why, how"),
     "error as an object": ({"error": {"message": "why", "code": 401}}, "401", "why"),
-    "error as an object with a text code": ({"error": {"code": "E7", "message": "why"}}, "E7", "why"),
-    "error as an object with a type": (
-        {"error": {"type": "OAuthException", "message": "why"}},
-        "OAuthException",
-        "why",
-    ),
+    "error as an object with a type": ({"error": {"type": "OAuthException", "message": "no"}}, "OAuthException", "no"),
     "error as an object of words": ({"error": {"client": "why"}}, None, "why"),
     "error as an object of nothing": ({"error": {"x": 7}}, None, None),
-    "error as a list": ({"error": ["why"]}, None, "why"),
-    "error as a number": ({"error": 40013, "message": "why"}, "40013", "why"),
     "error as a float": ({"error": 1.5}, "1.5", None),
     "error as 0": ({"error": 0, "message": "why"}, None, "why"),
-    "error as true": ({"error": True, "message": "why"}, None, "why"),
     "error as the text null": ({"error": "null", "message": "why"}, None, "why"),
     "the same twice": ({"message": "why not", "reason": "why"}, None, "why not"),
     "no words": ({"message": 7, "reason": None, "errors": [1, [], {}]}, None, None),
+    "behind much else": ({"data": "x" * 300, "message": "why"}, None, "why"),
+    "nested in lists": ({"message": [[["why"]]]}, None, "why"),
+    "nested without end": ({"message": [[[[["why"]]]]]}, None, None),
 }
 
 
 @pytest.mark.parametrize(("members", "code", "description"), SAID.values(), ids=SAID)
-@pytest.mark.parametrize("status", [400, 500])
-def test_what_the_server_says_is_told(
-    members: dict[str, Any], code: str | None, description: str | None, status: int
-) -> None:
+def test_the_words_of_the_server_are_shown(members: dict[str, Any], code: str | None, description: str | None) -> None:
     """The server's own words are in the message and in ``description``, in whichever member they stand."""
-    error = refused(members, status)
-    assert (error.error, error.description) == (code, description)
-    for said in filter(None, (code, *(description or "").split(", "))):
-        assert said in str(error)
-
-
-def test_words_beyond_the_excerpt_are_told() -> None:
-    """A long answer has its words at the end: the message has the words, not the beginning of the answer."""
-    assert "(why)" in str(refused({"data": "x" * 300, "message": "why"}, 400))
-    assert len(str(refused({"data": "x" * 300, "message": "why " * 1000}, 400))) < 600
-
-
-def test_words_that_nest_deeply_are_left_out() -> None:
-    """An answer that nests without end is read to a depth of four."""
-    deep: Any = "why"
-    for _ in range(3):
-        deep = [deep]
-    assert refused({"message": deep}, 400).description == "why"
-    assert refused({"message": [[deep]]}, 400).description is None
+    for status in (400, 500):
+        error = refused(members, status)
+        assert (error.error, error.description) == (code, description)
+        for said in filter(None, (code, *(description or "").split(", "))):
+            assert said in str(error)
 
 
 def test_names_hide_secrets() -> None:
@@ -105,28 +74,23 @@ HOSTILE: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("members", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("status", [200, 400])
 @pytest.mark.timeout(60)
-def test_no_error_answer_takes_long(members: Any, status: int) -> None:
+def test_no_error_answer_takes_long(members: Any) -> None:
     """A hostile server cannot keep a process busy by many, long or deep members, nor fill its memory."""
-    began = time.process_time()
-    error = refused(members, status)
-    assert time.process_time() - began < 2
-    assert len(str(error)) < 2000
-    assert len(error._extra) < 60_000
+    for status in (200, 400):
+        began = time.process_time()
+        error = refused(members, status)
+        assert time.process_time() - began < 2
+        assert len(str(error)) < 2000
+        assert len(error._extra) < 60_000
 
 
 EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "Laravel": (
-        {"error": "x", "hint": "Check the client", "message": "no"},
-        {"hint": "Check the client", "message": "no"},
-    ),
     "Azure": (
         {"error": "x", "error_description": "d", "error_uri": "u", "error_codes": [7000215], "correlation_id": "a-b"},
         {"error_codes": [7000215], "correlation_id": "a-b"},
     ),
     "all kinds": ({"a": [None, True, 1.5, {"b": "c"}], "d": {}}, {"a": [None, True, 1.5, {"b": "c"}], "d": {}}),
-    "none": ({"error": "x"}, {}),
     "a secret": (
         {"a": SECRET, SECRET: 1, "b": [{"c": f"was {SECRET}"}]},
         {"a": "***", "***": 1, "b": [{"c": "was ***"}]},
@@ -148,9 +112,10 @@ EXTRA: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "many": ({f"m{n}": n for n in range(30)}, {f"m{n}": n for n in range(20)}),
     "many in a list": ({"a": list(range(30))}, {"a": list(range(20))}),
+    "many in all": ({"a": [[7] * 20] * 4}, {"a": [[7] * 20, [7] * 20, [7] * 15 + ["..."] * 5, "..."]}),
     "deep": ({"a": [[[["b"]]]]}, {"a": [[["..."]]]}),
     "control characters": ({"a\n": "b\x1b[31m\u2028"}, {"a": "b [31m"}),
-    "long numbers": ({"a": 10**39, "b": 10**41, "c": -(10**400)}, {"a": 10**39, "b": "...", "c": "..."}),
+    "long numbers": ({"a": 10**39, "b": 10**41, "c": math.nan}, {"a": 10**39, "b": "...", "c": "..."}),
 }
 
 
@@ -164,76 +129,32 @@ def test_the_other_members_are_extra(members: dict[str, Any], extra: dict[str, A
         error.extra["a"] = 1  # type: ignore[index]
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_a_number_that_json_has_not_is_left_out(number: str) -> None:
-    """What another program could not read as JSON is not in `extra`."""
-    assert refused(f'{{"a": {number}, "b": "\\ud800"}}', 400).extra["a"] == "..."
-
-
-def test_a_number_that_is_a_secret_is_not_told() -> None:
+def test_a_number_that_is_a_secret_is_not_shown() -> None:
     """A PIN that the server echoes as a number is not shown."""
-    with pytest.raises(TokenRequestError) as caught:
-        read(request(params={"pin": "48151623"}), response({"you_sent": 48151623, "error": 48151623}, 400), NOW)
-    assert "48151623" not in f"{caught.value} {vars(caught.value)}"
-    assert caught.value.extra == {"you_sent": "***"}
+    error = error_of(request(params={"pin": "48151623"}), {"you_sent": 48151623, "error": 48151623}, 400)
+    assert "48151623" not in f"{error} {vars(error)}"
+    assert error.extra == {"you_sent": "***"}
 
 
-def test_no_more_than_sixty_values_are_kept() -> None:
-    """An answer of a megabyte leaves little in memory."""
-    wide: Any = {f"a{n}": {f"b{m}": "x" * 100 for m in range(20)} for n in range(20)}
-    error = refused(wide, 400)
-    assert len(json.dumps(dict(error.extra))) < 10_000
-    assert error.extra["a19"] == "..."
-
-
-@pytest.mark.parametrize("body", ["hint=x&error=y", "<p>hint", "hint", b"", b'["hint"]'])
-def test_what_is_no_json_object_has_no_extra(body: Any) -> None:
-    """A form, a page or a text has no other members."""
-    assert refused(body, 400).extra == {}
-
-
-COPIES = {
-    "pickle": lambda error: pickle.loads(pickle.dumps(error)),
-    "copy": copy.copy,
-    "deepcopy": copy.deepcopy,
-    "copy_error": lambda error: _errors.copy_error(error, type(error)),
-    "requests": lambda error: _errors.to_library_error(
-        error, [auth_plugins.requests.TokenRequestError, auth_plugins.AuthError]
-    ),
-    "httpx": lambda error: _errors.to_library_error(error, auth_plugins.httpx.OAuth2Auth._own_errors),
-}
-
-
-@pytest.mark.parametrize("made", COPIES.values(), ids=COPIES)
-def test_a_copy_keeps_all(made: Any) -> None:
+def test_a_copy_keeps_all() -> None:
     """An error keeps all that the server said in another process, in another thread, and as a library's own error."""
     error = refused({"error": "invalid_grant", "error_description": "no", "error_uri": "u", "hint": ["x"]}, 400)
-    for one in (made(error), pickle.loads(pickle.dumps(made(error)))):
-        assert isinstance(one, TokenRequestError)
+    as_librarys: Any = _errors.copy_error(error, auth_plugins.requests.TokenRequestError)
+    for one in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error), as_librarys):
         assert (one.error, one.description, one.uri, one.status_code) == ("invalid_grant", "no", "u", 400)
-        assert one.extra == {"hint": ["x"]}
-        assert (one._body_kind, one.trouble) == ("json", error.trouble)
+        assert (one.extra, one._body_kind, one.trouble) == ({"hint": ["x"]}, "json", error.trouble)
 
 
-def test_an_error_made_by_hand_has_extra_too() -> None:
-    """A grant of my own raises the error with members; what JSON has not is a text."""
-    error = TokenRequestError(
-        "no; do",
-        extra={
-            "when": NOW,
-            "what": {
-                1,
-            },
-            "x": [1],
-        },
-    )
+def test_an_error_of_a_users_own_has_extra_too() -> None:
+    """An error of a user's own grant may have members; what JSON has not is a text."""
+    error = TokenRequestError("no; do", extra={"when": NOW, "what": {1}, "x": [1]})
     assert error.extra == {"when": NOW, "what": "{1}", "x": [1]}
     assert TokenRequestError("no; do").extra == {}
 
 
 KINDS: dict[str, list[Any]] = {
     "json": ['{"error": "x"}', "[]", "{}"],
-    "form": ["error=x", "error=x&error_description=a b"],
+    "form": ["error=x", "hint=x&error_description=a b"],
     "empty": ["", " \r\n"],
     "page": ["<html>", " <p>x=1"],
     "text": ["no", "3", '"nope"', "a=b c", "error: x", "{", "[" * 100_000],
@@ -242,23 +163,18 @@ KINDS: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize(("kind", "bodies"), KINDS.items())
 def test_the_kind_of_a_body_is_noted(kind: str, bodies: list[str]) -> None:
-    """Whether a server or a firewall answered is told by what the body is, not by what it says."""
+    """An error knows the kind of the body, which tells a server from a firewall; only JSON objects have extra."""
     for body in bodies:
-        assert refused(body, 400, "")._body_kind == kind
+        error = refused(body, 400, "")
+        assert (error._body_kind, error.extra) == (kind, {})
     assert refused("no", 400, "text/html")._body_kind == "page"
     assert refused("{}", 400, "text/html")._body_kind == "json"
     assert refused(b"", 400, content_encoding="gzip")._body_kind is None
 
 
-def sent_by(grant: Any) -> TokenRequest:
-    return requests_of(grant)[0]
-
-
 def advice_on(asked: TokenRequest, body: Any, status: int = 400) -> str:
     """What to do, as the message says."""
-    with pytest.raises(TokenRequestError) as caught:
-        read(asked, response(body, status, ""), NOW)
-    message = str(caught.value)
+    message = str(error_of(asked, body, status, ""))
     assert message.isprintable()
     assert message.count("; ") == 1, "what happened, and the remedy"
     return message.partition("; ")[2]
@@ -276,43 +192,33 @@ REFRESH = USER.refresh_request("r3fr3sh")
 SPECIAL = "the id or secret has characters (such as + / = %) that client_secret_basic percent-encodes"
 DEAD, CODE = {"error": "invalid_grant"}, {"error": "invalid_client"}
 ENTERED = "begins or ends with whitespace or a quote"
-#: The grant, what is answered, and what is said, or, behind "not", is not said.
+#: The grant, the answer, and a part of the advice; behind "not", what is no part of it.
 REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "an empty 403 without scope": (PLAIN, "", 403, "no scope was sent: set scope (or the variable SCOPE) to"),
-    "an empty 400 without scope": (PLAIN, " ", 400, "no scope was sent: set scope (or the variable SCOPE) to"),
     "an empty 401 without scope": (PLAIN, "", 401, "not no scope"),
     "an empty 403 with a scope": (PUBLIC, "", 403, "not no scope"),
     "a 403 with words": (PLAIN, {"message": "no"}, 403, "not no scope"),
     "an empty 403 to a refresh": (STORED, "", 403, "not no scope"),
     "an invalid scope where none was sent": (PLAIN, {"error": "invalid_scope"}, 400, "no scope was sent"),
     "an invalid scope where none was sent, once": (PLAIN, {"error": "invalid_scope"}, 400, "not what this client was"),
-    "an invalid scope": (PUBLIC, {"error": "invalid_scope"}, 400, "set scope (or the variable SCOPE) to what this"),
     "an expired refresh token": (STORED, DEAD, 400, "token by signing in again, and set refresh_token (or"),
     "the same, as GitHub says it": (STORED, {"error": "bad_refresh_token"}, 200, "obtain a new refresh token"),
-    "no user for a refresh token": (STORED, DEAD, 400, "not username"),
     "no password for a refresh": (REFRESH, "", 401, "not password"),
-    "no password for a refused refresh": (REFRESH, DEAD, 400, "not password"),
     "a refresh token that may have expired": (STORED, "", 400, "if the refresh token is expired, revoked or"),
     "a client that may be wrong": (STORED, CODE, 401, "not the refresh token"),
     "a wrong password": (USER, DEAD, 400, "check username and password, and if they are"),
+    "a user without a client": (Password(URL, "ann", "p4ss"), "", 401, "check username and password, and that"),
     "a client that must send DPoP": (PLAIN, DEAD, 400, "must send a DPoP proof (RFC 9449)"),
-    "no user for a client": (PLAIN, DEAD, 400, "not username"),
     "special characters": (ClientCredentials(URL, "id", "a+b="), CODE, 401, SPECIAL),
     "special characters, raw": (RAW, {"error": "invalid_request"}, 400, SPECIAL),
-    "special characters in the id": (ClientCredentials(URL, "i/d", "ab"), "", 401, SPECIAL),
     "special characters in the form": (POSTED, CODE, 401, "not the id or secret"),
     "no special characters": (PLAIN, CODE, 401, "not the id or secret"),
-    "special characters and a scope": (RAW, {"error": "invalid_scope"}, 400, "not the id or secret"),
     "no secret": (PUBLIC, CODE, 401, "no client secret was sent: if this client has one, set client_secret"),
-    "no secret, without a code": (PUBLIC, "", 401, "no client secret was sent"),
-    "no secret, and unauthorized": (PUBLIC, {"error": "unauthorized_client"}, 400, "no client secret was sent"),
     "no secret, and another fault": (PUBLIC, {"error": "invalid_scope"}, 400, "not no client secret"),
     "a secret": (PLAIN, CODE, 401, "not no client secret"),
     "no client": (Password(URL, "ann", "p4ss"), CODE, 401, "no client was sent: if"),
     "no credentials at all": (BARE, CODE, 401, "check what the server's documentation asks for"),
     "an assertion": (ClientCredentials(URL, "id", params={"client_assertion": "x"}), CODE, 401, "not no client secret"),
-    "another proof": (ClientCredentials(URL, "id", headers={"authorization": "x"}), CODE, 401, "not no client secret"),
-    "a space in the id": (ClientCredentials(URL, " id", "ab"), "", 401, f"client_id {ENTERED}"),
     "a quote in the secret": (ClientCredentials(URL, "id", '"ab"'), "", 401, f"client_secret {ENTERED}"),
     "a space in the password": (Password(URL, "ann", "p4ss "), DEAD, 400, f"password {ENTERED}"),
     "a quote, and trouble": (ClientCredentials(URL, "id", '"ab"'), "", 503, "not begins"),
@@ -321,13 +227,12 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("grant", "body", "status", "said"), REMEDIES.values(), ids=REMEDIES)
-def test_the_advice_fits_the_request(grant: Any, body: Any, status: int, said: str) -> None:
+@pytest.mark.parametrize(("grant", "body", "status", "part"), REMEDIES.values(), ids=REMEDIES)
+def test_the_advice_fits_the_request(grant: Any, body: Any, status: int, part: str) -> None:
     """The advice depends on what was sent, and shows no value of it."""
-    asked = grant if isinstance(grant, TokenRequest) else sent_by(grant)
+    [asked] = [grant] if isinstance(grant, TokenRequest) else requests_of(grant)
     remedy = advice_on(asked, body, status)
-    wanted = not said.startswith("not ")
-    assert (said.removeprefix("not ") in remedy) is wanted, remedy
+    assert (part.removeprefix("not ") in remedy) is not part.startswith("not "), remedy
     assert not [value for value in ('"ab"', "a+b=", "a%b", "p4ss") if value in remedy]
 
 
@@ -335,31 +240,25 @@ def test_the_endpoint_that_refused_is_named() -> None:
     """A redirect from the refresh endpoint is a matter of refresh_url, and so on."""
     grant = Password(URL, "ann", "p4ss", refresh_url=URL + "/r", revocation_url=URL + "/x")
     [revocation] = grant.revocation_requests("tok", None)
-    for asked, option in (
-        (sent_by(grant), "token_url"),
-        (grant.refresh_request("r"), "refresh_url"),
-        (revocation, "revocation_url"),
-    ):
-        assert f"set {option} to the final address" in advice_on(asked, "", 302)
-        assert f"is {option} the token endpoint" in advice_on(asked, "<html>", 200)
+    asked = {
+        "token_url": requests_of(grant)[0],
+        "refresh_url": grant.refresh_request("r"),
+        "revocation_url": revocation,
+    }
+    for option, each in asked.items():
+        assert f"set {option} to the final address" in advice_on(each, "", 302)
+        assert f"is {option} the token endpoint" in advice_on(each, "<html>", 200)
 
 
 def test_a_refused_refresh_is_called_so() -> None:
-    """The message says whether it was a refresh that was refused."""
+    """The message says whether a refresh was refused."""
     bare = RefreshToken(URL, "r3fr3sh", params={"grant_type": None})
-    [revocation] = ClientCredentials(URL, "id", "ab", revocation_url=URL).revocation_requests("tok", None)
-    refreshes = [STORED.refresh_request("r"), sent_by(STORED), sent_by(bare)]
-    for asked, said in (
-        *((each, "(x), to a refresh; ") for each in refreshes),
-        (sent_by(USER), "(x); "),
-        (revocation, "(x); "),
-    ):
-        with pytest.raises(TokenRequestError) as caught:
-            read(asked, response({"error": "x"}, 400), NOW)
-        assert said in str(caught.value)
+    for asked in (STORED.refresh_request("r"), *requests_of(STORED), *requests_of(bare)):
+        assert "(x), to a refresh; " in str(error_of(asked, {"error": "x"}, 400))
+    for asked in (*requests_of(USER), BARE):
+        assert "(x); " in str(error_of(asked, {"error": "x"}, 400))
     for body, status in (("", 302), ({"a": 1}, 200), ("", 200), ({"access_token": "a\n"}, 200)):
-        with pytest.raises(TokenRequestError, match=", to a refresh; "):
-            read(STORED.refresh_request("r"), response(body, status), NOW)
+        assert ", to a refresh; " in str(error_of(REFRESH, body, status))
 
 
 @pytest.mark.parametrize("trouble", ADVICE)

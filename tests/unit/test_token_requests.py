@@ -9,32 +9,25 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from auth_plugins import ClientCredentials, Password, RefreshToken, Token
+from auth_plugins import ClientCredentials, Password, RefreshToken
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins.providers import auth_api, json_api, jwt_api, organization_api, upload_api
 from tests.support.drivers import SYNC, SyncDriver, each
 from tests.support.loopback import Loopback
+from tests.unit.test_answers import URL, requests_of
 
-URL = "https://id.example.com/token"
 QUERY = {"Accept": "application/json", "Cache-Control": "no-store"}
 FORM = QUERY | {"Content-Type": "application/x-www-form-urlencoded"}
 JSON = QUERY | {"Content-Type": "application/json"}
 
 
-def traded(grant: OAuthGrant) -> TokenRequest:
+def requested(grant: OAuthGrant) -> TokenRequest:
     """The request for the grant itself."""
-    sent: list[TokenRequest] = []
-
-    def ask(request: TokenRequest) -> Token:
-        sent.append(request)
-        return Token(access_token="tok")
-
-    grant.request_token(ask)
-    return sent[0]
+    return requests_of(grant)[0]
 
 
-def renewed(grant: OAuthGrant) -> TokenRequest:
+def refresh_of(grant: OAuthGrant) -> TokenRequest:
     return grant.refresh_request("r/1+")
 
 
@@ -47,13 +40,14 @@ def parts(request: TokenRequest) -> tuple[str, str, dict[str, str], bytes]:
 
 
 def body(**options: Any) -> str:
-    return traded(ClientCredentials(URL, "id", **options)).body.decode()
+    return requested(ClientCredentials(URL, "id", **options)).body.decode()
 
 
 ID, KEY = "a b&c", "s +/&=%€"
 FORM_ID, FORM_KEY = "&client_id=a+b%26c", "&client_secret=s+%2B%2F%26%3D%25%E2%82%AC"
 QUERY_ID, QUERY_KEY = "&client_id=a%20b%26c", "&client_secret=s%20%2B%2F%26%3D%25%E2%82%AC"
 GRANT = "grant_type=client_credentials"
+REFRESH = "grant_type=refresh_token&refresh_token=r%2F1%2B"
 #: What each adds: to the headers, to a form, to a query, and to JSON.
 CLIENT_AUTH: dict[str, tuple[dict[str, str], str, str, dict[str, str]]] = {
     "client_secret_basic": ({"Authorization": "a%20b%26c:s%20%2B%2F%26%3D%25%E2%82%AC"}, "", "", {}),
@@ -67,19 +61,15 @@ each_way = pytest.mark.parametrize(
 )
 
 
+def granted(url: str, client_auth: Any, **options: Any) -> ClientCredentials:
+    """A grant with a secret, if *client_auth* uses one."""
+    return ClientCredentials(url, ID, None if client_auth == "none" else KEY, client_auth=client_auth, **options)
+
+
 @each_way
-def test_what_is_sent(client_auth: str, encoding: str, method: str) -> None:
+def test_each_way_sends_this_and_nothing_else(client_auth: Any, encoding: Any, method: Any) -> None:
     """Each client_auth, encoding and method sends this URL, these headers and this body, and nothing else."""
-    grant = ClientCredentials(
-        URL,
-        ID,
-        None if client_auth == "none" else KEY,
-        scope="x y",
-        client_auth=client_auth,
-        encoding=encoding,
-        method=method,
-    )
-    sent = parts(traded(grant))
+    sent = parts(requested(granted(URL, client_auth, scope="x y", encoding=encoding, method=method)))
     header, form, query, members = CLIENT_AUTH[client_auth]
     if (encoding, method) == ("form", "POST"):
         assert sent == (method, URL, FORM | header, f"{GRANT}&scope=x+y{form}".encode())
@@ -90,18 +80,13 @@ def test_what_is_sent(client_auth: str, encoding: str, method: str) -> None:
         assert sent == (method, f"{URL}?{GRANT}&scope=x%20y{query}", QUERY | header, b"")
 
 
-@each_way
+@pytest.mark.parametrize(("encoding", "method"), PLACES)
 @pytest.mark.parametrize("driver", each(SYNC))
-def test_it_arrives_as_it_was_built(
-    driver: SyncDriver, client_auth: str, encoding: str, method: str, server: Loopback
-) -> None:
+def test_a_request_arrives_as_it_was_built(driver: SyncDriver, encoding: Any, method: Any, server: Loopback) -> None:
     """Each library sends a token request as it was built, and adds no header for the body."""
-    secret = None if client_auth == "none" else KEY
-    grant = ClientCredentials(
-        server.token_url, ID, secret, scope="x ü", client_auth=client_auth, encoding=encoding, method=method
-    )
+    grant = granted(server.token_url, "client_secret_post", scope="x ü", encoding=encoding, method=method)
     driver.get(server.api_url, driver.auth(grant))
-    [received], built = server.token_requests, traded(grant)
+    [received], built = server.token_requests, requested(grant)
     assert (received.method, server.url + received.target, received.body) == (built.method, built.url, built.body)
     lengths = {"content-length": str(len(built.body))} if method == "POST" else {}
     sent = {name: value for name, value in received.headers.items() if name.startswith("content-")}
@@ -109,71 +94,53 @@ def test_it_arrives_as_it_was_built(
     assert sent == {**wanted, **lengths}
 
 
-def test_raw_basic_is_utf8() -> None:
-    """Basic without percent-encoding sends a euro sign as UTF-8."""
-    request = traded(ClientCredentials(URL, "ü", "€", client_auth="client_secret_basic_raw"))
-    assert request.headers["Authorization"] == "Basic w7w64oKs"
-
-
 def test_a_query_of_the_urls_own_stays() -> None:
     """A query in token_url is kept when parameters are added to it."""
     url = URL + "?tenant=a"
-    assert traded(ClientCredentials(url, "id", encoding="query")).url == f"{url}&{GRANT}&client_id=id"
-    assert traded(ClientCredentials(url, "id")).url == url
+    assert requested(ClientCredentials(url, "id", encoding="query")).url == f"{url}&{GRANT}&client_id=id"
+    assert requested(ClientCredentials(url, "id")).url == url
 
 
-def test_each_grant_asks_for_itself() -> None:
+def test_a_password_and_a_refresh_token_are_sent() -> None:
     """A password or a refresh token is sent as in RFC 6749, with and without a client."""
+    user = "grant_type=password&username=me%40example.com&password=p+w%2B"
     password = Password(URL, "me@example.com", "p w+", scope="x")
-    assert parts(traded(password)) == (
-        "POST", URL, FORM, b"grant_type=password&username=me%40example.com&password=p+w%2B&scope=x"
-    )  # fmt: skip
-    known = Password(URL, "me", "p", "id", "s")
-    assert parts(traded(known))[2:] == (FORM | {"Authorization": "id:s"}, b"grant_type=password&username=me&password=p")
-    stored = RefreshToken(URL, "r/1+", scope="x")
-    assert traded(stored).body == b"grant_type=refresh_token&refresh_token=r%2F1%2B&scope=x"
+    assert parts(requested(password)) == ("POST", URL, FORM, f"{user}&scope=x".encode())
+    known = Password(URL, "me@example.com", "p w+", "id", "s")
+    assert parts(requested(known))[2:] == (FORM | {"Authorization": "id:s"}, user.encode())
+    assert requested(RefreshToken(URL, "r/1+", scope="x")).body == f"{REFRESH}&scope=x".encode()
 
 
 PARAMS: dict[str, tuple[dict[str, Any], str]] = {
-    "added": ({"params": {"tenant": "a b"}}, f"{GRANT}&client_id=id&tenant=a+b"),
+    "added": ({"params": {"tenant": "a b", "ä": "€"}}, f"{GRANT}&client_id=id&tenant=a+b&%C3%A4=%E2%82%AC"),
     "one replaced": ({"params": {"grant_type": "urn:x"}}, "client_id=id&grant_type=urn%3Ax"),
-    "one taken out": ({"params": {"grant_type": None}}, "client_id=id"),
-    "the client's id taken out": ({"params": {"client_id": None}}, GRANT),
-    "all taken out": ({"params": {"client_id": None, "grant_type": None}}, ""),
+    "one removed": ({"params": {"client_id": None}}, GRANT),
+    "all removed": ({"params": {"client_id": None, "grant_type": None}}, ""),
     "repeated": ({"params": {"a": ["1", "2"]}}, f"{GRANT}&client_id=id&a=1&a=2"),
     "falsy": ({"params": {"a": "0", "b": 0, "c": False, "d": ""}}, f"{GRANT}&client_id=id&a=0&b=0&c=false&d="),
     "typed": ({"params": {"a": 1, "b": 1.5, "c": True}}, f"{GRANT}&client_id=id&a=1&b=1.5&c=true"),
-    "beyond ASCII": ({"params": {"ä": "€"}}, f"{GRANT}&client_id=id&%C3%A4=%E2%82%AC"),
-    "audience": ({"audience": "urn:api"}, f"{GRANT}&audience=urn%3Aapi&client_id=id"),
     "audience 0": ({"audience": "0", "scope": "0"}, f"{GRANT}&scope=0&audience=0&client_id=id"),
-    "resource": ({"resource": "urn:a"}, f"{GRANT}&client_id=id&resource=urn%3Aa"),
     "resources": ({"resource": ["urn:a", "urn:b"]}, f"{GRANT}&client_id=id&resource=urn%3Aa&resource=urn%3Ab"),
     "resources replaced": ({"resource": ["a", "b"], "params": {"resource": "c"}}, f"{GRANT}&client_id=id&resource=c"),
     "scopes": ({"scope": ["x", "y"]}, f"{GRANT}&scope=x+y&client_id=id"),
 }
 
 
-def test_a_grant_type_of_ones_own_is_that_of_the_grant() -> None:
+def test_a_users_grant_type_is_that_of_the_grant() -> None:
     """A grant_type in ``params`` is sent for the grant, and not for a refresh."""
     own = {"params": {"grant_type": "urn:x"}}
     for grant in (ClientCredentials(URL, "id", **own), Password(URL, "me", "p", **own), RefreshToken(URL, "r", **own)):  # type: ignore[arg-type]
-        assert dict(parse_qsl(traded(grant).body.decode()))["grant_type"] == "urn:x"
-        assert dict(parse_qsl(renewed(grant).body.decode()))["grant_type"] == "refresh_token"
+        assert dict(parse_qsl(requested(grant).body.decode()))["grant_type"] == "urn:x"
+        assert dict(parse_qsl(refresh_of(grant).body.decode()))["grant_type"] == "refresh_token"
 
 
 @pytest.mark.parametrize(("options", "content"), PARAMS.values(), ids=PARAMS)
 def test_parameters(options: dict[str, Any], content: str) -> None:
     """Parameters of the user are added, replace standard ones, or with None remove them; "0" is sent."""
     assert body(**options) == content
-    assert parse_qsl(traded(ClientCredentials(URL, "id", method="GET", **options)).url.partition("?")[2], True) == (
-        parse_qsl(content, keep_blank_values=True)
-    )
-
-
-def test_without_parameters_the_url_stays_as_it_is() -> None:
-    """Without any parameter the URL has no question mark."""
-    nothing = {"client_id": None, "grant_type": None}
-    assert traded(ClientCredentials(URL, "id", method="GET", params=nothing)).url == URL
+    url, mark, query = requested(ClientCredentials(URL, "id", method="GET", **options)).url.partition("?")
+    assert (url, mark) == (URL, "?" if content else "")
+    assert parse_qsl(query, True) == parse_qsl(content, True)
 
 
 def test_json_keeps_types() -> None:
@@ -192,34 +159,31 @@ def test_headers() -> None:
     """A header of the user is sent, in place of one of the package's own of that name in any case."""
     grant = ClientCredentials(URL, "id", "s", headers={"X-A": "ü", "ACCEPT": "*/*", "authorization": "mine"})
     kept = {name: value for name, value in FORM.items() if name != "Accept"}
-    assert dict(traded(grant).headers) == {**kept, "X-A": "ü", "ACCEPT": "*/*", "authorization": "mine"}
+    assert dict(requested(grant).headers) == {**kept, "X-A": "ü", "ACCEPT": "*/*", "authorization": "mine"}
 
 
-@each_way
-def test_a_renewal_asks_the_same_way(client_auth: str, encoding: str, method: str) -> None:
+@pytest.mark.parametrize("encoding", ["form", "json", "query"])
+def test_a_refresh_is_sent_the_same_way(encoding: str) -> None:
     """A refresh sends the same client, audience, resource and parameters as the grant, but no scope."""
-    grant = ClientCredentials(
-        URL, "id", None if client_auth == "none" else "s",
-        client_auth=client_auth, encoding=encoding, method=method,
-        scope="x", audience="au", resource=["a", "b"], params={"p": "1"}, headers={"X-A": "b"},
-    )  # fmt: skip
-    request_token, renewal = traded(grant), renewed(grant)
-    assert (renewal.method, renewal.headers) == (request_token.method, request_token.headers)
+    for client_auth in CLIENT_AUTH:
+        options = {"audience": "au", "resource": ["a", "b"], "params": {"p": "1"}, "headers": {"X-A": "b"}}
+        grant = granted(URL, client_auth, encoding=encoding, scope="x", **options)
+        first, refresh = requested(grant), refresh_of(grant)
+        assert (refresh.method, refresh.headers) == (first.method, first.headers)
 
-    def sent(request: TokenRequest) -> list[tuple[str, Any]]:
-        if encoding == "json":
-            return list(json.loads(request.body).items())
-        return parse_qsl(request.body.decode() or request.url.partition("?")[2])
+        def sent(request: TokenRequest) -> list[tuple[str, Any]]:
+            if encoding == "json":
+                return list(json.loads(request.body).items())
+            return parse_qsl(request.body.decode() or request.url.partition("?")[2])
 
-    standard = [("grant_type", "refresh_token"), ("refresh_token", "r/1+")]
-    assert sent(renewal) == standard + [pair for pair in sent(request_token) if pair[0] not in ("grant_type", "scope")]
+        standard = [("grant_type", "refresh_token"), ("refresh_token", "r/1+")]
+        assert sent(refresh) == standard + [pair for pair in sent(first) if pair[0] not in ("grant_type", "scope")]
 
 
-def test_where_a_renewal_goes() -> None:
+def test_where_a_refresh_goes() -> None:
     """A refresh goes to refresh_url, if there is one."""
-    assert renewed(Password(URL, "u", "p")).url == URL
-    assert renewed(Password(URL, "u", "p", refresh_url=URL + "/refresh")).url == URL + "/refresh"
-    assert renewed(RefreshToken(URL, "r")).body == b"grant_type=refresh_token&refresh_token=r%2F1%2B"
+    assert refresh_of(Password(URL, "u", "p")).url == URL
+    assert refresh_of(Password(URL, "u", "p", refresh_url=URL + "/refresh")).url == URL + "/refresh"
 
 
 def test_a_revocation() -> None:
@@ -237,7 +201,7 @@ def test_a_revocation() -> None:
 
 def test_a_request_shows_nothing() -> None:
     """The ``repr`` of a token request shows no secret, and its endpoint has no query."""
-    request = traded(ClientCredentials(URL, "id", "s3cr3t", client_auth="client_secret_post", encoding="query"))
+    request = requested(ClientCredentials(URL, "id", "s3cr3t", client_auth="client_secret_post", encoding="query"))
     assert repr(request) == "TokenRequest(method='POST')"
     assert request.endpoint == URL
 
@@ -245,10 +209,8 @@ def test_a_request_shows_nothing() -> None:
 # The documents' own credentials and requests.
 UPLOAD_ID, UPLOAD_SECRET = "5471E010-DDEE-4C98-FF8F-08DB2245E373", "7rg6Gt+hUiobtXI9Jb37z2vtrhw1CEgDkwFZcMbN5Yc="
 UPLOAD_EXAMPLE = (
-    "Basic NTQ3MUUwMTAtRERFRS00Qzk4LUZGOEYtMDhEQjIyNDVFMzczOjdyZzZHdCtoVWlvYnRYSTlKYjM3ejJ2dHJodzFDRWdEa3dG"
+    "Basic NTQ3MUUwMTAtRERFRS00Qzk4LUZGOEYtMDhEQjIyNDVFMzczOjdyZzZHdCtoVWlvYnRYSTlKYjM3ejJ2dHJodzFDRWdEa3dGWmNNYk41WWM9"
 )
-UPLOAD_EXAMPLE += "WmNNYk41WWM9"
-REFRESH = "grant_type=refresh_token&refresh_token=r%2F1%2B"
 BASE = "https://host.example.com"
 AUTH, STAGING = "https://auth.example.com/auth/", "https://auth-stg.example.com:8443/v1/auth/"
 ORGANIZATION, LOCAL = f"POST {BASE}/oauth2/token", "POST http://127.0.0.1:8080/oauth2/token"
@@ -297,7 +259,7 @@ SYSTEMS: dict[str, tuple[OAuthGrant, list[tuple[str, dict[str, str], str, str]]]
 @pytest.mark.parametrize(("grant", "expected"), SYSTEMS.values(), ids=SYSTEMS)
 def test_the_five_systems(grant: OAuthGrant, expected: list[tuple[str, dict[str, str], str, str]]) -> None:
     """Each of the five providers sends what the documentation of its system shows."""
-    for request, (line, headers, basic, content) in zip((traded(grant), renewed(grant)), expected, strict=False):
+    for request, (line, headers, basic, content) in zip((requested(grant), refresh_of(grant)), expected, strict=False):
         authorization = {"Authorization": basic} if basic else {}
         assert parts(request) == (*line.split(" "), headers | authorization, content.encode())
 
@@ -305,12 +267,12 @@ def test_the_five_systems(grant: OAuthGrant, expected: list[tuple[str, dict[str,
 def test_the_upload_apis_example() -> None:
     """The example of the Upload API's documentation, which differs from its text, is one argument away."""
     grant = upload_api("https://identity.example.com/", UPLOAD_ID, UPLOAD_SECRET, client_auth="client_secret_basic_raw")
-    assert traded(grant).headers["Authorization"] == UPLOAD_EXAMPLE
-    assert traded(upload_api(BASE, "id", "s", scope="another")).body == f"{GRANT}&scope=another".encode()
+    assert requested(grant).headers["Authorization"] == UPLOAD_EXAMPLE
+    assert requested(upload_api(BASE, "id", "s", scope="another")).body == f"{GRANT}&scope=another".encode()
 
 
 def test_a_provider_takes_the_options_of_its_grant() -> None:
     """The options of a grant override what a provider sets."""
     grant = jwt_api(BASE, "id", "s", scope="x", client_auth="client_secret_post", params={"a": "b"})
-    assert parts(traded(grant))[2:] == (FORM, f"{GRANT}&scope=x&client_id=id&client_secret=s&a=b".encode())
-    assert renewed(auth_api(BASE, "u", "p", refresh_url=f"{BASE}/other")).url == f"{BASE}/other"
+    assert parts(requested(grant))[2:] == (FORM, f"{GRANT}&scope=x&client_id=id&client_secret=s&a=b".encode())
+    assert refresh_of(auth_api(BASE, "u", "p", refresh_url=f"{BASE}/other")).url == f"{BASE}/other"

@@ -1,23 +1,19 @@
 """The last step of ``auth-plugins check``: one GET to an API with the token."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._cli.common import shown
 from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._protocol.redaction import without_tokens
 from auth_plugins._protocol.tokens import Token
 
-from .context import Context
-from .network import bounded, origin, refused_in_clear
-from .report import Step, shown
-
-__all__ = ["call"]
+from .context import FAILED, GOOD, NOTE, Context, Step
+from .network import origin, refused_in_clear
 
 _CHALLENGE = re.compile(r'\b(error|error_description|scope)="([^"]*)"')
 
@@ -28,34 +24,32 @@ def call(url: str, token: Token, context: Context) -> Step:
     hosts = context.policy["allowed_hosts"]
     if hosts is not None and origin(url) not in AllowedHosts(hosts):
         variable = context.variable("allowed_hosts")
-        return Step.failed("API", f"{place} gets no token, as {variable} leaves it out", f"add its host to {variable}")
-    if unsafe := refused_in_clear("API", urlsplit(url), context):
+        return Step(FAILED, "API", f"{place} gets no token, as {variable} leaves it out", f"add its host to {variable}")
+    if unsafe := refused_in_clear("API", url, context):
         return unsafe
     # As a constant key: a 401 is to be shown, and another token request would send a password again.
     key = ApiKey(token.access_token, *context.grant.header_and_scheme())
     auth = context.adapter(key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"])
     try:
-        response = bounded(lambda: _get(url, auth, context), context.api_timeout)
+        response = _get(url, auth, context.library)
     except Exception as error:
         problem = shown(url, f"{url} did not answer ({type(error).__name__}: {error})")
-        return Step.failed("API", context.redacted(problem), "check the URL, the network and its proxies")
+        return Step(FAILED, "API", context.redacted(problem), "check the URL, the network and its proxies")
     status, location = response.status_code, response.headers.get("location")
     if location and 300 <= status < 400:
         return _redirected(place, url, urljoin(url, location), context)
     words = dict(_CHALLENGE.findall(response.headers.get("www-authenticate", "")))
     said = ", ".join(f"{name}: {without_tokens(context.redacted(text))}" for name, text in words.items())
-    step = Step.good if 200 <= status < 300 else Step.failed
-    detail = f"{place} answered {status}{f' ({said})' if said else ''}"
-    return step("API", detail, *_advice(status, words.get("error"), context))
+    state, detail = GOOD if 200 <= status < 300 else FAILED, f"{place} answered {status}{f' ({said})' if said else ''}"
+    return Step(state, "API", detail, *_advice(status, words.get("error"), context))
 
 
-def _get(url: str, auth: Any, context: Context) -> Any:
+def _get(url: str, auth: Any, library: Any) -> Any:
     """Return status and headers: no body is waited for, and no redirect is followed."""
-    if context.library.__name__ == "requests":
-        options = {"stream": True, "allow_redirects": False}
-        with context.library.get(url, auth=auth, timeout=context.api_timeout, **options) as response:
+    if library.__name__ == "requests":
+        with library.get(url, auth=auth, timeout=60.0, stream=True, allow_redirects=False) as response:
             return response
-    with context.library.stream("GET", url, auth=auth, timeout=context.api_timeout) as response:
+    with library.stream("GET", url, auth=auth, timeout=60.0) as response:
         return response
 
 
@@ -65,9 +59,9 @@ def _redirected(place: str, url: str, target: str, context: Context) -> Step:
     except (KeyError, ValueError):  # another scheme than HTTP's, or no URL at all
         stays, to = False, "what is no address"
     if stays:
-        return Step.note("API", f"{place} redirects to {to}", "try that address")
+        return Step(NOTE, "API", f"{place} redirects to {to}", "try that address")
     advice = "try the final address, if that is an API; it may be a page to sign in at"
-    return Step.failed("API", f"{place} redirects to {to}, where no token goes", advice)
+    return Step(FAILED, "API", f"{place} redirects to {to}, where no token goes", advice)
 
 
 def _advice(status: int, error: str | None, context: Context) -> Iterator[str]:

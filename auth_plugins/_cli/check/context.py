@@ -1,42 +1,44 @@
 """What the steps of ``auth-plugins check`` share: the configuration, the library, and what they have seen so far."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from auth_plugins._environment.configuration import Setting, configuration, settings
+from auth_plugins._cli.common import first_installed
+from auth_plugins._environment.configuration import cache_secrets, configuration
+from auth_plugins._environment.variables import Variables
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-from auth_plugins._protocol.redaction import Redactor
+from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._transports.base import Transport, default_transport
 
-__all__ = ["Context", "context_of"]
+#: What came of a step, as its line begins on the terminal. NOTE: a fact, or a step that was not taken.
+GOOD, FAILED, NOTE = "ok", "FAILED", "-"
 
-#: Seconds for each thing that is tried, unless ``PREFIX_TIMEOUT`` is set.
-_TIMEOUT = 10.0
+
+class Step:
+    """One step of the check: what came of it, the details, and what to do about it."""
+
+    def __init__(self, state: str, name: str, detail: str, *advice: str) -> None:
+        self.state, self.name, self.detail = state, name, one_line(detail)
+        self.advice = [one_line(each) for each in advice]
 
 
 @dataclass
 class Context:
     """One check."""
 
-    prefix: str
-    environ: Mapping[str, str]
     grant: Grant
     #: The arguments of an adapter, each with its default.
     policy: Mapping[str, Any]
-    #: The variables that are set, and the name of the provider; ``None``: there is none.
-    settings: Sequence[Setting]
+    #: All variables, and the name of the provider; ``None``: there is none.
+    variables: Variables
     provider: str | None
     #: requests, httpx2 or httpx, and its ``OAuth2Auth``.
     library: Any
     adapter: Callable[..., Any]
     #: Asked whether the client may prove itself in these other ways too.
     may_try: Callable[[Sequence[str]], bool]
-    #: Seconds that the API may take to answer.
-    api_timeout: float
     #: Each takes secrets out of texts of others.
     redactors: list[Redactor]
     transport: Transport = field(default_factory=default_transport)
@@ -47,13 +49,7 @@ class Context:
 
     def variable(self, option: str) -> str:
         """Return the name of the variable of an option, or of the one that names its file, if that one is set."""
-        name = option.upper()
-        full = f"{self.prefix}_{'BASE_URL' if self.provider and name == 'TOKEN_URL' else name}"
-        return next((each.name for each in self.settings if each.name == f"{full}_FILE" and not each.is_empty), full)
-
-    def is_set(self, option: str) -> bool:
-        """Return whether the variable of an option is set."""
-        return any(each.name == self.variable(option) and not each.is_empty for each in self.settings)
+        return self.variables.named("BASE_URL" if self.provider and option == "token_url" else option.upper())
 
     def redacted(self, text: str) -> str:
         """Return a text of others without secrets."""
@@ -69,21 +65,17 @@ class Context:
         return response
 
 
-def context_of(prefix: str, environ: Mapping[str, str], **others: Any) -> Context:
-    """Return the context for what the variables of *prefix* configure.
-
-    :raises ConfigurationError: it cannot work, or a secret cannot be read.
-    """
-    grant, policy = configuration(prefix, environ)
-    found, provider = settings(prefix, environ)
-    defaults = {"cache": None, "allowed_hosts": None, "allow_http": False, "timeout": _TIMEOUT}
+def context_of(prefix: str, may_try: Callable[[Sequence[str]], bool]) -> Context:
+    """Return the context for what the variables of *prefix* configure."""
+    library, adapter = first_installed()
+    grant, policy = configuration(prefix, None)
     return Context(
-        prefix=prefix.removesuffix("_"),
-        environ=environ,
         grant=grant,
-        policy={**defaults, **policy},
-        settings=found,
-        provider=provider,
-        redactors=[Redactor(grant.secrets())],
-        **others,
+        policy={"cache": None, "allowed_hosts": None, "allow_http": False, "timeout": 10.0, **policy},
+        variables=Variables(prefix, None),
+        provider=Variables(prefix, None).take("PROVIDER"),
+        library=library,
+        adapter=adapter,
+        may_try=may_try,
+        redactors=[Redactor([*grant.secrets(), *cache_secrets(prefix)])],
     )

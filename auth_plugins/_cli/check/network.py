@@ -1,63 +1,59 @@
 """The way to the token endpoint for ``auth-plugins check``: its name, a connection, TLS; no request is sent."""
 
-from __future__ import annotations
-
 import contextlib
 import socket
 import ssl
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import SplitResult, urlsplit
+from typing import Any
+from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import InsecureTransportError
 from auth_plugins._base.hosts import DEFAULT_PORTS, check_transport, is_loopback, normal_host
 from auth_plugins._base.runtime import runtime
 from auth_plugins._transports.reasons import certificate_advice
 
-from .context import Context
-from .report import Step
-
-__all__ = ["bounded", "check_way", "origin", "refused_in_clear"]
-
-_T = TypeVar("_T")
+from .context import FAILED, GOOD, NOTE, Context, Step
 
 
-def check_way(url: str, context: Context) -> Iterator[Step]:
-    """Take the steps towards *url* as the library would, until one fails."""
+def check_way(url: str, context: Context) -> Generator[Step, None, bool]:
+    """Take the steps towards *url* as the library would, until one fails; return whether none did."""
     scheme, host, port = origin(url)
-    if unsafe := refused_in_clear("connection", urlsplit(url), context):
+    if unsafe := refused_in_clear("connection", url, context):
         yield unsafe
-        return
+        return False
     if proxy := _proxy_of(scheme, host):
         why = f"by the proxy {proxy} (HTTPS_PROXY, HTTP_PROXY or ALL_PROXY; NO_PROXY excepts hosts), which looks it up"
-        yield Step.note("connection", why)
-        return
+        yield Step(NOTE, "connection", why)
+        return True
     variable, seconds, name = context.variable("token_url"), context.policy["timeout"], "name resolution"
     advice = f"check the host in {variable}, and that this machine's DNS knows it (VPN? container?)"
     try:
-        found = bounded(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), seconds)
-        yield Step.good(name, f"{host} is {', '.join(sorted({str(address[0]) for *_, address in found}))}")
+        yield Step(GOOD, name, f"{host} is {', '.join(_resolve(host, port, seconds))}")
         name = "connection"
         advice = f"check host and port in {variable}, firewalls, and whether a proxy is needed (HTTPS_PROXY)"
-        bounded(lambda: socket.create_connection((host, port), seconds).close(), seconds)
-        yield Step.good(name, f"{host} port {port}{'' if scheme == 'https' else ', without TLS'}")
+        socket.create_connection((host, port), seconds).close()
+        yield Step(GOOD, name, f"{host} port {port}{'' if scheme == 'https' else ', without TLS'}")
     except (OSError, ValueError) as error:
-        yield Step.failed(name, f"{host} port {port}: {_reason(error)}", advice)
-        return
-    if scheme == "https":
-        yield _check_tls(url, host, port, context)
+        yield Step(FAILED, name, f"{host} port {port}: {_reason(error)}", advice)
+        return False
+    if scheme == "http":
+        return True
+    tls = _check_tls(url, host, port, context)
+    yield tls
+    return tls.state == GOOD
 
 
-def refused_in_clear(name: str, parts: SplitResult, context: Context) -> Step | None:
+def refused_in_clear(name: str, url: str, context: Context) -> Step | None:
     """Return the step that fails where a secret or a token would travel in clear; ``None``: it would not."""
+    scheme, host, _ = origin(url)
     try:
-        check_transport(parts.scheme, parts.hostname or "", allow_http=context.policy["allow_http"])
+        check_transport(scheme, host, allow_http=context.policy["allow_http"])
     except InsecureTransportError:
-        what = f"refused, as a secret or a token would travel to {parts.hostname} in clear"
-        return Step.failed(name, what, f"use https://, or set {context.variable('allow_http')}=true")
+        what = f"refused, as a secret or a token would travel to {host} in clear"
+        return Step(FAILED, name, what, f"use https://, or set {context.variable('allow_http')}=true")
     return None
 
 
@@ -67,63 +63,54 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, normal_host(parts.hostname or ""), parts.port or DEFAULT_PORTS[parts.scheme]
 
 
-def bounded(action: Callable[[], _T], seconds: float) -> _T:
-    """Return what *action* returns in time: nothing else bounds a name resolution, or an answer that drips.
+def _resolve(host: str, port: int, seconds: float) -> list[str]:
+    """Return the addresses of *host*, or raise TimeoutError. Python bounds no name resolution, so it has a thread."""
+    outcome: Future[list[Any]] = Future()
 
-    :raises TimeoutError: *action* takes longer; it goes on in its thread.
-    """
-    outcome: Future[_T] = Future()
-
-    def act() -> None:
+    def resolve() -> None:
         try:
-            outcome.set_result(action())
+            outcome.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except Exception as error:
             outcome.set_exception(error)
 
-    runtime.start_thread(act, "auth-plugins check")
-    return outcome.result(seconds)
+    runtime.start_thread(resolve, "auth-plugins check")
+    return sorted({str(address[0]) for *_, address in outcome.result(seconds)})
 
 
 def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
-    library, variable = context.library, context.variable("token_url")
+    library, variable, seconds = context.library, context.variable("token_url"), context.policy["timeout"]
     try:
         trust = _trust_of(library, url)
     except (OSError, ValueError) as error:
         advice = "check the files that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR name"
-        return Step.failed("TLS", f"the certificates to trust cannot be read ({_reason(error)})", advice)
+        return Step(FAILED, "TLS", f"the certificates to trust cannot be read ({_reason(error)})", advice)
     try:
-        return Step.good("TLS", _handshake(host, port, trust, context.policy["timeout"]))
+        return Step(GOOD, "TLS", _handshake(host, port, trust, seconds))
     except ssl.SSLCertVerificationError as error:
         no_trust = ssl.create_default_context()
         no_trust.check_hostname, no_trust.verify_mode = False, ssl.CERT_NONE  # to show the certificate; nothing is sent
         certificate = ""
         with contextlib.suppress(OSError, ValueError):
-            certificate = f": {_handshake(host, port, no_trust, context.policy['timeout'])}"
+            certificate = f": {_handshake(host, port, no_trust, seconds)}"
         advice = certificate_advice(error.verify_code, library.__name__, variable)
-        return Step.failed("TLS", f"{error.verify_message}{certificate}", advice)
+        return Step(FAILED, "TLS", f"{error.verify_message}{certificate}", advice)
     except (OSError, ValueError) as error:
         advice = f"check that the port in {variable} is one of https, and what certificates this machine trusts"
-        return Step.failed("TLS", f"{host} port {port}: {_reason(error)}", advice)
+        return Step(FAILED, "TLS", f"{host} port {port}: {_reason(error)}", advice)
 
 
 def _handshake(host: str, port: int, trust: ssl.SSLContext, seconds: float) -> str:
     """Return protocol and certificate, in words."""
     from cryptography import x509
 
-    def shake_hands() -> tuple[str | None, bytes | None]:
-        with (
-            socket.create_connection((host, port), seconds) as plain,
-            trust.wrap_socket(plain, server_hostname=host) as secure,
-        ):
-            return secure.version(), secure.getpeercert(binary_form=True)
-
-    version, encoded = bounded(shake_hands, seconds)
-    try:
-        certificate = x509.load_der_x509_certificate(encoded or b"")
-        subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
-        ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
-    except Exception as error:  # cryptography's errors have no base class of their own
-        return f"{version}; a certificate that cannot be read ({type(error).__name__})"
+    with (
+        socket.create_connection((host, port), seconds) as plain,
+        trust.wrap_socket(plain, server_hostname=host) as secure,
+    ):
+        version, encoded = secure.version(), secure.getpeercert(binary_form=True)
+    certificate = x509.load_der_x509_certificate(encoded or b"")
+    subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
+    ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
     return f"{version}; certificate of {subject}, by {issuer}, until {ends}"
 
 

@@ -1,9 +1,6 @@
 """Describes the token of ``auth-plugins check``, without showing it."""
 
-from __future__ import annotations
-
 import json
-import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -12,10 +9,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token, jwt_claims
 
-from .context import Context
-from .report import Step
-
-__all__ = ["describe", "facts_of"]
+from .context import FAILED, GOOD, NOTE, Context, Step
 
 #: The claims that are shown: registered ones (RFC 7519 §4.1, RFC 9068 §2.2), and what servers call the same.
 _CLAIMS = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "azp", "scope", "scp", "roles")
@@ -25,8 +19,7 @@ _LONGEST_CLAIM = 500
 
 def facts_of(token: Token, context: Context) -> dict[str, Any]:
     """Return what is known of *token*, for JSON."""
-    hidden = [token.access_token, *token.access_token.split("."), token.refresh_token or ""]
-    context.redactors.append(Redactor(hidden))
+    context.redactors.append(Redactor([token.access_token, token.refresh_token or ""]))
     return {
         "token_type": context.redacted(token.token_type) or None,
         "expires_at": token.expires_at,
@@ -46,20 +39,17 @@ def describe(token: Token, facts: Mapping[str, Any], context: Context) -> Iterat
     refresh = "a refresh token" if token.refresh_token else "no refresh token"
     what = f"{facts['token_type'] or 'a key'}, {ends}{scope}, {refresh}"
     if left is not None and left <= 0:
-        yield Step.failed(
-            "token", what, "it had ended before it came: compare the clocks, or inform the server's owner"
-        )
+        advice = "it had ended before it came: compare the clocks, or inform the server's owner"
+        yield Step(FAILED, "token", what, advice)
     else:
-        yield Step.good("token", what)
+        yield Step(GOOD, "token", what)
     requested = set(str(getattr(context.grant, "scope", None) or "").split())
     granted = requested if token.scope is None else set(token.scope.split())
     if requested and requested != granted:
-        lacking, more = (
-            context.redacted(" ".join(sorted(some))) for some in (requested - granted, granted - requested)
-        )
-        parts = [f"not granted: {lacking}"] * bool(lacking) + [f"granted besides: {more}"] * bool(more)
+        differences = {"not granted": requested - granted, "granted besides": granted - requested}
+        parts = [f"{what}: {context.redacted(' '.join(sorted(some)))}" for what, some in differences.items() if some]
         advice = f"change {context.variable('scope')}, or have the client given it"
-        yield Step.note("scope", "; ".join(parts), advice)
+        yield Step(NOTE, "scope", "; ".join(parts), advice)
     if token.claims:
         yield _describe_jwt(token, facts["claims"], context)
 
@@ -71,18 +61,17 @@ def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> 
     what = ", ".join(f"{name} {json.dumps(claim)}" for name, claim in members.items())
     begins = token.claims.get("nbf")
     if isinstance(begins, (int, float)) and begins > runtime.clock.time() + 1:
-        return Step.note("JWT", what, "by this machine's clock it is not valid yet: compare the clocks")
-    return Step.good("JWT", what)
+        return Step(NOTE, "JWT", what, "by this machine's clock it is not valid yet: compare the clocks")
+    return Step(GOOD, "JWT", what)
 
 
 def _claim(claim: Any, context: Context) -> Any:
-    """Return a claim, if no secret is in it; a long one, or one that is no JSON, as the beginning of its text."""
+    """Return a claim, if no secret is in it; a long one as the beginning of its text."""
+    # Each text by itself, as JSON would escape what a server has escaped already.
     if any(context.redacted(text) != one_line(text) for text in _texts(claim)):
         return "***"
     text = json.dumps(claim, ensure_ascii=False)
-    # Python takes NaN and Infinity for JSON, and others do not.
-    is_plain = len(text) <= _LONGEST_CLAIM and not re.search(r"\b(NaN|Infinity)\b", text)
-    return claim if is_plain else text[:_LONGEST_CLAIM]
+    return claim if len(text) <= _LONGEST_CLAIM else text[:_LONGEST_CLAIM]
 
 
 def _texts(claim: Any) -> Iterator[str]:

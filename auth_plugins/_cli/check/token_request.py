@@ -1,7 +1,6 @@
 """The token request of ``auth-plugins check``: as it is configured, and by other ways of client authentication."""
 
-from __future__ import annotations
-
+import contextlib
 import email.utils
 from collections.abc import Generator
 from dataclasses import replace
@@ -9,7 +8,8 @@ from typing import Any
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
-from auth_plugins._cli.rotation import loses_successor, stored_token
+from auth_plugins._base.validation import ClientAuth
+from auth_plugins._cli.common import loses_successor, shared_entry
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import TROUBLE, advice_for
@@ -19,11 +19,8 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import source_for
 from auth_plugins._transports.reasons import certificate_advice
 
-from .context import Context
+from .context import FAILED, GOOD, NOTE, Context, Step
 from .network import check_way
-from .report import State, Step
-
-__all__ = ["fetch_token"]
 
 #: Seconds by which two clocks may differ.
 _SKEW = 30.0
@@ -41,51 +38,55 @@ _Steps = Generator[Step, None, Token | None]
 
 def fetch_token(context: Context) -> _Steps:
     """Get a token, or explain why there is none."""
-    grant, step = context.grant, None
+    grant = context.grant
     if not isinstance(grant, OAuthGrant):
-        yield Step.note("token request", "an API key needs none")
+        yield Step(NOTE, "token request", "an API key needs none")
         return grant.request_token(lambda request: _read(context, request))
-    for step in check_way(grant.token_url, context):
-        yield step
-    if step is not None and step.state is State.FAILED:
-        yield Step.note("token request", "not tried, as the token endpoint cannot be reached")
+    if not (yield from check_way(grant.token_url, context)):
+        yield Step(NOTE, "token request", "not tried, as the token endpoint cannot be reached")
         return None
     if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
-        yield Step.note("token request", f"not tried: {loss[0]}", loss[1])
+        yield Step(NOTE, "token request", f"not tried: {loss[0]}", loss[1])
         return None
-    stored = stored_token(grant, context.policy["cache"]) if grant.is_repeatable else None
-    uses_cache = not grant.is_repeatable or bool(stored and stored.refresh_token)
-    outcome = _attempt(context, grant)
+    outcome, how = _attempt(context, grant)
     if not isinstance(outcome, Token):
-        yield Step.failed("token request", *_explained(outcome, context))
+        yield Step(FAILED, "token request", *_explained(outcome, context))
     elif not context.answers:
-        yield Step.good("token request", "none: the cache has a token")
+        yield Step(GOOD, "token request", "none: the cache has a token")
     else:
-        how = "by way of the cache" if uses_cache else "without what memory and cache hold"
         answered = ", then ".join(str(answer.status) for answer in context.answers)
-        yield Step.good("token request", f"answered {answered} to {context.library.__name__}, asked {how}")
+        yield Step(GOOD, "token request", f"answered {answered} to {context.library.__name__}, asked {how}")
     if context.answers:
         yield _compare_clocks(context)
     return outcome if isinstance(outcome, Token) else (yield from _try_others(outcome, grant, context))
 
 
-def _attempt(context: Context, grant: OAuthGrant) -> Token | AuthError:
-    """Send one token request as requests would, but without a token from memory or cache."""
+def _attempt(context: Context, grant: OAuthGrant) -> tuple[Token | AuthError, str]:
+    """Send one token request as requests would, but without a token from memory or cache; and say how."""
     context.answers.clear()
+    stored = _stored_token(grant, context) if grant.is_repeatable else None
     try:
-        stored = stored_token(grant, context.policy["cache"]) if grant.is_repeatable else None
         if grant.is_repeatable and not (stored and stored.refresh_token):
             # Without a TokenSource, which would retry: there may be a password in the request.
-            return grant.request_token(lambda request: _read(context, request))
+            how = "without what memory and cache hold"
+            return grant.request_token(lambda request: _read(context, request)), how
         # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
         # is used as requests use it: they would fail where a new token request works.
+        how = "by way of the cache"
         options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
         source = source_for(grant, context.send, **options)
         if stored:
             source.invalidate(stored)
-        return source.token()
+        return source.token(), how
     except (TokenRequestError, TokenTransportError) as error:
-        return error
+        return error, how
+
+
+def _stored_token(grant: OAuthGrant, context: Context) -> Token | None:
+    """Return the token of *grant* in the shared cache, which may have expired; ``None``: there is none."""
+    cache = context.policy["cache"]
+    entry = None if cache is None else shared_entry(grant, cache)
+    return entry.read() if entry else None
 
 
 def _read(context: Context, request: TokenRequest) -> Token:
@@ -111,57 +112,58 @@ def _compare_clocks(context: Context) -> Step:
     try:
         date = email.utils.parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError, OverflowError):
-        return Step.note("clock", "the answer has no Date to compare with")
+        return Step(NOTE, "clock", "the answer has no Date to compare with")
     ahead = answer.received_at - date
     if abs(ahead) <= _SKEW:
-        return Step.good("clock", f"within {_SKEW:.0f} s of the server's")
+        return Step(GOOD, "clock", f"within {_SKEW:.0f} s of the server's")
     way, when = ("ahead of", "early") if ahead > 0 else ("behind", "late")
     what = f"this machine's is {abs(ahead):.0f} s {way} the server's, so that tokens may seem to end {when}"
-    return Step.note("clock", what, "set it, for example by NTP; if it is right, inform the server's owner")
+    return Step(NOTE, "clock", what, "set it, for example by NTP; if it is right, inform the server's owner")
 
 
 def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps:
     """Try other ways of client authentication, where the refusal may be about that."""
     ways, variable = _other_ways(error, grant), context.variable("client_auth")
-    if not grant.is_repeatable and stored_token(grant, context.policy["cache"]):
-        ways = []  # the configured refresh token was used: another client_auth would not find its successor
+    if not grant.is_repeatable and _stored_token(grant, context):
+        return None  # the configured refresh token was used: another client_auth would not find its successor
     if ways and not context.may_try(ways):
         advice = f"have them tried by --try-others, or set {variable} to one of them"
-        yield Step.note("other client_auth", f"not tried: {', '.join(ways)}", advice)
+        yield Step(NOTE, "other client_auth", f"not tried: {', '.join(ways)}", advice)
         return None
     for way in ways:
-        outcome, works = _attempt(context, replace(grant, client_auth=way)), f"{way} works: set {variable}={way}"
+        outcome, _ = _attempt(context, replace(grant, client_auth=way))
+        works = f"{way} works: set {variable}={way}"
         if isinstance(outcome, Token):
             answers = context.answers
             what = f"answered {answers[-1].status}" if answers else "none: the cache has a token"
-            yield Step.good(f"try {way}", what, works)
+            yield Step(GOOD, f"try {way}", what, works)
             return outcome
         is_known = isinstance(outcome, TokenRequestError) and outcome.error in _KNOWN_CLIENT
         detail, *advice_of_it = _explained(outcome, context)
-        yield Step.failed(f"try {way}", detail, *([works, *advice_of_it] if is_known else []))
+        yield Step(FAILED, f"try {way}", detail, *([works, *advice_of_it] if is_known else []))
         if is_known:
             break
     return None
 
 
-def _other_ways(error: AuthError, grant: OAuthGrant) -> list[str]:
+def _other_ways(error: AuthError, grant: OAuthGrant) -> list[ClientAuth]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
     if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
-    known = _sent(grant)
-    ways: dict[tuple[str | None, bytes], str] = {}
-    for way in ("client_secret_basic_raw", "client_secret_basic", "client_secret_post"):
+    others: tuple[ClientAuth, ...] = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post")
+    ways: list[ClientAuth] = []
+    requests = [_sent(grant)]
+    for way in others:
         if way == "client_secret_post" and (grant.encoding == "query" or grant.method == "GET"):
             continue  # a secret is not put into a URL to see what happens
-        try:
-            sent = _sent(replace(grant, client_auth=way))
-        except ConfigurationError:  # an id with a colon, as Basic without encoding
-            continue
-        if sent != known:
-            ways[sent] = way  # of two ways that send the same, the standard one
+        with contextlib.suppress(ConfigurationError):  # an id with a colon, as Basic without encoding
+            request = _sent(replace(grant, client_auth=way))
+            if request not in requests:
+                ways.append(way)
+                requests.append(request)
     # A password or a refresh token is sent along, and servers count: only where it was not judged, and only once more.
     most = len(ways) if isinstance(grant, ClientCredentials) else int(error.error == "invalid_client")
-    return list(ways.values())[:most]
+    return ways[:most]
 
 
 def _doubts_client(error: TokenRequestError) -> bool:
