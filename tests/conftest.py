@@ -62,9 +62,9 @@ class _Heard(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # A URL with its query is shown by the libraries' own logs, whatever we do: docs/guides/logging.rst says so. That
-        # of requests-cache shows it too, and that of vcrpy shows whole answers. Authlib's and oauthlib's logs are those
-        # of the authorization servers that the tests run.
+        # The libraries' own logs show a URL with its query, whatever we do (docs/guides/logging.rst). That of
+        # requests-cache shows it too, and that of vcrpy shows whole answers. Authlib's and oauthlib's logs are those of
+        # the authorization servers that the tests run.
         if record.name.partition(".")[0] not in OTHERS:
             self.lines.append(self.format(record))
 
