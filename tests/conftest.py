@@ -88,6 +88,9 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
                 secrets.add(secret)
             return super().__new__(cls, secret)
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _hidden.hidden, (str(self),)
+
     init = AuthError.__init__
 
     @functools.wraps(init)

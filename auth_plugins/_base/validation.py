@@ -37,15 +37,15 @@ class _URL(Hidden):
         before, mark, _ = self.partition("?")
         return repr(before + mark + "..." * bool(mark))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _URL, (str(self),)
-
 
 def hide_arguments(function: _F) -> _F:
-    """Make *function* raise its ConfigurationErrors and TypeErrors without frames whose variables hold its arguments.
+    """Make *function*, or a class, raise ConfigurationErrors and TypeErrors without frames that hold its arguments.
 
     Error reporters store the variables of each frame, and secrets are among the arguments.
     """
+    if isinstance(function, type):
+        function.__init__ = hide_arguments(function.__init__)  # type: ignore[misc]
+        return function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
