@@ -18,7 +18,7 @@ from .base import Ask, Checks, FrozenGrant
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
 
-_Params = Sequence[tuple[str, Parameter]]
+_Pairs = Sequence[tuple[str, Parameter]]
 
 
 class _Client(FrozenGrant):
@@ -153,10 +153,10 @@ class OAuthGrant(_Client):
             if value
         ]
 
-    def _own_params(self) -> _Params:
-        return cast("_Params", self.params or ())
+    def _own_params(self) -> _Pairs:
+        return cast("_Pairs", self.params or ())
 
-    def _request(self, endpoint: str, parameters: dict[str, str], params: _Params) -> TokenRequest:
+    def _request(self, endpoint: str, parameters: dict[str, str], params: _Pairs) -> TokenRequest:
         from auth_plugins._protocol.authlib_client import build
 
         is_revocation = "grant_type" not in parameters

@@ -306,7 +306,7 @@ def test_a_key_is_a_token_that_never_ends() -> None:
     """An API key is a token that does not expire, and no request is sent for it."""
     key = ApiKey(SECRET, "X-Key", "Key")
     assert key.request_token(lambda _: pytest.fail("asked")) == Token(access_token=SECRET, token_type="Key")
-    assert key.refresh(lambda _: pytest.fail("asked"), "r") is None  # type: ignore[func-returns-value]
+    assert key.refresh(lambda _: pytest.fail("asked"), "r") is None
     assert (key.header_and_scheme(), key.secrets(), key.revocation_requests("a", "b")) == (
         ("X-Key", "Key"),
         (SECRET,),
