@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ def variables_of(error: BaseException | None) -> str:
     Frames of code that dataclasses made count as well; those of the test itself do not.
     """
     seen: list[str] = []
-    while error is not None:
-        frame = error.__traceback__
-        while frame is not None:
-            if frame.tb_frame.f_code.co_filename.startswith((PACKAGE, "<string>")):
-                seen += [f"{name}={text}" for name, value in frame.tb_frame.f_locals.items() for text in _texts(value)]
-            frame = frame.tb_next
-        error = error.__cause__ or error.__context__
+    chain = [error]
+    for link in chain:
+        if link is None:
+            continue
+        for frame, _ in traceback.walk_tb(link.__traceback__):
+            if frame.f_code.co_filename.startswith((PACKAGE, "<string>")):
+                seen += [f"{name}={text}" for name, value in frame.f_locals.items() for text in _texts(value)]
+        chain += [each for each in (link.__cause__, link.__context__) if each not in chain]
     return "\n".join(seen)
 
 
