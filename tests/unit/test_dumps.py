@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import inspect
 import pickle
@@ -21,6 +22,7 @@ from werkzeug.wrappers import Response
 
 import auth_plugins.requests
 from auth_plugins import (
+    ApiKey,
     AuthError,
     ClientCredentials,
     InsecureTransportError,
@@ -50,41 +52,49 @@ def by_inspect(value: Any) -> str:
 
 DUMPS: dict[str, Callable[[Any], str]] = {
     "repr": repr,
-    "pprint": pprint.pformat,
-    "narrow pprint": lambda value: pprint.pformat([value], width=5),
+    "str": str,
+    "pprint": lambda value: pprint.pformat(inspect.getmembers(value), width=5),
     "inspect.getmembers": lambda value: repr(inspect.getmembers(value)),
-    "attributes": lambda value: repr({name: getattr(value, name) for name in dir(value)}),
-    "reprlib": lambda value: reprlib.repr([getattr(value, name) for name in dir(value)]),
+    "copy": lambda value: repr(inspect.getmembers(copy.deepcopy(value))),
+    "reduce": lambda value: repr(value.__reduce_ex__(4)),
+    "reprlib": lambda value: reprlib.repr([member for _, member in inspect.getmembers(value)]),
     "rich": lambda value: rich.pretty.pretty_repr(inspect.getmembers(value)),
     "rich, cut": lambda value: rich.pretty.pretty_repr(inspect.getmembers(value), max_string=8),
     "rich's inspect": by_inspect,
 }
+QUERY_URL = f"https://id.example.com/token?key={SECRET}"
+OPTIONS: dict[str, Any] = {"params": {"pin": PASSWORD, "pins": [PASSWORD]}, "headers": {"X-Proof": SECRET}}
+OBJECTS = [
+    TOKEN,
+    ClientCredentials("https://id.example.com/token", "id", SECRET, **OPTIONS),
+    Password(QUERY_URL, "u", PASSWORD, "id", SECRET, **OPTIONS),
+    RefreshToken(QUERY_URL, REFRESH, "id", lambda: SECRET, revocation_url=QUERY_URL),
+    ApiKey(SECRET),
+]
 
 
+@pytest.mark.parametrize("value", OBJECTS, ids=lambda value: type(value).__name__)
 @pytest.mark.parametrize("dump", DUMPS.values(), ids=DUMPS)
-def test_a_dump_of_a_token_does_not_show_it(dump: Callable[[Any], str]) -> None:
-    """Pretty printers and debuggers show neither a token nor a part of it."""
-    shown = dump(TOKEN)
-    assert not [part for secret in (ACCESS, REFRESH) for part in (secret[:7], secret[-7:]) if part in shown]
+def test_a_dump_shows_no_secret(dump: Callable[[Any], str], value: object) -> None:
+    """Copies, pretty printers and debuggers show neither a secret of a grant, nor a token, nor a part of it."""
+    shown = dump(value)
+    assert not [part for secret in ALL for part in (secret[:7], secret[-7:]) if part in shown]
 
 
-def test_a_header_value_is_a_string_like_any() -> None:
-    """The header's value can be sent, joined, encoded and pickled; only its repr hides it."""
+def test_what_hides_itself_is_a_string_like_any() -> None:
+    """A secret can be sent, joined, encoded, cut and pickled; its repr and those of its parts hide it."""
     value = TOKEN.header_value
     assert (value, f"{value}", str(value)) == (f"Bearer {ACCESS}",) * 3
-    assert value.encode() == b"Bearer " + ACCESS.encode()
-    assert pickle.loads(pickle.dumps(value)) == value
-    assert ACCESS not in repr(value)
-
-
-def test_parts_of_a_secret_are_hidden() -> None:
-    """A part that is cut from a secret hides itself as well."""
+    assert (value.encode(), pickle.loads(pickle.dumps(value))) == (b"Bearer " + ACCESS.encode(), value)
     secret = Hidden("first line\nsecond line")
-    for part in (secret[:5], secret[::2], secret[0], *secret.splitlines()):
-        assert repr(part) == "'***'"
-        assert repr(pickle.loads(pickle.dumps(part))) == "'***'"
-    assert (secret[:5], secret.splitlines()) == ("first", ["first line", "second line"])
-    assert secret.splitlines(keepends=True)[0] == "first line\n"
+    for part in (value, secret[:5], secret[::2], secret[0], *secret.splitlines()):
+        assert repr(part) == repr(pickle.loads(pickle.dumps(part))) == "'***'"
+    assert (secret[:5], secret.splitlines(keepends=True)) == ("first", ["first line\n", "second line"])
+    grant = Password(QUERY_URL, "me", PASSWORD)
+    assert repr(grant).startswith("Password(token_url='https://id.example.com/token?...', ")
+    assert (str(grant.token_url), f"{grant.password}") == (QUERY_URL, PASSWORD)
+    again = pickle.loads(pickle.dumps(grant))
+    assert (again, repr(again)) == (grant, repr(grant))
 
 
 # Frames
