@@ -105,42 +105,32 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         assert not [secret for secret in secrets if secret in text], text
 
 
-@pytest.fixture
-def server() -> Iterator[Loopback]:
+def _loopback() -> Iterator[Loopback]:
     loopback = Loopback().start()
     yield loopback
     loopback.stop()
 
 
+server = pytest.fixture(_loopback, name="server")
+other_server = pytest.fixture(_loopback, name="other_server")  # another origin
+
+
+def _redis() -> Iterator[RedisServer]:
+    redis = RedisServer().start()
+    yield redis
+    redis.close()
+
+
+one_redis = pytest.fixture(_redis, name="one_redis", scope="session")
+own_redis = pytest.fixture(_redis, name="own_redis")  # one that the test may stop and start
+
+
 @pytest.fixture
-def other_server() -> Iterator[Loopback]:
-    """Another origin."""
-    loopback = Loopback().start()
-    yield loopback
-    loopback.stop()
-
-
-@pytest.fixture(scope="session")
-def _one_redis() -> Iterator[RedisServer]:
-    server = RedisServer().start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def redis_server(_one_redis: RedisServer) -> RedisServer:
+def redis_server(one_redis: RedisServer) -> RedisServer:
     """An empty Redis; all tests that leave it running share it."""
-    with _one_redis.client() as client:
+    with one_redis.client() as client:
         client.flushall()
-    return _one_redis
-
-
-@pytest.fixture
-def own_redis() -> Iterator[RedisServer]:
-    """A Redis that the test may stop and start."""
-    server = RedisServer().start()
-    yield server
-    server.close()
+    return one_redis
 
 
 @pytest.fixture
