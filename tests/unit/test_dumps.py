@@ -152,7 +152,7 @@ def failure(grant: Any, *, refreshes: bool, library: str = "requests") -> BaseEx
 
 
 @pytest.mark.parametrize("refreshes", [False, True], ids=["first", "refresh"])
-@pytest.mark.parametrize("options", [{}, POST], ids=["basic", "post"])
+@pytest.mark.parametrize("options", [{}, POST, QUERY], ids=["basic", "post", "query"])
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
 def test_frames_of_a_refusal_hold_no_secret(

@@ -468,6 +468,7 @@ def uses_grant(grant: OAuthGrant, refusal: Refusal, refresh_token: str) -> bool:
 def test_a_refused_refresh_token(grant: OAuthGrant, refusal: Refusal, used: bool) -> None:
     """The password is sent only if the refresh token is refused, or vaguely so; client credentials always are."""
     assert uses_grant(grant, refusal, f"refresh-{next(_numbers)}") is used
+    assert not uses_grant(STORED, refusal, "first"), "the grant consists of this refresh token"
 
 
 def test_a_vague_refusal_costs_one_password() -> None:
@@ -479,11 +480,6 @@ def test_a_vague_refusal_costs_one_password() -> None:
     assert uses_grant(PASSWORD, clear, "again"), "a clear refusal counts each time"
     PASSWORD.refresh(lambda _: Token(access_token="a"), "again")
     assert uses_grant(PASSWORD, vague, "again"), "it worked since"
-
-
-def test_the_refresh_token_that_a_grant_consists_of_is_not_sent_twice() -> None:
-    """A refusal of the grant's own refresh token is raised."""
-    assert not uses_grant(STORED, (400, "invalid_grant", "json", None), "first")
 
 
 def test_few_vague_refusals_are_remembered() -> None:
