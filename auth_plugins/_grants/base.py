@@ -78,7 +78,7 @@ class FrozenGrant(Grant):
     def __post_init__(self) -> None:
         for name, check in self._checks.items():
             given = getattr(self, name)
-            if given is None and getattr(type(self), name, "") is None:
+            if given is None and self.__dataclass_fields__[name].default is None:
                 continue  # it is the default
             if (normal := check(name, given)) is not given:
                 object.__setattr__(self, name, normal)
