@@ -76,9 +76,10 @@ class FrozenGrant(Grant):
     _checks: ClassVar[Checks]
 
     def __post_init__(self) -> None:
+        fields = self.__dataclass_fields__
         for name, check in self._checks.items():
             given = getattr(self, name)
-            if given is None and self.__dataclass_fields__[name].default is None:
+            if given is None and fields[name].default is None:
                 continue  # it is the default
             if (normal := check(name, given)) is not given:
                 object.__setattr__(self, name, normal)
