@@ -138,9 +138,8 @@ def json_api(
         logs see them.
     """
     defaults = _POST | {"method": method} | (_QUERY if method == "GET" else {"encoding": "json"})
-    return ClientCredentials(
-        _join("base_url", base_url, "/oauth/token"), client_id, client_secret, **defaults | options
-    )
+    url = _join("base_url", base_url, "/oauth/token")
+    return ClientCredentials(url, client_id, client_secret, **defaults | options)
 
 
 #: The providers by their names in the environment.
@@ -153,9 +152,8 @@ BY_NAME: Mapping[str, Callable[..., Grant]] = {
 def _join(argument: str, base: object, path: str) -> str:
     url = check_url(argument, base)
     if "?" in url:
-        raise ConfigurationError(
-            "must have no query", argument=argument, advice="give the address that the system's documentation names"
-        )
+        advice = "give the address that the system's documentation names"
+        raise ConfigurationError("must have no query", argument=argument, advice=advice)
     return url.rstrip("/") + path
 
 
@@ -164,9 +162,6 @@ def _staging(url: str) -> str:
     parts = urlsplit(url)
     label, dot, rest = parts.netloc.partition(".")
     if not dot or label.isdigit():
-        raise ConfigurationError(
-            "needs {base_url} with a host name of several labels",
-            argument="staging",
-            advice="give the staging URL as {base_url}",
-        )
+        problem, advice = "needs {base_url} with a host name of several labels", "give the staging URL as {base_url}"
+        raise ConfigurationError(problem, argument="staging", advice=advice)
     return urlunsplit(parts._replace(netloc=f"{label}-stg{dot}{rest}"))

@@ -104,7 +104,7 @@ def _measured(site: Site, scripts: Mapping[str, str], run: Callable[[str], float
 
 def tenants(site: Site) -> Iterator[Row]:
     """Many grants, each with its token: the memory of each, and a call for one of them, picked at random."""
-    few, many, calls = 100, site.some(100_000, 1000), site.some(20_000, 500)
+    few, many, calls = 100, site.some(100_000, 200), site.some(20_000, 500)
     measured: dict[int, dict[str, tuple[float, float]]] = {}
     for number in (few, many):
         names = site.installed([OURS, BUILT, STATIC, "httpx-auth"][: site.some(4)])

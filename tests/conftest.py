@@ -1,4 +1,4 @@
-"""What the tests share: a server that plays a script, a clock that stands, and a cache of each test's own."""
+"""What the tests share: a server that plays a script, a clock that a test sets, and an empty cache for each test."""
 
 from __future__ import annotations
 
@@ -13,11 +13,7 @@ import pytest
 from hypothesis import settings
 
 import auth_plugins.requests
-from auth_plugins import (
-    AuthError,
-    ClientCredentials,
-    MemoryCache,
-)
+from auth_plugins import AuthError, ClientCredentials, MemoryCache
 from auth_plugins._base import hidden as _hidden
 from auth_plugins._caches import memory as _cache
 from auth_plugins._protocol import answers as _answer
@@ -34,56 +30,52 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever passes no cache gets the process's: each test has one that is empty."""
+def _own_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a process remembers is empty, and the machine sets neither a proxy nor a variable of ours."""
     monkeypatch.setattr(_cache, "_shared", MemoryCache())
     forget()
-
-
-@pytest.fixture(autouse=True)
-def _own_memory_of_answers() -> None:
-    """What this process remembers of refusals and warnings is a test's own."""
     _answer._warn_once.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy, and no variable of ours, from the machine that runs the tests."""
     for name in list(os.environ):
         if name.lower().endswith("_proxy") or name.startswith("AUTH_PLUGINS_"):
             monkeypatch.delenv(name)
 
 
-class _Heard(logging.Handler):
-    """All that is logged, at every level."""
+#: Loggers of libraries: they show URLs with their queries, or answers, whatever the package does.
+OTHERS = {"urllib3", "httpx", "httpx2", "authlib", "oauthlib", "requests_cache", "requests_oauthlib", "vcr"}
+#: Secrets of tests that are words of messages as well.
+WORDS = {"client", "password", "refresh", "secret"}
+
+
+class _Logged(logging.Handler):
+    """The lines that are logged, at every level."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        # The libraries' own logs show a URL with its query, whatever we do (docs/guides/logging.rst). That of
-        # requests-cache shows it too, and that of vcrpy shows whole answers. Authlib's and oauthlib's logs are those of
-        # the authorization servers that the tests run.
         if record.name.partition(".")[0] not in OTHERS:
             self.lines.append(self.format(record))
 
 
 @pytest.fixture(autouse=True)
 def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """In the whole suite: no secret of any grant is in a log record, or in an error of ours, its causes and contexts.
+    """No secret of a grant is in a log record, or in an error of the package, its causes and contexts.
 
-    Warnings are errors in this suite, and so are looked into as well.
+    Warnings are errors in this suite, so they are searched as well.
     """
     secrets: set[str] = set()
     errors: list[AuthError] = []
-    heard, root = _Heard(), logging.getLogger()
+    logged, root = _Logged(), logging.getLogger()
 
     class Hidden(_hidden.Hidden):
         def __new__(cls, secret: str) -> Self:
             if len(secret) >= 6 and secret not in WORDS:
                 secrets.add(secret)
             return super().__new__(cls, secret)
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            return _hidden.hidden, (str(self),)
 
     init = AuthError.__init__
 
@@ -94,13 +86,13 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(_hidden, "Hidden", Hidden)
     monkeypatch.setattr(AuthError, "__init__", keep)
-    root.addHandler(heard)
+    root.addHandler(logged)
     level = root.level
     root.setLevel(logging.DEBUG)
     yield
     root.setLevel(level)
-    root.removeHandler(heard)
-    shown = list(heard.lines)
+    root.removeHandler(logged)
+    shown = list(logged.lines)
     chain: list[BaseException | None] = [*errors]
     for error in chain:
         if error is not None and len(chain) < 10_000:
@@ -110,53 +102,37 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         assert not [secret for secret in secrets if secret in text], text
 
 
-#: Loggers of libraries that show what we cannot hide from them.
-OTHERS = {"urllib3", "httpx", "httpx2", "authlib", "oauthlib", "requests_cache", "requests_oauthlib", "vcr"}
-#: Secrets of tests that are words of our messages as well.
-WORDS = {"client", "password", "refresh", "secret"}
-
-
-@pytest.fixture
-def server() -> Iterator[Loopback]:
+def _loopback() -> Iterator[Loopback]:
     loopback = Loopback().start()
     yield loopback
     loopback.stop()
 
 
+server = pytest.fixture(_loopback, name="server")
+other_server = pytest.fixture(_loopback, name="other_server")  # another origin
+
+
+def _redis() -> Iterator[RedisServer]:
+    redis = RedisServer().start()
+    yield redis
+    redis.close()
+
+
+one_redis = pytest.fixture(_redis, name="one_redis", scope="session")
+own_redis = pytest.fixture(_redis, name="own_redis")  # one that the test may stop and start
+
+
 @pytest.fixture
-def other_server() -> Iterator[Loopback]:
-    """Another origin."""
-    loopback = Loopback().start()
-    yield loopback
-    loopback.stop()
-
-
-@pytest.fixture(scope="session")
-def _one_redis() -> Iterator[RedisServer]:
-    server = RedisServer().start()
-    yield server
-    server.close()
-
-
-@pytest.fixture
-def redis_server(_one_redis: RedisServer) -> RedisServer:
-    """A Redis that is empty; one for all tests that leave it running."""
-    with _one_redis.client() as client:
+def redis_server(one_redis: RedisServer) -> RedisServer:
+    """An empty Redis; all tests that leave it running share it."""
+    with one_redis.client() as client:
         client.flushall()
-    return _one_redis
-
-
-@pytest.fixture
-def own_redis() -> Iterator[RedisServer]:
-    """A Redis to be stopped, and started again."""
-    server = RedisServer().start()
-    yield server
-    server.close()
+    return one_redis
 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """The time by which the package judges tokens and failures; everybody else has the real one."""
+    """The time of the package; all other code has the real one."""
     clock = Clock()
     clock.rule(monkeypatch)
     return clock

@@ -15,6 +15,7 @@ Each error that an adapter raises is also its library's own base error (``reques
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -56,19 +57,19 @@ class ConfigurationError(AuthError, ValueError):
     def __init__(self, problem: str, *, argument: str | None = None, advice: str = "") -> None:
         super().__init__(problem, advice=advice)
         self.argument = argument
-        self.args = (self._text({}),)
+        self._name({})
 
     def renamed(self, names: Mapping[str, str]) -> Self:
         """Return the same error with other *names* for arguments, such as variables; ``""`` is for no argument."""
-        copy = copy_error(self, type(self))
-        copy.args = (self._text(names),)
-        return copy
+        renamed = copy_error(self, type(self))
+        renamed._name(names)
+        return renamed
 
-    def _text(self, names: Mapping[str, str]) -> str:
+    def _name(self, names: Mapping[str, str]) -> None:
         text = f"{self.problem}; {self.advice}" if self.advice else self.problem
         text = re.sub(r"\{(\w+)\}", lambda match: names.get(match[1], match[1]), text)
         subject = names.get(self.argument or "", self.argument)
-        return text if subject is None else f"{subject} {text}"
+        self.args = (text if subject is None else f"{subject} {text}",)
 
 
 class InsecureTransportError(AuthError):
@@ -110,8 +111,6 @@ class TokenRequestError(AuthError):
         #: Names of the advice table of ``_protocol``, separated by spaces: what the error may be about.
         self.trouble = trouble
         if extra:
-            import json
-
             self._extra = json.dumps(dict(extra), default=str)
 
     @property
@@ -120,8 +119,6 @@ class TokenRequestError(AuthError):
 
         Long texts are cut. ``"***"`` replaces a secret, ``"..."`` what is too long.
         """
-        import json
-
         return MappingProxyType(json.loads(self._extra))
 
 
@@ -146,7 +143,6 @@ def not_an_auth(given: object) -> ConfigurationError:
 
 
 _PLAIN = (str, int, float, type(None))
-
 _E = TypeVar("_E", bound=AuthError)
 
 
@@ -161,10 +157,9 @@ def copy_error(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
 
 
 def to_library_error(error: AuthError, kinds: Iterable[type[AuthError]], **attributes: Any) -> AuthError:
-    """Return a copy of *error* whose class is the first of *kinds* that fits.
+    """Return a copy of *error* whose class is the first of *kinds* that fits: one library's own errors.
 
-    :param kinds: one library's own errors, each derived from one class of this module; the last from AuthError.
-        They are compared with ``isinstance``, as *error* may be an error of another library.
+    Each is derived from one class of this module, the last from AuthError. *error* may be another library's.
     """
     kind = next(kind for kind in kinds if isinstance(error, kind.__mro__[1]))
     return copy_error(error, kind, **attributes)

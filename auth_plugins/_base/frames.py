@@ -7,17 +7,13 @@ from typing import TypeVar
 
 from .errors import AuthError, copy_error
 
-__all__ = ["without_frames"]
-
 _E = TypeVar("_E", bound=AuthError)
-#: How many causes of causes are kept.
-_DEPTH = 5
 
 
 def without_frames(error: _E) -> _E:
     """Return a copy of *error* and its causes, without tracebacks and contexts."""
     kept = copy_error(error, type(error))
-    kept.__cause__ = _copy_cause(error.__cause__, _DEPTH)
+    kept.__cause__ = _copy_cause(error.__cause__, depth=5)
     return kept
 
 

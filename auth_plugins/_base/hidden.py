@@ -21,9 +21,6 @@ class Hidden(str):
         # devtools wraps a long string before it takes the repr of each line.
         return list(map(_Part, str.splitlines(self, keepends)))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return hidden, (str(self),)
-
 
 class _Part(Hidden):
     """A part of a secret."""

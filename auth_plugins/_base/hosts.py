@@ -18,15 +18,13 @@ _PATTERN = r"(\w[\w.-]*|\[[0-9a-fA-F:.]+\])(?::(\d{1,5}))?"
 class AllowedHosts:
     """The hosts that may get a token.
 
-    :param patterns: one or more of ``"api.example.com"``, ``"*.example.com"`` (its subdomains, not itself),
-        ``"127.0.0.1:8080"``, ``"[::1]"``. Without a port, every port is allowed.
+    :param patterns: as ``allowed_hosts`` of the adapters.
     :raises ConfigurationError: there is no pattern, or one is no host.
     """
 
     def __init__(self, patterns: str | Iterable[str]) -> None:
         if not isinstance(patterns, Iterable):
             raise _error(f"must be a sequence of hosts, got {type(patterns).__name__}")
-        #: The patterns as given.
         self.patterns = (patterns,) if isinstance(patterns, str) else tuple(patterns)
         if not self.patterns:
             raise _error("must not be empty, as no request would get the token", "None allows every host")
@@ -77,10 +75,7 @@ def normal_host(host: str) -> str:
 
 
 def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
-    """Refuse to send a secret or a token unencrypted to another machine.
-
-    :raises InsecureTransportError: *scheme* is ``http`` and *host* is not loopback.
-    """
+    """Raise an InsecureTransportError if a secret or a token would travel unencrypted to another machine."""
     if scheme == "http" and not allow_http and not is_loopback(host):
         raise InsecureTransportError(
             f"http://{host} would get a secret or a token in clear",
@@ -89,10 +84,7 @@ def check_transport(scheme: str, host: str, *, allow_http: bool) -> None:
 
 
 def check_endpoint(url: str, *, allow_http: bool) -> None:
-    """Refuse the URL of an endpoint in the same way.
-
-    :raises InsecureTransportError: as :func:`check_transport`.
-    """
+    """Check the URL of an endpoint in the same way."""
     parts = urlsplit(url)
     scheme, host = parts.scheme, parts.hostname or ""
     del url, parts  # they hold the query, which may hold a secret; the error's traceback keeps this frame

@@ -1,4 +1,4 @@
-"""Keeps forks apart from imports that happen late."""
+"""Keeps forks apart from imports that happen at the first use of what needs them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,14 @@ from collections.abc import Iterator
 
 from .errors import TokenTransportError
 
-__all__ = ["LateImports", "request_imports", "small_imports"]
-
 #: Seconds for which a fork waits for imports: they may in turn wait for a lock that the forking thread holds.
 _LONGEST_WAIT = 2.0
 
 
 class LateImports:
-    """Guards imports that happen at the first use of what needs them.
+    """Keeps forks and late imports apart.
 
-    A child that is forked while another thread imports a module would wait for that module's lock for ever. So a fork
-    waits for these imports, and they wait for a fork.
+    A child that is forked while another thread imports a module would wait for that module's lock for ever.
     """
 
     def __init__(self) -> None:
@@ -43,20 +40,17 @@ class LateImports:
             yield
 
     def before_fork(self) -> None:
-        """Wait until no other thread imports."""
         self._lock.acquire(timeout=_LONGEST_WAIT)
 
     def after_in_parent(self) -> None:
-        """Let other threads import again."""
         with contextlib.suppress(RuntimeError):  # the lock was not acquired in time
             self._lock.release()
 
     def after_in_child(self) -> None:
-        """Replace the lock, whose holder may not exist here."""
         try:
             self._lock.release()
         except RuntimeError:
-            self._is_broken = True
+            self._is_broken = True  # another thread held the lock, and does not exist here
         self._lock = threading.RLock()
 
 

@@ -12,23 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-__all__ = ["Runtime", "runtime"]
 
-
-class Clock(Protocol):
+class _Clock(Protocol):
     """What the package uses of the module ``time``."""
 
-    def time(self) -> float:
-        """Return the Unix time in seconds, of a clock that can be set."""
-        ...
-
-    def monotonic(self) -> float:
-        """Return seconds since a fixed moment; the clock stands still while the machine sleeps."""
-        ...
-
-    def sleep(self, seconds: float, /) -> None:
-        """Sleep for so many seconds."""
-        ...
+    def time(self) -> float: ...
+    def monotonic(self) -> float: ...
+    def sleep(self, seconds: float, /) -> None: ...
 
 
 class Runtime:
@@ -37,35 +27,24 @@ class Runtime:
     The timeouts of sockets are always real, whatever this object says.
     """
 
-    __slots__ = ("clock", "elapsed", "start_thread", "uniform", "wait")
-
-    #: The module ``time``, and no function of it: libraries that freeze the time of a test replace its functions.
-    clock: Clock
-    #: Seconds since a fixed moment, the machine's sleep included.
-    elapsed: Callable[[], float]
-    #: A random number between two others.
-    uniform: Callable[[float, float], float]
-    #: Run a function in a new daemon thread of that name; RuntimeError: no thread can be started.
-    start_thread: Callable[[Callable[[], object], str], None]
-    #: Wait until a future is done, for at most so many seconds.
-    wait: Callable[[Future[Any], float], None]
-
     def __init__(self) -> None:
-        self.reset()
+        #: The module ``time``, and no function of it: libraries that freeze the time of a test replace its functions.
+        self.clock: _Clock = time
+        #: Seconds since a fixed moment, the machine's sleep included.
+        self.elapsed = _clock_with_sleep()
+        #: A random number between two others.
+        self.uniform = random.uniform
+        #: Run a function in a new daemon thread of that name; RuntimeError: no thread can be started.
+        self.start_thread = _start_thread
+        #: Wait until a future is done, for at most so many seconds.
+        self.wait = _wait
 
-    def reset(self) -> None:
-        """Use the machine's own clocks, random numbers and threads."""
-        self.clock = time
-        self.elapsed = _clock_with_sleep() or time.monotonic
-        self.uniform, self.start_thread, self.wait = random.uniform, _start_thread, _wait
 
-
-def _clock_with_sleep() -> Callable[[], float] | None:
-    """Return a clock that counts the machine's sleep; ``None``: there is none, or :func:`time.monotonic` counts it."""
+def _clock_with_sleep() -> Callable[[], float]:
     # time.monotonic() stands still during sleep on Linux and macOS; on Windows it goes on.
     clock: int | None = getattr(time, "CLOCK_MONOTONIC" if sys.platform == "darwin" else "CLOCK_BOOTTIME", None)
     if clock is None:
-        return None
+        return time.monotonic
 
     def elapsed() -> float:
         return time.clock_gettime(clock)
@@ -73,7 +52,7 @@ def _clock_with_sleep() -> Callable[[], float] | None:
     try:
         elapsed()
     except OSError:  # the kernel does not know it, or a sandbox forbids it
-        return None
+        return time.monotonic
     return elapsed
 
 

@@ -38,15 +38,15 @@ class _URL(Hidden):
         before, mark, _ = self.partition("?")
         return repr(before + mark + "..." * bool(mark))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _URL, (str(self),)
-
 
 def hide_arguments(function: _F) -> _F:
-    """Make *function* raise its ConfigurationErrors and TypeErrors without frames whose variables hold its arguments.
+    """Make *function*, or a class, raise ConfigurationErrors and TypeErrors without frames that hold its arguments.
 
     Error reporters store the variables of each frame, and secrets are among the arguments.
     """
+    if isinstance(function, type):
+        function.__init__ = hide_arguments(function.__init__)  # type: ignore[misc]
+        return function
 
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
@@ -73,10 +73,7 @@ def _skip_own_frames(traceback: TracebackType | None) -> TracebackType | None:
 
 
 def resolve_secret(argument: str, secret: Secret) -> str:
-    """Return the present value of a secret.
-
-    :raises ConfigurationError: the callable failed, or returned something that cannot be a secret.
-    """
+    """Return the present value of a secret."""
     if callable(secret):
         try:
             secret = hidden(secret())
@@ -105,11 +102,7 @@ def check_secret(argument: str, secret: Any) -> Any:
 
 
 def _secret_error(argument: str, secret: object) -> ConfigurationError | None:
-    if not isinstance(secret, str):
-        return _wrong_type(argument, secret, "a str or a callable that returns one")
-    if not secret:
-        return ConfigurationError("must not be empty", argument=argument, advice="ask the server's owner for it")
-    return _character_error(argument, secret)
+    return _text_error(argument, secret, "a str or a callable that returns one", "ask the server's owner for it")
 
 
 def _wrong_type(argument: str, value: object, expected: str) -> ConfigurationError:
@@ -117,10 +110,16 @@ def _wrong_type(argument: str, value: object, expected: str) -> ConfigurationErr
     return ConfigurationError(f"must be {expected}, got {given}", argument=argument)
 
 
-def _character_error(argument: str, text: str, *, allow_controls: bool = False) -> ConfigurationError | None:
-    if text.isprintable():  # nearly always
+def _text_error(
+    argument: str, text: object, expected: str, advice: str, *, allow_controls: bool = False
+) -> ConfigurationError | None:
+    if not isinstance(text, str):
+        return _wrong_type(argument, text, expected)
+    if not text:
+        problem = "must not be empty"
+    elif text.isprintable():  # nearly always
         return None
-    if any("\ud800" <= char <= "\udfff" for char in text):
+    elif any("\ud800" <= char <= "\udfff" for char in text):
         # Nothing is raised from a UnicodeEncodeError, which holds the text.
         problem, advice = "must not have lone surrogates, which UTF-8 cannot encode", "read it as UTF-8"
     elif re.search(_CONTROLS, text) and not allow_controls:
@@ -133,13 +132,9 @@ def _character_error(argument: str, text: str, *, allow_controls: bool = False) 
 
 def check_text(argument: str, text: object, *, allow_controls: bool = True) -> str:
     """Return a str that is not empty."""
-    if not isinstance(text, str):
-        raise _wrong_type(argument, text, "a str")
-    if not text:
-        raise ConfigurationError("must not be empty", argument=argument, advice="give a value")
-    if error := _character_error(argument, text, allow_controls=allow_controls):
+    if error := _text_error(argument, text, "a str", "give a value", allow_controls=allow_controls):
         raise error
-    return text
+    return cast("str", text)
 
 
 def check_id(argument: str, text: object) -> str:
@@ -226,10 +221,7 @@ def freeze_headers(argument: str, headers: object) -> tuple[tuple[str, str], ...
 
 
 def check_header(name: object, value: object, name_argument: str = "header", value_argument: str = "scheme") -> None:
-    """Refuse what cannot be a header (RFC 9110 §5).
-
-    :raises ConfigurationError: the name is no token, or the value has line breaks or characters beyond Latin-1.
-    """
+    """Refuse what cannot be a header (RFC 9110 §5)."""
     if not isinstance(name, str) or not re.fullmatch(_HEADER_NAME, name):
         raise ConfigurationError("must be a header name, such as X-API-Key", argument=name_argument)
     if not isinstance(value, str) or not re.fullmatch(_HEADER_VALUE, value):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import Secret, check_header, check_secret, resolve_secret
+from auth_plugins._base.validation import Secret, check_header, check_secret, hide_arguments, resolve_secret
 from auth_plugins._protocol.tokens import Token
 
-from .base import Checks, FrozenGrant, hide_init_arguments
-
-if TYPE_CHECKING:
-    from auth_plugins._protocol.messages import TokenRequest
+from .base import Ask, Checks, FrozenGrant
 
 
-@hide_init_arguments
+@hide_arguments
 @dataclass(frozen=True, eq=False)
 class ApiKey(FrozenGrant):
     """A constant key, for APIs, or older versions of them, without OAuth.
@@ -34,7 +30,6 @@ class ApiKey(FrozenGrant):
 
     is_constant = True
     _checks: ClassVar[Checks] = {"value": check_secret}
-    _required: ClassVar[tuple[str, ...]] = ("value",)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,16 +41,10 @@ class ApiKey(FrozenGrant):
     def header_and_scheme(self) -> tuple[str, str]:
         return self.header, self.scheme
 
-    def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:  # noqa: ARG002
+    def request_token(self, ask: Ask) -> Token:  # noqa: ARG002
         """Return the key as a token that does not expire; no request is sent."""
         (key,) = self.secrets()
         if not key.isascii() or not key.isprintable() or key != key.strip():
             problem = "the API key must be printable ASCII without a space at either end"
             raise ConfigurationError(f"{problem}, as others cannot stand in a header", advice="check the key")
         return Token(access_token=key, token_type=self.scheme)
-
-    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> None:
-        """Return nothing: a key cannot be refreshed."""
-
-    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:  # noqa: ARG002
-        return ()

@@ -6,16 +6,16 @@ import functools
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from auth_plugins._base.errors import not_an_auth
-from auth_plugins._base.validation import hide_arguments
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
 
-
+#: Sends one token request and reads its answer.
+Ask = Callable[["TokenRequest"], Token]
 #: By argument, the function that checks it and returns its normal form.
 Checks = Mapping[str, Callable[[str, Any], Any]]
 
@@ -37,25 +37,25 @@ class Grant(ABC):
     def secrets(self) -> tuple[str, ...]:
         """Return the present values of all secrets: when one changes, a remembered refusal no longer counts."""
 
-    @abstractmethod
     def header_and_scheme(self) -> tuple[str, str]:
         """Return the header that carries the token, and the scheme before the token."""
+        return "Authorization", "Bearer"
 
     @abstractmethod
-    def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:
-        """Get a token for the grant itself; *ask* sends one token request and reads its answer."""
+    def request_token(self, ask: Ask) -> Token:
+        """Get a token for the grant itself by *ask*."""
 
-    @abstractmethod
-    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+    def refresh(self, ask: Ask, refresh_token: str | None) -> Token | None:  # noqa: ARG002
         """Get a token for *refresh_token* by *ask*; ``None``: it was refused, or there is none."""
+        return None
 
     def own_refresh_token(self) -> str | None:
         """Return the refresh token that the grant consists of; ``None``: it is another kind of grant."""
         return None
 
-    @abstractmethod
-    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
+    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:  # noqa: ARG002
         """Return the requests that revoke the tokens (RFC 7009 §2.1); none without a revocation endpoint."""
+        return ()
 
     def identity(self) -> Mapping[str, Any] | None:
         """Return all that a token depends on, secrets included, as JSON types; ``None``: it is not shared."""
@@ -75,17 +75,15 @@ class FrozenGrant(Grant):
     __dataclass_fields__: ClassVar[dict[str, Any]]
     #: Equal arguments, however they are written, have the same normal form, and so make equal grants.
     _checks: ClassVar[Checks]
-    #: The arguments that must not be ``None``.
-    _required: ClassVar[tuple[str, ...]]
 
     def __post_init__(self) -> None:
+        fields = self.__dataclass_fields__
         for name, check in self._checks.items():
             given = getattr(self, name)
-            if (given is not None or name in self._required) and (normal := check(name, given)) is not given:
-                self._set(name, normal)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
+            if given is None and fields[name].default is None:
+                continue  # it is the default
+            if (normal := check(name, given)) is not given:
+                object.__setattr__(self, name, normal)
 
     def __eq__(self, other: object) -> bool:
         if type(self) is not type(other):
@@ -102,7 +100,7 @@ class FrozenGrant(Grant):
         try:
             return self._hash
         except AttributeError:
-            self._set("_hash", hash((type(self), _field_getter(type(self))(self))))
+            object.__setattr__(self, "_hash", hash((type(self), _field_getter(type(self))(self))))
             return self._hash
 
     def __getstate__(self) -> dict[str, Any]:
@@ -120,12 +118,3 @@ def _field_getter(kind: type[FrozenGrant]) -> Callable[[Any], Any]:
     from dataclasses import fields
 
     return operator.attrgetter(*(each.name for each in fields(kind) if each.compare))
-
-
-_G = TypeVar("_G", bound=FrozenGrant)
-
-
-def hide_init_arguments(kind: type[_G]) -> type[_G]:
-    """Make errors of the class *kind* that its arguments cause hold no frame with these arguments."""
-    kind.__init__ = hide_arguments(kind.__init__)  # type: ignore[method-assign]  # the one that dataclass made
-    return kind

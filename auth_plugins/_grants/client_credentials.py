@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.validation import Secret
+from auth_plugins._base.validation import Secret, hide_arguments
 
-from .base import hide_init_arguments
 from .oauth import OAuthGrant
 
 
-@hide_init_arguments
+@hide_arguments
 @dataclass(frozen=True, eq=False)
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4). Frozen, comparable and hashable; equal grants share a token.
@@ -44,8 +42,6 @@ class ClientCredentials(OAuthGrant):
 
     client_id: str
     client_secret: Secret | None = field(default=None, repr=False)
-
-    _required: ClassVar[tuple[str, ...]] = (*OAuthGrant._required, "client_id")
 
     def _parameters(self) -> dict[str, str]:
         return {"grant_type": "client_credentials"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -13,12 +13,12 @@ from auth_plugins._base.validation import ClientAuth, Encoding, Method, Paramete
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.tokens import Token
 
-from .base import Checks, FrozenGrant
+from .base import Ask, Checks, FrozenGrant
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
 
-_Params = Sequence[tuple[str, Parameter]]
+_Pairs = Sequence[tuple[str, Parameter]]
 
 
 class _Client(FrozenGrant):
@@ -60,14 +60,15 @@ class OAuthGrant(_Client):
         "headers": validation.freeze_headers,
         "revocation_url": check_url,
     }
-    _required: ClassVar[tuple[str, ...]] = ("token_url", "encoding", "method")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.client_auth is None:
-            self._set("client_auth", "none" if self.client_secret is None else "client_secret_basic")
+            default = "none" if self.client_secret is None else "client_secret_basic"
+            object.__setattr__(self, "client_auth", default)
         if self.params:
-            self._set("_param_types", tuple(type(value).__name__ for _, value in self._own_params()))
+            types = tuple(type(value).__name__ for _, value in self._own_params())
+            object.__setattr__(self, "_param_types", types)
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -108,16 +109,13 @@ class OAuthGrant(_Client):
         }
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members}
 
-    def header_and_scheme(self) -> tuple[str, str]:
-        return "Authorization", "Bearer"
-
-    def request_token(self, ask: Callable[[TokenRequest], Token]) -> Token:
+    def request_token(self, ask: Ask) -> Token:
         parameters = self._parameters()
         if self.scope:
             parameters["scope"] = str(self.scope)
         return ask(self._request("token_url", parameters, self._own_params()))
 
-    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+    def refresh(self, ask: Ask, refresh_token: str | None) -> Token | None:
         if refresh_token is None:
             return None
         try:
@@ -155,10 +153,10 @@ class OAuthGrant(_Client):
             if value
         ]
 
-    def _own_params(self) -> _Params:
-        return cast("_Params", self.params or ())
+    def _own_params(self) -> _Pairs:
+        return cast("_Pairs", self.params or ())
 
-    def _request(self, endpoint: str, parameters: dict[str, str], params: _Params) -> TokenRequest:
+    def _request(self, endpoint: str, parameters: dict[str, str], params: _Pairs) -> TokenRequest:
         from auth_plugins._protocol.authlib_client import build
 
         is_revocation = "grant_type" not in parameters

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.validation import Secret, check_id, check_secret, check_url, resolve_secret
+from auth_plugins._base.validation import Secret, check_id, check_secret, check_url, hide_arguments, resolve_secret
 from auth_plugins._protocol.advice import TROUBLE
 from auth_plugins._protocol.tokens import Token
 
-from .base import Checks, hide_init_arguments
+from .base import Ask, Checks
 from .oauth import OAuthGrant
-
-if TYPE_CHECKING:
-    from auth_plugins._protocol.messages import TokenRequest
 
 #: Hashes of grants with refresh tokens that were refused vaguely, the latest last: the password was sent for them.
 _vaguely_refused: dict[int, None] = {}
 _MOST_REMEMBERED = 1000
 
 
-@hide_init_arguments
+@hide_arguments
 @dataclass(frozen=True, eq=False)
 class Password(OAuthGrant):
     """Exchange a user's name and password for a token, once (RFC 6749 §4.3); then refresh it by refresh tokens.
@@ -47,7 +43,6 @@ class Password(OAuthGrant):
     _checks: ClassVar[Checks] = {
         **OAuthGrant._checks, "username": check_id, "password": check_secret, "refresh_url": check_url
     }  # fmt: skip
-    _required: ClassVar[tuple[str, ...]] = (*OAuthGrant._required, "username", "password")
 
     def _parameters(self) -> dict[str, str]:
         password = resolve_secret("password", self.password)
@@ -59,7 +54,7 @@ class Password(OAuthGrant):
     def _refresh_endpoint(self) -> str:
         return "refresh_url" if self.refresh_url else "token_url"
 
-    def refresh(self, ask: Callable[[TokenRequest], Token], refresh_token: str | None) -> Token | None:
+    def refresh(self, ask: Ask, refresh_token: str | None) -> Token | None:
         token = super().refresh(ask, refresh_token)
         if token is not None:
             _vaguely_refused.pop(hash((self, refresh_token)), None)
@@ -75,14 +70,10 @@ class Password(OAuthGrant):
         status, is_trouble = error.status_code or 0, error.retry_after is not None or error.error in TROUBLE
         is_answer = 200 <= status < 300 or (400 <= status < 500 and status != 429)
         is_vague = is_answer and not is_trouble and error._body_kind in ("json", "form", "empty")
-        return is_vague and self._remember_refusal(refresh_token)
-
-    def _remember_refusal(self, refresh_token: str) -> bool:
-        """Return whether this is the first vague refusal of *refresh_token*."""
-        # Without a lock, as a fork may interrupt: at worst the password is sent once more.
         key = hash((self, refresh_token))
-        if key in _vaguely_refused:
+        if not is_vague or key in _vaguely_refused:
             return False
+        # Without a lock, as a fork may interrupt: at worst the password is sent once more.
         _vaguely_refused[key] = None
         for oldest in list(_vaguely_refused)[:-_MOST_REMEMBERED]:
             _vaguely_refused.pop(oldest, None)

@@ -6,13 +6,13 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.validation import Secret, check_secret, resolve_secret
+from auth_plugins._base.validation import Secret, check_secret, hide_arguments, resolve_secret
 
-from .base import Checks, hide_init_arguments
+from .base import Checks
 from .oauth import OAuthGrant
 
 
-@hide_init_arguments
+@hide_arguments
 @dataclass(frozen=True, eq=False)
 class RefreshToken(OAuthGrant):
     """Use a refresh token that was obtained elsewhere, for example by a login in a browser (RFC 6749 §6).
@@ -35,7 +35,6 @@ class RefreshToken(OAuthGrant):
     # Where refresh tokens are rotated, the first token request has spent the grant's own.
     is_repeatable = False
     _checks: ClassVar[Checks] = {**OAuthGrant._checks, "refresh_token": check_secret}
-    _required: ClassVar[tuple[str, ...]] = (*OAuthGrant._required, "refresh_token")
 
     def _parameters(self) -> dict[str, str]:
         return {"grant_type": "refresh_token", "refresh_token": self.own_refresh_token()}

@@ -38,17 +38,11 @@ class SecretFile:
         return f"SecretFile({self._variable or self.path!r})"
 
     def __call__(self) -> str:
-        """Read the secret.
-
-        :raises ConfigurationError: the file cannot be read, or its content is no secret.
-        """
+        """Read the secret; ConfigurationError: the file cannot be read, or its content is no secret."""
         return resolve_secret(self._label(), self.read())
 
     def read(self) -> str:
-        """Read the file, whatever its content.
-
-        :raises ConfigurationError: the file cannot be read, or is not UTF-8 text.
-        """
+        """Read the file, whatever its content; ConfigurationError: it cannot be read, or is not UTF-8 text."""
         try:
             text = Path(self.path).read_bytes().decode("utf-8-sig")
         except (OSError, ValueError) as error:

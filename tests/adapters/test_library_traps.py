@@ -349,7 +349,7 @@ def test_a_warm_request_costs_one_call(driver: Driver) -> None:
         sys.setprofile(None)
     assert request.headers["Authorization"] == "k3y"
     # A flow that is dropped, as here, is closed.
-    assert called <= {"__call__", "sync_auth_flow", "async_auth_flow", "_end_closed", "_responses_behind"}
+    assert called <= {"__call__", "sync_auth_flow", "async_auth_flow", "_end_closed", "responses_behind"}
 
 
 @pytest.mark.parametrize("driver", each(ALL))

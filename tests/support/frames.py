@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
@@ -32,12 +33,11 @@ def variables_in(frames: Iterable[FrameType], folder: str = "") -> str:
 
 
 def _frames_of(error: BaseException | None) -> Iterator[FrameType]:
-    while error is not None:
-        traceback = error.__traceback__
-        while traceback is not None:
-            yield traceback.tb_frame
-            traceback = traceback.tb_next
-        error = error.__cause__ or error.__context__
+    chain = [error]
+    for link in chain:
+        if link is not None:
+            yield from (frame for frame, _ in traceback.walk_tb(link.__traceback__))
+            chain += [each for each in (link.__cause__, link.__context__) if each not in chain]
 
 
 def _texts(value: Any) -> Iterator[str]:
