@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -68,14 +68,10 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     errors: list[AuthError] = []
     logged, root = _Logged(), logging.getLogger()
 
-    class Hidden(_hidden.Hidden):
-        def __new__(cls, secret: str) -> Self:
-            if len(secret) >= 6 and secret not in WORDS:
-                secrets.add(secret)
-            return super().__new__(cls, secret)
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            return _hidden.hidden, (str(self),)
+    def note(cls: type[str], secret: str) -> str:
+        if cls is _hidden.Hidden and len(secret) >= 6 and secret not in WORDS:
+            secrets.add(secret)
+        return str.__new__(cls, secret)
 
     init = AuthError.__init__
 
@@ -84,7 +80,7 @@ def _no_secret_shows(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         init(error, *arguments, **options)
         errors.append(error)
 
-    monkeypatch.setattr(_hidden, "Hidden", Hidden)
+    monkeypatch.setattr(_hidden.Hidden, "__new__", staticmethod(note))
     monkeypatch.setattr(AuthError, "__init__", keep)
     root.addHandler(logged)
     level = root.level

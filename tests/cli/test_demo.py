@@ -8,7 +8,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -165,7 +164,6 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
         "COLUMNS": "40",
         **dead,
     }
-    started = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "auth_plugins", "demo"],
         env=environment,
@@ -173,7 +171,6 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
         encoding="ascii",
         check=False,
     )
-    assert time.monotonic() - started < 30
     assert (done.returncode, done.stderr) == (0, "")
     assert "\x1b" not in done.stdout
     lines = [line.rstrip() for line in done.stdout.splitlines()]

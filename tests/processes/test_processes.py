@@ -271,14 +271,16 @@ def test_the_lock_holder_is_killed(fleet: Fleet, server: Loopback, cache: Spec) 
 def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, cache: Spec) -> None:
     """Processes that are killed at any moment leave no half entry, and a later process gets a token."""
     # With Redis the lock of a killed process lasts for 1.25 times the timeout.
-    kills, timeout, server.latency = {"FileCache": (80, 10.0, 0.005), "RedisCache": (15, 0.4, 0.05)}[cache[0]]
+    enough, timeout, server.latency = {"FileCache": (20, 10.0, 0.005), "RedisCache": (15, 0.4, 0.05)}[cache[0]]
     cache = encrypted(cache)
     parent, another = fleet(2, credentials(server), cache, timeout=timeout)
     assert parent.do("get", url=server.api_url) == ["200"]
     chance = random.Random(20)
     alive = [parent.do("bear") for _ in range(3)]
     try:
-        for _ in range(kills):
+        for _ in range(500):  # on a busy machine a process is often killed before it sends anything
+            if len(server.token_requests) > enough:
+                break
             time.sleep(chance.uniform(0, 0.03))
             assert parent.do("kill", pid=alive.pop(chance.randrange(3))) == signal.SIGKILL
             assert all(isinstance(entry, StoredToken) for entry in entries(cache))
@@ -289,7 +291,7 @@ def test_processes_are_killed_again_and_again(fleet: Fleet, server: Loopback, ca
     finally:
         for pid in alive:
             parent.do("kill", pid=pid)
-    assert len(server.token_requests) > kills / 4
+    assert len(server.token_requests) > enough
     assert another.do("get", url=server.api_url) == ["200"]
 
 
