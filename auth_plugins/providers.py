@@ -8,40 +8,23 @@ In the environment a provider is named by ``PREFIX_PROVIDER``, with ``-`` in pla
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import Secret, check_url, hide_arguments, one_of
+from auth_plugins._base.validation import (
+    ClientAuth,
+    Encoding,
+    Method,
+    Parameter,
+    Secret,
+    check_url,
+    hide_arguments,
+    one_of,
+)
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
-
-if TYPE_CHECKING:
-    from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter
-
-    class _CommonOptions(TypedDict, total=False):
-        audience: str | None
-        resource: str | Sequence[str] | None
-        client_auth: ClientAuth | None
-        encoding: Encoding
-        params: Mapping[str, Parameter] | None
-        headers: Mapping[str, str] | None
-        revocation_url: str | None
-
-    class _OptionsButScope(_CommonOptions, total=False):
-        method: Method
-
-    class _OptionsButMethod(_CommonOptions, total=False):
-        scope: str | Sequence[str] | None
-
-    class _Options(_OptionsButScope, _OptionsButMethod): ...
-
-    class _UserOptions(_Options, total=False):
-        client_id: str | None
-        client_secret: Secret | None
-        refresh_url: str | None
-
 
 __all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
 
@@ -49,6 +32,33 @@ _BASIC: Any = {"client_auth": "client_secret_basic"}
 _RAW: Any = {"client_auth": "client_secret_basic_raw"}
 _POST: Any = {"client_auth": "client_secret_post"}
 _QUERY: Any = {"encoding": "query"}
+
+
+class _CommonOptions(TypedDict, total=False):
+    audience: str | None
+    resource: str | Sequence[str] | None
+    client_auth: ClientAuth | None
+    encoding: Encoding
+    params: Mapping[str, Parameter] | None
+    headers: Mapping[str, str] | None
+    revocation_url: str | None
+
+
+class _OptionsButScope(_CommonOptions, total=False):
+    method: Method
+
+
+class _OptionsButMethod(_CommonOptions, total=False):
+    scope: str | Sequence[str] | None
+
+
+class _Options(_OptionsButScope, _OptionsButMethod): ...
+
+
+class _UserOptions(_Options, total=False):
+    client_id: str | None
+    client_secret: Secret | None
+    refresh_url: str | None
 
 
 @hide_arguments

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
+from typing import Any, ClassVar, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import (
     AuthError,
@@ -14,30 +14,28 @@ from auth_plugins._base.errors import (
 )
 from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._base.validation import check_header, hide_arguments
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
 from auth_plugins._transports.base import Transport
 
-if TYPE_CHECKING:
-    from auth_plugins._caches.memory import MemoryCache
-    from auth_plugins._caches.protocol import TokenCache
-
-    class Overrides(TypedDict, total=False):
-        """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
-
-        cache: MemoryCache | TokenCache | None
-        allowed_hosts: str | Iterable[str] | None
-        header: str | None
-        scheme: str | None
-        allow_http: bool
-        leeway: float | None
-        timeout: float | None
-        refresh_ahead: bool | None
-
-
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
+
+
+class Overrides(TypedDict, total=False):
+    """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
+
+    cache: MemoryCache | TokenCache | None
+    allowed_hosts: str | Iterable[str] | None
+    header: str | None
+    scheme: str | None
+    allow_http: bool
+    leeway: float | None
+    timeout: float | None
+    refresh_ahead: bool | None
 
 
 class Adapter:

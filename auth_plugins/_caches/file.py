@@ -43,13 +43,16 @@ class FileCache(BaseCache):
                 from platformdirs import user_cache_path
 
                 path = user_cache_path("auth-plugins", appauthor=False)
-            self._directory = Path(path).expanduser().absolute()
+            directory = Path(path).expanduser().absolute()
         except RuntimeError:
+            directory = None
+        if directory is None:  # outside of `except`: the error's context would keep this frame, which holds the key
             raise ConfigurationError(
                 "is in a home directory, which this user does not have",
                 argument="path",
                 advice="give another one, such as /var/cache/acme",
-            ) from None
+            )
+        self._directory = directory
         super().__init__(key, str(self._directory))
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
-from auth_plugins._base.runtime import runtime
+from auth_plugins._base.validation import hide_arguments
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token
 
-from . import current_token, wiring
+from . import current_token
 from .flight import Ending
 from .shared_fetch import lock_if_possible
 
@@ -26,13 +26,9 @@ if TYPE_CHECKING:
 _LONGEST_NAME = 40
 
 
-def seed(source: TokenSource, given: object) -> None:
-    """Use *given* in this process, then store it for others; an attempt under way ends for its waiters.
-
-    :raises ConfigurationError: *given* is no token; the message names the member, and no value.
-    """
-    now, memory, state = runtime.clock.time(), source._cache, source._state
-    token = _read(given, wiring.endpoint_of(source.grant), now)
+def use(source: TokenSource, token: Token, now: float) -> None:
+    """Use *token* in this process, then store it for others; an attempt under way ends for its waiters."""
+    memory, state = source._cache, source._state
     with memory.lock:
         flight, state.flight = state.flight, None
         state.rejected = tuple(each for each in state.rejected if each.access_token != token.access_token)
@@ -53,8 +49,12 @@ def seed(source: TokenSource, given: object) -> None:
                 state.refreshable = None
 
 
-def _read(given: object, url: str, now: float) -> Token:
-    """Return the token that *given* is; *url* is the token endpoint, for messages."""
+@hide_arguments
+def read_seed(given: object, url: str, now: float) -> Token:
+    """Return the token that *given* is; *url* is the token endpoint, for messages.
+
+    :raises ConfigurationError: it is no token; the message names the member, and no value.
+    """
     if isinstance(given, Mapping):
         return _read_members(given, url, now)
     if not isinstance(given, Token):

@@ -25,19 +25,19 @@ if TYPE_CHECKING:
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
 
-    class Overrides(TypedDict, total=False):
-        """For type checkers: the keyword arguments of :class:`TokenSource`."""
-
-        cache: MemoryCache | TokenCache | None
-        leeway: float
-        timeout: float
-        refresh_ahead: bool
-
-
 #: Seconds, as :class:`TokenSource` describes them.
 DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
 #: How long another process may hold the lock of a shared cache, in timeouts.
 LEASE_SHARE = 1.25
+
+
+class Overrides(TypedDict, total=False):
+    """For type checkers: the keyword arguments of :class:`TokenSource`."""
+
+    cache: MemoryCache | TokenCache | None
+    leeway: float
+    timeout: float
+    refresh_ahead: bool
 
 
 class TokenSource:
@@ -213,7 +213,6 @@ class TokenSource:
             from . import revocation
         revocation.revoke(self)
 
-    @hide_arguments
     def seed(self, token: Token | Mapping[str, Any]) -> None:
         """Use *token*, which was obtained elsewhere, as if it had just been fetched, with its refresh token.
 
@@ -224,7 +223,12 @@ class TokenSource:
         """
         with small_imports():
             from . import seeding
-        seeding.seed(self, token)
+        now = runtime.clock.time()
+        try:
+            seeded = seeding.read_seed(token, wiring.endpoint_of(self.grant), now)
+        finally:
+            del token  # a traceback, or a tool that looks at the stack meanwhile, shows the variables of this frame
+        seeding.use(self, seeded, now)
 
     def _flights(self) -> SingleFlight:
         """Return what fetches; built by the first call that needs it, as most sources find a fresh token."""

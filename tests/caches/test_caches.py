@@ -267,6 +267,20 @@ def test_revoke_sends_and_deletes_what_is_shared(store: Store, rotating: Endpoin
     assert "password=pw" in rotating.bodies[-1]
 
 
+def test_a_revoked_token_that_cannot_be_deleted_is_not_used(endpoint: Endpoint) -> None:
+    """A revoked token of another process that stays in the cache is not used by the process that revoked it."""
+
+    class Keeping(LockingCache):
+        def delete(self, key: str) -> None:
+            raise OSError("read-only")
+
+    cache = Keeping()
+    process(cache, endpoint).token()
+    tokens = process(cache, endpoint)
+    tokens.revoke()
+    assert tokens.token().access_token == "token-2"
+
+
 # Refresh tokens
 
 

@@ -262,9 +262,10 @@ def test_no_variable_shows_a_secret_of_an_error_that_quotes_it(
         (lambda: RedisCache("redis://host", key=[KEY, f"{OTHER_KEY}="]), "a Fernet key"),
         (lambda: RedisCache({"password": PASSWORD_OF_REDIS}, key=KEY), "synchronous client"),
         (lambda: FileCache("", key=KEY), "path must be"),
+        (lambda: FileCache("~no-such-user/tokens", key=KEY), "is in a home directory"),
         (lambda: FileCache("tokens", key=iter([KEY.encode(), OTHER_KEY.encode() + b"="])), "a Fernet key"),
     ],
-    ids=range(7),
+    ids=range(8),
 )
 def test_no_variable_shows_a_secret_when_a_cache_is_refused(make: Callable[[], Any], problem: str) -> None:
     """The frames of the error for wrong arguments show neither the password nor the keys."""

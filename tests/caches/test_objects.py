@@ -100,6 +100,15 @@ def test_a_cache_pickles_to_its_configuration(store: Store, copied: Any) -> None
 
 
 @copies
+def test_a_copy_of_a_redis_cache_has_its_password_and_prefix(copied: Any) -> None:
+    """A copy of a RedisCache is the same cache: it connects with the same password, and has the same prefix."""
+    cache = RedisCache("redis://me:p4ssword@host:6379/1", prefix="mine:")
+    result = copied(cache)
+    assert result == cache
+    assert result._redis.open().get_connection_kwargs() == cache._redis.open().get_connection_kwargs()
+
+
+@copies
 @pytest.mark.parametrize("kind", [None, MemoryCache], ids=["no cache", "memory"])
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_memory_stays_in_its_process(

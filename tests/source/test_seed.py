@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 import time
@@ -21,7 +22,7 @@ from auth_plugins import (
     TokenSource,
 )
 from tests.support import stores
-from tests.support.frames import variables_of
+from tests.support.frames import variables_in, variables_of
 from tests.support.loopback import Clock
 from tests.support.sources import PASSWORD, URL, Endpoint, refusal, source
 from tests.support.stores import ALL, Store, over, process
@@ -89,6 +90,22 @@ def test_the_error_for_what_is_no_token_names_the_member(endpoint: Endpoint, giv
     assert message.isprintable()
     assert (caught.value.__cause__, caught.value.__context__) == (None, None)
     assert tokens.token().access_token == "token-1"
+
+
+@pytest.mark.parametrize("step", ["get", "set"])
+def test_no_frame_holds_the_seeded_members_while_they_are_stored(endpoint: Endpoint, step: str) -> None:
+    """While a shared cache is asked, and if that is interrupted, no variable of our frames shows the given members."""
+    logged: list[str] = []
+
+    def interrupt(*_: Any) -> Any:
+        logged.append(variables_in(info.frame for info in inspect.stack(0)))
+        raise KeyboardInterrupt
+
+    cache = stores.LockingCache()
+    setattr(cache, step, interrupt)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        source(endpoint, cache=cache).seed({"access_token": "c4n4ry", "refresh_token": "c4n4ry"})
+    assert "c4n4ry" not in logged[0] + variables_of(caught.value)
 
 
 @pytest.mark.parametrize("others", [{}, {"expires_in": 3600}, {"expires_in": "3600"}], ids=str)

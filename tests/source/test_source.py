@@ -332,6 +332,16 @@ def test_invalidate_rejects_that_token_only(endpoint: Endpoint) -> None:
     assert ["refresh_token=" in body for body in endpoint.bodies] == [False, True]
 
 
+def test_revoke_ends_a_remembered_refusal(endpoint: Endpoint) -> None:
+    """After revoke() the next call sends a request, although a refusal was remembered."""
+    tokens = source(endpoint)
+    endpoint.script = [refusal()]
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    tokens.revoke()
+    assert tokens.token().access_token == "token-1"
+
+
 def test_revoke_sends_both_tokens(endpoint: Endpoint) -> None:
     """Both tokens are revoked at the server (RFC 7009), and the next call starts from the grant."""
     endpoint.refresh_tokens = True
