@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Self, TypedDict, Unpack
 
@@ -21,6 +22,7 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
 from auth_plugins._transports.base import Transport
 
+_log = logging.getLogger("auth_plugins")
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
 
@@ -120,6 +122,7 @@ class Adapter:
         :raises InsecureTransportError: it would, but over ``http://`` to another machine.
         """
         if self._hosts is not None and (scheme, host, port) not in self._hosts:
+            _log.debug("a request to %s://%s gets no token: its host is not in allowed_hosts", scheme, host)
             return False
         check_transport(scheme, host, allow_http=self._allow_http)
         return True

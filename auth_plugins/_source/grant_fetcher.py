@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+from typing import TYPE_CHECKING
+
 from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
-from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
-from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
 
 from .flight import Flight
 from .retrying_sender import RetryingSender
+
+if TYPE_CHECKING:
+    from auth_plugins._caches.shared_entry import SharedEntry
+    from auth_plugins._protocol.messages import TokenRequest
+
+_log = logging.getLogger("auth_plugins")
 
 
 class GrantFetcher:
@@ -67,6 +74,9 @@ class GrantFetcher:
         if refreshable and entry:
             entry.delete(refreshable)
         exchange.sends = type(grant).__name__
+        if exchange.refusal is not None:
+            status = exchange.refusal.status_code
+            _log.debug("the refresh token was refused (%s); the credentials are sent (%s)", status, exchange.sends)
         token = grant.request_token(exchange)
         state.spend(origin, token.refresh_token, is_own=True)
         if token.refresh_token is not None and hash(token.refresh_token) == state.refused_refresh_token:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, copy_error
 from auth_plugins._base.frames import without_frames
@@ -13,8 +14,10 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from .flight import Ending, Flight
-from .grant_fetcher import GrantFetcher
-from .shared_fetch import SharedFetch
+
+if TYPE_CHECKING:
+    from .grant_fetcher import GrantFetcher
+    from .shared_fetch import SharedFetch
 
 _log = logging.getLogger("auth_plugins")
 

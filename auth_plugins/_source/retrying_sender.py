@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import TokenTransportError
 from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.loading import request_imports
 from auth_plugins._base.runtime import runtime
-from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._transports.base import Transport, default_transport
+
+if TYPE_CHECKING:
+    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
 _log = logging.getLogger("auth_plugins")
 

@@ -83,13 +83,14 @@ def build(source: TokenSource) -> SingleFlight:
     with small_imports():
         from .grant_fetcher import GrantFetcher
         from .negative_cache import NegativeCache
-        from .shared_fetch import LOCK_GRACE, SharedFetch
         from .single_flight import SingleFlight
     grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
     by_grant = GrantFetcher(grant, state, sender_of(source), source._timeout)
     fetcher: GrantFetcher | SharedFetch = by_grant
     lock_timeout = 0.0
     if source._shared is not None:
+        with small_imports():
+            from .shared_fetch import LOCK_GRACE, SharedFetch
         # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
         open_entry = functools.partial(source._shared.entry_of, grant, state)
         fetcher = SharedFetch(by_grant, state, schedule, open_entry, source._lease)

@@ -18,6 +18,7 @@ import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, SecretFile
 from tests.support.drivers import ALL, HTTPX, SYNC_HTTPX, AsyncHttpx, Call, Driver, SyncDriver, each
 from tests.support.loopback import Clock, Loopback, Received, as_json
+from tests.support.stores import logged
 
 
 def tokens(server: Loopback) -> list[str]:
@@ -377,6 +378,18 @@ def test_cookies_of_a_401_replace_older_ones(
     server.api = lambda _: next(plays)
     assert driver.get(server.api_url, driver.auth(grant), cookies=own).status == 200
     assert server.api_requests[1].headers.get("cookie") == second
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_host_that_is_not_allowed_is_logged(
+    driver: Driver, server: Loopback, grant: ClientCredentials, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DEBUG says that a request gets no token, as its host is not in ``allowed_hosts``."""
+    caplog.set_level(logging.DEBUG, "auth_plugins")
+    assert driver.get(server.api_url, driver.auth(grant, allowed_hosts=["api.example.com"])).status == 401
+    assert logged(caplog, logging.DEBUG) == [
+        "a request to http://127.0.0.1 gets no token: its host is not in allowed_hosts"
+    ]
 
 
 @pytest.mark.parametrize("driver", each(ALL))

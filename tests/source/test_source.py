@@ -698,6 +698,20 @@ def test_retries_and_refusals_are_logged_at_debug(
     assert caplog.records == []
 
 
+def test_a_refused_refresh_token_is_logged_at_debug(
+    endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """DEBUG says that a refresh token was refused, and that the credentials are sent in its place."""
+    caplog.set_level(logging.DEBUG, "auth_plugins")
+    endpoint.refresh_tokens = True
+    tokens = source(endpoint, PASSWORD)
+    tokens.token()
+    expire(clock)
+    endpoint.script = [refusal("invalid_grant", 400)]
+    tokens.token()
+    assert "the refresh token was refused (400); the credentials are sent (Password)" in logged(caplog, logging.DEBUG)
+
+
 def test_an_api_that_rejects_new_tokens_is_logged_once(
     endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
