@@ -51,6 +51,7 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
     """
 
     _library = httpx
+    _client = httpx.Client  # now, as tracers put a class of their own in its place
     _own_errors = _OWN_ERRORS
     _own_transport = staticmethod(httpx_transport("httpx"))
     _bound_headers = _OriginBoundHeaders

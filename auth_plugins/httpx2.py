@@ -51,6 +51,7 @@ class OAuth2Auth(HttpxAuthFlow[httpx2.Client], httpx2.Auth):
     """
 
     _library = httpx2
+    _client = httpx2.Client  # now, as tracers put a class of their own in its place
     _own_errors = _OWN_ERRORS
     _own_transport = staticmethod(httpx_transport("httpx2"))
     _bound_headers = _OriginBoundHeaders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -90,7 +91,7 @@ class _TokenHook:
         try:
             fresh = _TokenHook(source, self.header, self.scheme, source.token())
         except errors.AuthError as error:
-            _discard_body(refusal)
+            _close(refusal)  # unread, as its body may have no end
             raise _library_error(error, sent) from error.__cause__
         if not is_replayed(sent, source, self.token, fresh.token):
             return refusal
@@ -144,7 +145,12 @@ def _discard_body(refusal: requests.Response) -> None:
         _ = refusal.content
     except Exception:
         refusal._content, refusal._content_consumed = b"", True
-    refusal.close()
+    _close(refusal)
+
+
+def _close(refusal: requests.Response) -> None:
+    with contextlib.suppress(Exception):  # an adapter of the user's own need not make it whole
+        refusal.close()
 
 
 def _library_error(error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:

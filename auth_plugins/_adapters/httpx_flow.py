@@ -53,13 +53,13 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
 
     _session_argument = "client"
     _library: ModuleType
+    _client: ClassVar[type[Any]]
     #: Our errors as the library's own.
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: Sends token requests where no client is given.
     _own_transport: ClassVar[Any]
     #: The library's headers with :class:`.httpx_headers.OriginBoundHeaders` mixed in.
     _bound_headers: ClassVar[type[Any]]
-    #: The library's class of a body that is bytes.
     _byte_stream: ClassVar[type[Any]]
     #: The last origin that was found to be allowed.
     _allowed_origin: tuple[str, str, int | None] | None = None
@@ -80,7 +80,7 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
     ) -> None:
         transport: Transport = self._own_transport
         if client is not None:
-            if not isinstance(client, self._library.Client):
+            if not isinstance(client, self._client):
                 raise wrong_session("client", f"an {self._library.__name__}.Client", client)
             transport = httpx_transport(self._library.__name__, client)
         options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead)
@@ -160,16 +160,16 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
             answer = None
         self._note_answer(refused, answer, fresh, response)
 
-    def _sign(self, request: Any) -> Token | None:
-        """Put the token on *request*, and return it; ``None``: the request gets no token."""
+    def _sign(self, request: Any, *, again: bool = False) -> Token | None:
+        """Put the token on *request*, and return it; ``None``: it gets none. A replay goes where its token went."""
         try:
-            return self._put(request, self.source.token()) if self._is_allowed(request.url) else None
+            return self._put(request, self.source.token()) if again or self._is_allowed(request.url) else None
         except AuthError as error:
             raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
 
-    async def _asign(self, request: Any) -> Token | None:
+    async def _asign(self, request: Any, *, again: bool = False) -> Token | None:
         try:
-            return self._put(request, await self.source.atoken()) if self._is_allowed(request.url) else None
+            return self._put(request, await self.source.atoken()) if again or self._is_allowed(request.url) else None
         except AuthError as error:
             raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
 
@@ -177,7 +177,7 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
         """Put a fresh token on *refused*, and return it; ``None``: there is no other than *token*."""
         if not self.source.grant.is_constant:  # the token request may need the connection
             read(response)
-        fresh = self._sign(refused)
+        fresh = self._sign(refused, again=True)
         if fresh is None or not is_replayed(refused, self.source, token, fresh):
             return None
         read(response)  # here, as the library raises for a body that breaks off
@@ -186,7 +186,7 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
     async def _arenewed(self, refused: Any, response: Any, token: Token) -> Token | None:
         if not self.source.grant.is_constant:
             await aread(response, self._byte_stream)
-        fresh = await self._asign(refused)
+        fresh = await self._asign(refused, again=True)
         if fresh is None or not is_replayed(refused, self.source, token, fresh):
             return None
         await aread(response, self._byte_stream)  # here, as the library raises for a body that breaks off
@@ -196,9 +196,9 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
         if self._hosts is None and url.scheme == "https":
             return True
         origin = url.scheme, url.raw_host.decode("ascii"), url.port
-        if origin != self._allowed_origin and self._may_carry(*origin):
-            self._allowed_origin = origin
-        return origin == self._allowed_origin
+        if is_allowed := origin == self._allowed_origin or self._may_carry(*origin):
+            self._allowed_origin = origin  # not read again: another thread may set it meanwhile
+        return is_allowed
 
     def _put(self, request: Any, token: Token) -> Token:
         header, value, url = self.header, Hidden(header_value(self._scheme, token)), request.url

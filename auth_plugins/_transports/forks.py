@@ -63,6 +63,9 @@ def _drop_connections(session: Any) -> None:
 def _attributes(owner: Any) -> dict[str, Any]:
     """Return the attributes of *owner*, those in slots too."""
     found = {}
+    for name in ("adapters", "_transport", "_mounts"):  # by name, as a session may be a proxy object
+        with contextlib.suppress(Exception):
+            found[name] = getattr(owner, name)
     with contextlib.suppress(Exception):
         found.update(vars(owner))
     for kind in type(owner).__mro__:

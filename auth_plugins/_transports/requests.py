@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
-from urllib3 import HTTPResponse, Retry
+from urllib3 import HTTPConnectionPool, HTTPResponse, Retry
 
 from .attempt import Attempt, send_once
 from .base import Transport
@@ -119,6 +119,8 @@ def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:
 
 def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
     """Copy a connection pool: the copy shares its connections, and *attempt* bounds its requests."""
+    if not isinstance(pool, HTTPConnectionPool):  # of an adapter of the user's own
+        return pool
     copied: Any = copy.copy(pool)
     opened: list[http.client.HTTPResponse] = []
     take, give_back, send, deadline = copied._get_conn, copied._put_conn, copied.urlopen, attempt.deadline

@@ -264,6 +264,7 @@ def test_wrong_arguments_are_refused_at_once(driver: Driver, grant: ClientCreden
         ({"allow_http": "yes"}, "^allow_http must be True or False, got an object of type str$"),
         ({"refresh_ahead": "no"}, "refresh_ahead"),
         ({"header": "X API Key"}, "header"),
+        ({"header": ""}, "header"),
         ({"scheme": "B\nearer"}, "header"),
         ({"allowed_hosts": ["https://api.example.com"]}, "allowed_hosts"),
         ({session: object()}, f"^{session} must be an? {driver.library}[.]"),

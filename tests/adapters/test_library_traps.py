@@ -121,6 +121,34 @@ def test_an_auth_of_another_library_names_the_right_module(grant: ClientCredenti
             auth_plugins.httpx2.OAuth2Auth(grant, client=client)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("driver", each(SYNC_HTTPX))
+def test_a_client_is_one_although_a_tracer_replaced_its_class(
+    driver: SyncDriver, grant: ClientCredentials, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that was made before a tracer put its own class in the place of ``Client`` is accepted."""
+    with driver.module.Client() as client:
+        driver.auth(grant)
+        monkeypatch.setattr(driver.module, "Client", type("Traced", (driver.module.Client,), {}))
+        driver.auth(grant, client=client)
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_two_allowed_hosts_at_the_same_time(driver: SyncDriver) -> None:
+    """Both requests get the token if a thread sends to another allowed host while the auth notes the first one."""
+    urls = ["https://a.example.com/", "https://b.example.com/"]
+    between: list[str] = []
+
+    class Interrupted(type(driver.auth(ApiKey("k3y")))):  # type: ignore[misc]  # of each library
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, value)
+            if between:
+                assert driver.signed(self, between.pop()).headers["x-api-key"] == "k3y"
+
+    auth = Interrupted(ApiKey("k3y"), allowed_hosts=["a.example.com", "b.example.com"])
+    between.append(urls[1])
+    assert driver.signed(auth, urls[0]).headers["x-api-key"] == "k3y"
+
+
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_an_upload_is_not_read_ahead(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
     """A generator is read part by part while it is sent, after the token was fetched."""
@@ -283,9 +311,17 @@ def test_a_prepared_request_can_be_sent_again(
 
 def test_an_adapter_may_name_no_connection(grant: ClientCredentials) -> None:
     """If an adapter of the user's names no connection, a 401 is returned."""
+
+    class Silent(MockAdapter):
+        def send(self, *arguments: Any, **options: Any) -> requests.Response:
+            response = super().send(*arguments, **options)
+            del response.connection
+            return response
+
     with requests.Session() as session:
-        session.mount("https://", MockAdapter(lambda _: {"status_code": 401, "connection": None}))
-        assert session.get("https://api.example.com", auth=OAuth2Auth(grant)).status_code == 401
+        for kind in (MockAdapter, Silent):
+            session.mount("https://", kind(lambda _: {"status_code": 401, "connection": None}))
+            assert session.get("https://api.example.com", auth=OAuth2Auth(grant)).status_code == 401
 
 
 def test_an_auth_flow_is_closed_half_way(server: Loopback, grant: ClientCredentials) -> None:
@@ -375,12 +411,13 @@ def test_a_warm_token_ends(driver: Driver, server: Loopback, clock: Clock, grant
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_a_warm_request_to_another_host_is_judged(driver: SyncDriver) -> None:
     """A warm auth that serves two hosts sends the token to the allowed one only."""
-    auth = driver.auth(ApiKey("k3y", header="Authorization"), allowed_hosts=["api.example.com", "id.example.com:8443"])
+    allowed_hosts = ["api.example.com", "id.example.com:8443", "127.0.0.1"]
+    auth = driver.auth(ApiKey("k3y", header="Authorization"), allowed_hosts=allowed_hosts)
     urls = ["https://api.example.com/a", "https://evil.example/", "https://api.example.com.evil.example/"] * 2
     urls += ["https://api.example.com@evil.example/", "https://api.example.com:8443/"]
-    urls += ["https://id.example.com:8443/", "https://id.example.com/"]
+    urls += ["https://id.example.com:8443/", "https://id.example.com/", "http://127.0.0.1/", "https://evil.example/"]
     sent = [driver.signed(auth, url).headers.get("Authorization") for url in urls]
-    assert sent == ["k3y", None, None] * 2 + [None, "k3y", "k3y", None]
+    assert sent == ["k3y", None, None] * 2 + [None, "k3y", "k3y", None, "k3y", None]
 
 
 @pytest.mark.parametrize("driver", each(ALL))

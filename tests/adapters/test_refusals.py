@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
+import io
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ from werkzeug.wrappers import Response
 
 import auth_plugins.requests
 from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, SecretFile
-from tests.support.drivers import ALL, HTTPX, SYNC_HTTPX, AsyncHttpx, Call, Driver, SyncDriver, each
+from tests.support.drivers import ALL, HTTPX, SYNC_HTTPX, AsyncHttpx, Call, Driver, MockAdapter, SyncDriver, each
 from tests.support.loopback import Clock, Loopback, Received, as_json
 from tests.support.stores import logged
 
@@ -274,6 +276,20 @@ def test_a_refusal_is_closed_before_the_token_request(
     assert events == ["token", "closed", "token"]
 
 
+@pytest.mark.parametrize("driver", each(HTTPX))
+@pytest.mark.parametrize("hosts", [None, "api.example.com"])
+def test_a_replay_goes_where_the_request_went(driver: Driver, grant: ClientCredentials, hosts: str | None) -> None:
+    """A request whose URL a transport rewrote, as a load balancer does, is replayed like any other."""
+
+    def play(request: Any) -> Any:
+        request.url = driver.module.URL("http://10.0.0.5:8080/api")
+        return driver.module.Response(401 if request.headers["x-api-key"] == "key-1" else 200)
+
+    keys = iter(["key-1", "key-2"])
+    auth = driver.auth(ApiKey(lambda: next(keys)), allowed_hosts=hosts)
+    assert driver.get("https://api.example.com/", auth, transport=driver.module.MockTransport(play)).status == 200
+
+
 def broken_off(_: Received, status: int = 401) -> Response:
     """An answer whose chunked body ends in the middle."""
 
@@ -305,6 +321,20 @@ def test_the_body_of_a_401_is_not_needed(
     assert answer.response.history[0].content in (b"half of it", b"")
 
 
+def test_a_401_that_cannot_be_decoded_keeps_no_connection(server: Loopback, grant: ClientCredentials) -> None:
+    """The only connection is free for the token request, although the body of the 401 could not be read."""
+
+    def api(received: Received) -> Response:
+        refusal = Response(b"this is no gzip" * 100_000, 401, {"Content-Encoding": "gzip"})
+        return refusal if received.headers["authorization"] == "Bearer token-1" else server.check(received)
+
+    server.api = api
+    with requests.Session() as session:
+        session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=1, pool_block=True))
+        auth = auth_plugins.requests.OAuth2Auth(grant, session=session, timeout=2)
+        assert session.get(server.api_url, auth=auth, timeout=5).status_code == 200
+
+
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_new_key_is_sent_after_a_401_that_breaks_off(driver: Driver, server: Loopback, tmp_path: Path) -> None:
     """A key that changed meanwhile is sent once more, although the body of the 401 cannot be read."""
@@ -317,6 +347,16 @@ def test_a_new_key_is_sent_after_a_401_that_breaks_off(driver: Driver, server: L
 
     server.api = api
     assert driver.get(server.api_url, driver.auth(ApiKey(SecretFile(path)))).status == 200
+
+
+def test_a_401_for_an_old_key_is_read_before_the_replay(server: Loopback) -> None:
+    """The connection of a 401 is free for the replay with another key, although the body is to be streamed."""
+    keys = iter(["key-1", "key-2"])
+    auth = auth_plugins.requests.OAuth2Auth(ApiKey(lambda: next(keys)))
+    server.api = lambda received: Response(b"x" * 1_000_000, 401 if received.headers["x-api-key"] == "key-1" else 200)
+    with requests.get(server.api_url, auth=auth, stream=True, timeout=5) as response:
+        [refusal] = response.history
+        assert (response.status_code, refusal.raw.closed, response.raw.closed) == (200, True, False)
 
 
 @pytest.mark.parametrize("driver", each(ALL))
@@ -445,6 +485,30 @@ def test_a_refusal_is_closed_when_the_renewal_fails(server: Loopback) -> None:
             session.get(server.api_url, auth=auth, stream=True)
         [refusal] = refusals
         assert refusal.raw.closed
+
+
+@pytest.mark.parametrize("is_renewed", [True, False])
+def test_a_refusal_that_cannot_be_closed(is_renewed: bool) -> None:
+    """A 401 of an adapter of the user's is not read if no other key is found, and may raise when it is closed."""
+
+    class Body(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            assert is_renewed, "it may have no end"
+            return b""
+
+        def release_conn(self) -> None:
+            raise OSError
+
+    def play(request: Any) -> dict[str, Any]:
+        refusal = {"status_code": 401, "_content": False, "raw": Body()}
+        return refusal if request.headers["x-api-key"] == "key-1" else {}
+
+    keys = iter(["key-1", "key-2" if is_renewed else ""])
+    with requests.Session() as session:
+        session.mount("https://", MockAdapter(play))
+        with contextlib.nullcontext() if is_renewed else pytest.raises(ConfigurationError):
+            auth = auth_plugins.requests.OAuth2Auth(ApiKey(lambda: next(keys)))
+            assert session.get("https://api.example.com", auth=auth).status_code == 200
 
 
 def test_the_second_token_may_be_refused_after_a_redirect(server: Loopback, grant: ClientCredentials) -> None:

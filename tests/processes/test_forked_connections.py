@@ -233,6 +233,24 @@ def test_an_adapter_within_another(
     assert_nothing_is_shared(endpoint)
 
 
+class Delegating(requests.Session):
+    """Has no attributes of its own: those of a session that *make* returns."""
+
+    def __init__(self, make: Callable[[], requests.Session]) -> None:
+        vars(self)["_made"] = functools.cache(make)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made(), name)
+
+
+def test_a_session_that_delegates_to_another(endpoint: KeepAlive, handed: Callable[[str], Any]) -> None:
+    """Children that share a session which is made at its first use get their own tokens only."""
+    mine = Delegating(lambda: handed("requests"))
+    by("requests", mine, endpoint.url, "parent").token()
+    assert tokens_of_four_children(lambda name: by("requests", mine, endpoint.url, name)) == FOUR
+    assert_nothing_is_shared(endpoint)
+
+
 @pytest.mark.parametrize("kind", [SlottedTransport, httpx_retries.RetryTransport])
 def test_a_transport_within_another(kind: Callable[[Any], Any], endpoint: KeepAlive, certificate: Path) -> None:
     """Children that share a transport within another, in a slot for example, get their own tokens only."""

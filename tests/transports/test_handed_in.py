@@ -6,6 +6,7 @@ import contextlib
 import functools
 import http.client
 import importlib
+import io
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 import requests
 import requests_mock as mocks
+import urllib3
 from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from werkzeug.wrappers import Response
@@ -256,6 +258,10 @@ def test_a_hook_may_raise_for_the_status(library: str, make: Callable[..., Any],
     assert caught.value.status_code == 401
     # httpx has closed the response by then.
     assert caught.value.error == ("invalid_client" if library == "requests" else None)
+    if library != "requests":
+        hooks["response"].insert(0, lambda response: response.read())
+        with pytest.raises(TokenRequestError, match="invalid_client"):
+            by(library, session, server.token_url).token()
 
 
 def test_a_subclass_of_session_handles_token_requests(server: Loopback) -> None:
@@ -340,6 +346,25 @@ def test_a_connection_is_given_back_as_it_was(make: Callable[..., Any], server: 
     [pool] = session.get_adapter(server.url).poolmanager.pools._container.values()
     assert [each.response_class for each in pool.pool.queue if each is not None] == [http.client.HTTPResponse]
     assert session.get(server.api_url).status_code == 200
+
+
+def test_another_kind_of_pool(server: Loopback) -> None:
+    """An adapter with another kind of connection pool sends token requests by it."""
+
+    class Pool:
+        """Answers by itself."""
+
+        def urlopen(self, **_: Any) -> Any:
+            return urllib3.HTTPResponse(io.BytesIO(b'{"access_token": "tok-1"}'), status=200, preload_content=False)
+
+    class Mine(HTTPAdapter):
+        def get_connection_with_tls_context(self, *_: Any, **__: Any) -> Any:
+            return Pool()
+
+    with requests.Session() as session:
+        session.mount("http://", Mine())
+        assert by("requests", session, server.token_url).token().access_token == "tok-1"
+    assert server.token_requests == []
 
 
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])

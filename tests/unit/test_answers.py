@@ -211,6 +211,13 @@ def test_an_unknown_token_type_is_used_as_bearer(caplog: pytest.LogCaptureFixtur
     assert caplog.messages[0].startswith(f"{URL} answered the unknown token_type 'JWT'")
 
 
+def test_warnings_take_little_memory(caplog: pytest.LogCaptureFixture) -> None:
+    """Of a server that answers a thousand token types, the oldest are forgotten: they are warned of again."""
+    for number in (*range(1000), 0, 999):
+        token_of({"access_token": "tok", "token_type": f"kind {number}"})
+    assert len(caplog.records) == 1001
+
+
 LIFETIMES: dict[Any, float] = {
     3600: 3600, 3600.5: 3600.5, "3600": 3600, "3600.": 3600, "3.6e3": 3600, " 3600\n": 3600, "+3600": 3600, 1e-9: 0,
     10**12: DECADE, "1e999": DECADE, 10**400: DECADE, DECADE: DECADE, DECADE - 1: DECADE - 1,
@@ -491,6 +498,7 @@ def test_no_spelling_of_the_secret_is_shown(spelt: str) -> None:
     """A server that quotes the secret, plain or encoded, gets no part of it into an error, wherever the text is cut."""
     for before in (0, 150, 190, 198):
         assert_no_secret(refused("x" * before + spelt + " wrong", 400, "text/plain"), spelt)
+    assert_no_secret(refused(b"", 400, content_encoding=f"br {spelt}"), spelt)
     for name in ("error", "error_description", "error_uri", "message"):
         assert_no_secret(refused({"error": "x", name: f"no: {spelt}"}, 401), spelt)
 
