@@ -39,7 +39,7 @@ class StaticAuth(requests.auth.AuthBase):
 
 
 class _StaticFlow:
-    """The least that an auth of httpx can do, as everybody writes it: httpx's base class drives it."""
+    """The least that an auth of httpx can do, as most programs write it: httpx's base class drives it."""
 
     def __init__(self, token: str) -> None:
         self._value = f"Bearer {token}"

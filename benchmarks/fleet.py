@@ -3,9 +3,9 @@
 Each worker is a process of its own, such as a container, with one ``TokenSource`` over a ``RedisCache``. The rows:
 
 cold start
-    nobody has a token, and all workers start within one second.
+    no process has a token, and all workers start within one second.
 steady state
-    everybody has one, and uses it all the time: what one token costs, until all have the next one.
+    all have one, and use it all the time: what one token costs, until all have the next one.
 no shared cache
     for comparison: each worker asks for a token of its own.
 
@@ -108,7 +108,7 @@ def looks_in_vain(wait: float) -> float:
 
 
 def cold_formula(setting: Setting) -> Load:
-    """Everybody looks at least once; those who start before the token is there, in vain first, again and again."""
+    """Each process looks at least once; one that starts before the token is stored looks again and again."""
     others, away = setting.workers - 1, LATENCY + ASKS * ROUND_TRIP
     waiting = others * min(1.0, away / setting.within)
     looks = _mean(looks_in_vain(away - late) for late in _evenly(min(away, setting.within)))
@@ -120,7 +120,7 @@ def cold_formula(setting: Setting) -> Load:
 
 
 def steady_formula(setting: Setting) -> Load:
-    """Everybody looks once; those who do so while the first one asks, in vain first, and a good while later again."""
+    """Each process looks once; one that finds no token, as the first still waits for it, looks again much later."""
     others = setting.workers - 1
     share_while_asking = min(1.0, (LATENCY + ASKS * ROUND_TRIP) / setting.spread)
     in_vain = IN_VAIN * others * share_while_asking
@@ -132,7 +132,7 @@ def steady_formula(setting: Setting) -> Load:
 
 
 def alone_formula(setting: Setting) -> Load:
-    """Everybody asks."""
+    """Each process sends a token request."""
     return Load(setting.workers, 0, 0, 0)
 
 
@@ -165,7 +165,7 @@ class Fleet:
     locked: bool = False
     #: Commands, by the second in which they were sent.
     commands: Counter[int] = field(default_factory=Counter)
-    #: Seconds for which Redis took longest to answer, and how many of its answers nobody waits for any more.
+    #: Seconds for which Redis took longest to answer, and how many of its answers no process waits for any more.
     slowest: float = 0.0
     late: int = 0
     _idle_at: float = 0.0
@@ -219,7 +219,7 @@ class Fleet:
             yield self._command()  # SET NX
             if not self.locked:
                 self.locked = True
-                yield self._command()  # EVAL: whoever held the lock before may have stored one
+                yield self._command()  # EVAL: the last lock holder may have stored one
                 if not self._is_good(renewing):
                     yield from self._request()
                     issued = self.now

@@ -130,7 +130,7 @@ def instructions(site: Site) -> Iterator[Row]:
     options = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     logs = {(name, times): site.directory / f"{name}-{times}" for name in names for times in (1, 2)}
     for name in names:
-        site.told("signs", name, url, 1, 1)  # compiles what it loads
+        site.output_of("signs", name, url, 1, 1)  # compiles what it loads
     for (name, times), log in logs.items():
         counting = [*options, f"--log-file={log}"]
         processes.append(site.worker("signs", name, url, times * number, 2 * number, prefix=counting))

@@ -152,7 +152,7 @@ class Site:
         return [name for name in names if name not in missing]
 
     def token_url(self, delay: float = 0.0, lifetime: float = 3600.0) -> str:
-        """A token endpoint that nobody has asked before."""
+        """A token endpoint that has had no request yet."""
         self._names += 1
         return f"{self.url}/token/{delay:g}/{lifetime:g}/{self._names}"
 
@@ -171,7 +171,7 @@ class Site:
         """Start ``worker.py``."""
         return self.start(*prefix, sys.executable, HERE / "worker.py", *arguments)
 
-    def told(self, *arguments: object) -> Any:
+    def output_of(self, *arguments: object) -> Any:
         """What a worker prints."""
         with stopped(self.worker(*arguments)) as process:
             return json.loads(finish(process))
@@ -212,7 +212,7 @@ def serving(*, quick: bool) -> Iterator[Site]:
     insecure = dict.fromkeys(("AUTHLIB_INSECURE_TRANSPORT", "OAUTHLIB_INSECURE_TRANSPORT"), "1")
     os.environ.update(insecure, NO_PROXY="127.0.0.1", no_proxy="127.0.0.1")
     with tempfile.TemporaryDirectory() as directory:
-        # Compiled files are written, whatever the shell says; all anew, unless there is no time for it.
+        # Compiled files are written, whatever the shell says; all again, unless there is no time for it.
         compiled = {} if quick else {"PYTHONPYCACHEPREFIX": f"{directory}/compiled"}
         environment = {**os.environ, "PYTHONHASHSEED": "0", **compiled}
         environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -108,9 +108,9 @@ def tenants(site: Site) -> Iterator[Row]:
     measured: dict[int, dict[str, tuple[float, float]]] = {}
     for number in (few, many):
         names = site.installed([OURS, BUILT, STATIC, "httpx-auth"][: site.some(4)])
-        measured[number] = {name: site.told("tenants", name, number, calls) for name in names}
+        measured[number] = {name: site.output_of("tenants", name, number, calls) for name in names}
     for number in (10, 1000, 10_000)[: site.some(3, 0)]:
-        measured[number] = {OURS: site.told("tenants", OURS, number, 100)}
+        measured[number] = {OURS: site.output_of("tenants", OURS, number, 100)}
     for number, each in sorted(measured.items()):
         peers = {name: size / 1000 for name, (size, _) in each.items() if name not in measure.NO_PEERS}
         yield Row(f"memory of each of {number:,} tenants", each[OURS][0] / 1000, "kB", 2.3, peers=peers)

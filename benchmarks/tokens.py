@@ -46,13 +46,13 @@ def _cold(site: Site, task: str, size: int, what: str, limit: float, peers: list
 
     def start(name: str, starts: int) -> None:
         urls = [site.token_url(_DELAY) for _ in range(starts)]
-        for number, [seconds, longest] in enumerate(site.told(task, name, size, *urls)):
+        for number, [seconds, longest] in enumerate(site.output_of(task, name, size, *urls)):
             times["later" if number else "first"][name].append(seconds / _DELAY)
             held[name].append(1000 * longest)
         counts[name] = max(counts[name], *map(site.count, urls))
 
     if not site.quick:
-        site.told(task, OURS, 1, site.token_url())  # compiles what it loads
+        site.output_of(task, OURS, 1, site.token_url())  # compiles what it loads
     for _ in range(site.some(5, 1)):
         start(OURS, 2)
     # Once, and at the same time, as some of them have one thread wait for the other.
@@ -93,7 +93,7 @@ def shared(site: Site) -> Iterator[Row]:
 
 
 def _together(site: Site, processes: int, *arguments: object) -> float:
-    """Seconds from when all processes are told to ask until each thread of each has the token."""
+    """Seconds from the signal to all processes until each thread of each has the token."""
     workers = [site.worker("shares", *arguments) for _ in range(processes)]
     with measure.stopped(*workers):
         for worker in workers:

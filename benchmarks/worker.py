@@ -17,7 +17,7 @@ from measure import BUILT, at_once
 
 
 def signs(name: str, url: str, calls: str, requests: str) -> None:
-    """Sign so many requests, of those that were made; for whoever counts the instructions of it."""
+    """Sign so many requests, of those that were made; so that a caller can count its instructions."""
     from auths import AUTHS, FRESH
 
     sign = AUTHS["requests"][name](url)
@@ -65,7 +65,7 @@ def cold_tasks(name: str, tasks: str, *urls: str) -> list[tuple[float, float]]:
         return seconds, max(gaps)
 
     async def measure_all() -> list[tuple[float, float]]:
-        async with httpx.AsyncClient():  # as whoever makes requests has one: it loads the most of httpx
+        async with httpx.AsyncClient():  # as a program that sends requests has one: it loads most of httpx
             return [await measure(url) for url in urls]
 
     return asyncio.run(measure_all())

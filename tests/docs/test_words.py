@@ -30,9 +30,11 @@ REPLACED = {
 WORD = re.compile(rf"(?<![a-z])({'|'.join(REPLACED)})(?![a-z])", re.IGNORECASE)
 FILES = [
     *sorted((ROOT / "auth_plugins").rglob("*.py")),
+    *sorted((ROOT / "benchmarks").glob("*.py")),
     *sorted((ROOT / "changelog.d").glob("*.rst")),
     *sorted((ROOT / "docs").rglob("*.rst")),
     *sorted((ROOT / "examples").glob("*.py")),
+    *(path for path in sorted((ROOT / "tests").rglob("*.py")) if path != Path(__file__)),
     *(ROOT / name for name in ("CHANGELOG.rst", "CONTRIBUTING.rst", "README.rst", "SECURITY.rst")),
 ]
 
