@@ -617,10 +617,29 @@ def test_a_token_at_the_wrong_time(check: Run, server: Loopback) -> None:
     assert outcome.status == 1
 
 
-def test_a_long_claim_is_cut(check: Run, server: Loopback) -> None:
-    """Of a claim with more than 500 characters the beginning is shown."""
-    server.token_play = issuing(jwt(iss="x " * 5_000))
-    assert check("--json").report["token"]["claims"] == {"iss": ('"' + "x " * 250)[:500]}
+def test_claims_are_json_for_any_parser(check: Run, server: Loopback) -> None:
+    """A claim that JSON does not have, and the beginning of one with more than 500 characters, are shown as text."""
+    claims = {"iss": "x " * 5_000, "sub": float("nan"), "roles": [float("inf"), {"a": 1}], "aud": "NaN-bread"}
+    server.token_play = issuing(jwt(**claims))
+    shown = json.loads(check("--json").out, parse_constant=pytest.fail)["token"]["claims"]
+    assert shown == {
+        "iss": ('"' + "x " * 250)[:500],
+        "sub": "NaN",
+        "aud": '"NaN-bread"',
+        "roles": '[Infinity, {"a": 1}]',
+    }
+
+
+def test_no_part_of_a_token_is_printed(check: Run, server: Loopback) -> None:
+    """A key of two parts, or the signature of a JWT, is ``***`` in each text of a server."""
+    server.token_play = issuing("keyid7.hunter2secret", token_type="hunter2secret", scope="read:hunter2secret")
+    server.api = challenging("invalid_token", 'error_description="unknown key hunter2secret"')
+    outcome = check("--url", server.api_url)
+    assert outcome.step("token")[1].startswith("***, ends in 3600 s, ")
+    assert "scope ***, " in outcome.step("token")[1]
+    assert outcome.step("API")[1].endswith("answered 401 (error: invalid_token, error_description: unknown key ***)")
+    server.api = refusing(status=302, Location="http://127.0.0.2/hunter2secret")
+    assert "redirects to ***, where no token goes" in check("--url", server.api_url).step("API")[1]
 
 
 # The API
