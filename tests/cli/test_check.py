@@ -8,11 +8,13 @@ import io
 import itertools
 import json
 import socket
+import socketserver
 import ssl
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -20,9 +22,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
+from cryptography import x509
 from werkzeug.wrappers import Response
 
 from auth_plugins import AuthError, FileCache, TokenSource
+from auth_plugins._base.runtime import runtime
 from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 from tests.support import stores
@@ -478,6 +482,32 @@ def test_a_name_that_does_not_resolve(check: Run, monkeypatch: pytest.MonkeyPatc
     assert outcome.step("name resolution")[1].endswith(": no answer in time")
 
 
+@pytest.mark.parametrize(("good", "step"), [(0, "connection"), (1, "TLS")])
+def test_a_timeout_holds_for_all_addresses_together(
+    check: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, good: int, step: str
+) -> None:
+    """ACME_TIMEOUT bounds each step, even where it holds for each address or each read of a connection."""
+    over, timeouts = threading.Event(), list[float]()
+    connect = socket.create_connection
+
+    def connect_slowly(address: Any, timeout: float) -> socket.socket:
+        timeouts.append(timeout)
+        if len(timeouts) > good:
+            over.wait(5)
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", connect_slowly)
+    began = time.monotonic()
+    outcome = check(TOKEN_URL=server.token_url.replace("http", "https"), TIMEOUT="0.05")
+    over.set()
+    assert time.monotonic() - began < 4
+    assert outcome.step(step)[:2] == (
+        "FAILED",
+        f"{server.url.removeprefix('http://').replace(':', ' port ')}: no answer in time",
+    )
+    assert timeouts == [0.05] * (good + 1)
+
+
 IN_CLEAR = ("refused, as a secret or a token would travel to a.example.com in clear", "or set ACME_ALLOW_HTTP=true")
 
 
@@ -487,9 +517,10 @@ IN_CLEAR = ("refused, as a secret or a token would travel to a.example.com in cl
         (f"https://{'a' * 64}.example/token", "name resolution", "", "check the host in ACME_TOKEN_URL"),
         ("http://127.0.0.1:1/", "connection", "127.0.0.1 port 1: Connection refused", "check host and port in ACME_T"),
         ("http://a.example.com/token", "connection", *IN_CLEAR),
+        ("http://bücher.test/token", "connection", IN_CLEAR[0].replace("a.example.com", "bücher.test"), IN_CLEAR[1]),
         ("https{}/token", "TLS", "", "check that the port in ACME_TOKEN_URL is one of https"),
     ],
-    ids=["an impossible name", "a closed port", "http", "no TLS"],
+    ids=["an impossible name", "a closed port", "http", "http, not ASCII", "no TLS"],
 )
 def test_an_endpoint_that_cannot_be_used(
     check: Run, server: Loopback, url: str, step: str, detail: str, advice: str
@@ -566,6 +597,19 @@ def test_a_bundle_that_trusts_nothing(check: Run, tmp_path: Path) -> None:
         wrong = check(TOKEN_URL=endpoint.url, REQUESTS_CA_BUNDLE=f"{tmp_path}/ca.pem")
     empty.assert_step("TLS", "FAILED", "self-signed certificate: ")
     wrong.assert_step("TLS", "FAILED", "the certificates to trust cannot be read (", "REQUESTS_CA_BUNDLE")
+
+
+def test_a_certificate_that_cannot_be_read(check: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that cryptography cannot read is one step, whatever the error; with ``--json`` as well."""
+
+    def load(_: bytes) -> x509.Certificate:
+        raise x509.InvalidVersion("1 is not a valid X509 version", 1)
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", load)
+    with KeepAlive(make_certificate(tmp_path)) as endpoint:
+        detail = check(TOKEN_URL=endpoint.url).step("TLS")[1]
+        assert detail == "self-signed certificate: TLSv1.3; a certificate that cannot be read (InvalidVersion)"
+        assert detail in [step["detail"] for step in check("--json", TOKEN_URL=endpoint.url).report["steps"]]
 
 
 def test_a_certificate_that_only_the_library_rejects(
@@ -661,6 +705,11 @@ API: list[tuple[Callable[[Received], Response], str, str]] = [
         "answered 401 (error: insufficient_scope, scope: write)",
         "set ACME_SCOPE",
     ),
+    (
+        challenging("invalid_token", 'error_description="the key 0a1b2c3d4e5f60718293a4b5 is unknown"'),
+        "answered 401 (error: invalid_token, error_description: the key *** is unknown)",
+        "check whom it is for",
+    ),
     (refusing(status=403), "answered 403", "set ACME_SCOPE, or have the account given the role"),
     (refusing(status=404), "answered 404", "check the URL"),
     (refusing(status=429), "answered 429", "the API is in trouble"),
@@ -710,11 +759,12 @@ def test_a_redirect_within_the_api_is_noted(check: Run, server: Loopback) -> Non
             "http://...@127.0.0.1:1/?... did not answer (Connect",
             "check the URL",
         ),
+        ("http://127.0.0.1:1/canary7", "*** did not answer (Connect", "check the URL"),
     ],
 )
 def test_an_api_that_cannot_be_called(check: Run, url: str, detail: str, advice: str) -> None:
     """No token goes to a host that is not allowed, and none in clear; an API that cannot be reached is one line."""
-    outcome = check("--url", url, ALLOWED_HOSTS="127.0.0.1,a.example.com")
+    outcome = check("--url", url, ALLOWED_HOSTS="127.0.0.1,a.example.com", CLIENT_SECRET=CANARY)
     outcome.assert_step("API", "FAILED", detail, advice)
     assert outcome.status == 1
 
@@ -724,6 +774,34 @@ def test_an_api_that_never_ends_is_tried(check: Run, server: Loopback, library: 
     """The status of an API that streams for ever is enough."""
     server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert check("--url", server.api_url).step("API")[0] == "ok"
+
+
+def test_an_api_has_60_seconds(check: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that sends its headers byte by byte fails after 60 seconds, though no read takes that long."""
+    over, waits = threading.Event(), list[float]()
+
+    class Slow(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(100):
+                self.wfile.write(b"x")
+                if over.wait(0.05):
+                    return
+
+    def wait(future: Future[Any], seconds: float) -> None:
+        waits.append(seconds)
+        runtime_wait(future, seconds / 200)
+
+    runtime_wait = runtime.wait
+    monkeypatch.setattr(runtime, "wait", wait)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as slow:
+        threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        url = f"http://127.0.0.1:{slow.server_address[1]}/"
+        outcome = check("--url", url)
+        over.set()
+        slow.shutdown()
+    assert outcome.step("API")[:2] == ("FAILED", f"{url} did not answer (no answer in time)")
+    assert waits[-1] == 60
 
 
 # Refresh tokens that may be spent once
