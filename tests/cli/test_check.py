@@ -236,6 +236,15 @@ def test_a_cache_that_cannot_be_used_fails(check: Run, tmp_path: Path, monkeypat
     outcome.assert_step("cache", "FAILED", f"{cache}: LookupError: what was stored is not found again")
 
 
+def test_words_of_the_cache_url_are_shown_elsewhere(check: Run, server: Loopback) -> None:
+    """What is in the URL of the cache is redacted in the errors of the cache only: it may be an ordinary word."""
+    server.token_play = issuing(jwt(sub="orders"), scope="orders 127")
+    outcome = check(CACHE="redis://orders@127.0.0.1:1/0?client_name=127", SCOPE="orders 127")
+    assert "scope orders 127, " in outcome.step("token")[1]
+    assert outcome.step("JWT")[1] == 'alg "HS256", sub "orders"'
+    assert "127.0.0.1" not in outcome.step("cache")[1].partition("ConnectionError: ")[2]
+
+
 def test_json_is_one_object(check: Run, server: Loopback) -> None:
     """``--json`` prints one object, whose members have the same names each time."""
     server.token_play = issuing(jwt(aud="api", sub="ann", exp=2000000000), scope="a")
