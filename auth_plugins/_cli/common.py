@@ -16,17 +16,22 @@ from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.redaction import one_line
 
+#: Seconds that an API may take to answer: longer than a token request, which has ``PREFIX_TIMEOUT``.
+API_TIMEOUT = 60.0
+
 prefix_argument = click.argument("prefix", default="AUTH_PLUGINS")
 
 
 def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
     """Return *url* if it is an absolute http(s) URL, and ``None`` if the option was left out."""
+    if url is None:
+        return None
     try:
-        parts = urlsplit(url or "")
+        parts = urlsplit(url)
         is_absolute = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
     except ValueError:  # the port or the brackets are not valid
         is_absolute = False
-    if url is not None and not is_absolute:
+    if not is_absolute:
         raise click.BadParameter("give it whole, such as https://api.example.com/things")
     return url
 

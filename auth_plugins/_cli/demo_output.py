@@ -127,8 +127,9 @@ def print_verdict(console: Console, first: Row, rows: Sequence[Row], seconds: fl
     for row in failed:
         _print_problems(console, row, " in the story" if row is first else "")
     verdict = Text("FAILED", "bold red") if failed else Text("PASSED", "bold green")
-    passed = sum(not row.problems for row in rows)
-    console.print(Text.assemble(verdict, f": {passed} of {len(rows)} rows as expected, in {seconds:.1f} s."))
+    passed = f"{sum(not row.problems for row in rows)} of {len(rows)} rows"
+    outcome = f"the story is not as expected; {passed} are" if first.problems else f"{passed} as expected"
+    console.print(Text.assemble(verdict, f": {outcome}, in {seconds:.1f} s."))
     requests = [event for row in rows for event in row.token_requests]
     passwords = sum("password" in event.carried for event in requests)
     refused = sum(event.status != 200 for event in requests)

@@ -7,7 +7,7 @@ import click
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._environment.configuration import configuration
 
-from .common import check_url, fail, first_installed, loses_successor, prefix_argument, shown
+from .common import API_TIMEOUT, check_url, fail, first_installed, loses_successor, prefix_argument, shown
 
 
 @click.command()
@@ -27,7 +27,7 @@ def get(url: str, prefix: str) -> None:
     # requests follows redirects by default.
     options = {} if library.__name__ == "requests" else {"follow_redirects": True}
     try:
-        response = library.get(url, auth=auth, timeout=60.0, **options)
+        response = library.get(url, auth=auth, timeout=API_TIMEOUT, **options)
     except AuthError:
         raise
     except Exception as error:

@@ -41,7 +41,7 @@ def check(prefix: str, url: str | None, try_others: bool, as_json: bool) -> None
 
     No secret and no token is printed. Id and secret go to the token endpoint only.
     """
-    from .check.steps import run
+    from .check.report import run
 
     sys.exit(run(prefix, url, try_others=try_others, as_json=as_json))
 

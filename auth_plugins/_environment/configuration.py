@@ -15,7 +15,7 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .definitions import GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
+from .definitions import GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
 from .variables import Variables
 
 _T = TypeVar("_T")
@@ -68,8 +68,7 @@ def cache_of(prefix: str) -> FileCache | RedisCache | None:
 
 def cache_secrets(prefix: str) -> list[str]:
     """Return what may be secret in the URL of a cache, in the spellings that an error of Redis may quote."""
-    arguments: dict[str, str] = (Variables(prefix, None).take("CACHE") or (None, {}))[1]
-    url = urlsplit(arguments.get("url_or_client", ""))
+    url = urlsplit(_cache_choice(Variables(prefix, None)).arguments.get("url_or_client", ""))
     found = [url.password or url.username or "", *dict(parse_qsl(url.query)).values()]
     return [*found, *map(unquote, found)]
 
@@ -83,15 +82,20 @@ def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
 
 
 def _cache(variables: Variables) -> FileCache | RedisCache | None:
-    found: tuple[Callable[..., FileCache | RedisCache] | None, dict[str, str]] = variables.take("CACHE") or (None, {})
-    (make, arguments), cache, key = found, variables.named("CACHE"), variables.named("CACHE_KEY")
-    if make is not None:
+    cache, key = variables.named("CACHE"), variables.named("CACHE_KEY")
+    choice = _cache_choice(variables)
+    if choice.make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
-        return _call(make, {**arguments, "key": variables.take("CACHE_KEY")}, names)
+        return _call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
     if variables.has("CACHE_KEY"):
         problem = "needs a cache that outlives the process, which memory does not"
         raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
     return None
+
+
+def _cache_choice(variables: Variables) -> CacheChoice:
+    choice: CacheChoice | None = variables.take("CACHE")
+    return MEMORY if choice is None else choice
 
 
 def _provider_grant(variables: Variables) -> Grant:
@@ -104,7 +108,7 @@ def _provider_grant(variables: Variables) -> Grant:
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
     values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, values, first.name)
+    return _make_grant(variables, provider, values, {"BASE_URL": first.name})
 
 
 def _typed_grant(variables: Variables) -> Grant:
@@ -120,7 +124,8 @@ def _typed_grant(variables: Variables) -> Grant:
     make, needed, accepted = GRANT_TYPES[grant_type]
     if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
-    return _make_grant(variables, make, variables.take_all(needed, accepted, user))
+    values = variables.take_all(needed, accepted, user)
+    return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:
@@ -137,10 +142,9 @@ def _implied_type(variables: Variables) -> tuple[str, str]:
 
 
 def _make_grant(
-    variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], base_url: str = ""
+    variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
-    """Make a grant of the *values* of variables; *base_url* is the argument for BASE_URL."""
-    renamed = {"API_KEY": "value", "API_KEY_HEADER": "header", "BASE_URL": base_url}
+    """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
     arguments = {renamed.get(name, name.lower()): name for name in (*values, "CLIENT_ID", "CLIENT_SECRET")}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
     return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
@@ -111,15 +111,24 @@ def _hosts(value: str) -> list[str] | None:
     return hosts
 
 
-def _cache(value: str) -> tuple[Callable[..., Any] | None, dict[str, str]] | None:
-    """Return the class of a cache, ``None`` for memory, and its arguments."""
+class CacheChoice(NamedTuple):
+    """What CACHE means: a class and its arguments; a class of ``None`` is memory."""
+
+    make: Callable[..., FileCache | RedisCache] | None
+    arguments: Mapping[str, str]
+
+
+MEMORY = CacheChoice(None, {})
+
+
+def _cache(value: str) -> CacheChoice | None:
     kind, colon, rest = value.partition(":")
     kind = kind.lower()
     if kind == "memory" and not colon:
-        return None, {}
+        return MEMORY
     if kind == "file" and bool(colon) == bool(rest.strip()):
-        return FileCache, {"path": rest} if rest else {}
-    return (RedisCache, {"url_or_client": value}) if kind in ("redis", "rediss", "unix") and colon else None
+        return CacheChoice(FileCache, {"path": rest} if rest else {})
+    return CacheChoice(RedisCache, {"url_or_client": value}) if kind in ("redis", "rediss", "unix") and colon else None
 
 
 READERS: Mapping[str, _Reader] = {

@@ -57,7 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self) -> None:
         headers = {name.lower(): ", ".join(self.headers.get_all(name, [])) for name in self.headers}
-        status, further, content = self.server.system.answer(self.command, self.path, headers, self._read_body())
+        try:
+            body = self._read_body()
+        except ValueError:
+            self.send_error(400)  # this closes the connection, as the start of the next request is unknown
+            return
+        status, further, content = self.server.system.answer(self.command, self.path, headers, body)
         payload = json.dumps(content).encode()
         self.send_response(status)
         fixed = {"Content-Type": JSON, "Content-Length": str(len(payload)), "Cache-Control": "no-store"}
@@ -70,13 +75,15 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = answer
 
     def _read_body(self) -> bytes:
-        if self.headers.get("Transfer-Encoding") != "chunked":
+        """Return the body; ValueError: its framing is not valid (RFC 9112 §6 and §7)."""
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = b""
-        while size := int(self.rfile.readline(), 16):
+        while size := int(self.rfile.readline().partition(b";")[0], 16):  # extensions follow the semicolon
             body += self.rfile.read(size)
-            self.rfile.readline()
-        self.rfile.readline()
+            self.rfile.readline()  # the line end behind the chunk
+        while self.rfile.readline().strip():
+            pass  # a trailer; an empty line ends them
         return body
 
     def log_message(self, *_: object) -> None:

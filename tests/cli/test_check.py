@@ -8,6 +8,7 @@ import io
 import itertools
 import json
 import socket
+import socketserver
 import ssl
 import sys
 import threading
@@ -20,9 +21,11 @@ from typing import Any
 from urllib.parse import parse_qsl, quote
 
 import pytest
+from cryptography import x509
 from werkzeug.wrappers import Response
 
 from auth_plugins import AuthError, FileCache, TokenSource
+from auth_plugins._base.runtime import runtime
 from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 from tests.support import stores
@@ -230,6 +233,15 @@ def test_a_cache_that_cannot_be_used_fails(check: Run, tmp_path: Path, monkeypat
     cache = f"FileCache('{tmp_path}/cache')"
     outcome = check(CACHE=f"file:{tmp_path}/cache")
     outcome.assert_step("cache", "FAILED", f"{cache}: LookupError: what was stored is not found again")
+
+
+def test_words_of_the_cache_url_are_shown_elsewhere(check: Run, server: Loopback) -> None:
+    """What is in the URL of the cache is redacted in the errors of the cache only: it may be an ordinary word."""
+    server.token_play = issuing(jwt(sub="orders"), scope="orders 127")
+    outcome = check(CACHE="redis://orders@127.0.0.1:1/0?client_name=127", SCOPE="orders 127")
+    assert "scope orders 127, " in outcome.step("token")[1]
+    assert outcome.step("JWT")[1] == 'alg "HS256", sub "orders"'
+    assert "127.0.0.1" not in outcome.step("cache")[1].partition("ConnectionError: ")[2]
 
 
 def test_json_is_one_object(check: Run, server: Loopback) -> None:
@@ -478,6 +490,32 @@ def test_a_name_that_does_not_resolve(check: Run, monkeypatch: pytest.MonkeyPatc
     assert outcome.step("name resolution")[1].endswith(": no answer in time")
 
 
+@pytest.mark.parametrize(("good", "step"), [(0, "connection"), (1, "TLS")])
+def test_a_timeout_holds_for_all_addresses_together(
+    check: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, good: int, step: str
+) -> None:
+    """ACME_TIMEOUT bounds each step, even where it holds for each address or each read of a connection."""
+    over, timeouts = threading.Event(), list[float]()
+    connect = socket.create_connection
+
+    def connect_slowly(address: Any, timeout: float) -> socket.socket:
+        timeouts.append(timeout)
+        if len(timeouts) > good:
+            over.wait(5)
+        return connect(address, timeout)
+
+    monkeypatch.setattr(socket, "create_connection", connect_slowly)
+    began = time.monotonic()
+    outcome = check(TOKEN_URL=server.token_url.replace("http", "https"), TIMEOUT="0.05")
+    over.set()
+    assert time.monotonic() - began < 4
+    assert outcome.step(step)[:2] == (
+        "FAILED",
+        f"{server.url.removeprefix('http://').replace(':', ' port ')}: no answer in time",
+    )
+    assert timeouts == [0.05] * (good + 1)
+
+
 IN_CLEAR = ("refused, as a secret or a token would travel to a.example.com in clear", "or set ACME_ALLOW_HTTP=true")
 
 
@@ -487,9 +525,10 @@ IN_CLEAR = ("refused, as a secret or a token would travel to a.example.com in cl
         (f"https://{'a' * 64}.example/token", "name resolution", "", "check the host in ACME_TOKEN_URL"),
         ("http://127.0.0.1:1/", "connection", "127.0.0.1 port 1: Connection refused", "check host and port in ACME_T"),
         ("http://a.example.com/token", "connection", *IN_CLEAR),
+        ("http://bücher.test/token", "connection", IN_CLEAR[0].replace("a.example.com", "bücher.test"), IN_CLEAR[1]),
         ("https{}/token", "TLS", "", "check that the port in ACME_TOKEN_URL is one of https"),
     ],
-    ids=["an impossible name", "a closed port", "http", "no TLS"],
+    ids=["an impossible name", "a closed port", "http", "http, not ASCII", "no TLS"],
 )
 def test_an_endpoint_that_cannot_be_used(
     check: Run, server: Loopback, url: str, step: str, detail: str, advice: str
@@ -568,6 +607,19 @@ def test_a_bundle_that_trusts_nothing(check: Run, tmp_path: Path) -> None:
     wrong.assert_step("TLS", "FAILED", "the certificates to trust cannot be read (", "REQUESTS_CA_BUNDLE")
 
 
+def test_a_certificate_that_cannot_be_read(check: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that cryptography cannot read is one step, whatever the error; with ``--json`` as well."""
+
+    def load(_: bytes) -> x509.Certificate:
+        raise x509.InvalidVersion("1 is not a valid X509 version", 1)
+
+    monkeypatch.setattr(x509, "load_der_x509_certificate", load)
+    with KeepAlive(make_certificate(tmp_path)) as endpoint:
+        detail = check(TOKEN_URL=endpoint.url).step("TLS")[1]
+        assert detail == "self-signed certificate: TLSv1.3; a certificate that cannot be read (InvalidVersion)"
+        assert detail in [step["detail"] for step in check("--json", TOKEN_URL=endpoint.url).report["steps"]]
+
+
 def test_a_certificate_that_only_the_library_rejects(
     check: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -617,10 +669,29 @@ def test_a_token_at_the_wrong_time(check: Run, server: Loopback) -> None:
     assert outcome.status == 1
 
 
-def test_a_long_claim_is_cut(check: Run, server: Loopback) -> None:
-    """Of a claim with more than 500 characters the beginning is shown."""
-    server.token_play = issuing(jwt(iss="x " * 5_000))
-    assert check("--json").report["token"]["claims"] == {"iss": ('"' + "x " * 250)[:500]}
+def test_claims_are_json_for_any_parser(check: Run, server: Loopback) -> None:
+    """A claim that JSON does not have, and the beginning of one with more than 500 characters, are shown as text."""
+    claims = {"iss": "x " * 5_000, "sub": float("nan"), "roles": [float("inf"), {"a": 1}], "aud": "NaN-bread"}
+    server.token_play = issuing(jwt(**claims))
+    shown = json.loads(check("--json").out, parse_constant=pytest.fail)["token"]["claims"]
+    assert shown == {
+        "iss": ('"' + "x " * 250)[:500],
+        "sub": "NaN",
+        "aud": '"NaN-bread"',
+        "roles": '[Infinity, {"a": 1}]',
+    }
+
+
+def test_no_part_of_a_token_is_printed(check: Run, server: Loopback) -> None:
+    """A key of two parts, or the signature of a JWT, is ``***`` in each text of a server."""
+    server.token_play = issuing("keyid7.hunter2secret", token_type="hunter2secret", scope="read:hunter2secret")
+    server.api = challenging("invalid_token", 'error_description="unknown key hunter2secret"')
+    outcome = check("--url", server.api_url)
+    assert outcome.step("token")[1].startswith("***, ends in 3600 s, ")
+    assert "scope ***, " in outcome.step("token")[1]
+    assert outcome.step("API")[1].endswith("answered 401 (error: invalid_token, error_description: unknown key ***)")
+    server.api = refusing(status=302, Location="http://127.0.0.2/hunter2secret")
+    assert "redirects to ***, where no token goes" in check("--url", server.api_url).step("API")[1]
 
 
 # The API
@@ -641,6 +712,11 @@ API: list[tuple[Callable[[Received], Response], str, str]] = [
         challenging("insufficient_scope", 'scope="write"'),
         "answered 401 (error: insufficient_scope, scope: write)",
         "set ACME_SCOPE",
+    ),
+    (
+        challenging("invalid_token", 'error_description="the key 0a1b2c3d4e5f60718293a4b5 is unknown"'),
+        "answered 401 (error: invalid_token, error_description: the key *** is unknown)",
+        "check whom it is for",
     ),
     (refusing(status=403), "answered 403", "set ACME_SCOPE, or have the account given the role"),
     (refusing(status=404), "answered 404", "check the URL"),
@@ -691,11 +767,12 @@ def test_a_redirect_within_the_api_is_noted(check: Run, server: Loopback) -> Non
             "http://...@127.0.0.1:1/?... did not answer (Connect",
             "check the URL",
         ),
+        ("http://127.0.0.1:1/canary7", "*** did not answer (Connect", "check the URL"),
     ],
 )
 def test_an_api_that_cannot_be_called(check: Run, url: str, detail: str, advice: str) -> None:
     """No token goes to a host that is not allowed, and none in clear; an API that cannot be reached is one line."""
-    outcome = check("--url", url, ALLOWED_HOSTS="127.0.0.1,a.example.com")
+    outcome = check("--url", url, ALLOWED_HOSTS="127.0.0.1,a.example.com", CLIENT_SECRET=CANARY)
     outcome.assert_step("API", "FAILED", detail, advice)
     assert outcome.status == 1
 
@@ -705,6 +782,31 @@ def test_an_api_that_never_ends_is_tried(check: Run, server: Loopback, library: 
     """The status of an API that streams for ever is enough."""
     server.api = lambda _: Response(itertools.repeat(b"data: x\n\n"), 200, direct_passthrough=True)
     assert check("--url", server.api_url).step("API")[0] == "ok"
+
+
+def test_an_api_has_60_seconds(check: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An API that sends its headers byte by byte fails after 60 seconds, though no read takes that long."""
+    over, runtime_wait = threading.Event(), runtime.wait
+
+    class Slow(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            for _ in range(100):
+                self.wfile.write(b"x")
+                if over.wait(0.05):
+                    return
+
+    # Each 60 seconds take 0.3 seconds.
+    monkeypatch.setattr(
+        runtime, "wait", lambda future, seconds: runtime_wait(future, 0.3 if seconds == 60 else seconds)
+    )
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Slow) as slow:
+        threading.Thread(target=slow.serve_forever, kwargs={"poll_interval": 0.02}).start()
+        url = f"http://127.0.0.1:{slow.server_address[1]}/"
+        outcome = check("--url", url)
+        over.set()
+        slow.shutdown()
+    assert outcome.step("API")[:2] == ("FAILED", f"{url} did not answer (no answer in time)")
 
 
 # Refresh tokens that may be spent once

@@ -304,13 +304,13 @@ def test_a_cache_with_a_key_is_listed_with_the_key(run: Run, server: Loopback, t
 
 
 def test_an_expired_token_is_listed_as_expired(run: Run, tmp_path: Path) -> None:
-    """An expired token with a refresh token is listed as expired and renewable."""
+    """An expired token with a refresh token is listed as expired and renewable; each entry is printable."""
     token = Token(access_token="old", expires_at=1.0, refresh_token="r", issued_at=0.0)
     FileCache(tmp_path).set(
-        "name", StoredToken(token, {"grant": "Password", "username": "ann", "token_url": "https://id"}).dump(), 1
+        "name", StoredToken(token, {"grant": "Password", "username": "a\x1b[1mn", "token_url": "https://id"}).dump(), 1
     )
     assert run("cache", "list", AUTH_PLUGINS_CACHE=f"file:{tmp_path}").out.decode() == (
-        "Password ann at https://id: until 1970-01-01 00:00:01 UTC (expired), renewable\n"
+        "Password a?[1mn at https://id: until 1970-01-01 00:00:01 UTC (expired), renewable\n"
     )
 
 

@@ -100,6 +100,22 @@ def test_a_row_that_breaks_off_is_one_row() -> None:
     assert "canary" not in str(rows)
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("SSL_CERT_FILE", "/nowhere.pem"), ("ALL_PROXY", "socks9://127.0.0.1:1")]
+)
+def test_a_client_that_cannot_be_made_fails_its_rows(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], variable: str, value: str
+) -> None:
+    """A variable that httpx does not accept fails the rows of httpx in their first step; the others are complete."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setenv(variable, value)
+    rows = demo.play(demo.load(["requests", "httpx", "httpx async"]), lifetime=1)
+    assert [row.client for row in rows if not row.problems] == ["requests"] * 5
+    assert {row.problems[0].partition(": ")[0] for row in rows if row.problems} == {"first call"}
+    assert print_verdict(new_console(), rows[0], rows, seconds=1.0) == 1
+    assert "\nFAILED: 5 of 15 rows as expected, in " in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("wrong_password")
 def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> None:
     """The exit status is 1; the story ends at its error; each problem is below its row's name."""
@@ -109,7 +125,7 @@ def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> Non
     assert re.findall(r"^NO .*", out, re.MULTILINE)[0].split()[:3] == ["NO", "auth-api", "requests"]
     assert "\nauth-api with requests in the story:\n   first call: TokenRequestError: http://" in out
     assert "\nauth-api with requests:\n   first call: TokenRequestError: http://" in out
-    assert "\nFAILED: 4 of 5 rows as expected, in " in out
+    assert "\nFAILED: the story is not as expected; 4 of 5 rows are, in " in out
     assert " (1 with a password, 1 refused) and 24 API requests" in out.replace("\n", " ").replace("  ", " ")
 
 
@@ -202,7 +218,7 @@ def test_a_story_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert " 400  refused\n" in out
     assert "   NO: the program got 200.\n" in out
-    assert "FAILED: 5 of 5 rows as expected, in 1.0 s.\n" in out
+    assert "FAILED: the story is not as expected; 5 of 5 rows are, in 1.0 s.\n" in out
     assert print_verdict(new_console(), good[2], good, seconds=1.0) == 0
 
 

@@ -561,6 +561,32 @@ def test_chunked_body_is_read(sandbox: Sandbox) -> None:
     assert {seen.body for seen in system.token_requests} == {CLIENT_CREDENTIALS.encode()}
 
 
+def test_chunk_extensions_and_trailers_are_skipped(sandbox: Sandbox) -> None:
+    """Chunk extensions and trailers belong neither to the body nor to the next request; ``Chunked`` has any case."""
+    chunked = b"POST /1 HTTP/1.1\r\nTransfer-Encoding: Chunked\r\n\r\n3;note=x\r\nabc\r\nA\r\n0123456789\r\n0\r\n"
+    trailers = b"X-Sum: 1\r\nX-More: 2\r\n\r\n"
+    exchange(sandbox["jwt-api"], chunked + trailers + b"GET /2 HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert [(seen.target, seen.body) for seen in sandbox["jwt-api"].seen] == [("/1", b"abc0123456789"), ("/2", b"")]
+
+
+@pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", b"Content-Length: abc\r\n\r\n"])
+def test_unreadable_framing_is_a_bad_request(
+    standing: Sandbox, capfd: pytest.CaptureFixture[str], framing: bytes
+) -> None:
+    """A body of unknown length is answered 400, the connection is closed, and nothing is printed."""
+    answer = exchange(standing["jwt-api"], b"POST /things HTTP/1.1\r\n" + framing)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert capfd.readouterr() == ("", "")
+
+
+def test_head_is_answered_without_a_body(standing: Sandbox) -> None:
+    """HEAD is answered with the headers of GET and no body."""
+    request = b" /things HTTP/1.1\r\nConnection: close\r\n\r\n"
+    got, head = (exchange(standing["jwt-api"], method + request).partition(b"\r\n\r\n") for method in (b"GET", b"HEAD"))
+    assert (got[2], head[2]) == (b'{"error": "invalid_token"}', b"")
+    assert b"Content-Length: 26\r\n" in head[0] + b"\r\n"
+
+
 def test_connection_is_kept_and_each_answer_comes_whole(sandbox: Sandbox) -> None:
     """A connection serves many requests, and each answer is one packet."""
     address = ("127.0.0.1", urlsplit(sandbox["jwt-api"].url).port or 0)

@@ -481,7 +481,7 @@ FRAMES: list[dict[str, str]] = [
 OTHERS = {"DATABASE_URL": "postgres://app:c4n4ry@db/app", "V2_CLIENT_SECRET": "c4n4ry", "ACMF_API_KEY": "c4n4ry"}
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", [*DOORS, configuration])
 @pytest.mark.parametrize("variables", FRAMES, ids=str)
 def test_no_frame_of_an_error_holds_the_environment(door: Any, variables: dict[str, str]) -> None:
     """No frame of an error holds the environment or one of its values."""

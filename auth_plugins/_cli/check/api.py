@@ -7,13 +7,13 @@ from urllib.parse import urljoin
 
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins._cli.common import shown
+from auth_plugins._cli.common import API_TIMEOUT, shown
 from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._protocol.redaction import without_tokens
 from auth_plugins._protocol.tokens import Token
 
 from .context import FAILED, GOOD, NOTE, Context, Step
-from .network import origin, refused_in_clear
+from .network import bounded, origin, reason, refused_in_clear
 
 _CHALLENGE = re.compile(r'\b(error|error_description|scope)="([^"]*)"')
 
@@ -31,25 +31,26 @@ def call(url: str, token: Token, context: Context) -> Step:
     key = ApiKey(token.access_token, *context.grant.header_and_scheme())
     auth = context.adapter(key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"])
     try:
-        response = _get(url, auth, context.library)
+        response = bounded(lambda: _get(url, auth, context.library), API_TIMEOUT)
     except Exception as error:
-        problem = shown(url, f"{url} did not answer ({type(error).__name__}: {error})")
+        problem = shown(url, f"{url} did not answer ({reason(error)})")
         return Step(FAILED, "API", context.redacted(problem), "check the URL, the network and its proxies")
     status, location = response.status_code, response.headers.get("location")
     if location and 300 <= status < 400:
         return _redirected(place, url, urljoin(url, location), context)
     words = dict(_CHALLENGE.findall(response.headers.get("www-authenticate", "")))
     said = ", ".join(f"{name}: {without_tokens(context.redacted(text))}" for name, text in words.items())
-    state, detail = GOOD if 200 <= status < 300 else FAILED, f"{place} answered {status}{f' ({said})' if said else ''}"
+    state = GOOD if 200 <= status < 300 else FAILED
+    detail = f"{place} answered {status}" + (f" ({said})" if said else "")
     return Step(state, "API", detail, *_advice(status, words.get("error"), context))
 
 
 def _get(url: str, auth: Any, library: Any) -> Any:
     """Return status and headers: no body is waited for, and no redirect is followed."""
     if library.__name__ == "requests":
-        with library.get(url, auth=auth, timeout=60.0, stream=True, allow_redirects=False) as response:
+        with library.get(url, auth=auth, timeout=API_TIMEOUT, stream=True, allow_redirects=False) as response:
             return response
-    with library.stream("GET", url, auth=auth, timeout=60.0) as response:
+    with library.stream("GET", url, auth=auth, timeout=API_TIMEOUT) as response:
         return response
 
 

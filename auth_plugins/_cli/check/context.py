@@ -2,24 +2,34 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from auth_plugins._cli.common import first_installed
-from auth_plugins._environment.configuration import cache_secrets, configuration
+from auth_plugins._environment.configuration import configuration
 from auth_plugins._environment.variables import Variables
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._transports.base import Transport, default_transport
 
-#: What came of a step, as its line begins on the terminal. NOTE: a fact, or a step that was not taken.
-GOOD, FAILED, NOTE = "ok", "FAILED", "-"
+
+class State(Enum):
+    """What came of a step; the value is that of ``ok`` in JSON."""
+
+    GOOD = True
+    FAILED = False
+    #: A fact, or a step that was not taken.
+    NOTE = None
+
+
+GOOD, FAILED, NOTE = State
 
 
 class Step:
     """One step of the check: what came of it, the details, and what to do about it."""
 
-    def __init__(self, state: str, name: str, detail: str, *advice: str) -> None:
+    def __init__(self, state: State, name: str, detail: str, *advice: str) -> None:
         self.state, self.name, self.detail = state, name, one_line(detail)
         self.advice = [one_line(each) for each in advice]
 
@@ -28,6 +38,7 @@ class Step:
 class Context:
     """One check."""
 
+    prefix: str
     grant: Grant
     #: The arguments of an adapter, each with its default.
     policy: Mapping[str, Any]
@@ -70,6 +81,7 @@ def context_of(prefix: str, may_try: Callable[[Sequence[str]], bool]) -> Context
     library, adapter = first_installed()
     grant, policy = configuration(prefix, None)
     return Context(
+        prefix=prefix,
         grant=grant,
         policy={"cache": None, "allowed_hosts": None, "allow_http": False, "timeout": 10.0, **policy},
         variables=Variables(prefix, None),
@@ -77,5 +89,5 @@ def context_of(prefix: str, may_try: Callable[[Sequence[str]], bool]) -> Context
         library=library,
         adapter=adapter,
         may_try=may_try,
-        redactors=[Redactor([*grant.secrets(), *cache_secrets(prefix)])],
+        redactors=[Redactor(grant.secrets())],
     )

@@ -4,10 +4,10 @@ import contextlib
 import socket
 import ssl
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import InsecureTransportError
@@ -16,6 +16,8 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._transports.reasons import certificate_advice
 
 from .context import FAILED, GOOD, NOTE, Context, Step
+
+_T = TypeVar("_T")
 
 
 def check_way(url: str, context: Context) -> Generator[Step, None, bool]:
@@ -31,13 +33,14 @@ def check_way(url: str, context: Context) -> Generator[Step, None, bool]:
     variable, seconds, name = context.variable("token_url"), context.policy["timeout"], "name resolution"
     advice = f"check the host in {variable}, and that this machine's DNS knows it (VPN? container?)"
     try:
-        yield Step(GOOD, name, f"{host} is {', '.join(_resolve(host, port, seconds))}")
+        found = bounded(lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM), seconds)
+        yield Step(GOOD, name, f"{host} is {', '.join(sorted({str(address[0]) for *_, address in found}))}")
         name = "connection"
         advice = f"check host and port in {variable}, firewalls, and whether a proxy is needed (HTTPS_PROXY)"
-        socket.create_connection((host, port), seconds).close()
+        bounded(lambda: socket.create_connection((host, port), seconds).close(), seconds)
         yield Step(GOOD, name, f"{host} port {port}{'' if scheme == 'https' else ', without TLS'}")
     except (OSError, ValueError) as error:
-        yield Step(FAILED, name, f"{host} port {port}: {_reason(error)}", advice)
+        yield Step(FAILED, name, f"{host} port {port}: {reason(error)}", advice)
         return False
     if scheme == "http":
         return True
@@ -48,7 +51,7 @@ def check_way(url: str, context: Context) -> Generator[Step, None, bool]:
 
 def refused_in_clear(name: str, url: str, context: Context) -> Step | None:
     """Return the step that fails where a secret or a token would travel in clear; ``None``: it would not."""
-    scheme, host, _ = origin(url)
+    scheme, host = urlsplit(url).scheme, urlsplit(url).hostname or ""
     try:
         check_transport(scheme, host, allow_http=context.policy["allow_http"])
     except InsecureTransportError:
@@ -63,18 +66,22 @@ def origin(url: str) -> tuple[str, str, int]:
     return parts.scheme, normal_host(parts.hostname or ""), parts.port or DEFAULT_PORTS[parts.scheme]
 
 
-def _resolve(host: str, port: int, seconds: float) -> list[str]:
-    """Return the addresses of *host*, or raise TimeoutError. Python bounds no name resolution, so it has a thread."""
-    outcome: Future[list[Any]] = Future()
+def bounded(action: Callable[[], _T], seconds: float) -> _T:
+    """Return what *action* returns, or raise TimeoutError after *seconds*; the action then goes on in its thread.
 
-    def resolve() -> None:
+    Nothing else bounds a name resolution; a timeout of sockets holds for each address, and for each read.
+    """
+    outcome: Future[_T] = Future()
+
+    def act() -> None:
         try:
-            outcome.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            outcome.set_result(action())
         except Exception as error:
             outcome.set_exception(error)
 
-    runtime.start_thread(resolve, "auth-plugins check")
-    return sorted({str(address[0]) for *_, address in outcome.result(seconds)})
+    runtime.start_thread(act, "auth-plugins check")
+    runtime.wait(outcome, seconds)
+    return outcome.result(0)
 
 
 def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
@@ -83,7 +90,7 @@ def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
         trust = _trust_of(library, url)
     except (OSError, ValueError) as error:
         advice = "check the files that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR name"
-        return Step(FAILED, "TLS", f"the certificates to trust cannot be read ({_reason(error)})", advice)
+        return Step(FAILED, "TLS", f"the certificates to trust cannot be read ({reason(error)})", advice)
     try:
         return Step(GOOD, "TLS", _handshake(host, port, trust, seconds))
     except ssl.SSLCertVerificationError as error:
@@ -96,21 +103,27 @@ def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
         return Step(FAILED, "TLS", f"{error.verify_message}{certificate}", advice)
     except (OSError, ValueError) as error:
         advice = f"check that the port in {variable} is one of https, and what certificates this machine trusts"
-        return Step(FAILED, "TLS", f"{host} port {port}: {_reason(error)}", advice)
+        return Step(FAILED, "TLS", f"{host} port {port}: {reason(error)}", advice)
 
 
 def _handshake(host: str, port: int, trust: ssl.SSLContext, seconds: float) -> str:
     """Return protocol and certificate, in words."""
     from cryptography import x509
 
-    with (
-        socket.create_connection((host, port), seconds) as plain,
-        trust.wrap_socket(plain, server_hostname=host) as secure,
-    ):
-        version, encoded = secure.version(), secure.getpeercert(binary_form=True)
-    certificate = x509.load_der_x509_certificate(encoded or b"")
-    subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
-    ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
+    def shake_hands() -> tuple[str | None, bytes | None]:
+        with (
+            socket.create_connection((host, port), seconds) as plain,
+            trust.wrap_socket(plain, server_hostname=host) as secure,
+        ):
+            return secure.version(), secure.getpeercert(binary_form=True)
+
+    version, encoded = bounded(shake_hands, seconds)
+    try:
+        certificate = x509.load_der_x509_certificate(encoded or b"")
+        subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
+        ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
+    except Exception as error:  # cryptography's errors have no base class: InvalidVersion is not even a ValueError
+        return f"{version}; a certificate that cannot be read ({type(error).__name__})"
     return f"{version}; certificate of {subject}, by {issuer}, until {ends}"
 
 
@@ -133,7 +146,8 @@ def _proxy_of(scheme: str, host: str) -> str | None:
     return proxy.rpartition("@")[2].rpartition("//")[2]
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why something could not be reached."""
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"

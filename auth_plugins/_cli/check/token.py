@@ -1,6 +1,7 @@
 """Describes the token of ``auth-plugins check``, without showing it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +20,8 @@ _LONGEST_CLAIM = 500
 
 def facts_of(token: Token, context: Context) -> dict[str, Any]:
     """Return what is known of *token*, for JSON."""
-    context.redactors.append(Redactor([token.access_token, token.refresh_token or ""]))
+    # Servers quote parts of a token too: the secret half of a key, the signature of a JWT.
+    context.redactors.append(Redactor([token.access_token, *token.access_token.split("."), token.refresh_token or ""]))
     return {
         "token_type": context.redacted(token.token_type) or None,
         "expires_at": token.expires_at,
@@ -66,12 +68,14 @@ def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> 
 
 
 def _claim(claim: Any, context: Context) -> Any:
-    """Return a claim, if no secret is in it; a long one as the beginning of its text."""
+    """Return a claim, if no secret is in it; a long one, or one that is not JSON, as the beginning of its text."""
     # Each text by itself, as JSON would escape what a server has escaped already.
     if any(context.redacted(text) != one_line(text) for text in _texts(claim)):
         return "***"
     text = json.dumps(claim, ensure_ascii=False)
-    return claim if len(text) <= _LONGEST_CLAIM else text[:_LONGEST_CLAIM]
+    # Python reads and writes NaN and Infinity, which other JSON parsers refuse (RFC 8259 §6).
+    is_json = not re.search(r"\b(NaN|Infinity)\b", text)
+    return claim if is_json and len(text) <= _LONGEST_CLAIM else text[:_LONGEST_CLAIM]
 
 
 def _texts(claim: Any) -> Iterator[str]:

@@ -48,12 +48,14 @@ def fetch_token(context: Context) -> _Steps:
     if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
         yield Step(NOTE, "token request", f"not tried: {loss[0]}", loss[1])
         return None
-    outcome, how = _attempt(context, grant)
+    stored = _stored_token(grant, context)
+    outcome = _attempt(context, grant, stored)
     if not isinstance(outcome, Token):
         yield Step(FAILED, "token request", *_explained(outcome, context))
     elif not context.answers:
         yield Step(GOOD, "token request", "none: the cache has a token")
     else:
+        how = "by way of the cache" if _uses_cache(grant, stored) else "without what memory and cache hold"
         answered = ", then ".join(str(answer.status) for answer in context.answers)
         yield Step(GOOD, "token request", f"answered {answered} to {context.library.__name__}, asked {how}")
     if context.answers:
@@ -61,25 +63,31 @@ def fetch_token(context: Context) -> _Steps:
     return outcome if isinstance(outcome, Token) else (yield from _try_others(outcome, grant, context))
 
 
-def _attempt(context: Context, grant: OAuthGrant) -> tuple[Token | AuthError, str]:
-    """Send one token request as requests would, but without a token from memory or cache; and say how."""
+def _attempt(context: Context, grant: OAuthGrant, stored: Token | None) -> Token | AuthError:
+    """Send one token request as requests would, but without a token from memory or cache.
+
+    :param stored: the token of *grant* in the shared cache.
+    """
     context.answers.clear()
-    stored = _stored_token(grant, context) if grant.is_repeatable else None
     try:
-        if grant.is_repeatable and not (stored and stored.refresh_token):
+        if not _uses_cache(grant, stored):
             # Without a TokenSource, which would retry: there may be a password in the request.
-            how = "without what memory and cache hold"
-            return grant.request_token(lambda request: _read(context, request)), how
-        # The successor of a refresh token must be stored where the next process finds it. A refresh token of the cache
-        # is used as requests use it: they would fail where a new token request works.
-        how = "by way of the cache"
+            return grant.request_token(lambda request: _read(context, request))
         options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
         source = source_for(grant, context.send, **options)
-        if stored:
+        if stored and grant.is_repeatable:
             source.invalidate(stored)
-        return source.token(), how
+        return source.token()
     except (TokenRequestError, TokenTransportError) as error:
-        return error, how
+        return error
+
+
+def _uses_cache(grant: OAuthGrant, stored: Token | None) -> bool:
+    """Return whether a refresh token is sent: its successor must be stored where the next process finds it.
+
+    A refresh token of the cache is used as requests use it: they would fail where a new token request works.
+    """
+    return not grant.is_repeatable or (stored is not None and stored.refresh_token is not None)
 
 
 def _stored_token(grant: OAuthGrant, context: Context) -> Token | None:
@@ -131,7 +139,8 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
         yield Step(NOTE, "other client_auth", f"not tried: {', '.join(ways)}", advice)
         return None
     for way in ways:
-        outcome, _ = _attempt(context, replace(grant, client_auth=way))
+        changed = replace(grant, client_auth=way)
+        outcome = _attempt(context, changed, _stored_token(changed, context))
         works = f"{way} works: set {variable}={way}"
         if isinstance(outcome, Token):
             answers = context.answers
