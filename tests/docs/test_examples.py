@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import re
@@ -10,13 +11,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
 from auth_plugins import TokenSource
 from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands, world  # noqa: F401 - a fixture
+from tests.support.loopback import Received, as_json
 from tests.support.stores import forget
+
+if TYPE_CHECKING:
+    from werkzeug.wrappers import Response
 
 #: Libraries that some examples need. tox installs them where they and the lowest versions do not contradict each other.
 OPTIONAL = ("fastapi", "httpx_auth", "requests_auth", "requests_oauthlib")
@@ -39,6 +45,26 @@ def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: 
     """The examples of a page run in order, as one program, and print what the page shows."""
     skip_without(page.read_text("utf-8"))
     world.run_page(page)
+
+
+@pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
+@pytest.mark.parametrize("name", ["authlib", "hand-written", "httpx-auth", "requests-auth", "requests-oauthlib"])
+def test_a_secret_with_special_characters_works_before_and_after(name: str, world: World) -> None:  # noqa: F811
+    """A program that sends Basic without URL-encoding works after the migration: the server takes no other Basic."""
+    text = (ROOT / "docs" / "migrating" / f"{name}.rst").read_text("utf-8")
+    skip_without(text)
+    usual, special, sent = "ORDERS_SECRET=s3cr3t-of-orders", "7rg6Gt+hUiob=", []
+    assert usual in text
+    Path("page.rst").write_text(text.replace(usual, f"ORDERS_SECRET='{special}'"), "utf-8")
+
+    def issue_to_raw(received: Received) -> Response:
+        basic = received.headers.get("authorization", "").removeprefix("Basic ")
+        sent.append(base64.b64decode(basic).decode().partition(":")[2])
+        return world.server.issue(received) if sent[-1] in ("", special) else as_json({"error": "invalid_client"}, 401)
+
+    world.server.token_play = issue_to_raw
+    world.run_page(Path("page.rst"))
+    assert sent.count(special) >= 2
 
 
 def test_each_example_is_on_a_page() -> None:
