@@ -11,18 +11,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 import requests
+from werkzeug.wrappers import Response
 
-from auth_plugins import TokenSource
+from auth_plugins import MemoryCache, TokenRequestError, TokenSource
 from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands, world  # noqa: F401 - a fixture
 from tests.support.loopback import Received, as_json
 from tests.support.stores import forget
-
-if TYPE_CHECKING:
-    from werkzeug.wrappers import Response
 
 #: Libraries that some examples need. tox installs them where they and the lowest versions do not contradict each other.
 OPTIONAL = ("fastapi", "httpx_auth", "requests_auth", "requests_oauthlib")
@@ -84,6 +81,18 @@ def test_the_cache_of_the_example_shares_a_token(world: World) -> None:  # noqa:
     assert len(world.server.token_requests) == requests_sent
     other.revoke()
     assert other.token() != token
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"session": None}, {"session": {"token": 5, "seconds": 60}}, "<p>"])
+def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: object, world: World) -> None:  # noqa: F811
+    """An answer without a session is an error of this package, which holds nothing of the answer."""
+    world.run_page(ROOT / "docs" / "guides" / "custom-grant.rst")
+    example = world.examples["custom_grant.py"]
+    world.server.api = lambda _: Response(answer) if isinstance(answer, str) else as_json(answer)
+    login = example["ShopLogin"](f"{world.server.url}/login", "another", "secret")
+    with pytest.raises(TokenRequestError, match="answered no session") as raised:
+        TokenSource(login, cache=MemoryCache()).token()
+    assert raised.value.__cause__ is raised.value.__context__ is None
 
 
 def test_two_workers_of_fastapi_share_a_token(world: World) -> None:  # noqa: F811 - the fixture
