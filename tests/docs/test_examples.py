@@ -47,7 +47,10 @@ def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: 
 @pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
 @pytest.mark.parametrize("name", ["authlib", "hand-written", "httpx-auth", "requests-auth", "requests-oauthlib"])
 def test_a_secret_with_special_characters_works_before_and_after(name: str, world: World) -> None:  # noqa: F811
-    """A program that sends Basic without URL-encoding works after the migration: the server takes no other Basic."""
+    """A program that sends Basic without URL-encoding works after the migration: the server takes no other Basic.
+
+    Each block of the page can be copied alone.
+    """
     text = (ROOT / "docs" / "migrating" / f"{name}.rst").read_text("utf-8")
     skip_without(text)
     usual, special, sent = "ORDERS_SECRET=s3cr3t-of-orders", "7rg6Gt+hUiob=", []
@@ -60,7 +63,7 @@ def test_a_secret_with_special_characters_works_before_and_after(name: str, worl
         return world.server.issue(received) if sent[-1] in ("", special) else as_json({"error": "invalid_client"}, 401)
 
     world.server.token_play = issue_to_raw
-    world.run_page(Path("page.rst"))
+    world.run_page(Path("page.rst"), alone=True)
     assert sent.count(special) >= 2
 
 
