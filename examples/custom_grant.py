@@ -61,10 +61,8 @@ class ShopLogin(Grant):
         except ValueError:  # not raised on, as it holds the whole answer
             answer = None
         match answer:
-            case {
-                "session": {"token": str(token), "seconds": int(seconds)}
-            }:
-                end = now + seconds  # Unix seconds
+            case {"session": {"token": str(token), "seconds": int(life)}}:
+                end = now + life  # Unix seconds
                 return Token(
                     access_token=token, expires_at=end, issued_at=now
                 )
