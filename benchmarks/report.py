@@ -42,7 +42,7 @@ Why some goals are missed:
 .. container:: bars
 
    .. image:: speed.svg
-      :alt: One bar for each goal. A bar that ends before the line reaches its goal.
+      :alt: One bar for each goal. A bar that ends at its line or before reaches its goal. The table has the numbers.
 
 .. list-table::
    :header-rows: 1
@@ -90,39 +90,85 @@ def page(rows: Iterable[Row], notes: Iterable[str]) -> str:
     return _PAGE.format(where=fill(where()), table="\n".join(lines), notes="\n".join(items))
 
 
-#: Pixels: of the names, of a bar that just reaches its goal, of a line; and how many goals a bar is long at most.
-_NAMES, _GOAL, _LINE, _MOST = 400, 150, 19, 3.0
+#: Pixels: of the chart, of a bar that just reaches its goal, of a line; and how many goals a bar is long at most.
+_WIDTH, _GOAL, _LINE, _MOST = 480, 105, 19, 3.0
 #: About midway between black and white, to be seen on both.
 _INK, _GOOD, _BAD = "#757a80", "#3b82c4", "#d9822b"
+#: Where the bars begin, pixels of a bar, and characters of a line: the chart is read on a phone as well.
+_LEFT, _BAR, _CHARACTERS = 4, 12, 60
 
 
 def plot(rows: Iterable[Row]) -> str:
-    """Bars, each as long as what was measured is, in goals; a ring is the best peer."""
-    lines, y = [_text(_NAMES, 14, "start", "up to the line: goal reached; ring: best peer")], 2 * _LINE
+    """Bars, each below its name and as long as what was measured is, in goals; a ring is the best peer."""
+    lines = _legend()
+    y = 6 * _LINE + 18
     for row in rows:
         if row.limit and row.unit:  # counts are better read
-            color = _BAD if row.missed else _GOOD
-            width = _length(row, row.value)
-            lines.append(_text(_NAMES - 8, y, "end", row.what))
-            lines.append(f'<rect x="{_NAMES}" y="{y - 11}" width="{width:.0f}" height="12" rx="2" fill="{color}"/>')
-            for _, value in row.ordered_peers[:1]:
-                x = _NAMES + _length(row, value)
-                lines.append(
-                    f'<circle cx="{x:.0f}" cy="{y - 5}" r="3.5" fill="#fff" stroke="{_INK}" stroke-width="2"/>'
-                )
-            lines.append(_text(_NAMES + _GOAL * _MOST + 14, y, "start", row.shown(row.value)))
-            y += _LINE
-    lines.append(f'<path d="M{_NAMES + _GOAL} {_LINE} V{y}" stroke="{_INK}" stroke-dasharray="3 3"/>')
-    size = f'viewBox="0 0 {_NAMES + _GOAL * _MOST + 120:.0f} {y + _LINE}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12">'
-    return "\n".join([head, *lines, _text(_NAMES + _GOAL, y + 14, "middle", "goal"), "</svg>\n"])
+            for name in textwrap.wrap(row.what, _CHARACTERS):
+                y += _LINE
+                lines.append(_text(_LEFT, y, name))
+            lines += _bar(row, y + 6)
+            y += _BAR + 10
+    size = f'viewBox="0 0 {_WIDTH} {y}"'
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="15">'
+    return "\n".join([head, *lines, "</svg>\n"])
 
 
-def _length(row: Row, value: float) -> float:
+def _legend() -> list[str]:
+    """What the marks mean, one mark in each line."""
+    first, second, third, fourth, fifth, sixth = (6 + _LINE * number for number in range(6))
+    middle = _LEFT + 14
+    return [
+        *(_rect(_LEFT, first, 28, _GOOD), _text(_LEFT + 40, first + 12, "goal reached")),
+        *(_rect(_LEFT, second, 28, _BAD), _text(_LEFT + 40, second + 12, "goal missed")),
+        *(_goal(middle, third), _text(_LEFT + 40, third + 12, "goal")),
+        *(_rect(_LEFT, fourth, 28, _BAD), _break(middle, fourth), _text(_LEFT + 40, fourth + 12, "longer than shown")),
+        *(_ring(middle, fifth, is_further=False), _text(_LEFT + 40, fifth + 12, "best peer")),
+        *(_ring(middle, sixth, is_further=True), _text(_LEFT + 40, sixth + 12, "best peer, further to the right")),
+    ]
+
+
+def _bar(row: Row, y: int) -> list[str]:
+    """The bar of a row, the best peer, and the value."""
+    length, end = _GOAL * min(_share(row, row.value), _MOST), _LEFT + _GOAL * _MOST
+    lines = [_rect(_LEFT, y, length, _BAD if row.missed else _GOOD)]
+    lines.append(_goal(_LEFT + _GOAL, y))
+    if _share(row, row.value) > _MOST:
+        lines.append(_break(end - 24, y))
+    for _, value in row.ordered_peers[:1]:
+        share = _share(row, value)
+        lines.append(_ring(_LEFT + _GOAL * min(share, _MOST), y, is_further=share > _MOST))
+    return [*lines, _text(end + 22, y + 12, row.shown(row.value))]
+
+
+def _share(row: Row, value: float) -> float:
+    """How many goals long *value* is."""
     shares = (row.limit or 1.0, value)
     measured, goal = shares if row.at_least else reversed(shares)
-    return _GOAL * min(max(measured / max(goal, 1e-9), 0.0), _MOST)
+    return max(measured / max(goal, 1e-9), 0.0)
 
 
-def _text(x: float, y: float, anchor: str, text: str) -> str:
-    return f'<text x="{x:.0f}" y="{y}" fill="{_INK}" text-anchor="{anchor}">{escape(text)}</text>'
+def _rect(x: float, y: float, width: float, color: str) -> str:
+    return f'<rect x="{x:.0f}" y="{y}" width="{width:.0f}" height="{_BAR}" rx="2" fill="{color}"/>'
+
+
+def _goal(x: float, y: float) -> str:
+    return f'<path d="M{x:.0f} {y - 3} v{_BAR + 6}" stroke="{_INK}" stroke-width="2"/>'
+
+
+def _break(x: float, y: float) -> str:
+    """A gap across a bar, in the colour of the page."""
+    return f'<path class="break" d="M{x - 3:.0f} {y + _BAR + 1} l6 -{_BAR + 2}" stroke="#fff" stroke-width="5"/>'
+
+
+def _ring(x: float, y: float, *, is_further: bool) -> str:
+    """A ring, and behind it an arrow if its place is *further* to the right."""
+    middle = y + _BAR // 2
+    style = f'stroke="{_INK}" stroke-width="2"'
+    ring = f'<circle cx="{x:.0f}" cy="{middle}" r="4.5" fill="#fff" {style}/>'
+    arrow = f'<path d="M{x + 8:.0f} {middle - 4} l5 4 l-5 4" fill="none" {style}/>'
+    return ring + arrow * is_further
+
+
+def _text(x: float, y: float, text: str) -> str:
+    return f'<text x="{x:.0f}" y="{y}" fill="{_INK}">{escape(text)}</text>'

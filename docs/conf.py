@@ -28,8 +28,9 @@ default_role = "literal"
 
 # Each reference has to lead somewhere: sphinx-build -n -W.
 nitpicky = True
-# Types without a page of their own: what is a client of httpx and httpx2, and what may be a key.
-nitpick_ignore = [("py:class", "Client"), ("py:class", "Key"), ("py:class", "Overrides")]
+# Types without a page of their own: what is a client of httpx and httpx2, what may be a key, and keyword arguments.
+nitpick_ignore = [("py:class", "Client"), ("py:class", "Key")]
+nitpick_ignore_regex = [("py:class", r"(auth_plugins\._[\w.]+\.)?_?Overrides")]
 # Small inventories in plain text, so that the build needs no network.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3", "inventories/python.txt"),
@@ -59,6 +60,8 @@ def setup(app: Sphinx) -> None:
     """Connect what is particular to this site."""
     app.connect("doctree-resolved", inline_diagrams)
     app.connect("missing-reference", public_reference)
+    app.connect("autodoc-process-signature", type_of_header)
+    app.connect("autodoc-process-docstring", parameters_of_httpx)
 
 
 def inline_diagrams(app: Sphinx, document: nodes.document, _: str) -> None:
@@ -82,3 +85,18 @@ def public_reference(
     arguments: Any = (environment, node["refdoc"], environment.app.builder, "class", target, node, content)
     found: nodes.reference | None = environment.domains.python_domain.resolve_xref(*arguments)
     return found
+
+
+def type_of_header(app: Sphinx, _what: str, name: str, described: Any, *_: object) -> None:
+    """Show the type of the parameter ``header``: Sphinx shows that of the attribute with the same name."""
+    if name.endswith(".OAuth2Auth"):
+        types = app.env.current_document.autodoc_annotations[name]
+        types["header"] = described.__init__.__annotations__["header"]
+
+
+def parameters_of_httpx(_app: Sphinx, _what: str, name: str, _described: object, _: object, lines: list[str]) -> None:
+    """Have the parameters of httpx2's class on the page once: they are those of httpx's."""
+    if name == "auth_plugins.httpx2.OAuth2Auth":
+        first, end = (next(n for n, line in enumerate(lines) if line.startswith(s)) for s in (":param", ":raises"))
+        same = "The parameters are those of :class:`auth_plugins.httpx.OAuth2Auth`; *client* is an ``httpx2.Client``."
+        lines[first:end] = [same, ""]

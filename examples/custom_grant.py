@@ -1,6 +1,6 @@
 """A login that OAuth 2.0 does not describe, and a header of its own.
 
-$ export SHOP_PASSWORD=s3cr3t-of-the-shop
+$ export LOGIN_PASSWORD=s3cr3t-of-the-shop
 """
 
 import os
@@ -56,12 +56,17 @@ class ShopLogin(Grant):
             raise TokenRequestError(
                 "the login was refused", status_code=status
             )
-        session = response.json()["session"]
-        return Token(
-            access_token=session["token"],
-            expires_at=now + session["seconds"],  # Unix seconds
-            issued_at=now,
-        )
+        try:
+            answer = response.json()
+        except ValueError:  # not raised on, as it holds the whole answer
+            answer = None
+        match answer:
+            case {"session": {"token": str(token), "seconds": int(life)}}:
+                end = now + life  # Unix seconds
+                return Token(
+                    access_token=token, expires_at=end, issued_at=now
+                )
+        raise TokenRequestError("the login answered no session")
 
     def refresh(
         self, ask: Callable[[Any], Token], refresh_token: str | None
@@ -76,7 +81,7 @@ class ShopLogin(Grant):
 
 
 login = ShopLogin(
-    "https://id.example.com/login", "ops", os.environ["SHOP_PASSWORD"]
+    "https://id.example.com/login", "ops", os.environ["LOGIN_PASSWORD"]
 )
 response = requests.get(
     "https://orders.example.com/orders", auth=OAuth2Auth(login), timeout=60

@@ -1,8 +1,9 @@
 """One client for each worker of FastAPI, one token for all of them.
 
-$ export ORDERS_TOKEN_URL=https://id.example.com/token
-$ export ORDERS_CLIENT_ID=orders ORDERS_CLIENT_SECRET=s3cr3t-of-orders
-$ export ORDERS_CACHE=file
+$ export ORDERS_API_TOKEN_URL=https://id.example.com/token
+$ export ORDERS_API_CLIENT_ID=orders
+$ export ORDERS_API_CLIENT_SECRET=s3cr3t-of-orders
+$ export ORDERS_API_CACHE=file
 $ uvicorn fastapi_app:app --workers 2
 """
 
@@ -22,8 +23,8 @@ ORDERS = "https://orders.example.com/orders"
 @asynccontextmanager
 async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Open the client at the start, and close it at the end."""
-    # Each worker runs this once. With ORDERS_CACHE they share the token.
-    auth = OAuth2Auth.from_env("ORDERS")
+    # Runs once in each worker; by ORDERS_API_CACHE they share a token.
+    auth = OAuth2Auth.from_env("ORDERS_API")
     async with httpx.AsyncClient(auth=auth) as client:
         app.state.client = client
         yield

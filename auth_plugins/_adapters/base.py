@@ -88,8 +88,9 @@ class Adapter:
     ) -> Self:
         """Configure by environment variables: ``ACME_TOKEN_URL`` and so on for the *prefix* ``"ACME"``.
 
-        :param environ: where the variables are looked up; ``None``: in ``os.environ``.
-        :param overrides: arguments of this class, which win over variables.
+        :param prefix: the first part of each name, such as ``"ACME"``; the default is ``"AUTH_PLUGINS"``.
+        :param environ: where the variables are looked up; ``None`` (the default): in ``os.environ``.
+        :param overrides: arguments of this class, which take precedence over variables.
         :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another.
         """
         from auth_plugins._environment.configuration import configuration

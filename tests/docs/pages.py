@@ -160,16 +160,24 @@ class World:
         """The variables that a shell would make of *text*."""
         return dict(word.split("=", 1) for word in shlex.split(self.placed(text)))
 
-    def run_page(self, page: Path) -> None:
-        """Run the blocks of a page in order, and compare what they print with the ``text`` blocks after them."""
+    def run_page(self, page: Path, *, alone: bool = False) -> None:
+        """Run the blocks of a page in order, and compare what they print with the ``text`` blocks after them.
+
+        If *alone*, each block sees only what the first ``python`` block defines, as if it was copied alone.
+        """
         self.page, found = page.read_text("utf-8"), blocks(page)
         for name in re.findall(r'os\.environ\["(\w+)"\]', self.page):
             # The page may show the variable after the program that needs it.
             if match := re.search(rf"\$ export (?:.* )?{name}=('[^']*'|\S+)", self.page):
                 self._monkeypatch.setenv(name, match[1].strip("'"))
+        names: dict[str, Any] = {}
         for block, following in pairwise([*found, Block("", "", "")]):
+            if alone and names:
+                self.namespace = dict(names)
             if block.is_run:
                 self._run(block, following.text if following.language == "text" and following.is_run else None)
+            if block.language == "python" and not names:
+                names = dict(self.namespace)
 
     def _run(self, block: Block, expected: str | None = None) -> None:
         """Run a block, and compare what it prints with *expected*."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import os
 import re
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from werkzeug.wrappers import Response
 
-from auth_plugins import TokenSource
+from auth_plugins import MemoryCache, TokenRequestError, TokenSource
 from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands, world  # noqa: F401 - a fixture
+from tests.support.loopback import Received, as_json
 from tests.support.stores import forget
 
 #: Libraries that some examples need. tox installs them where they and the lowest versions do not contradict each other.
@@ -41,6 +44,29 @@ def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: 
     world.run_page(page)
 
 
+@pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
+@pytest.mark.parametrize("name", ["authlib", "hand-written", "httpx-auth", "requests-auth", "requests-oauthlib"])
+def test_a_secret_with_special_characters_works_before_and_after(name: str, world: World) -> None:  # noqa: F811
+    """A program that sends Basic without URL-encoding works after the migration: the server takes no other Basic.
+
+    Each block of the page can be copied alone.
+    """
+    text = (ROOT / "docs" / "migrating" / f"{name}.rst").read_text("utf-8")
+    skip_without(text)
+    usual, special, sent = "ORDERS_SECRET=s3cr3t-of-orders", "7rg6Gt+hUiob=", []
+    assert usual in text
+    Path("page.rst").write_text(text.replace(usual, f"ORDERS_SECRET='{special}'"), "utf-8")
+
+    def issue_to_raw(received: Received) -> Response:
+        basic = received.headers.get("authorization", "").removeprefix("Basic ")
+        sent.append(base64.b64decode(basic).decode().partition(":")[2])
+        return world.server.issue(received) if sent[-1] in ("", special) else as_json({"error": "invalid_client"}, 401)
+
+    world.server.token_play = issue_to_raw
+    world.run_page(Path("page.rst"), alone=True)
+    assert sent.count(special) >= 2
+
+
 def test_each_example_is_on_a_page() -> None:
     """Each file of examples/ is in a page, which runs it, or is named by one."""
     texts = [page.read_text("utf-8") for page in PAGES]
@@ -58,6 +84,18 @@ def test_the_cache_of_the_example_shares_a_token(world: World) -> None:  # noqa:
     assert len(world.server.token_requests) == requests_sent
     other.revoke()
     assert other.token() != token
+
+
+@pytest.mark.parametrize("answer", [[], {}, {"session": None}, {"session": {"token": 5, "seconds": 60}}, "<p>"])
+def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: object, world: World) -> None:  # noqa: F811
+    """An answer without a session is an error of this package, which holds nothing of the answer."""
+    world.run_page(ROOT / "docs" / "guides" / "custom-grant.rst")
+    example = world.examples["custom_grant.py"]
+    world.server.api = lambda _: Response(answer) if isinstance(answer, str) else as_json(answer)
+    login = example["ShopLogin"](f"{world.server.url}/login", "another", "secret")
+    with pytest.raises(TokenRequestError, match="answered no session") as raised:
+        TokenSource(login, cache=MemoryCache()).token()
+    assert raised.value.__cause__ is raised.value.__context__ is None
 
 
 def test_two_workers_of_fastapi_share_a_token(world: World) -> None:  # noqa: F811 - the fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codeop
 import importlib
 import io
 import re
@@ -19,6 +20,7 @@ from auth_plugins._cli.main import cli
 from auth_plugins._environment.definitions import KNOWN, READERS
 from auth_plugins._protocol.advice import ADVICE, advice_for
 from auth_plugins._transports.reasons import _TROUBLES, certificate_advice
+from tests.docs.pages import blocks
 from tests.docs.test_words import REPLACED
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -149,7 +151,7 @@ def test_each_reason_of_no_answer_has_a_section() -> None:
 
 def test_the_tutorial_prints_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     """The programs of the tutorial run in order, and each prints the text that follows it."""
-    for name in ("ACME_BASE_URL", "ACME_PASSWORD", "ACME_PROVIDER", "ACME_USERNAME"):
+    for name in ("SHOP_BASE_URL", "SHOP_PASSWORD", "SHOP_PROVIDER", "SHOP_USERNAME"):
         monkeypatch.setenv(name, "")  # so that what the tutorial sets is removed again
     namespace: dict[str, Any] = {}
     pattern = r"^\.\. code-block:: (python|text)\n\n((?:    .*\n|\n)+)"
@@ -164,6 +166,19 @@ def test_the_tutorial_prints_what_it_shows(monkeypatch: pytest.MonkeyPatch) -> N
                 exec(compile(text, "tutorial.rst", "exec"), namespace)
             printed.append(output.getvalue().strip())
     assert shown >= 8
+
+
+def test_the_tutorial_can_be_pasted_into_a_prompt() -> None:
+    """Each block of the tutorial is what Python's prompt takes line by line, with an empty line at the end."""
+    found = [block for block in blocks(DOCS / "tutorial.rst") if block.language == "python"]
+    assert len(found) > 10
+    for block in found:
+        waiting: list[str] = []
+        for line in [*block.text.splitlines(), ""]:
+            waiting.append(line)
+            if codeop.compile_command("\n".join(waiting), block.name) is not None:
+                waiting.clear()
+        assert waiting == [], block.name
 
 
 def test_the_pages_use_plain_words() -> None:
