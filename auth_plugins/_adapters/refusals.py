@@ -22,7 +22,7 @@ def may_be_replayed(request: Any, source: TokenSource, token: Token, obstacle: s
     The token is rejected whatever the obstacle: the next request needs another.
     """
     if not source.reject(token):
-        obstacle = "fresh tokens are refused as well, so no other is requested for now"
+        obstacle = "new tokens are rejected as well, so no other is requested for now"
     if obstacle:
         _log_refusal(request, obstacle)
     return not obstacle

@@ -462,7 +462,7 @@ def test_refusals_are_logged_without_secrets(
     assert driver.get(url, auth).status == 401
     lines()
     assert driver.get(url, auth).status == 401
-    assert lines() == [f"GET{began}fresh tokens are refused as well, so no other is requested for now"]
+    assert lines() == [f"GET{began}new tokens are rejected as well, so no other is requested for now"]
     assert driver.get(server.api_url, driver.auth(ApiKey("k3y-of-mine"))).status == 401
     assert lines() == [f"GET{began}the key is still the same, so the request is not sent again"]
 
