@@ -5,6 +5,7 @@ Returns data; :mod:`.play` prints it.
 
 import asyncio
 import importlib
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -129,19 +130,25 @@ def play(auths: Mapping[str, Any], lifetime: float = 4.0) -> list[Row]:
 
     :param lifetime: as for :func:`story`; longer, as all rows share the processor.
     """
+    count = len(_TOKEN_REQUESTS) * len(auths)
+    # To make all clients takes seconds on a busy machine, in which a first token would expire.
+    all_are_open = threading.Barrier(count)
 
     def row(system: System, client: str) -> Row:
-        return Row(system.name, client, list(_steps(system, client, auths[client])))
+        return Row(system.name, client, list(_steps(system, client, auths[client], all_are_open.wait)))
 
-    with ExitStack() as stack, ThreadPoolExecutor(len(_TOKEN_REQUESTS) * len(auths)) as pool:
+    with ExitStack() as stack, ThreadPoolExecutor(count) as pool:
         # A sandbox for each client, so that a system sees the requests of one row only.
         sandboxes = {client: stack.enter_context(Sandbox(lifetime)) for client in auths}
         rows = [pool.submit(row, sandboxes[client][name], client) for name in _TOKEN_REQUESTS for client in auths]
         return [each.result() for each in rows]
 
 
-def _steps(system: System, client: str, auth: Any) -> Iterator[Step]:
-    """Use a first token until it expires; a second one until it is revoked; and a third one."""
+def _steps(system: System, client: str, auth: Any, is_open: Callable[[], object] = lambda: None) -> Iterator[Step]:
+    """Use a first token until it expires; a second one until it is revoked; and a third one.
+
+    :param is_open: called when the client has been made, or could not be made.
+    """
     with ExitStack() as stack:
         for name, calls in STEPS.items():
             before, returned, error = len(system.seen), list[int](), None
@@ -152,9 +159,12 @@ def _steps(system: System, client: str, auth: Any) -> Iterator[Step]:
                 system.revoke()
             try:
                 if name == "first call":
-                    # httpx reads proxies and certificates from variables when a client is made, and raises here.
-                    configured = auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
-                    get = stack.enter_context(_opened(client, configured))
+                    try:
+                        # httpx reads proxies and certificates from variables when a client is made, and raises here.
+                        configured = auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
+                        get = stack.enter_context(_opened(client, configured))
+                    finally:
+                        is_open()
                 returned.extend(get(system.api_url) for _ in range(calls))
             except Exception as problem:
                 error = f"{type(problem).__name__}: {problem}"
