@@ -10,7 +10,7 @@ except ImportError as error:
 from auth_plugins._adapters.base import own_errors
 from auth_plugins._adapters.httpx_flow import HttpxAuthFlow
 from auth_plugins._adapters.httpx_headers import OriginBoundHeaders
-from auth_plugins._transports.httpx import httpx_transport
+from auth_plugins._transports.base import LibraryTransport
 
 __all__ = ["OAuth2Auth"]
 
@@ -53,6 +53,6 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
     _library = httpx
     _client = httpx.Client  # now, as tracers put a class of their own in its place
     _own_errors = _OWN_ERRORS
-    _own_transport = staticmethod(httpx_transport("httpx"))
+    _own_transport = LibraryTransport("httpx")
     _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx.ByteStream

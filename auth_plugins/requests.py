@@ -19,13 +19,14 @@ from auth_plugins._adapters.base import Adapter, header_value, own_errors, wrong
 from auth_plugins._adapters.refusals import NO_BODY, NO_CONNECTION, is_replayed, may_be_replayed
 from auth_plugins._adapters.requests_redirects import OriginBoundHeaders, keep_within_origin, origin_of
 from auth_plugins._base import errors
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
-from auth_plugins._transports.requests import requests_transport
+from auth_plugins._transports.base import LibraryTransport, Transport
 
 if TYPE_CHECKING:
     from auth_plugins._adapters.base import Overrides
@@ -40,7 +41,7 @@ _OWN_ERRORS = own_errors(__name__, requests.RequestException, requests.Connectio
 # Pickle finds an error by its name here.
 ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError = _OWN_ERRORS
 #: Sends token requests where no session is given.
-_transport = requests_transport()
+_transport = LibraryTransport("requests")
 
 
 class _TokenHook:
@@ -209,7 +210,10 @@ class OAuth2Auth(Adapter, AuthBase):
         # By its base: requests-cache puts a class of its own in the place of Session.
         if not (session is None or isinstance(session, requests.sessions.SessionRedirectMixin)):
             raise wrong_session("session", "a requests.Session", session)
-        transport = _transport if session is None else requests_transport(session)
+        transport: Transport | LibraryTransport = _transport
+        if session is not None:
+            with small_imports():
+                transport = _transport.load(session)
         options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead)
         self._configure(grant_or_source, transport, session, options)
         # Not in the class: Python reads an attribute that a class has as well more slowly.

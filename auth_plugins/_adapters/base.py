@@ -20,7 +20,7 @@ from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
-from auth_plugins._transports.base import Transport
+from auth_plugins._transports.base import LibraryTransport, Transport
 
 _log = logging.getLogger("auth_plugins")
 _LIBRARIES = ("requests", "httpx", "httpx2")
@@ -52,7 +52,11 @@ class Adapter:
     _session_argument: ClassVar[str]
 
     def _configure(
-        self, grant_or_source: Grant | TokenSource, transport: Transport, session: Any, options: tuple[Any, ...]
+        self,
+        grant_or_source: Grant | TokenSource,
+        transport: Transport | LibraryTransport,
+        session: Any,
+        options: tuple[Any, ...],
     ) -> None:
         """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
         cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead = options

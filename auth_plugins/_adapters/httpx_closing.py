@@ -8,7 +8,7 @@ import traceback
 from types import ModuleType
 from typing import Any
 
-from auth_plugins._transports.reasons import chain
+from auth_plugins._base.errors import chain
 
 
 def responses_behind(request: Any, library: ModuleType) -> list[Any]:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, NoReturn, Self, TypeVa
 
 from auth_plugins._base.errors import AuthError, to_library_error
 from auth_plugins._base.hidden import Hidden
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
-from auth_plugins._transports.base import Transport
-from auth_plugins._transports.httpx import httpx_transport
+from auth_plugins._transports.base import LibraryTransport, Transport
 
 from .base import Adapter, header_value, wrong_session
 from .httpx_bodies import add_cookies, aread, position_of, read, rewind
@@ -57,11 +57,10 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
     #: Our errors as the library's own.
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: Sends token requests where no client is given.
-    _own_transport: ClassVar[Any]
+    _own_transport: ClassVar[LibraryTransport]
     #: The library's headers with :class:`.httpx_headers.OriginBoundHeaders` mixed in.
     _bound_headers: ClassVar[type[Any]]
     _byte_stream: ClassVar[type[Any]]
-    #: The last origin that was found to be allowed.
     _allowed_origin: tuple[str, str, int | None] | None = None
 
     def __init__(
@@ -78,11 +77,12 @@ class HttpxAuthFlow(Adapter, Generic[Client]):
         timeout: float | None = None,
         refresh_ahead: bool | None = None,
     ) -> None:
-        transport: Transport = self._own_transport
+        transport: Transport | LibraryTransport = self._own_transport
         if client is not None:
             if not isinstance(client, self._client):
                 raise wrong_session("client", f"an {self._library.__name__}.Client", client)
-            transport = httpx_transport(self._library.__name__, client)
+            with small_imports():
+                transport = self._own_transport.load(client)
         options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead)
         self._configure(grant_or_source, transport, client, options)
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.

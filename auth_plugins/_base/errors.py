@@ -21,6 +21,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, TypeVar
 
+#: The most errors that are looked at.
+_LONGEST_CHAIN = 50
+
 
 class AuthError(Exception):
     """The base class of every error of this package. Its text is ``problem; advice``. It can be pickled."""
@@ -172,3 +175,15 @@ def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) 
     if "__notes__" in attributes:
         error.__notes__ = list(attributes["__notes__"])
     return error
+
+
+def chain(error: BaseException, outer: BaseException | None = None) -> list[BaseException]:
+    """Return *error* and all that it wraps, the outermost first; not *outer*, which was being handled before."""
+    found, seen = [error], {id(error), id(outer)}
+    for each in found:  # and those that are added meanwhile
+        wrapped = [getattr(each, name, None) for name in ("reason", "original_error", "__cause__", "__context__")]
+        for inner in (*each.args, *wrapped):
+            if isinstance(inner, BaseException) and id(inner) not in seen and len(found) < _LONGEST_CHAIN:
+                seen.add(id(inner))
+                found.append(inner)
+    return found

@@ -9,7 +9,7 @@ from auth_plugins._base.errors import TokenTransportError
 from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.loading import request_imports
 from auth_plugins._base.runtime import runtime
-from auth_plugins._transports.base import Transport, default_transport
+from auth_plugins._transports.base import LibraryTransport, Transport, default_transport
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse
@@ -26,7 +26,7 @@ class RetryingSender:
     :param transport: ``None``: that of the first installed library.
     """
 
-    def __init__(self, transport: Transport | None, *, allow_http: bool) -> None:
+    def __init__(self, transport: Transport | LibraryTransport | None, *, allow_http: bool) -> None:
         self._transport, self._allow_http = transport, allow_http
 
     def load(self) -> Transport:
@@ -35,8 +35,11 @@ class RetryingSender:
             # Imported here for the grants, and for the readers of answers.
             from auth_plugins._protocol import answers, authlib_client  # noqa: F401
 
-            self._transport = self._transport or default_transport()
-            return self._transport
+            transport = self._transport or default_transport()
+            if isinstance(transport, LibraryTransport):
+                transport = transport.load()
+            self._transport = transport
+            return transport
 
     def send(self, request: TokenRequest, deadline: float) -> TokenResponse:
         """Send *request*, and again at most twice after connection errors, 5xx, and 429 with ``Retry-After``.

@@ -13,7 +13,7 @@ from auth_plugins._caches.memory import MemoryCache, process_cache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
-from auth_plugins._transports.base import Transport
+from auth_plugins._transports.base import LibraryTransport, Transport
 
 from . import current_token, rejections, wiring
 from .freshness import DEFAULT_SCHEDULE, Freshness, Schedule
@@ -65,7 +65,7 @@ class TokenSource:
     _shared: SharedCache | None = None
     _schedule: Schedule = DEFAULT_SCHEDULE
     _timeout, _lease, _refresh_ahead = DEFAULT_TIMEOUT, DEFAULT_TIMEOUT * LEASE_SHARE, True
-    _transport: Transport | None = None
+    _transport: Transport | LibraryTransport | None = None
     _allow_http = False
     #: Whether an adapter may use a token without another call while it is fresh: not if a subclass decides.
     _may_be_kept = True
@@ -250,7 +250,7 @@ def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, al
 
 def source_for(
     grant_or_source: Grant | TokenSource,
-    transport: Transport | None,
+    transport: Transport | LibraryTransport | None,
     *,
     allow_http: bool,
     cache: MemoryCache | TokenCache | None,

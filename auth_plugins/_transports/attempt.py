@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from auth_plugins._base.errors import AuthError, TokenTransportError
+from auth_plugins._base.errors import AuthError, TokenTransportError, chain
 from auth_plugins._base.hosts import is_loopback
 
 from .bodies import read_response
 from .deadline import Deadline
-from .reasons import chain, reason_of
+from .reasons import reason_of
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse

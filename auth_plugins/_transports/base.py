@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 
@@ -16,23 +16,39 @@ if TYPE_CHECKING:
 Transport = Callable[["TokenRequest", float], "TokenResponse"]
 
 
-def default_transport() -> Transport:
+class LibraryTransport:
+    """The transport of one library, whose modules are loaded late.
+
+    :param library: ``"requests"``, ``"httpx"`` or ``"httpx2"``.
+    """
+
+    def __init__(self, library: str) -> None:
+        self._library = library
+
+    def load(self, session: Any = None) -> Transport:
+        """Import the modules, and the library; the caller holds off forks.
+
+        :param session: the user's session or client; ``None``: a new one for each token request.
+        """
+        if self._library == "requests":
+            from .requests import requests_transport
+
+            return requests_transport(session)
+        from .httpx import httpx_transport
+
+        return httpx_transport(self._library, session)
+
+
+def default_transport() -> LibraryTransport:
     """Return the transport of the first installed library of requests, httpx2 and httpx.
 
     :raises ConfigurationError: none of them is installed.
     """
     import importlib.util
 
-    # The library is imported here, not by the first request: the caller holds off forks during imports.
-    if importlib.util.find_spec("requests"):
-        from .requests import requests_transport
-
-        return requests_transport()
-    for module in ("httpx2", "httpx"):
-        if importlib.util.find_spec(module):
-            from .httpx import httpx_transport
-
-            return httpx_transport(module)
+    for library in ("requests", "httpx2", "httpx"):
+        if importlib.util.find_spec(library):
+            return LibraryTransport(library)
     raise ConfigurationError(
         "token requests need requests, httpx2 or httpx",
         advice="install one, such as by pip install 'auth-plugins[requests]'",

@@ -14,8 +14,6 @@ from auth_plugins._base.hosts import DEFAULT_PORTS
 _CERTIFICATE_TIME, _CERTIFICATE_NAME = (9, 10), (62, 64)
 #: Their errors wrap others; the message names the first error of another package.
 _LIBRARIES = ("requests", "urllib3", "httpx", "httpx2", "httpcore", "httpcore2")
-#: The most errors that are looked at.
-_LONGEST_CHAIN = 50
 _CHECK_PROXY = "check the proxy: HTTPS_PROXY, HTTP_PROXY and ALL_PROXY (NO_PROXY excepts hosts)"
 _CHECK_NAME = "check the host in token_url, and that this machine's DNS knows it"
 _CHECK_SERVER = "check host and port in token_url, and that the server runs"
@@ -43,18 +41,6 @@ class Reason(NamedTuple):  # importing dataclasses takes longer than the rest of
     advice: str
     #: OpenSSL's number for what is wrong with a certificate; 0: nothing.
     verify_code: int = 0
-
-
-def chain(error: BaseException, outer: BaseException | None = None) -> list[BaseException]:
-    """Return *error* and all that it wraps, the outermost first; not *outer*, which was being handled before."""
-    found, seen = [error], {id(error), id(outer)}
-    for each in found:  # and those that are added meanwhile
-        wrapped = [getattr(each, name, None) for name in ("reason", "original_error", "__cause__", "__context__")]
-        for inner in (*each.args, *wrapped):
-            if isinstance(inner, BaseException) and id(inner) not in seen and len(found) < _LONGEST_CHAIN:
-                seen.add(id(inner))
-                found.append(inner)
-    return found
 
 
 def reason_of(

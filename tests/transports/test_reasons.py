@@ -19,7 +19,8 @@ import urllib3
 from urllib3.util.ssl_match_hostname import CertificateError
 
 from auth_plugins import ClientCredentials, TokenTransportError
-from auth_plugins._transports.reasons import Reason, certificate_advice, chain, reason_of
+from auth_plugins._base.errors import chain
+from auth_plugins._transports.reasons import Reason, certificate_advice, reason_of
 from tests.support.endpoints import LIBRARIES, OK, Endpoint, new_session, resetting, saying, silent, token_source
 from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.loopback import Loopback

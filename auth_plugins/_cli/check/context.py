@@ -52,7 +52,7 @@ class Context:
     may_try: Callable[[Sequence[str]], bool]
     #: Each takes secrets out of texts of others.
     redactors: list[Redactor]
-    transport: Transport = field(default_factory=default_transport)
+    transport: Transport = field(default_factory=lambda: default_transport().load())
     #: The answers of the token endpoint to the present attempt.
     answers: list[TokenResponse] = field(default_factory=list)
     #: What is known of the token, for JSON; ``None``: there is no token.
