@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Self, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import (
     AuthError,
@@ -27,17 +27,22 @@ _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
 
 
-class Overrides(TypedDict, total=False):
-    """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
+if TYPE_CHECKING:
 
-    cache: MemoryCache | TokenCache | None
-    allowed_hosts: str | Iterable[str] | None
-    header: str | None
-    scheme: str | None
-    allow_http: bool
-    leeway: float | None
-    timeout: float | None
-    refresh_ahead: bool | None
+    class Overrides(TypedDict, total=False):
+        """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
+
+        cache: MemoryCache | TokenCache | None
+        allowed_hosts: str | Iterable[str] | None
+        header: str | None
+        scheme: str | None
+        allow_http: bool
+        leeway: float | None
+        timeout: float | None
+        refresh_ahead: bool | None
+
+else:  # so that annotations can be resolved; to make a TypedDict takes longer than to load a module
+    Overrides = dict
 
 
 class Adapter:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
     from auth_plugins._source.flight import Flight
+    from auth_plugins._source.negative_cache import RememberedFailure
 
 #: Seconds after which a state that was not used is dropped, even if its token never expires.
 _IDLE = 86400.0
@@ -17,19 +17,6 @@ _IDLE = 86400.0
 _REJECTED, _SPENT = 4, 4
 #: The value of :attr:`GrantState.seen` before a token was checked.
 NOT_SEEN = (None, None, 0.0, 0.0)
-
-
-class RememberedFailure(NamedTuple):
-    """A failed token request, whose error is raised again until a back-off ends."""
-
-    #: Without a traceback, which would keep the variables of its frames.
-    error: AuthError
-    #: Hash of the grant's secrets: other secrets end the back-off.
-    secrets: int
-    #: End of the back-off, by ``runtime.elapsed``.
-    until: float
-    #: How many failures in a row; the back-off grows with it.
-    times: int
 
 
 class GrantState:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, copy_error
 from auth_plugins._base.frames import without_frames
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.grant_state import GrantState, RememberedFailure
+from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
@@ -32,6 +32,19 @@ _DOUBLINGS = 12
 def back_off(times: int) -> float:
     """Return the seconds of a back-off that doubles with each of *times*."""
     return float(SHORTEST_BACK_OFF * 2 ** min(times, _DOUBLINGS))
+
+
+class RememberedFailure(NamedTuple):
+    """A failed token request, whose error is raised again until a back-off ends."""
+
+    #: Without a traceback, which would keep the variables of its frames.
+    error: AuthError
+    #: Hash of the grant's secrets: other secrets end the back-off.
+    secrets: int
+    #: End of the back-off, by ``runtime.elapsed``.
+    until: float
+    #: How many failures in a row; the back-off grows with it.
+    times: int
 
 
 class NegativeCache:

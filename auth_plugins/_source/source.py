@@ -31,13 +31,18 @@ DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
 LEASE_SHARE = 1.25
 
 
-class Overrides(TypedDict, total=False):
-    """For type checkers: the keyword arguments of :class:`TokenSource`."""
+if TYPE_CHECKING:
 
-    cache: MemoryCache | TokenCache | None
-    leeway: float
-    timeout: float
-    refresh_ahead: bool
+    class Overrides(TypedDict, total=False):
+        """For type checkers: the keyword arguments of :class:`TokenSource`."""
+
+        cache: MemoryCache | TokenCache | None
+        leeway: float
+        timeout: float
+        refresh_ahead: bool
+
+else:  # so that annotations can be resolved; to make a TypedDict takes longer than to load a module
+    Overrides = dict
 
 
 class TokenSource:
