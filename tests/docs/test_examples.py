@@ -17,7 +17,7 @@ import requests
 from werkzeug.wrappers import Response
 
 from auth_plugins import MemoryCache, TokenRequestError, TokenSource
-from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands, world  # noqa: F401 - a fixture
+from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands
 from tests.support.loopback import Received, as_json
 from tests.support.stores import forget
 
@@ -38,7 +38,7 @@ def skip_without(text: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
-def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: F811 - the fixture
+def test_the_examples_of_a_page_run(page: Path, world: World) -> None:
     """The examples of a page run in order, as one program, and print what the page shows."""
     skip_without(page.read_text("utf-8"))
     world.run_page(page)
@@ -46,7 +46,7 @@ def test_the_examples_of_a_page_run(page: Path, world: World) -> None:  # noqa: 
 
 @pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
 @pytest.mark.parametrize("name", ["authlib", "hand-written", "httpx-auth", "requests-auth", "requests-oauthlib"])
-def test_a_secret_with_special_characters_works_before_and_after(name: str, world: World) -> None:  # noqa: F811
+def test_a_secret_with_special_characters_works_before_and_after(name: str, world: World) -> None:
     """A program that sends Basic without URL-encoding works after the migration: the server takes no other Basic.
 
     Each block of the page can be copied alone.
@@ -73,7 +73,7 @@ def test_each_example_is_on_a_page() -> None:
     assert [path.name for path in EXAMPLES if not any(f"examples/{path.name}" in text for text in texts)] == []
 
 
-def test_the_cache_of_the_example_shares_a_token(world: World) -> None:  # noqa: F811 - the fixture
+def test_the_cache_of_the_example_shares_a_token(world: World) -> None:
     """A second process finds the token in the SQLite cache, and none after a revocation."""
     world.run_page(ROOT / "docs" / "guides" / "processes.rst")
     example, requests_sent = world.examples["sqlite_cache.py"], len(world.server.token_requests)
@@ -87,7 +87,7 @@ def test_the_cache_of_the_example_shares_a_token(world: World) -> None:  # noqa:
 
 
 @pytest.mark.parametrize("answer", [[], {}, {"session": None}, {"session": {"token": 5, "seconds": 60}}, "<p>"])
-def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: object, world: World) -> None:  # noqa: F811
+def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: object, world: World) -> None:
     """An answer without a session is an error of this package, which holds nothing of the answer."""
     world.run_page(ROOT / "docs" / "guides" / "custom-grant.rst")
     example = world.examples["custom_grant.py"]
@@ -98,7 +98,7 @@ def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: objec
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
-def test_two_workers_of_fastapi_share_a_token(world: World) -> None:  # noqa: F811 - the fixture
+def test_two_workers_of_fastapi_share_a_token(world: World) -> None:
     """Two workers of uvicorn send one token request for twenty requests."""
     pytest.importorskip("fastapi")
     example = (ROOT / "examples" / "fastapi_app.py").read_text("utf-8")

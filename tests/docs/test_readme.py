@@ -12,7 +12,7 @@ import docutils.nodes
 import pytest
 
 from auth_plugins import TokenSource, from_env, providers
-from tests.docs.pages import EXAMPLES, ROOT, World, blocks, world  # noqa: F401 - a fixture
+from tests.docs.pages import EXAMPLES, ROOT, World, blocks
 
 README = (ROOT / "README.rst").read_text("utf-8")
 
@@ -52,7 +52,7 @@ def test_the_readme_has_the_command_that_tests_everything() -> None:
     assert "python -m pip install tox && tox run-parallel" in README
 
 
-def test_the_table_of_systems_is_right(world: World) -> None:  # noqa: F811 - the fixture
+def test_the_table_of_systems_is_right(world: World) -> None:
     """In each row, code and variables make the same grant."""
     found = blocks(ROOT / "docs" / "systems.rst")
     code = [block.text for block in found if block.language == "python" and not block.is_run]
@@ -64,7 +64,7 @@ def test_the_table_of_systems_is_right(world: World) -> None:  # noqa: F811 - th
         assert len(re.findall(r"^\w+\(", expression)) == 1
 
 
-def test_moving_from_an_api_key_takes_variables_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+def test_moving_from_an_api_key_takes_variables_only(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same function works with the variables of the left column and with those of the right one."""
     before, after = [block for block in blocks(ROOT / "docs/guides/api-key.rst") if block.language == "sh"]
     program = next(path for path in EXAMPLES if path.name == "api_key.py").read_text("utf-8")
