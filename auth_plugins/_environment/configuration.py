@@ -19,6 +19,8 @@ from .definitions import GRANT_TYPES, IMPLIED_TYPE, OPTIONS, POLICY, PROVIDED
 from .variables import Variables
 
 _T = TypeVar("_T")
+#: Variables that errors name although they are not set.
+_ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 
 
 @hide_arguments
@@ -141,7 +143,7 @@ def _make_grant(
 ) -> Grant:
     """Make a grant of the *values* of variables; *base_url* is the argument for BASE_URL."""
     renamed = {"API_KEY": "value", "API_KEY_HEADER": "header", "BASE_URL": base_url}
-    arguments = {renamed.get(name, name.lower()): name for name in (*values, "CLIENT_ID", "CLIENT_SECRET")}
+    arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
     return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
 
