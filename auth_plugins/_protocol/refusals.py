@@ -38,7 +38,7 @@ _CODES = ("code", "error", "type", "status")
 #: The members of an error answer in RFC 6749, and tokens, which are never shown: the other members are ``extra``.
 _STANDARD = frozenset({"error", "error_description", "error_uri", "access_token", "refresh_token", "id_token"})
 #: Names of members that may hold a secret or a token.
-_SECRET_NAMES = r"(?i)token|secret|passw|pwd|assertion|jwt|cookie|authorization|credential|api_?key"
+_SECRET_NAMES = r"(?i)token|session_?id|secret|passw|pwd|assertion|jwt|cookie|authorization|credential|api_?key"
 
 
 class Answer(NamedTuple):
