@@ -81,12 +81,14 @@ def find_members(
     place = "" if path.startswith(_HEADER) else path.rpartition(".")[0]
     beside = _object(_find(document, headers, place) if place else document)
     listed = {name: _find(document, headers, each) for name, each in paths.items()}
-    members = {**beside, **listed}
+    # A server that refuses may do so by the standard names all the same.
+    found = {name: value for name, value in listed.items() if value is not None or not name.startswith("error")}
+    members = {**beside, **found}
     if place and is_absent(members.get("access_token")):
-        # A server that refuses may leave out the object that would hold the token.
-        members = {**_object(document), **beside, **listed}
+        # It may leave out the object that would hold the token.
+        members = {**_object(document), **beside, **found}
     error = members.get("error")
-    is_error = error not in _SUCCESS if "error" in paths else bool(error) and not is_absent(error)
+    is_error = listed["error"] not in _SUCCESS if "error" in paths else bool(error) and not is_absent(error)
     used = {each.rpartition(".")[2] for each in (path, *paths.values()) if each.rpartition(".")[0] == place}
     others = beside.keys() - _READ - used
     extra = {name: value for name, value in beside.items() if name in others and _is_shallow(value, _DEEPEST_EXTRA)}

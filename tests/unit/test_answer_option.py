@@ -107,6 +107,15 @@ def test_an_error_without_the_object_of_the_token_is_read_at_the_top() -> None:
     assert error_of(request(answer=NESTED), {"data": {"token": TOKEN}}, 400).error is None
 
 
+def test_a_refusal_by_the_standard_names_is_read_all_the_same() -> None:
+    """A refusal without the listed members is read by their standard names; a success is none for that."""
+    body = {"error": "invalid_client", "error_description": "unknown app"}
+    for status in (401, 200):
+        error = error_of(request(answer=CODES), body, status)
+        assert (error.error, error.description) == ("invalid_client", "unknown app")
+    assert read_by(CODES, {**body, "data": {"token": TOKEN}}).access_token == TOKEN
+
+
 @pytest.mark.parametrize("name", ["sid", "key", "value"])
 def test_no_error_shows_a_token_under_another_name(name: str) -> None:
     """What ``answer`` calls a token is in no error, whatever the server calls it."""
