@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auth_plugins._base.hidden import hidden
-from auth_plugins._protocol.tokens import Token
+from auth_plugins._protocol.tokens import Token, hide_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class StoredToken:
         """Read the text of an entry; ``None``: it is damaged, or another program's."""
         text = hidden(text)
         try:
-            members = json.loads(text, object_hook=_hide_tokens)
+            members = json.loads(text, object_hook=hide_tokens)
             # Version 0.1.0 stored no extra members.
             given: dict[str, Any] = {"extra": {}, **members["token"]}
             token: dict[str, Any] = {name: given[name] for name in _MEMBERS}
@@ -58,8 +58,3 @@ _MEMBERS: Mapping[str, Any] = {
     "issued_at": float,
     "extra": dict,
 }
-
-
-def _hide_tokens(members: dict[str, Any]) -> dict[str, Any]:
-    """Return *members* with tokens that a dump of variables does not show."""
-    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}

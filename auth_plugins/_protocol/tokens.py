@@ -80,7 +80,7 @@ class Token:
 
     def members(self) -> dict[str, Any]:
         """Return all attributes by name, the tokens included: the arguments of an equal token."""
-        return {**{name: getattr(self, name) for name in self.__slots__[1:]}, "extra": json.loads(self._extra)}
+        return {**{name: getattr(self, name) for name in self.__slots__[1:]}, "extra": dict(self.extra)}
 
     def _values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.__slots__)
@@ -90,9 +90,9 @@ class Token:
         """The other members that stand beside ``access_token`` in the answer, such as Salesforce's ``instance_url``.
 
         Immutable; empty if there are none. A refresh whose answer omits one keeps it. They may be secrets (OpenID
-        Connect's ``id_token`` is one of them), so neither ``repr`` nor a log shows them.
+        Connect's ``id_token`` is one of them), so neither the ``repr`` of a token nor a log shows them.
         """
-        return MappingProxyType(json.loads(self._extra))
+        return MappingProxyType(json.loads(self._extra, object_hook=hide_tokens))
 
     @property
     def header_value(self) -> str:
@@ -107,6 +107,11 @@ class Token:
         The API verifies the signature; the client cannot.
         """
         return MappingProxyType(jwt_claims(self.access_token) or {})
+
+
+def hide_tokens(members: dict[str, Any]) -> dict[str, Any]:
+    """Return *members* with tokens that a dump of variables does not show."""
+    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}
 
 
 def _json_of(extra: Mapping[str, Any]) -> str:

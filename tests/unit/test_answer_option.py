@@ -107,9 +107,16 @@ def test_an_error_without_the_object_of_the_token_is_read_at_the_top() -> None:
     assert error_of(request(answer=NESTED), {"data": {"token": TOKEN}}, 400).error is None
 
 
+@pytest.mark.parametrize("path", ["data.1.token", "data.token", "data.-1", "data.0.token.x", "x.y", "header:X-Other"])
+def test_a_path_that_leads_nowhere_finds_no_token(path: str) -> None:
+    """A path to a member, an element or a header that is not there finds nothing: the answer holds no token."""
+    error = error_of(request(answer={"access_token": path}), {"data": [{"token": TOKEN}]})
+    assert "answered no access_token, but data.0.token; the answer has data.0.token: set " in str(error)
+
+
 def test_a_refusal_by_the_standard_names_is_read_all_the_same() -> None:
     """A refusal without the listed members is read by their standard names; a success is none for that."""
-    body = {"error": "invalid_client", "error_description": "unknown app"}
+    body: dict[str, Any] = {"error": "invalid_client", "error_description": "unknown app"}
     for status in (401, 200):
         error = error_of(request(answer=CODES), body, status)
         assert (error.error, error.description) == ("invalid_client", "unknown app")

@@ -32,6 +32,7 @@ from auth_plugins import (
     providers,
 )
 from auth_plugins._environment.configuration import configuration, source_configuration
+from auth_plugins._environment.variables import Variables
 from tests.support.drivers import SYNC, Driver, each
 from tests.support.frames import variables_of
 from tests.support.loopback import Loopback, as_json
@@ -282,6 +283,7 @@ def test_variables_with_values_that_may_be_secret_are_shown_nowhere() -> None:
     """Values of parameters and headers from variables are in no dump of the grant, and in no frame of an error."""
     secrets = dict.fromkeys(("PARAMS", "HEADERS", "REFRESH_PARAMS"), "X-Key=c4n4ry")
     assert "c4n4ry" not in repr(made({**CLIENT, **secrets}))
+    assert "c4n4ry" not in repr(vars(Variables("ACME", acme(secrets))))
     with pytest.raises(ConfigurationError) as error:
         made({**CLIENT, **secrets, "LIFETIME": "soon"})
     assert "c4n4ry" not in variables_of(error.value)
