@@ -100,7 +100,7 @@ class OAuthGrant(_Client):
         if not problem and self.method == "GET" and self.encoding == "json":
             argument, problem = "encoding", "must not be json when {method} is GET, which has no body"
             advice = "use POST, or query"
-        if not problem and "client_secret" in dict(self._pairs("names")) and "basic" in str(self.client_auth):
+        if self.names and "client_secret" in dict(self._pairs("names")) and "basic" in str(self.client_auth):
             argument, problem = "names", "must not have client_secret where {client_auth} sends it in a header"
             advice = "set {client_auth} to client_secret_post"
         if problem:
