@@ -40,8 +40,12 @@ class _CommonOptions(TypedDict, total=False):
     client_auth: ClientAuth | None
     encoding: Encoding
     params: Mapping[str, Parameter] | None
-    headers: Mapping[str, str] | None
+    headers: Mapping[str, Secret] | None
     revocation_url: str | None
+    answer: Mapping[str, str] | None
+    names: Mapping[str, str] | None
+    refresh_params: Mapping[str, Parameter] | None
+    lifetime: float | None
 
 
 class _OptionsButScope(_CommonOptions, total=False):

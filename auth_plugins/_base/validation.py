@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -15,8 +16,10 @@ from .hidden import Hidden, hidden
 
 #: A secret, or a callable that returns it; the callable is called for each token request.
 Secret = str | Callable[[], str]
-#: The value of a parameter in ``params``; ``None`` removes a standard parameter.
-Parameter = str | int | float | bool | Sequence[str] | None
+#: The value of a parameter; ``None`` removes a standard parameter.
+Value = str | int | float | bool | Sequence[str] | None
+#: The value of a parameter in ``params``, or a callable that returns it; the callable is called for each token request.
+Parameter = Value | Callable[[], Value]
 
 ClientAuth = Literal["client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none"]
 Encoding = Literal["form", "json", "query"]
@@ -75,13 +78,7 @@ def _skip_own_frames(traceback: TracebackType | None) -> TracebackType | None:
 def resolve_secret(argument: str, secret: Secret) -> str:
     """Return the present value of a secret."""
     if callable(secret):
-        try:
-            secret = hidden(secret())
-        except ConfigurationError:
-            raise
-        except Exception as error:
-            problem = f"must be readable, but its callable raised {type(error).__name__}"
-            raise ConfigurationError(problem, argument=argument, advice="call it by hand to see why") from error
+        secret = call_secret(argument, secret)
     secret = hidden(secret)
     if refusal := _secret_error(argument, secret):
         del secret  # a reporter would show bytes, for example, among the variables of this frame
@@ -89,23 +86,40 @@ def resolve_secret(argument: str, secret: Secret) -> str:
     return cast("str", secret)
 
 
+def call_secret(argument: str, function: Callable[[], Any]) -> Any:
+    """Return what a callable returns, a str so that dumps do not show it."""
+    try:
+        return hidden(function())
+    except ConfigurationError:
+        raise
+    except Exception as error:
+        problem = f"must be readable, but its callable raised {type(error).__name__}"
+        raise ConfigurationError(problem, argument=argument, advice="call it by hand to see why") from error
+
+
 def check_secret(argument: str, secret: Any) -> Any:
     """Return a secret as a str that dumps do not show; a callable is checked when the secret is needed."""
     if callable(secret):
-        with contextlib.suppress(TypeError):
-            hash(secret)
-            return secret
-        raise ConfigurationError("must be a callable that can be hashed", argument=argument, advice="freeze it")
+        return check_callable(argument, secret)
     if error := _secret_error(argument, secret):
         raise error
     return hidden(secret)
+
+
+def check_callable(argument: str, function: Any) -> Any:
+    """Return a callable that can be hashed, as the grant that holds it is."""
+    with contextlib.suppress(TypeError):
+        hash(function)
+        return function
+    raise ConfigurationError("must be a callable that can be hashed", argument=argument, advice="freeze it")
 
 
 def _secret_error(argument: str, secret: object) -> ConfigurationError | None:
     return _text_error(argument, secret, "a str or a callable that returns one", "ask the server's owner for it")
 
 
-def _wrong_type(argument: str, value: object, expected: str) -> ConfigurationError:
+def wrong_type(argument: str, value: object, expected: str) -> ConfigurationError:
+    """Return the error for an argument of another type than the *expected*."""
     given = "None" if value is None else type(value).__name__
     return ConfigurationError(f"must be {expected}, got {given}", argument=argument)
 
@@ -114,7 +128,7 @@ def _text_error(
     argument: str, text: object, expected: str, advice: str, *, allow_controls: bool = False
 ) -> ConfigurationError | None:
     if not isinstance(text, str):
-        return _wrong_type(argument, text, expected)
+        return wrong_type(argument, text, expected)
     if not text:
         problem = "must not be empty"
     elif text.isprintable():  # nearly always
@@ -175,7 +189,7 @@ def freeze_strings(argument: str, values: object) -> tuple[str, ...] | None:
     if isinstance(values, str):
         values = (values,)
     if isinstance(values, (bytes, Mapping)) or not isinstance(values, Iterable):
-        raise _wrong_type(argument, values, "a str or a sequence of them")
+        raise wrong_type(argument, values, "a str or a sequence of them")
     # A set has no order of its own; equal ones must make equal grants.
     ordered = sorted(values, key=str) if isinstance(values, (set, frozenset)) else values
     return tuple(check_text(argument, value) for value in ordered) or None
@@ -187,37 +201,13 @@ def join_scope(argument: str, scope: object) -> str | None:
     return check_id(argument, " ".join(values)) if values else None
 
 
-def _pairs(argument: str, mapping: object) -> list[tuple[str, Any]]:
-    """Return the items of *mapping*, or pairs that were frozen before, in the order of their names."""
-    items = tuple(mapping.items()) if isinstance(mapping, Mapping) else mapping
-    if not (isinstance(items, tuple) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in items)):
-        raise _wrong_type(argument, mapping, "a mapping")
-    for name, _ in items:
-        check_text(f"a name in {argument}", name)
-    return sorted(items, key=lambda pair: pair[0])
-
-
-def freeze_params(argument: str, params: object) -> tuple[tuple[str, Parameter], ...] | None:
-    """Return parameters as pairs in the order of their names, so that equal mappings are equal and hashable."""
-    return (
-        tuple((name, _freeze_value(f"{argument}[{name!r}]", value)) for name, value in _pairs(argument, params)) or None
-    )
-
-
-def _freeze_value(argument: str, value: Any) -> Parameter:
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, str):
-        # It may be a secret, or empty.
-        return cast("str", hidden(value and check_text(argument, value)))
-    return tuple(map(hidden, freeze_strings(argument, value) or ()))
-
-
-def freeze_headers(argument: str, headers: object) -> tuple[tuple[str, str], ...] | None:
-    """Return headers in the same way."""
-    for name, value in (pairs := _pairs(argument, headers)):
-        check_header(name, value, f"a name in {argument}", f"{argument}[{name!r}]")
-    return tuple((name, hidden(value)) for name, value in pairs) or None
+def check_lifetime(argument: str, seconds: object) -> float:
+    """Return a number of seconds that is more than 0."""
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not 0 < cast("float", seconds) < math.inf:
+        advice = "leave it out if tokens are to be used until they are refused"
+        raise ConfigurationError("must be a number of seconds, more than 0", argument=argument, advice=advice)
+    return float(cast("float", seconds))
 
 
 def check_header(name: object, value: object, name_argument: str = "header", value_argument: str = "scheme") -> None:

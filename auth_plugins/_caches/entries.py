@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auth_plugins._base.hidden import hidden
-from auth_plugins._protocol.tokens import Token
+from auth_plugins._protocol.tokens import Token, hide_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,11 @@ class StoredToken:
         """Read the text of an entry; ``None``: it is damaged, or another program's."""
         text = hidden(text)
         try:
-            members = json.loads(text, object_hook=_hide_tokens, parse_int=float)
-            token = {name: members["token"][name] for name in _MEMBERS}
+            members = json.loads(text, object_hook=hide_tokens)
+            # Version 0.1.0 stored no extra members.
+            given: dict[str, Any] = {"extra": {}, **members["token"]}
+            token: dict[str, Any] = {name: given[name] for name in _MEMBERS}
+            token |= {name: float(value) for name, value in token.items() if type(value) is int}
             about = {str(name): str(value) for name, value in members["about"].items()}
             access_token = token["access_token"]
             is_whole = (
@@ -42,7 +45,7 @@ class StoredToken:
             )
             (token["refresh_token"] or "").encode()  # raises if it has half of a surrogate pair
             return cls(Token(**token), about, members.get("name")) if is_whole else None
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
             return None
 
 
@@ -53,9 +56,5 @@ _MEMBERS: Mapping[str, Any] = {
     "refresh_token": str | None,
     "scope": str | None,
     "issued_at": float,
+    "extra": dict,
 }
-
-
-def _hide_tokens(members: dict[str, Any]) -> dict[str, Any]:
-    """Return *members* with tokens that a dump of variables does not show."""
-    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}

@@ -19,6 +19,8 @@ from .definitions import GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PRO
 from .variables import Variables
 
 _T = TypeVar("_T")
+#: Variables that errors name although they are not set.
+_ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 
 
 @hide_arguments
@@ -145,7 +147,7 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    arguments = {renamed.get(name, name.lower()): name for name in (*values, "CLIENT_ID", "CLIENT_SECRET")}
+    arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
     return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
 

@@ -3,10 +3,12 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import unquote_plus
 
 from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hosts import AllowedHosts
+from auth_plugins._base.mappings import STANDARD_PARAMETERS, freeze_headers, freeze_names, freeze_params
 from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
@@ -15,17 +17,23 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
 from auth_plugins._grants.refresh_token import RefreshToken
+from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
 #: Never shown, and taken unchanged, spaces included.
 SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY")
 #: Taken unchanged, but shown.
 VERBATIM = ("CLIENT_ID", "USERNAME")
+#: Never shown: values in these may be secrets.
+MAY_HOLD_SECRETS = ("PARAMS", "HEADERS", "REFRESH_PARAMS")
 #: May come from a file, by ``…_FILE``: the URL of a cache may hold a password.
 FROM_FILES = (*SECRETS, "CACHE")
 #: The file of these is read with the variables, and not for each token request.
 READ_ONCE = ("CACHE", "CACHE_KEY")
 #: The options of each OAuth grant.
-OPTIONS = ("SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL")
+OPTIONS = (
+    "SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL",
+    "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME",
+)  # fmt: skip
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS")
 #: The arguments of token sources and adapters.
@@ -103,6 +111,24 @@ def _words(value: str) -> list[str] | None:
     return value.replace(",", " ").split() or None
 
 
+def _form(freeze: Callable[[str, Any], Any], separators: str = "&") -> Callable[[str], Any]:
+    """Return a reader of ``name=value`` pairs, form-encoded; of a name alone the value is ``None``."""
+
+    def read(text: str) -> Any:
+        values: dict[str, Any] = {}
+        try:
+            for pair in filter(None, re.split(f"[{separators}]", text)):
+                name, equals, value = pair.partition("=")
+                values.setdefault(unquote_plus(name, errors="strict"), []).append(
+                    unquote_plus(value, errors="strict") if equals else None
+                )
+            return freeze("", {name: value[0] if len(value) == 1 else value for name, value in values.items()})
+        except (ConfigurationError, UnicodeDecodeError):  # its text may hold the value
+            return None
+
+    return read
+
+
 def _hosts(value: str) -> list[str] | None:
     try:
         AllowedHosts(hosts := _words(value) or [])
@@ -131,7 +157,20 @@ def _cache(value: str) -> CacheChoice | None:
     return CacheChoice(RedisCache, {"url_or_client": value}) if kind in ("redis", "rediss", "unix") and colon else None
 
 
+_PAIRS = "name=value pairs, form-encoded, such as tenant=a%20b&version=2"
 READERS: Mapping[str, _Reader] = {
+    "ANSWER": (
+        _form(freeze_answer, r"\s&"),
+        f"{', '.join(MEMBERS)}, each with the path of the member, such as access_token=data.token expires_in=data.ttl",
+    ),
+    "NAMES": (
+        _form(freeze_names, r"\s&"),
+        f"other names for {', '.join(STANDARD_PARAMETERS)}, such as client_id=app_id client_secret=app_secret",
+    ),
+    "PARAMS": (_form(freeze_params), f"{_PAIRS}, or a name alone to remove that parameter"),
+    "REFRESH_PARAMS": (_form(freeze_params), f"{_PAIRS}, or a name alone to remove that parameter"),
+    "HEADERS": (_form(freeze_headers), "name=value pairs, form-encoded, such as X-Tenant=a&X-Version=2"),
+    "LIFETIME": (lambda value: _seconds(value) or None, "seconds, such as 3600"),
     "PROVIDER": _choice(*providers.BY_NAME),
     "STAGING": _SWITCH,
     "CREDENTIALS": _choice("header", "query"),

@@ -54,7 +54,7 @@ class Variables:
         # Beside the prefix ACME there may be another one, ACME_V2.
         others = tuple(f"{other}_" for other in definitions.configured_prefixes(found))
         return {
-            name: hidden(value) if name in SECRETS else value
+            name: hidden(value) if name in SECRETS or name in definitions.MAY_HOLD_SECRETS else value
             for name, value in found.items()
             if name in KNOWN or not (name.startswith(others) or definitions.is_injected(name, value))
         }

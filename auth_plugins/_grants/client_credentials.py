@@ -33,10 +33,23 @@ class ClientCredentials(OAuthGrant):
         ``query`` only for servers that accept nothing else.
     :param method: ``POST`` (the default), or ``GET``, which sends the parameters in the query.
     :param params: further parameters, a mapping, applied last: they replace standard ones of the same name, ``None``
-        as a value removes one, a sequence of str repeats the parameter. ``None`` (the default): none.
-    :param headers: further headers of the token request, a mapping; ``None`` (the default): none.
+        as a value removes one, a sequence of str repeats the parameter. A value may be a callable without arguments,
+        such as :class:`SecretFile`, which is called for each token request. ``None`` (the default): none.
+    :param headers: further headers of the token request, a mapping; a value may be a callable that returns a str.
+        ``None`` (the default): none.
     :param revocation_url: the URL at which :meth:`TokenSource.revoke` revokes tokens (RFC 7009); ``None`` (the
         default): tokens cannot be revoked.
+    :param answer: where the members are in the server's answer, a mapping: from ``access_token``, ``token_type``,
+        ``expires_in``, ``expires_at``, ``refresh_token``, ``scope``, ``error`` or ``error_description`` to a path:
+        member names (or indices of arrays) joined by dots, as in ``"data.0.token"``, or ``"header:X-Auth-Token"``. A
+        member that is not listed is read under its standard name beside ``access_token``. If ``error`` is listed, 0,
+        ``"0"``, ``""``, ``False`` and null mean success, and anything else is an error, even if a token is there.
+        ``None`` (the default): where RFC 6749 §5 has them.
+    :param names: other names for standard parameters of the token request, a mapping such as
+        ``{"client_id": "app_id"}``. ``None`` (the default): none.
+    :param refresh_params: as *params*, for refresh requests only, and applied after them. ``None`` (the default): none.
+    :param lifetime: seconds, more than 0, that a token lives if the server tells no expiry; the ``exp`` of a JWT tells
+        it. ``None`` (the default): such a token is used until an API refuses it.
     :raises ConfigurationError: an argument cannot work, or contradicts another.
     """
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from auth_plugins._base import validation
+from auth_plugins._base import mappings, validation
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_url, one_of
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
+from auth_plugins._protocol.answer_paths import freeze_answer
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, Checks, FrozenGrant
@@ -18,7 +19,11 @@ from .base import Ask, Checks, FrozenGrant
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
 
-_Pairs = Sequence[tuple[str, Parameter]]
+_Pairs = Sequence[tuple[str, Any]]
+#: The options whose values may be callables.
+_WITH_CALLABLES = ("params", "refresh_params", "headers")
+#: Options that version 0.1.0 did not have. Left out they are no part of the identity, so that its entries are found.
+_NEW = ("answer", "names", "refresh_params", "lifetime")
 
 
 class _Client(FrozenGrant):
@@ -41,8 +46,12 @@ class OAuthGrant(_Client):
     encoding: Encoding = "form"
     method: Method = "POST"
     params: Mapping[str, Parameter] | tuple[tuple[str, Parameter], ...] | None = field(default=None, repr=False)
-    headers: Mapping[str, str] | tuple[tuple[str, str], ...] | None = field(default=None, repr=False)
+    headers: Mapping[str, Secret] | tuple[tuple[str, Secret], ...] | None = field(default=None, repr=False)
     revocation_url: str | None = None
+    answer: Mapping[str, str] | tuple[tuple[str, str], ...] | None = None
+    names: Mapping[str, str] | tuple[tuple[str, str], ...] | None = None
+    refresh_params: Mapping[str, Parameter] | tuple[tuple[str, Parameter], ...] | None = field(default=None, repr=False)
+    lifetime: float | None = None
     #: True, 1 and 1.0 are equal, but not the same in a request.
     _param_types: tuple[str, ...] = field(default=(), init=False, repr=False)
 
@@ -56,9 +65,13 @@ class OAuthGrant(_Client):
         "client_auth": one_of(*validation.CLIENT_AUTH),
         "encoding": one_of(*validation.ENCODINGS),
         "method": one_of(*validation.METHODS),
-        "params": validation.freeze_params,
-        "headers": validation.freeze_headers,
+        "params": mappings.freeze_params,
+        "headers": mappings.freeze_headers,
         "revocation_url": check_url,
+        "answer": freeze_answer,
+        "names": mappings.freeze_names,
+        "refresh_params": mappings.freeze_params,
+        "lifetime": validation.check_lifetime,
     }
 
     def __post_init__(self) -> None:
@@ -66,9 +79,9 @@ class OAuthGrant(_Client):
         if self.client_auth is None:
             default = "none" if self.client_secret is None else "client_secret_basic"
             object.__setattr__(self, "client_auth", default)
-        if self.params:
-            types = tuple(type(value).__name__ for _, value in self._own_params())
-            object.__setattr__(self, "_param_types", types)
+        if self.params or self.refresh_params:
+            pairs = (*self._pairs("params"), *self._pairs("refresh_params"))
+            object.__setattr__(self, "_param_types", tuple(type(value).__name__ for _, value in pairs))
         self._check_combination()
 
     def _check_combination(self) -> None:
@@ -87,6 +100,9 @@ class OAuthGrant(_Client):
         if not problem and self.method == "GET" and self.encoding == "json":
             argument, problem = "encoding", "must not be json when {method} is GET, which has no body"
             advice = "use POST, or query"
+        if self.names and "client_secret" in dict(self._pairs("names")) and "basic" in str(self.client_auth):
+            argument, problem = "names", "must not have client_secret where {client_auth} sends it in a header"
+            advice = "set {client_auth} to client_secret_post"
         if problem:
             raise ConfigurationError(problem, argument=argument, advice=advice)
 
@@ -96,7 +112,20 @@ class OAuthGrant(_Client):
 
     def secrets(self) -> tuple[str, ...]:
         secret = self._present_client_secret()
-        return () if secret is None else (secret,)
+        return (*(() if secret is None else (secret,)), *self._secret_files())
+
+    def _secret_files(self) -> list[str]:
+        """Return what the secret files hold that are values of options.
+
+        Other callables are left out: what they return may change with each call, as a nonce does, and then no refusal
+        would be remembered.
+        """
+        called = [value for name in _WITH_CALLABLES for _, value in self._pairs(name) if callable(value)]
+        if not called:
+            return []
+        from .secret_file import SecretFile
+
+        return [value() for value in called if isinstance(value, SecretFile)]
 
     def _present_client_secret(self) -> str | None:
         return None if self.client_secret is None else validation.resolve_secret("client_secret", self.client_secret)
@@ -107,13 +136,19 @@ class OAuthGrant(_Client):
         members = {
             name: validation.resolve_secret(name, value) if callable(value) else value for name, value in values.items()
         }
-        return {"grant": type(self).__qualname__, "of": type(self).__module__, **members}
+        resolved = {name: [*self._resolved(name)] for name in _WITH_CALLABLES if members[name] is not None}
+        members = {name: value for name, value in members.items() if name not in _NEW or value is not None}
+        return {"grant": type(self).__qualname__, "of": type(self).__module__, **members, **resolved}
 
     def request_token(self, ask: Ask) -> Token:
         parameters = self._parameters()
         if self.scope:
             parameters["scope"] = str(self.scope)
-        return ask(self._request("token_url", parameters, self._own_params()))
+        return ask(self._request("token_url", parameters, self._param_options()))
+
+    def _param_options(self) -> tuple[str, ...]:
+        """Return the options that hold the further parameters of a request for the grant itself."""
+        return ("params",)
 
     def refresh(self, ask: Ask, refresh_token: str | None) -> Token | None:
         if refresh_token is None:
@@ -131,9 +166,7 @@ class OAuthGrant(_Client):
         """Return the request that refreshes a token; no I/O."""
         # Without scope, which means "what was granted" (RFC 6749 §6): that may be less than what was requested.
         parameters = {"grant_type": "refresh_token", "refresh_token": refresh_token}
-        # A grant type in params is the grant's, not the refresh's; None removes it from both.
-        params = [(name, value) for name, value in self._own_params() if name != "grant_type" or value is None]
-        return self._request(self._refresh_endpoint(), parameters, params)
+        return self._request(self._refresh_endpoint(), parameters, ("params", "refresh_params"), is_refresh=True)
 
     def _refresh_endpoint(self) -> str:
         """Return the name of the argument that holds the URL for refresh requests."""
@@ -148,26 +181,42 @@ class OAuthGrant(_Client):
             return ()
         hints = {"refresh_token": refresh_token, "access_token": access_token}
         return [
-            self._request("revocation_url", {"token": value, "token_type_hint": hint}, self._own_params())
+            self._request("revocation_url", {"token": value, "token_type_hint": hint}, ("params",))
             for hint, value in hints.items()
             if value
         ]
 
-    def _own_params(self) -> _Pairs:
-        return cast("_Pairs", self.params or ())
+    def _pairs(self, option: str) -> _Pairs:
+        """Return an option that is a mapping, as it was frozen."""
+        return cast("_Pairs", getattr(self, option) or ())
 
-    def _request(self, endpoint: str, parameters: dict[str, str], params: _Pairs) -> TokenRequest:
+    def _resolved(self, option: str) -> _Pairs:
+        """Return an option with the present values of its callables."""
+        resolve = mappings.resolve_headers if option == "headers" else mappings.resolve_params
+        return resolve(option, self._pairs(option))
+
+    def _request(
+        self, endpoint: str, parameters: dict[str, str], options: tuple[str, ...], *, is_refresh: bool = False
+    ) -> TokenRequest:
+        """Return a request; *options* are those that hold its further parameters, the last of which count most."""
         from auth_plugins._protocol.authlib_client import build
 
-        is_revocation = "grant_type" not in parameters
+        is_revocation, names = "grant_type" not in parameters, dict(self._pairs("names"))
         if self.audience and not is_revocation:
             parameters["audience"] = self.audience
-        return build(
+        resolved = {name: self._resolved(name) for name in (*options, "headers")}
+        if is_refresh:
+            # A grant type in params is the grant's, not the refresh's; None removes it from both.
+            own = ("grant_type", names.get("grant_type"))
+            resolved["params"] = [pair for pair in resolved["params"] if pair[0] not in own or pair[1] is None]
+        request = build(
             getattr(self, endpoint),
             parameters,
             resources=() if is_revocation else tuple(self.resource or ()),
-            params=params,
-            headers=cast("tuple[tuple[str, str], ...]", self.headers or ()),
+            params=[pair for name in options for pair in resolved[name]],
+            headers=resolved["headers"],
+            called=self._called_values(resolved),
+            names=names,
             client_id=self.client_id,
             client_secret=self._present_client_secret(),
             client_auth=str(self.client_auth),
@@ -175,3 +224,10 @@ class OAuthGrant(_Client):
             method="POST" if is_revocation else self.method,
             endpoint=endpoint,
         )
+        return replace(request, answer=dict(self._pairs("answer")), lifetime=self.lifetime)
+
+    def _called_values(self, resolved: Mapping[str, _Pairs]) -> list[str]:
+        """Return the texts among *resolved* values that callables returned: secrets, whatever their names."""
+        called = {(name, key) for name in resolved for key, value in self._pairs(name) if callable(value)}
+        values = [value for name, pairs in resolved.items() for key, value in pairs if (name, key) in called]
+        return [text for value in values for text in (value if isinstance(value, tuple) else (value,)) if text]

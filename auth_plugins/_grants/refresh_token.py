@@ -39,6 +39,9 @@ class RefreshToken(OAuthGrant):
     def _parameters(self) -> dict[str, str]:
         return {"grant_type": "refresh_token", "refresh_token": self.own_refresh_token()}
 
+    def _param_options(self) -> tuple[str, ...]:
+        return ("params", "refresh_params")
+
     def own_refresh_token(self) -> str:
         return resolve_secret("refresh_token", self.refresh_token)
 

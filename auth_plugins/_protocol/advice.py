@@ -27,6 +27,8 @@ ADVICE = {
         "redirects are not followed, because the secret would be sent along: set {options} to the final address, "
         "if that is the token endpoint"
     ),
+    "answer": "the answer has {paths}: set {answer}",
+    "answer_error": "the server sends errors with the status of a success: to have them named, set {answer}",
     "packed": "have the server's owner send answers that are not compressed",
     "not_bearer": "have the server's owner give this client Bearer tokens",
     "request": (
@@ -135,9 +137,23 @@ def advice_for(trouble: str, name_of: Callable[[str], str] = named) -> list[str]
     advice = []
     for each in trouble.split():
         name, _, options = each.partition(":")
+        if name in ("answer", "answer_error"):
+            advice.append(_about_answer(name, options, name_of))
+            continue
         text = ADVICE[name].replace("{options}", " and ".join(f"{{{option}}}" for option in options.split(",")))
         advice.append(re.sub(r"\{(\w+)\}", lambda match: name_of(match[1]), text))
     return advice
+
+
+def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> str:
+    """Return the advice to set ``answer`` to *pairs*, as an argument or as a variable is written."""
+    values = dict(pair.partition("=")[::2] for pair in pairs.split(","))
+    if name_of is named:
+        setting = f"answer=dict({', '.join(f'{name}={path!r}' for name, path in values.items())})"
+    else:
+        text = pairs.replace(",", " ")
+        setting = f"{name_of('answer')}={text if len(values) == 1 else repr(text)}"
+    return ADVICE[trouble].format(paths=" and ".join(values.values()), answer=setting)
 
 
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import dataclasses
 import functools
 import json
 import logging
 import math
 import re
-from typing import TypeGuard
+from typing import Any, TypeGuard
 from urllib.parse import parse_qsl
 
 from auth_plugins._base.errors import TokenRequestError
 
+from .answer_paths import find_members
 from .expiry import expires_at, is_absent
 from .messages import LONGEST_BODY, TokenRequest, TokenResponse
 from .redaction import Redactor
@@ -60,13 +62,8 @@ def is_printable(value: object) -> TypeGuard[str]:
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
     members = answer.members
-    error = members.get("error")
-    if (error and not is_absent(error)) or not 200 <= response.status < 300:
+    if answer.is_error or not 200 <= response.status < 300:
         refuse(answer)
-    if not members:
-        looks = {"empty": "the body is empty", "page": "it is a web page"}
-        what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
-        fail(answer, f"answered no token: {what}")
     access_token = members.get("access_token")
     if is_absent(access_token):
         no_token(answer)
@@ -83,42 +80,53 @@ def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
         problem = f"an {name} that is neither a number nor a date; the token is used without it"
         _warn_once(request.endpoint, problem)
 
+    ends = expires_at(members, access_token, now, warn)
     hide = Redactor(each for each in (access_token, refresh_token or "") if len(each) >= _SHORTEST_TOKEN)
     return Token(
         access_token=access_token,
         token_type=_token_type(answer, hide),
-        expires_at=expires_at(members, access_token, now, warn),
+        expires_at=now + request.lifetime if ends is None and request.lifetime is not None else ends,
         refresh_token=refresh_token,
         scope=hide(request.redact(scope)) if isinstance(scope, str) else None,
         issued_at=now,
+        extra=answer.extra,
     )
 
 
 def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
     """Return an answer in any of the forms in which tokens were seen; in another form it has no members."""
-    unread = Answer(request, response, {}, None, "")
+    unread = Answer(request, response, None, "")
     if coding := response.headers.get("content-encoding"):
         shown = request.excerpt(coding, _LONGEST_TYPE)
         fail(unread, f"answered {response.status}, compressed by {shown!r}, which cannot be read", "packed")
     if len(response.body) > LONGEST_BODY:
         fail(unread, "answered more than 1 MiB")
     text = _text(response)
-    stripped = text.strip()
+    kind, document = _document(response, text.strip())
+    found = find_members(document, response.headers, request.answer, is_absent)
+    # What the user calls a token is hidden in an error whatever the server calls it; by its standard name it always is.
+    tokens = [found.members.get(name) for name in request.answer if name in ("access_token", "refresh_token")]
+    if texts := [str(token) for token in tokens if isinstance(token, (str, int))]:
+        request = dataclasses.replace(request, redact=request.redact.including(texts))
+    return Answer(request, response, kind, text, document, found.members, found.is_error, found.extra)
+
+
+def _document(response: TokenResponse, text: str) -> tuple[str, Any]:
+    """Return the kind of a body, and what it was read as."""
     try:
-        members = json.loads(stripped, parse_constant=lambda _: math.nan)
+        members = json.loads(text, parse_constant=lambda _: math.nan)
         kind = "json" if isinstance(members, (dict, list)) else "text"
     except (ValueError, RecursionError):
-        if re.match(_FORM, stripped):
+        if re.match(_FORM, text):
             # A firewall's page or line may look like a form as well.
             is_plain = response.headers.get("content-type", "").lower().startswith("text/plain")
-            kind = "page" if _is_html(response) else "text" if is_plain else "form"
-            return Answer(request, response, dict(parse_qsl(stripped)), kind, text)
-        members, kind = stripped, "empty" if not stripped else "page" if _is_html(response) else "text"
+            return "page" if _is_html(response) else "text" if is_plain else "form", dict(parse_qsl(text))
+        members, kind = text, "empty" if not text else "page" if _is_html(response) else "text"
     if isinstance(members, str):
         # Some identity servers answer the bare JWT, quoted or not.
         jwt = re.sub(_SCHEME, "", members)
         members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
-    return Answer(request, response, members if isinstance(members, dict) else {}, kind, text)
+    return kind, members
 
 
 def _text(response: TokenResponse) -> str:

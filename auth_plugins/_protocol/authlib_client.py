@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode
 
@@ -54,6 +55,8 @@ def build(
     encoding: str,
     method: str,
     endpoint: str = "token_url",
+    called: Sequence[str] = (),
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> TokenRequest:
     """Build a token request, or a revocation request where *parameters* hold no ``grant_type``.
 
@@ -61,27 +64,35 @@ def build(
     :param endpoint: the option that holds *url*.
     :param params: the user's own parameters, applied last: they replace a standard one of the same name, and
         ``None`` removes it.
+    :param called: the values among *params* and *headers* that callables returned: secrets, whatever their names.
+    :param names: other names for standard parameters.
     """
     values = {**parameters, "client_id": client_id, "client_secret": client_secret}
     sent_url, sent_headers, body = _authlib_parts(url, parameters, client_id, client_secret, client_auth)
-    # What the user adds may be a secret, and so may be what the endpoint's own query holds.
-    secrets = [value for name, value in parameters.items() if name in _SECRET_PARAMETERS]
-    secrets += [value for _, value in parse_qsl(url.partition("?")[2])]
-    secrets += [word for pair in (*params, *headers) for word in secret_words(*pair)]
+    secrets = _secrets(url, parameters, [*params, *headers, *(("secret", value) for value in called)])
     if client_secret:
         headers_of_client = (basic(client_id or "", client_secret), sent_headers.get("Authorization", ""))
         secrets += [client_secret, *(value.removeprefix("Basic ") for value in headers_of_client)]
-    pairs = _replaced([*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)], params)
+    standard = [*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)]
+    pairs = _replaced(_renamed(standard, names, params), params)
     sent_url, content_type, content = _encoded(sent_url, pairs, "query" if method == "GET" else encoding)
     if content_type:
         sent_headers["Content-Type"] = content_type
     for name, value in headers:
         sent_headers = {known: old for known, old in sent_headers.items() if known.lower() != name.lower()}
         sent_headers[name] = value
-    facts = _facts(endpoint, values, client_auth, {**{name.lower(): "" for name in sent_headers}, **dict(pairs)})
+    sent = {**dict.fromkeys(map(str.lower, sent_headers), ""), **_standard(pairs, names)}
+    facts = _facts(endpoint, values, client_auth, sent)
     return TokenRequest(
         method=method, url=sent_url, headers=sent_headers, body=content, redact=Redactor(secrets), facts=facts
     )
+
+
+def _secrets(url: str, parameters: Mapping[str, str], own: _Pairs) -> list[str]:
+    """Return what may be secret in a request, but for the client: what the user adds, and the endpoint's own query."""
+    secrets = [value for name, value in parameters.items() if name in _SECRET_PARAMETERS]
+    secrets += [value for _, value in parse_qsl(url.partition("?")[2])]
+    return secrets + [word for pair in own for word in secret_words(*pair)]
 
 
 def _authlib_parts(
@@ -95,6 +106,18 @@ def _authlib_parts(
     prepare = client.fetch_token if "grant_type" in parameters else client.revoke_token
     parts: Parts = prepare(url, auth=client.client_auth(client_auth), headers=dict(_HEADERS), **parameters)
     return parts
+
+
+def _renamed(pairs: _Pairs, names: Mapping[str, str], params: _Pairs) -> _Pairs:
+    """Return standard *pairs* under their other *names*, without those that *params* remove by their standard name."""
+    removed = {name for name, value in params if value is None}
+    return [(names.get(name, name), value) for name, value in pairs if name not in removed]
+
+
+def _standard(pairs: _Pairs, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return *pairs* by their standard names."""
+    known = {other: name for name, other in names.items()}
+    return {known.get(name, name): value for name, value in pairs}
 
 
 def _replaced(pairs: _Pairs, params: _Pairs) -> _Pairs:

@@ -45,6 +45,10 @@ class TokenRequest:
     #: Takes the secrets of this request out of an answer, or an exception's text, that quotes them.
     redact: Redactor = field(repr=False)
     facts: RequestFacts = field(default=RequestFacts(), repr=False)
+    #: Where the members of the answer are, by their standard names; empty: where RFC 6749 puts them.
+    answer: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: Seconds that the token lives if the answer tells no expiry; ``None``: until it is refused.
+    lifetime: float | None = field(default=None, repr=False)
 
     @property
     def endpoint(self) -> str:

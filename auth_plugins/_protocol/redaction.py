@@ -58,6 +58,10 @@ class Redactor:
             for word in line.split(" ")
         )
 
+    def including(self, secrets: Iterable[str]) -> Redactor:
+        """Return a redactor that replaces words that hold one of *secrets* as well."""
+        return Redactor([*self._secrets, *secrets])
+
     def __contains__(self, text: str) -> bool:
         """Return whether *text* is a secret."""
         return text in self._secrets

@@ -7,12 +7,14 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from auth_plugins._base.errors import TokenRequestError
 
 from .advice import advice_for, troubles_of
+from .answer_paths import names_in, suggest
 from .expiry import is_absent
 from .messages import TokenRequest, TokenResponse
 
@@ -36,7 +38,7 @@ _CODES = ("code", "error", "type", "status")
 #: The members of an error answer in RFC 6749, and tokens, which are never shown: the other members are ``extra``.
 _STANDARD = frozenset({"error", "error_description", "error_uri", "access_token", "refresh_token", "id_token"})
 #: Names of members that may hold a secret or a token.
-_SECRET_NAMES = r"(?i)token|secret|passw|pwd|assertion|jwt|cookie|authorization|credential|api_?key"
+_SECRET_NAMES = r"(?i)token|session_?id|secret|passw|pwd|assertion|jwt|cookie|authorization|credential|api_?key"
 
 
 class Answer(NamedTuple):
@@ -44,10 +46,17 @@ class Answer(NamedTuple):
 
     request: TokenRequest
     response: TokenResponse
-    members: Mapping[str, Any]
     #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
     body: str | None
     text: str
+    #: What the body was parsed as.
+    document: Any = None
+    #: Its members, by their standard names.
+    members: Mapping[str, Any] = MappingProxyType({})
+    #: Whether the members say that it is an error.
+    is_error: bool = False
+    #: The other members beside the access token.
+    extra: Mapping[str, Any] = MappingProxyType({})
 
 
 def refuse(answer: Answer) -> NoReturn:
@@ -67,13 +76,27 @@ def refuse(answer: Answer) -> NoReturn:
 
 
 def no_token(answer: Answer) -> NoReturn:
-    """Raise the error for an answer without an access token: it names the members that are there."""
-    names = [name for name in answer.members if name != "access_token"]
-    shown = ", ".join(_shown_name(answer.request, name) for name in names[:_MOST_NAMES])
+    """Raise the error for an answer without an access token: it names the members that are there.
+
+    The advice is the option ``answer`` that would read it, if one would.
+    """
+    request, headers = answer.request, answer.response.headers
+    found = suggest(answer.document, headers, lambda value: isinstance(value, str) and not is_absent(value))
+    found = {name: path for name, path in found.items() if request.excerpt(path, _LONGEST_PART) == path}
+    troubles = []
+    if found and {**request.answer, **found} != request.answer:
+        trouble, others = ("answer", []) if "access_token" in found else ("answer_error", ["request"])
+        troubles = [f"{trouble}:{','.join(f'{name}={path}' for name, path in found.items())}", *others]
+    if not answer.document or not isinstance(answer.document, (dict, list)):
+        looks = {"empty": "the body is empty", "page": "it is a web page"}
+        what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
+        fail(answer, f"answered no token: {what}", *troubles)
+    names = [parts for parts, _ in names_in(answer.document) if parts != ("access_token",)]
+    shown = ", ".join(".".join(_shown_name(request, part) for part in parts) for parts in names[:_MOST_NAMES])
     more = f" and {len(names) - _MOST_NAMES} more" * (len(names) > _MOST_NAMES)
     listed = f", but {shown}{more}" if names else ""
     said = f" ({description})" if (description := _description(answer)) else ""
-    fail(answer, f"answered no access_token{listed}{said}")
+    fail(answer, f"answered no access_token{listed}{said}", *troubles)
 
 
 def fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:

@@ -10,17 +10,23 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, NoReturn
 
+from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+
+#: :attr:`Token.extra` of most tokens.
+_NO_EXTRA = "{}"
 
 
 class Token:
     """An access token as the token endpoint issued it (RFC 6749 §5.1): immutable, and safe to share between threads.
 
-    Neither ``repr`` nor ``str`` shows the token. Two tokens are equal if all their attributes are.
+    Neither ``repr`` nor ``str`` shows the token, or :attr:`extra`. Two tokens are equal if all their attributes are.
+
+    :raises ConfigurationError: *extra* is no mapping of what JSON is made of.
     """
 
     # No dataclass: to load dataclasses, and to make one, takes longer than all else that an import of an adapter does.
-    __slots__ = ("access_token", "expires_at", "issued_at", "refresh_token", "scope", "token_type")
+    __slots__ = ("_extra", "access_token", "expires_at", "issued_at", "refresh_token", "scope", "token_type")
 
     #: The token itself; opaque to the client.
     access_token: str
@@ -35,6 +41,8 @@ class Token:
     scope: str | None
     #: When the token was issued, in Unix seconds; 0.0 for a constant key.
     issued_at: float
+    #: The members of :attr:`extra`, as JSON: immutable, so that equal tokens can be hashed, and hidden.
+    _extra: str
 
     def __init__(
         self,
@@ -45,8 +53,10 @@ class Token:
         refresh_token: str | None = None,
         scope: str | None = None,
         issued_at: float = 0.0,
+        extra: Mapping[str, Any] | None = None,
     ) -> None:
-        values = (hidden(access_token), expires_at, issued_at, hidden(refresh_token), scope, token_type)
+        text = _json_of(extra) if extra else _NO_EXTRA
+        values = (text, hidden(access_token), expires_at, issued_at, hidden(refresh_token), scope, token_type)
         for name, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, name, value)
 
@@ -60,17 +70,29 @@ class Token:
         return f"Token({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
     def __eq__(self, other: object) -> bool:
-        return self.members() == other.members() if isinstance(other, Token) else NotImplemented
+        return self._values() == other._values() if isinstance(other, Token) else NotImplemented
 
     def __hash__(self) -> int:
-        return hash(tuple(self.members().values()))
+        return hash(self._values())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(Token, **self.members()), ()
 
     def members(self) -> dict[str, Any]:
-        """Return all attributes by name, the tokens included."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        """Return all attributes by name, the tokens included: the arguments of an equal token."""
+        return {**{name: getattr(self, name) for name in self.__slots__[1:]}, "extra": dict(self.extra)}
+
+    def _values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.__slots__)
+
+    @property
+    def extra(self) -> Mapping[str, Any]:
+        """The other members that stand beside ``access_token`` in the answer, such as Salesforce's ``instance_url``.
+
+        Immutable; empty if there are none. A refresh whose answer omits one keeps it. They may be secrets (OpenID
+        Connect's ``id_token`` is one of them), so neither the ``repr`` of a token nor a log shows them.
+        """
+        return MappingProxyType(json.loads(self._extra, object_hook=hide_tokens))
 
     @property
     def header_value(self) -> str:
@@ -85,6 +107,23 @@ class Token:
         The API verifies the signature; the client cannot.
         """
         return MappingProxyType(jwt_claims(self.access_token) or {})
+
+
+def hide_tokens(members: dict[str, Any]) -> dict[str, Any]:
+    """Return *members* with tokens that a dump of variables does not show."""
+    return {name: hidden(value) if name.endswith("_token") else value for name, value in members.items()}
+
+
+def _json_of(extra: Mapping[str, Any]) -> str:
+    try:
+        # Sorted, as the order of members means nothing.
+        text: str = hidden(json.dumps(dict(extra), sort_keys=True))
+    except (TypeError, ValueError, RecursionError):
+        text = ""
+    if not text:  # without a cause, whose frames hold the members
+        problem = "must be a mapping of what JSON is made of: text, numbers, lists and the like"
+        raise ConfigurationError(problem, argument="extra")
+    return text
 
 
 def jwt_claims(text: str) -> dict[str, Any] | None:

@@ -50,6 +50,7 @@ class GrantFetcher:
                 return self._request(exchange, flight, refreshable, entry)
         finally:
             exchange.refusal = None  # an error and the frames of its traceback must not keep each other
+        token = _keep_extra(token, refreshable)
         self._state.spend(old, token.refresh_token, is_own=old == self._grant.own_refresh_token())
         if self._owns(flight, refreshable):
             self._state.refreshable = token
@@ -78,6 +79,8 @@ class GrantFetcher:
             status = exchange.refusal.status_code
             _log.debug("the refresh token was refused (%s); the credentials are sent (%s)", status, exchange.sends)
         token = grant.request_token(exchange)
+        if origin is not None:  # it was a refresh as well
+            token = _keep_extra(token, state.token or flight.fallback or next(iter(state.rejected), None))
         state.spend(origin, token.refresh_token, is_own=True)
         if token.refresh_token is not None and hash(token.refresh_token) == state.refused_refresh_token:
             # The server issues a refresh token that it refuses: do not send it at each expiry.
@@ -87,6 +90,13 @@ class GrantFetcher:
     def _owns(self, flight: Flight, refreshable: Token | None) -> bool:
         """Return whether the refresh token of this process is that of *flight*: no other was seeded, none revoked."""
         return self._state.flight is flight or self._state.refreshable is refreshable
+
+
+def _keep_extra(token: Token, old: Token | None) -> Token:
+    """Return *token* with the extra members of *old*, the token that it replaces, that it has not itself."""
+    if old is None or old.extra.keys() <= token.extra.keys():
+        return token
+    return Token(**{**token.members(), "extra": {**old.extra, **token.extra}})
 
 
 class _Exchange:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._base.validation import hide_arguments
+from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token
 
-from . import current_token
+from . import current_token, wiring
 from .flight import Ending
 from .shared_fetch import lock_if_possible
 
@@ -50,13 +51,13 @@ def use(source: TokenSource, token: Token, now: float) -> None:
 
 
 @hide_arguments
-def read_seed(given: object, url: str, now: float) -> Token:
-    """Return the token that *given* is; *url* is the token endpoint, for messages.
+def read_seed(given: object, grant: Grant, now: float) -> Token:
+    """Return the token of *grant* that *given* is.
 
     :raises ConfigurationError: it is no token; the message names the member, and no value.
     """
     if isinstance(given, Mapping):
-        return _read_members(given, url, now)
+        return _read_members(given, grant, now)
     if not isinstance(given, Token):
         raise ConfigurationError(
             "must be a Token or the members of a token endpoint's answer (RFC 6749 §5.1), "
@@ -73,13 +74,14 @@ def read_seed(given: object, url: str, now: float) -> Token:
     return given
 
 
-def _read_members(given: Mapping[str, Any], url: str, now: float) -> Token:
+def _read_members(given: Mapping[str, Any], grant: Grant, now: float) -> Token:
     """Read the members as those of a token endpoint's answer that arrives at this moment.
 
     A readable ``expires_at`` counts more than ``expires_in``: it does not depend on when the token was stored.
     """
     members = {str(name): value for name, value in given.items()}
-    request = TokenRequest(method="POST", url=url, headers={}, body=b"", redact=Redactor(()))
+    url, lifetime = wiring.endpoint_of(grant), getattr(grant, "lifetime", None)
+    request = TokenRequest(method="POST", url=url, headers={}, body=b"", redact=Redactor(()), lifetime=lifetime)
 
     def as_token(some: Mapping[str, Any]) -> Token | None:
         try:

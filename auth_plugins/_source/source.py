@@ -231,7 +231,7 @@ class TokenSource:
             from . import seeding
         now = runtime.clock.time()
         try:
-            seeded = seeding.read_seed(token, wiring.endpoint_of(self.grant), now)
+            seeded = seeding.read_seed(token, self.grant, now)
         finally:
             del token  # a traceback, or a tool that looks at the stack meanwhile, shows the variables of this frame
         seeding.use(self, seeded, now)

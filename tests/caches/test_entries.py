@@ -95,6 +95,10 @@ _FIELDS: dict[str, list[Any]] = {
     "params": [None, {"a": "1"}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": None}, {"a": ["1"]}, {"a": "1", "b": "2"}],
     "headers": [None, {"A": "1"}, {"A": "2"}],
     "revocation_url": [None, "https://id.example.com/revoke"],
+    "answer": [None, {"scope": "a"}, {"scope": "b"}, {"error": "a"}],
+    "names": [None, {"scope": "a"}, {"audience": "a"}],
+    "refresh_params": [None, {"a": "1"}, {"a": 1}, {"a": 1.0}, {"a": True}, {"a": None}, {"a": ["1"]}],
+    "lifetime": [None, 1, 2.5],
 }
 
 
@@ -510,6 +514,8 @@ DAMAGED: dict[str, bytes] = {
     "refresh token no text": entry(refresh_token="\ud800"),
     "scope a list": entry(scope=["a"]),
     "token type null": entry(token_type=None),
+    "extra a list": entry(extra=[1]),
+    "extra null": entry(extra=None),
 }
 
 
@@ -562,6 +568,20 @@ def test_a_good_entry_is_used(store: Store, endpoint: Endpoint, caplog: pytest.L
     text = json.dumps({**json.loads(entry({})), "name": name}) if named else entry().decode()
     store.put(name, _cipher_of(store).encrypt(text, name).encode())
     assert (tokens.token().access_token, endpoint.requests, logged(caplog)) == ("stored", [], [])
+
+
+EXTRA = {"instance_url": "https://a", "n": 5, "big": 2**80, "x": 1.5, "y": [None, True, {"id_token": "ü"}]}
+
+
+@over(ALL)
+def test_extra_members_are_stored(store: Store, endpoint: Endpoint) -> None:
+    """``Token.extra`` is in the entry as it was in the answer, and is that of the process that finds it."""
+    endpoint.script = [({"access_token": "tok", "expires_in": 3600, **EXTRA}, 200)]
+    token = process(store, endpoint).token()
+    found = process(store, endpoint).token()
+    assert (found, found.extra, len(endpoint.requests)) == (token, EXTRA, 1)
+    assert type(found.extra["n"]) is int
+    assert (b"instance_url" in store.look()) is not bool(_cipher_of(store).keys)
 
 
 @over(ALL)

@@ -411,6 +411,83 @@ def test_a_refusal_is_explained(check: Run, server: Loopback, case: str) -> None
     outcome.assert_step("API", "-", f"{server.api_url} not tried, as there is no token")
 
 
+#: An answer without a token under its standard name; the names that are listed, and the setting that reads it.
+DIALECTS: dict[str, tuple[dict[str, Any], dict[str, str], str, str]] = {
+    "nested": (
+        {"data": {"access_token": CANARY, "expires_in": 60}}, {},
+        "but data.access_token, data.expires_in",
+        "the answer has data.access_token: set ACME_ANSWER=access_token=data.access_token",
+    ),
+    "other names": (
+        {"code": 0, "msg": "ok", "body": {"sessionId": CANARY, "ttl": 60}}, {},
+        "but code, msg, body.sessionId, body.ttl (ok)",
+        "set ACME_ANSWER='access_token=body.sessionId expires_in=body.ttl error=code error_description=msg'",
+    ),
+    "in a header": (
+        {"expires_in": 60}, {"X_Auth_Token": CANARY},
+        "but expires_in", "set ACME_ANSWER=access_token=header:X-Auth-Token",
+    ),
+    "an error in a 200": (
+        {"errcode": 40013, "errmsg": f"invalid {CANARY}{SECRET}", "data": None}, {},
+        "but errcode, errmsg, data (invalid ***",
+        "to have them named, set ACME_ANSWER='error=errcode error_description=errmsg'",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DIALECTS)
+def test_an_answer_without_a_token_is_explained(check: Run, server: Loopback, case: str) -> None:
+    """The names of the members of an answer without a token are listed, and the setting that reads it works."""
+    members, headers, names, said = DIALECTS[case]
+    server.token_play = lambda _: as_json(members, 200, **headers)
+    outcome = check()
+    assert outcome.status == 1
+    outcome.assert_step("token request", "FAILED", f"{server.token_url} answered no access_token, {names}", said)
+    setting = said.partition("ACME_ANSWER=")[2].strip("'")
+    again = check(ANSWER=setting)
+    if case == "an error in a 200":
+        detail = f"{server.token_url} answered 200 (40013: invalid ***"
+        again.assert_step("token request", "FAILED", detail)
+        assert again.step("token request")[1].endswith("): an error with 200, the status of a success")
+    else:
+        assert again.status == 0
+
+
+@pytest.mark.parametrize(
+    ("members", "answer", "setting"),
+    [
+        ({"expiry": "2030-01-01T00:00:00Z"}, None, "expires_at=expiry"),
+        ({"ttl": 60, "expiry": 5}, None, "expires_in=ttl"),
+        ({"data": {"token": CANARY, "expirationDate": "2030-01-01"}}, "access_token=data.token",
+         "'access_token=data.token expires_at=data.expirationDate'"),
+        ({"note": "x", "a.b": 5}, None, None),
+    ],
+)  # fmt: skip
+def test_an_end_under_another_name_is_found(
+    check: Run, server: Loopback, members: dict[str, Any], answer: str | None, setting: str | None
+) -> None:
+    """A token without a known end, beside which a member may tell it: the setting that reads it is named, and works."""
+    server.token_play = lambda _: as_json({"access_token": CANARY, **members})
+    outcome = check(ANSWER=answer)
+    assert outcome.step("token")[1].startswith("Bearer, no end known")
+    if setting is None:
+        assert outcome.step("token")[2] == ""
+        return
+    path = setting.strip("'").rpartition("=")[2]
+    assert f"the answer has {path}: set ACME_ANSWER={setting}" in outcome.step("token")[2]
+    assert check(ANSWER=setting.strip("'")).step("token")[1].startswith("Bearer, ends in ")
+
+
+def test_no_value_of_a_parameter_or_header_is_printed(check: Run, server: Loopback) -> None:
+    """Values of parameters and headers are printed no more than secrets, whatever a server quotes."""
+    server.token_play = lambda received: as_json({"error": received.body.decode(), "note": dict(received.headers)}, 400)
+    variables = {"PARAMS": f"pin={CANARY}-pin", "HEADERS": f"X-Key={CANARY}-key", "REFRESH_PARAMS": f"pin={CANARY}"}
+    outcome = check(CLIENT_SECRET="s", CLIENT_ID="id", **variables)
+    assert outcome.status == 1
+    for name in variables:
+        assert f"ACME_{name} is set in the environment (which may hold secrets)" in outcome.out
+
+
 def test_an_expired_refresh_token_is_named(check: Run, server: Loopback, tmp_path: Path) -> None:
     """The variable of a refused refresh token, here of its file, is named with the advice to obtain a new one."""
     server.token_play = refusing("invalid_grant", 400)

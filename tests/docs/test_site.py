@@ -130,7 +130,12 @@ def test_each_error_has_a_section() -> None:
 @pytest.mark.parametrize("trouble", ADVICE)
 def test_each_advice_has_a_section_that_quotes_it(trouble: str) -> None:
     """A message is found in the page by its last words, which are the advice as it is shown."""
-    options = {"client": ":client_id,client_secret", "ends": ":client_secret"}.get(trouble, ":token_url")
+    options = {
+        "client": ":client_id,client_secret",
+        "ends": ":client_secret",
+        "answer": ":access_token=data.token",
+        "answer_error": ":error=code",
+    }.get(trouble, ":token_url")
     _, _, section = page("reference/errors").partition(f"\n.. _trouble-{trouble}:\n\n")
     title, rule, text = section.split("\n", 2)
     assert title.endswith(f"({trouble})")

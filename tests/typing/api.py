@@ -37,6 +37,18 @@ grants: list[Grant] = [
     Password("https://id.example.com/token", "me", SecretFile("/run/secrets/password"), refresh_url=None),
     RefreshToken("https://id.example.com/token", "refresh", client_id="id"),
     ApiKey("key", header="X-Key", scheme="Key"),
+    ClientCredentials(
+        "https://id.example.com/token",
+        "id",
+        secret,
+        answer={"access_token": "data.token", "error": "code"},
+        names={"client_id": "app_id"},
+        params={"nonce": lambda: 5, "key": secret, "file": SecretFile("/run/secrets/key"), "version": 2},
+        refresh_params={"scope": "a", "key": secret},
+        headers={"X-Key": SecretFile("/run/secrets/key"), "X-A": "1"},
+        lifetime=3600,
+    ),
+    jwt_api("https://a", "id", "secret", answer={"scope": "x"}, names=None, refresh_params={"a": 1}, lifetime=None),
     ClientCredentials("https://a", "id", secret, client_auth="client_secret_post", encoding="json", method="POST"),
     upload_api("https://a", "id", secret, ["a", "b"], client_auth="client_secret_basic_raw", method="GET"),
     jwt_api("https://a", "id", "secret", scope="a", audience="b", resource=["c"], encoding="query"),
@@ -50,6 +62,7 @@ source: TokenSource = TokenSource(grants[0], cache=MemoryCache(), leeway=30, tim
 of_variables: TokenSource = TokenSource.from_env("ACME", {"ACME_API_KEY": "key"}, cache=MemoryCache(), leeway=30)
 token: Token = source.token()
 expires_at: float | None = token.expires_at
+instance: object = token.extra.get("instance_url")
 value: str = token.header_value + str(token.claims.get("sub"))
 
 

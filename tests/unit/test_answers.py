@@ -145,7 +145,7 @@ NO_TOKEN: dict[str, list[Any]] = {
     "answered no token: the body is empty; is token_url": [b"", b" \r\n"],
     "answered no token: it is a web page; is token_url": [b"<!DOCTYPE html><title>Log in", b" <html>access_token=tok"],
     "neither a JSON object nor a form nor a JWT; is token_url": [
-        b"tok", b'"tok"', b"a.b.c", b"3", b"null", b"{}", b"[" * 100_000, PLAIN[:-1], [{"access_token": "tok"}],
+        b"tok", b'"tok"', b"a.b.c", b"3", b"null", b"{}", b"[]", b"[" * 100_000, PLAIN[:-1],
         b"access_token=a b", b"error: a=b", jwt({}, {"typ": "JWT"}), jwt({}, ["alg"]), f"{JWT} {JWT}",
         JWT.partition(".")[0],
     ],

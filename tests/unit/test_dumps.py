@@ -41,7 +41,7 @@ from tests.support.loopback import Clock, Loopback, Received, as_json
 
 SECRET, PASSWORD, REFRESH, ACCESS = "cl13nt-s3cr3t-7", "p4ssw0rd-of-ann", "r3fr3sh-t0k3n-7", "acc3ss-t0k3n-777"
 ALL = (SECRET, PASSWORD, REFRESH, ACCESS)
-TOKEN = Token(access_token=ACCESS, refresh_token=REFRESH, scope="read")
+TOKEN = Token(access_token=ACCESS, refresh_token=REFRESH, scope="read", extra={"a": [{"id_token": REFRESH}]})
 
 
 def by_inspect(value: Any) -> str:

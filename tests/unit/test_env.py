@@ -32,6 +32,7 @@ from auth_plugins import (
     providers,
 )
 from auth_plugins._environment.configuration import configuration, source_configuration
+from auth_plugins._environment.variables import Variables
 from tests.support.drivers import SYNC, Driver, each
 from tests.support.frames import variables_of
 from tests.support.loopback import Loopback, as_json
@@ -103,6 +104,42 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
             revocation_url=f"{BASE}/revoke",
         ),
     ),
+    "a dialect": (
+        {
+            **CLIENT,
+            "CLIENT_AUTH": "client_secret_post",
+            "ANSWER": "access_token=data.token  expires_in=data.ttl&error=code scope=header%3AX-Scope",
+            "NAMES": "client_id=app_id client_secret=app%20secret&grant_type=type",
+            "PARAMS": "tenant=a%20b+c&grant_type&empty=&many=1&many=2&raw=x y=z",
+            "HEADERS": "X-Key=k3y%2B&Authorization=Token abc%3D&X-Empty=",
+            "REFRESH_PARAMS": "scope=a+b&client_id",
+            "LIFETIME": " 3600.5 ",
+        },
+        ClientCredentials(
+            URL,
+            "me",
+            "s3cr3t",
+            client_auth="client_secret_post",
+            answer={"access_token": "data.token", "expires_in": "data.ttl", "error": "code", "scope": "header:X-Scope"},
+            names={"client_id": "app_id", "client_secret": "app secret", "grant_type": "type"},
+            params={"tenant": "a b c", "grant_type": None, "empty": "", "many": ["1", "2"], "raw": "x y=z"},
+            headers={"X-Key": "k3y+", "Authorization": "Token abc=", "X-Empty": ""},
+            refresh_params={"scope": "a b", "client_id": None},
+            lifetime=3600.5,
+        ),
+    ),
+    "a dialect of a provider": (
+        {**JWT_API, "ANSWER": "access_token=token", "PARAMS": "a=1", "LIFETIME": "60"},
+        providers.jwt_api(BASE, "me", "s3cr3t", answer={"access_token": "token"}, params={"a": "1"}, lifetime=60),
+    ),
+    "a dialect of a user": (
+        {**USER, "NAMES": "username=login", "REFRESH_PARAMS": "a=1", "HEADERS": "X-A=1"},
+        Password(URL, "ann", "pa55", names={"username": "login"}, refresh_params={"a": "1"}, headers={"X-A": "1"}),
+    ),
+    "a dialect of a refresh token": (
+        {**REFRESH, "REFRESH_PARAMS": "scope=a"},
+        RefreshToken(URL, "r3fr3sh", refresh_params={"scope": "a"}),
+    ),
     "password of a client": (
         {**USER, **CLIENT, "REFRESH_URL": f"{BASE}/refresh", "GRANT_TYPE": "PASSWORD"},
         Password(URL, "ann", "pa55", client_id="me", client_secret="s3cr3t", refresh_url=f"{BASE}/refresh"),
@@ -167,6 +204,11 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
     "another provider's": ({**JWT_API, "STAGING": "1"}, ["ACME_STAGING contradicts ACME_PROVIDER=jwt-api"]),
     "a secret without a client": ({**USER, "CLIENT_SECRET": "x"}, ["ACME_CLIENT_SECRET needs ACME_CLIENT_ID"]),
     "no staging host": ({**AUTH_API, "BASE_URL": "https://a", "STAGING": "on"}, ["ACME_STAGING needs ACME_BASE_URL"]),
+    "a name for a header": (
+        {**CLIENT, "NAMES": "client_secret=key"},
+        ["ACME_NAMES must not have client_secret where ACME_CLIENT_AUTH sends it"],
+    ),
+    "an option of a key": ({"API_KEY": "k", "PARAMS": "a=b4dc"}, ["ACME_PARAMS contradicts ACME_API_KEY"]),
     "a line break": ({**CLIENT, "CLIENT_SECRET": "\ns3cr3t"}, ["ACME_CLIENT_SECRET must not have a control character"]),
     "a cache key for memory": ({**CLIENT, "CACHE_KEY": "k"}, ["ACME_CACHE_KEY", "memory", "unset it"]),
     "a wrong key": ({**CLIENT, "CACHE": "file", "CACHE_KEY": "c4n4ry"}, ["ACME_CACHE_KEY must be a Fernet key, or"]),
@@ -193,7 +235,7 @@ CANARY = "c4n4ry:/ \x7f"
 WRONG = {
     **dict.fromkeys(("PROVIDER", "GRANT_TYPE", "TOKEN_URL", "CLIENT_AUTH", "ENCODING", "METHOD", "CACHE"), CLIENT),
     **dict.fromkeys(("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REVOCATION_URL"), CLIENT),
-    **dict.fromkeys(("LEEWAY", "TIMEOUT"), CLIENT),
+    **dict.fromkeys(("LEEWAY", "TIMEOUT", "LIFETIME", "ANSWER", "NAMES", "HEADERS"), CLIENT),
     "REFRESH_URL": USER,
     "API_KEY_HEADER": {"API_KEY": "k"},
     "BASE_URL": JWT_API,
@@ -219,6 +261,15 @@ INVALID = {
     "CACHE": ["file:", "memory:", "http://localhost", "redis"],
     "RESOURCE": [","],
     "METHOD": ["PUT"],
+    "LIFETIME": ["0", "-1", "1h"],
+    "ANSWER": [
+        *("data.token", "acces_token=a", "access_token=", "access_token", "access_token=a..b", "access_token=header:"),
+        *("access_token=a access_token=b", "access_token=%ff"),
+    ],
+    "NAMES": ["client=a", "client_id", "client_id=", "client_id=a client_secret=a", "client_id=a&client_id=b"],
+    "PARAMS": ["=a", "a&a=1", "a=%ff", "%ff=a", "a=\udc80"],
+    "REFRESH_PARAMS": ["=a", "a&a"],
+    "HEADERS": ["X-A", "X A=1", "X-A=%0D%0AX-B:1", "X-A=1&X-A=2", "X-A=%E2%82%AC", "=a"],
 }
 
 
@@ -226,6 +277,16 @@ INVALID = {
 def test_a_value_that_is_not_valid_is_refused(name: str, value: str) -> None:
     """A value that is not valid is refused at once, and the error says what is expected."""
     assert refused({**CLIENT, name: value}).startswith(f"ACME_{name} is not valid; expected ")
+
+
+def test_variables_with_values_that_may_be_secret_are_shown_nowhere() -> None:
+    """Values of parameters and headers from variables are in no dump of the grant, and in no frame of an error."""
+    secrets = dict.fromkeys(("PARAMS", "HEADERS", "REFRESH_PARAMS"), "X-Key=c4n4ry")
+    assert "c4n4ry" not in repr(made({**CLIENT, **secrets}))
+    assert "c4n4ry" not in repr(vars(Variables("ACME", acme(secrets))))
+    with pytest.raises(ConfigurationError) as error:
+        made({**CLIENT, **secrets, "LIFETIME": "soon"})
+    assert "c4n4ry" not in variables_of(error.value)
 
 
 # The cache and the policy

@@ -269,8 +269,13 @@ EQUAL: dict[str, list[dict[str, Any]]] = {
     "resource": [{"resource": "urn:a"}, {"resource": ["urn:a"]}, {"resource": {"urn:a"}}],
     "params": [{"params": {"a": "1", "b": ["x"]}}, {"params": {"b": ("x",), "a": "1"}}],
     "headers": [{"headers": {"X-A": "1", "X-B": "2"}}, {"headers": {"X-B": "2", "X-A": "1"}}],
+    "answer": [{"answer": {"scope": "a", "error": "b"}}, {"answer": {"error": "b", "scope": "a"}}],
+    "names": [{"names": {"scope": "a", "audience": "b"}}, {"names": {"audience": "b", "scope": "a"}}],
+    "refresh_params": [{"refresh_params": {"a": "1", "b": ["x"]}}, {"refresh_params": {"b": ("x",), "a": "1"}}],
+    "lifetime": [{"lifetime": 60}, {"lifetime": 60.0}],
     "nothing": [
         *({}, {"scope": None}, {"scope": []}, {"resource": ()}, {"params": {}}, {"headers": {}}, {"params": None}),
+        *({"answer": {}}, {"names": {}}, {"refresh_params": {}}, {"answer": None}, {"lifetime": None}),
         {"client_auth": "client_secret_basic", "encoding": "form", "method": "POST"},
     ],
 }
@@ -294,6 +299,10 @@ OPTIONS: dict[str, list[Any]] = {
     "headers": [{"X-A": "a"}],
     "params": [{"v": each} for each in ("1", 1, True, 1.0, None, ("1",))],
     "revocation_url": [URL],
+    "answer": [{"scope": "a"}, {"scope": "b"}, {"error": "a"}],
+    "names": [{"scope": "a"}, {"audience": "a"}],
+    "refresh_params": [{"v": each} for each in ("1", 1, True, 1.0, None, ("1",))],
+    "lifetime": [1, 2.5],
 }
 
 

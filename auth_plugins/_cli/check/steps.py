@@ -10,7 +10,7 @@ from auth_plugins._caches.listing import probe
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
 from auth_plugins._environment.configuration import cache_secrets
-from auth_plugins._environment.definitions import SECRETS
+from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import has_odd_ends
 from auth_plugins._protocol.redaction import Redactor
@@ -51,6 +51,7 @@ def _check_variables(context: Context) -> Iterator[Step]:
         if name in variables.empty:
             yield Step(NOTE, "variable", f"{variables.full(name)} is empty, as if it were not set{secret}")
         else:
+            secret = secret or " (which may hold secrets)" * (name in MAY_HOLD_SECRETS)
             yield Step(GOOD, "variable", f"{variables.full(name)} is set in the environment{file}{secret}")
     for name in _COPIED:
         value = getattr(context.grant, name, None)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from auth_plugins._base.runtime import runtime
+from auth_plugins._protocol.answer_paths import suggest_expiry
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token, jwt_claims
 
@@ -44,7 +45,7 @@ def describe(token: Token, facts: Mapping[str, Any], context: Context) -> Iterat
         advice = "it had ended before it came: compare the clocks, or inform the server's owner"
         yield Step(FAILED, "token", what, advice)
     else:
-        yield Step(GOOD, "token", what)
+        yield Step(GOOD, "token", what, *(_how_to_read_the_end(token, context) if left is None else ()))
     requested = set(str(getattr(context.grant, "scope", None) or "").split())
     granted = requested if token.scope is None else set(token.scope.split())
     if requested and requested != granted:
@@ -54,6 +55,14 @@ def describe(token: Token, facts: Mapping[str, Any], context: Context) -> Iterat
         yield Step(NOTE, "scope", "; ".join(parts), advice)
     if token.claims:
         yield _describe_jwt(token, facts["claims"], context)
+
+
+def _how_to_read_the_end(token: Token, context: Context) -> Iterator[str]:
+    """Yield the setting by which a member beside the token tells when it ends."""
+    if setting := suggest_expiry(token.extra, dict(getattr(context.grant, "answer", None) or ())):
+        quote = "'" * (" " in setting)
+        path = setting.rpartition("=")[2]
+        yield f"the answer has {path}: set {context.variable('answer')}={quote}{setting}{quote}"
 
 
 def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> Step:

@@ -108,7 +108,10 @@ def _explained(error: AuthError, context: Context) -> list[str]:
         # The client of a provider is an argument of it, where it has one.
         ignored = ("no_client", "no_secret") if context.provider else ()
         trouble = " ".join(each for each in error.trouble.split() if each not in ignored)
-        return [error.problem, *filter(None, advice_for(trouble, context.variable) or [error.advice])]
+        status = error.status_code or 0
+        is_in_success = error.error is not None and 200 <= status < 300
+        problem = error.problem + f": an error with {status}, the status of a success" * is_in_success
+        return [problem, *filter(None, advice_for(trouble, context.variable) or [error.advice])]
     variable = context.variable("token_url")
     if isinstance(error, TokenTransportError) and error.trouble == "certificate":
         return [error.problem, certificate_advice(error.verify_code, context.library.__name__, variable)]
