@@ -10,7 +10,7 @@ import threading
 import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import httpx2
@@ -128,7 +128,7 @@ class JoinedError(Exception):
 class StubbornError(Exception):
     """An error that cannot be made again."""
 
-    def __new__(cls, one: str, two: str) -> StubbornError:
+    def __new__(cls, one: str, two: str) -> Self:
         return super().__new__(cls, "together")
 
     def __init__(self, one: str, two: str) -> None:
