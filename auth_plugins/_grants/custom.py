@@ -191,11 +191,11 @@ def _error_of(name: str, error: Exception, now: float) -> TokenRequestError | To
     outcome: TokenRequestError | TokenTransportError
     if isinstance(status, int) and 100 <= status <= 599:
         headers = getattr(response if response is not None else error, "headers", None) or {}
-        told = TokenResponse(
+        answer = TokenResponse(
             status=status, headers={"retry-after": str(headers.get("Retry-After") or "")}, body=b"", received_at=now
         )
         outcome = TokenRequestError(
-            f"{problem} for an answer {status}", status_code=status, retry_after=told.retry_after, advice=advice
+            f"{problem} for an answer {status}", status_code=status, retry_after=answer.retry_after, advice=advice
         )
     elif _is_unreachable(error):
         outcome = TokenTransportError(problem, advice=advice)

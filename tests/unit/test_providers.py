@@ -179,7 +179,7 @@ def test_paypal() -> None:
 def test_reddit() -> None:
     """The token request to Reddit is the documented one.
 
-    "OAuth2" in its wiki (https://github.com/reddit-archive/reddit/wiki/OAuth2): HTTP Basic, and data of the POST, not in
+    "OAuth2" in its wiki (https://github.com/reddit-archive/reddit/wiki/OAuth2): HTTP Basic, data of the POST, not in
     the URL; "API" there: the format of the user agent. The section "Application Only OAuth" was not at hand: its grant
     type and URL are what programs send that cite it.
     """
