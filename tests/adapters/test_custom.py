@@ -12,6 +12,7 @@ import pickle
 import threading
 import time
 import urllib.error
+import warnings
 import weakref
 from concurrent.futures import ProcessPoolExecutor
 from email.message import Message
@@ -23,6 +24,7 @@ import httpx
 import httpx2
 import pytest
 import requests
+from werkzeug.wrappers import Response
 
 from auth_plugins import (
     AuthError,
@@ -37,6 +39,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from tests.support.drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
+from tests.support.logins import log_in, shared_token
 from tests.support.loopback import Clock, Loopback
 from tests.support.sources import begin, wait_for
 
@@ -185,31 +188,58 @@ RAISED: list[tuple[BaseException, type[AuthError], bool]] = [
 ]
 
 
-@pytest.mark.parametrize("driver", each(ALL))
+def check_raised(outcome: Any, error: Any, kind: type[AuthError]) -> None:
+    """*outcome* is what callers get for *error* of the function ``Login``."""
+    assert issubclass(type(outcome), kind)
+    if isinstance(error, AuthError):
+        assert str(outcome) == str(error)
+    else:
+        assert type(outcome.__cause__) is type(error)
+        assert outcome.__cause__.args == error.args
+        assert str(outcome) == f"Custom (Login) raised {type(error).__name__}; its cause says more"
+    assert outcome.transient == (kind is TokenTransportError)
+    again = pickle.loads(pickle.dumps(outcome))
+    assert (type(again), str(again)) == (type(outcome), str(outcome))
+
+
 @pytest.mark.parametrize(("error", "kind", "is_remembered"), RAISED, ids=lambda each: type(each).__name__)
-def test_what_the_function_raises(
-    driver: Driver, server: Loopback, error: Any, kind: type[AuthError], *, is_remembered: bool
-) -> None:
-    """Each waiter gets an error of this package and of its library, with the cause; a refusal is remembered."""
-    fetch = Login(server, 0.1)
+def test_what_the_function_raises(server: Loopback, error: Any, kind: type[AuthError], *, is_remembered: bool) -> None:
+    """An AuthError is raised; no connection is a TokenTransportError, all else a refusal, which is remembered."""
+    fetch = Login(server)
+    fetch.error = error
+    source = TokenSource(Custom(fetch))
+    for _ in range(2):
+        with pytest.raises(kind) as caught:
+            source.token()
+        check_raised(caught.value, error, kind)
+    assert fetch.calls == (1 if is_remembered else 2)
+    fetch.error = None
+    source.seed({"access_token": "tok-seeded"})
+    assert source.token().access_token == "tok-seeded"
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (ConnectionResetError("gone"), TokenTransportError),
+        (requests.ReadTimeout("late"), TokenTransportError),
+        (KeyError("token"), TokenRequestError),
+        (LoginRequiredError("sign in"), LoginRequiredError),
+        (OwnError(code=7), AuthError),
+    ],
+    ids=lambda each: type(each).__name__,
+)
+def test_each_waiter_gets_the_error(driver: Driver, server: Loopback, error: Any, kind: type[AuthError]) -> None:
+    """Each of three that wait for one call gets an error of this package and of its library, with the cause."""
+    fetch = Login(server, 0.5)
     fetch.error = error
     auth = driver.auth(Custom(fetch))
-    outcomes: list[Any] = driver.get_all(server.api_url, [auth] * 3)
+    outcomes = driver.get_all(server.api_url, [auth] * 3)
     assert fetch.calls == 1
     for outcome in outcomes:
-        assert issubclass(type(outcome), kind)
-        assert issubclass(type(outcome), driver.base_error)
-        if isinstance(error, AuthError):
-            assert str(outcome) == str(error)
-        else:
-            assert type(outcome.__cause__) is type(error)
-            assert outcome.__cause__.args == error.args
-            assert str(outcome) == f"Custom (Login) raised {type(error).__name__}; its cause says more"
-        assert outcome.transient == (kind is TokenTransportError)
-        assert type(pickle.loads(pickle.dumps(outcome))) is type(outcome)
-    with pytest.raises(kind):
-        driver.get(server.api_url, auth)
-    assert fetch.calls == (1 if is_remembered else 2)
+        assert isinstance(outcome, driver.base_error)
+        check_raised(outcome, error, kind)
     assert server.api_requests == []
 
 
@@ -227,8 +257,6 @@ def test_an_error_of_ones_own_is_raised_as_it_is(server: Loopback) -> None:
 
 def http_errors(server: Loopback, status: int) -> list[Any]:
     """What each library raises for an answer of *status*."""
-    from werkzeug.wrappers import Response
-
     server.api = lambda _: Response("no", status, {"Retry-After": "7"})
     errors: list[Any] = []
     for module in (requests, httpx, httpx2):
@@ -353,7 +381,7 @@ def test_a_function_that_hangs_is_not_called_again() -> None:
         return "tok"
 
     grant = Custom(hang)
-    begin(TokenSource(grant))
+    begin(TokenSource(grant, timeout=0.2))
     assert wait_for(lambda: bool(calls))
     with pytest.raises(TokenTransportError, match=r"function .*hang still runs in another thread") as caught:
         TokenSource(grant, cache=MemoryCache(), timeout=0.1).token()
@@ -398,6 +426,7 @@ def test_identity() -> None:
     assert repr(grant) == "Custom(partial)"
     assert repr(Custom(login)) == "Custom(login)"
     assert "my-account" not in repr(vars(grant))
+    assert Custom(login).identity() is None
     assert Custom(login, key="a").identity() == {"grant": "Custom", "of": "auth_plugins._grants.custom", "key": "a"}
 
     class Tenant(Custom):
@@ -452,31 +481,20 @@ def test_a_shared_cache_needs_a_key(driver: Driver, tmp_path: Path) -> None:
     assert "login" not in "".join(path.name for path in tmp_path.rglob("*"))
 
 
-def count(url: str) -> str:
-    requests.get(f"{url}/count", timeout=10)
-    time.sleep(0.3)
-    return "tok-shared"
-
-
-def token_of(url: str, path: str, start: float) -> str:
-    time.sleep(max(0.0, start - time.time()))
-    return TokenSource(Custom(partial(count, url), key="account"), cache=FileCache(path)).token().access_token
-
-
 def test_processes_share_the_token_of_a_key(server: Loopback, tmp_path: Path) -> None:
     """Four processes that need a token at one moment make one call."""
-    server.api = lambda _: __import__("werkzeug").Response("counted")
+    server.api = lambda _: Response("counted")
     with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(os.getpid.__class__ and time.sleep, [0.5] * 4))  # all four have started
+        list(pool.map(time.sleep, [0.5] * 4))  # all four have started
         start = time.time() + 0.5
-        tokens = [pool.submit(token_of, server.url, str(tmp_path), start) for _ in range(4)]
+        tokens = [pool.submit(shared_token, server.url, str(tmp_path), start) for _ in range(4)]
         assert {token.result(60) for token in tokens} == {"tok-shared"}
     assert len(server.api_requests) == 1
 
 
 def test_a_grant_is_pickled_and_copied() -> None:
     """It has the same function and key in another process; a lambda cannot be pickled."""
-    for grant in (Custom(login), Custom(login, key="a"), Custom(partial(count, "http://127.0.0.1"), key="b")):
+    for grant in (Custom(login), Custom(login, key="a"), Custom(partial(log_in, "http://127.0.0.1"), key="b")):
         again = pickle.loads(pickle.dumps(grant))
         assert (again.key, repr(again)) == (grant.key, repr(grant))
         assert again == grant == copy.deepcopy(grant)
@@ -498,8 +516,6 @@ def test_a_child_that_is_forked_during_a_call_calls_by_itself(server: Loopback) 
     source = TokenSource(Custom(fetch))
     begin(source)
     time.sleep(0.1)
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
