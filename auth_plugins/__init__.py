@@ -12,6 +12,7 @@ if TYPE_CHECKING:
         AuthError,
         ConfigurationError,
         InsecureTransportError,
+        LoginRequiredError,
         TokenRequestError,
         TokenTransportError,
     )
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
     from auth_plugins._grants.client_credentials import ClientCredentials
+    from auth_plugins._grants.custom import Custom
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
     from auth_plugins._grants.secret_file import SecretFile
@@ -34,9 +36,11 @@ __all__ = [
     "AuthError",
     "ClientCredentials",
     "ConfigurationError",
+    "Custom",
     "FileCache",
     "Grant",
     "InsecureTransportError",
+    "LoginRequiredError",
     "MemoryCache",
     "Password",
     "RedisCache",
@@ -52,7 +56,9 @@ __all__ = [
 
 #: The module of each name.
 _MODULES = {
-    "_base.errors": "AuthError ConfigurationError InsecureTransportError TokenRequestError TokenTransportError",
+    "_base.errors": (
+        "AuthError ConfigurationError InsecureTransportError LoginRequiredError TokenRequestError TokenTransportError"
+    ),
     "_caches.file": "FileCache",
     "_caches.memory": "MemoryCache",
     "_caches.protocol": "TokenCache",
@@ -61,6 +67,7 @@ _MODULES = {
     "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",
     "_grants.client_credentials": "ClientCredentials",
+    "_grants.custom": "Custom",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
     "_grants.secret_file": "SecretFile",

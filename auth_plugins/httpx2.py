@@ -16,7 +16,9 @@ __all__ = ["OAuth2Auth"]
 
 _OWN_ERRORS = own_errors(__name__, httpx2.RequestError, httpx2.TransportError)
 # Pickle finds an error by its name here.
-ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError = _OWN_ERRORS
+ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError, AuthError = (
+    _OWN_ERRORS
+)
 
 
 class _OriginBoundHeaders(OriginBoundHeaders, httpx2.Headers):

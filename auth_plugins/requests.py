@@ -39,7 +39,9 @@ __all__ = ["OAuth2Auth"]
 
 _OWN_ERRORS = own_errors(__name__, requests.RequestException, requests.ConnectionError)
 # Pickle finds an error by its name here.
-ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError = _OWN_ERRORS
+ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError, AuthError = (
+    _OWN_ERRORS
+)
 #: Sends token requests where no session is given.
 _transport = LibraryTransport("requests")
 

@@ -10,6 +10,7 @@ from auth_plugins._base.errors import (
     AuthError,
     ConfigurationError,
     InsecureTransportError,
+    LoginRequiredError,
     TokenRequestError,
     TokenTransportError,
 )
@@ -159,7 +160,8 @@ def header_value(scheme: str, token: Token) -> str:
 
 def own_errors(module: str, error: type[Exception], transport_error: type[Exception]) -> tuple[type[AuthError], ...]:
     """Make the package's errors as a library's own too, for a *module* that holds them under the same names."""
-    kinds = (ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError, AuthError)
+    refusals = (LoginRequiredError, TokenRequestError)  # the derived one first
+    kinds = (ConfigurationError, InsecureTransportError, *refusals, TokenTransportError, AuthError)
     members = {"__module__": module, "__doc__": "The package's error, as the library's own."}
     return tuple(
         type(kind.__name__, (kind, transport_error if kind is TokenTransportError else error), members)

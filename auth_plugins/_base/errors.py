@@ -6,6 +6,7 @@
     ├── ConfigurationError (also a ValueError)   an argument or variable cannot work
     ├── InsecureTransportError                   a secret or token would travel unencrypted
     ├── TokenRequestError                        the token endpoint refused, or answered no token
+    │   └── LoginRequiredError                   a person has to sign in again
     └── TokenTransportError                      the token endpoint could not be reached
 
 Every message is one line that says what happened, where, and what to do next. No message holds a secret or a token.
@@ -23,6 +24,10 @@ from typing import Any, Self, TypeVar
 
 #: The most errors that are looked at.
 _LONGEST_CHAIN = 50
+#: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
+TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+#: What keeps a token endpoint from being reached until someone acts: see ``TokenTransportError.trouble``.
+_LASTING_TROUBLE = frozenset({"certificate", "fork", "unexpected"})
 
 
 class AuthError(Exception):
@@ -32,6 +37,9 @@ class AuthError(Exception):
     problem: str = ""
     #: What to do next; ``""``: *problem* says it.
     advice: str = ""
+    #: Whether trying later may help without anyone acting: after a connection error, a 5xx, a 429, or where the server
+    #: asks to wait, and while such an error is remembered. ``False`` (the default): someone has to act.
+    transient: bool = False
 
     def __init__(self, problem: str = "", *others: object, advice: str = "") -> None:
         self.problem, self.advice = problem, advice
@@ -115,6 +123,11 @@ class TokenRequestError(AuthError):
         self.trouble = trouble
         if extra:
             self._extra = json.dumps(dict(extra), default=str)
+        self.transient = (
+            retry_after is not None
+            or error in TROUBLE
+            or (status_code is not None and (status_code == 429 or status_code >= 500))
+        )
 
     @property
     def extra(self) -> Mapping[str, Any]:
@@ -125,6 +138,18 @@ class TokenRequestError(AuthError):
         return MappingProxyType(json.loads(self._extra))
 
 
+class LoginRequiredError(TokenRequestError):
+    """A person has to sign in again.
+
+    A refresh token that was obtained by a login was refused (:class:`RefreshToken`), or an interactive grant has no
+    usable token. It is never :attr:`~AuthError.transient`.
+    """
+
+    def __init__(self, message: str, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.transient = False
+
+
 class TokenTransportError(AuthError):
     """The token endpoint could not be reached in time; ``__cause__`` is the library's own error, without secrets."""
 
@@ -132,6 +157,7 @@ class TokenTransportError(AuthError):
         super().__init__(message, advice=advice)
         #: What kept it from being reached, as ``_transports.reasons`` names it; ``"other"``: unknown.
         self.trouble = trouble
+        self.transient = trouble not in _LASTING_TROUBLE
         #: OpenSSL's number for a certificate that is not trusted; 0: there is none.
         self.verify_code = verify_code
 
@@ -154,6 +180,8 @@ def copy_error(error: AuthError, kind: type[_E], **attributes: Any) -> _E:
 
     Each waiter of one token request raises a copy: threads that raise one object all write to its traceback.
     """
+    if error.transient != kind.transient:  # a class of the user's may set it for all its errors
+        attributes = {"transient": error.transient, **attributes}
     copy = _restore(kind, error.args, {**error.__dict__, **attributes})
     copy.__cause__ = error.__cause__
     return copy
@@ -169,7 +197,10 @@ def to_library_error(error: AuthError, kinds: Iterable[type[AuthError]], **attri
 
 
 def _restore(kind: type[_E], args: tuple[Any, ...], attributes: dict[str, Any]) -> _E:
-    error = kind(*args)
+    try:
+        error = kind(*args)
+    except TypeError:  # a class of the user's, with other arguments
+        error = kind.__new__(kind, *args)
     error.args = args  # a text with braces stays as it is
     error.__dict__.update(attributes)
     if "__notes__" in attributes:

@@ -23,7 +23,7 @@ def _copy_cause(cause: BaseException | None, depth: int) -> BaseException | None
     if cause.__traceback__ is None and cause.__context__ is None and cause.__cause__ is None:
         return cause
     try:
-        kept = copy.copy(cause)
+        kept = _copy(cause)
     except Exception:
         return None
     if type(kept) is not type(cause) or kept is cause:
@@ -31,3 +31,12 @@ def _copy_cause(cause: BaseException | None, depth: int) -> BaseException | None
     kept.__traceback__ = None
     kept.__cause__ = _copy_cause(cause.__cause__, depth - 1)
     return kept
+
+
+def _copy(error: BaseException) -> BaseException:
+    try:
+        return copy.copy(error)
+    except TypeError:  # it takes other arguments than its text, as httpx.HTTPStatusError does
+        made = type(error).__new__(type(error), *error.args)
+        made.__dict__.update(error.__dict__)
+        return made

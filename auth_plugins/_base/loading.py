@@ -35,7 +35,8 @@ class LateImports:
             if self._is_broken:
                 raise TokenTransportError(
                     "this process was forked while another thread loaded the modules of a token request, which cannot "
-                    "be loaded here any more; get a token before you fork, or fork before you start threads"
+                    "be loaded here any more; get a token before you fork, or fork before you start threads",
+                    trouble="fork",
                 )
             yield
 

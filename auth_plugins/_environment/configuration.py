@@ -21,6 +21,8 @@ from .variables import Variables
 _T = TypeVar("_T")
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
+#: The arguments of providers for which BASE_URL stands.
+_ADDRESSES = ("base_url", "identity_url", "server_address")
 
 
 @hide_arguments
@@ -104,13 +106,15 @@ def _provider_grant(variables: Variables) -> Grant:
     """Make the grant of a provider; the provider's signature says which variables it takes."""
     name = variables.take("PROVIDER")
     provider = providers.BY_NAME[name]
-    first, *others = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
-    needed = ["BASE_URL", *(each.name.upper() for each in others if each.default is each.empty)]
-    accepted = [*(each.name.upper() for each in others), *OPTIONS]
+    arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
+    names = {each.name: "BASE_URL" if each.name in _ADDRESSES else each.name.upper() for each in arguments}
+    needed = [names[each.name] for each in arguments if each.default is each.empty]
+    accepted = [*names.values(), *OPTIONS]
+    address = next((argument for argument in names if argument in _ADDRESSES), "")
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
     values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, values, {"BASE_URL": first.name})
+    return _make_grant(variables, provider, values, {"BASE_URL": address})
 
 
 def _typed_grant(variables: Variables) -> Grant:

@@ -35,7 +35,7 @@ OPTIONS = (
     "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME",
 )  # fmt: skip
 #: The arguments of providers alone.
-PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS")
+PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
 #: The arguments of token sources and adapters.
 POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD")
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
@@ -63,7 +63,7 @@ _INJECTED = re.compile(
     r"([A-Z0-9_]+?_)??(?P<tail>SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 #: A prefix that configures a grant has all of one of these, or their files.
-_SIGNS = [("PROVIDER", "BASE_URL"), *(needed[:2] for _, needed, _ in GRANT_TYPES.values())]
+_SIGNS = [("PROVIDER", "BASE_URL"), ("PROVIDER", "CLIENT_ID"), *(needed[:2] for _, needed, _ in GRANT_TYPES.values())]
 
 
 def configured_prefixes(names: Collection[str]) -> set[str]:

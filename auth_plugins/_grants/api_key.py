@@ -29,6 +29,7 @@ class ApiKey(FrozenGrant):
     scheme: str = ""
 
     is_constant = True
+    sends_token_requests = False
     _checks: ClassVar[Checks] = {"value": check_secret}
 
     def __post_init__(self) -> None:

@@ -27,6 +27,13 @@ class Grant(ABC):
     is_repeatable: ClassVar[bool] = True
     #: Whether the token is a constant key, for which no request is sent.
     is_constant: ClassVar[bool] = False
+    #: Whether *ask* is used, for which Authlib and an HTTP library are imported.
+    sends_token_requests: ClassVar[bool] = True
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether a shared cache may be given; ``True`` by default. Without an identity it is then not used."""
+        return True
 
     # Not NoReturn: by that a type checker takes a grant for an auth=.
     def __call__(self, *_: object) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.errors import TROUBLE, TokenRequestError
 from auth_plugins._base.validation import Secret, check_id, check_secret, check_url, hide_arguments, resolve_secret
-from auth_plugins._protocol.advice import TROUBLE
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, Checks

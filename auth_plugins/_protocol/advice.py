@@ -9,13 +9,13 @@ import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from auth_plugins._base.errors import TROUBLE
+
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token"})
-#: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
-TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
 
 #: What to do, by trouble. ``{scope}`` and the like becomes the name of that option, an argument or a variable;
 #: ``{options}`` the names of those behind the colon.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.errors import LoginRequiredError, TokenRequestError, copy_error
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.tokens import Token
 
 from .flight import Flight
@@ -39,9 +40,9 @@ class GrantFetcher:
         :param newer: a token from the shared cache, whose refresh token is to be sent rather than this process's own.
         :param entry: the entry in the shared cache, whose lock is held.
         """
-        if not self._grant.is_constant:
+        if self._grant.sends_token_requests:
             self._sender.load()
-        exchange = _Exchange(self._sender, flight, runtime.clock.monotonic() + self._timeout)
+        exchange = _Exchange(self._grant, self._sender, flight, runtime.clock.monotonic() + self._timeout)
         refreshable = newer or self._state.refreshable
         old = refreshable.refresh_token if refreshable else None
         try:
@@ -63,7 +64,7 @@ class GrantFetcher:
         grant, state = self._grant, self._state
         old, origin = refreshable.refresh_token if refreshable else None, grant.own_refresh_token()
         if origin is not None and (state.is_spent(origin) or (entry and old not in (None, origin))):
-            raise exchange.refusal or TokenRequestError(
+            raise exchange.refusal or LoginRequiredError(
                 f"the refresh token of this {type(grant).__name__} was used, and its successor was revoked, or belongs "
                 "to the process that forked this one; obtain a new refresh token, or share the cache",
                 error="invalid_grant",
@@ -78,7 +79,10 @@ class GrantFetcher:
         if exchange.refusal is not None:
             status = exchange.refusal.status_code
             _log.debug("the refresh token was refused (%s); the credentials are sent (%s)", status, exchange.sends)
+        began = runtime.clock.monotonic()
         token = grant.request_token(exchange)
+        if not (grant.sends_token_requests or grant.is_constant):
+            flight.log_details = repr(grant), exchange.sends, runtime.clock.monotonic() - began
         if origin is not None:  # it was a refresh as well
             token = _keep_extra(token, state.token or flight.fallback or next(iter(state.rejected), None))
         state.spend(origin, token.refresh_token, is_own=True)
@@ -102,8 +106,10 @@ def _keep_extra(token: Token, old: Token | None) -> Token:
 class _Exchange:
     """Sends the token requests of one attempt, and reads their answers."""
 
-    def __init__(self, sender: RetryingSender, flight: Flight, deadline: float) -> None:
-        self._sender, self._flight, self._deadline = sender, flight, deadline
+    def __init__(self, grant: Grant, sender: RetryingSender, flight: Flight, deadline: float) -> None:
+        self._grant, self._sender, self._flight = grant, sender, flight
+        #: When to end, by ``runtime.clock.monotonic``.
+        self.deadline = deadline
         #: What is sent, for the log.
         self.sends = "refresh token"
         #: The last error that the token endpoint answered.
@@ -115,11 +121,17 @@ class _Exchange:
         asked_at, began = runtime.clock.time(), runtime.clock.monotonic()
         self._flight.is_sending = True
         try:
-            token = read(request, self._sender.send(request, self._deadline), asked_at)
+            token = read(request, self._sender.send(request, self.deadline), asked_at)
         except TokenRequestError as error:
-            self.refusal = error
-            raise
+            self.refusal = self._refusal(error)
+            raise self.refusal from error.__cause__
         finally:
             self._flight.is_sending = False
         self._flight.log_details = request.endpoint, self.sends, runtime.clock.monotonic() - began
         return token
+
+    def _refusal(self, error: TokenRequestError) -> TokenRequestError:
+        """Return the error to raise for *error*: only a login replaces what a grant that is used up consisted of."""
+        if self._grant.is_repeatable or error.error not in REFUSED_REFRESH_TOKEN:
+            return error
+        return copy_error(error, LoginRequiredError, transient=False)

@@ -89,4 +89,5 @@ class NegativeCache:
 
 def unexpected_error(error: Exception) -> TokenTransportError:
     """Return the error that stands for an unexpected one, whose text may hold a secret."""
-    return TokenTransportError(f"the token request failed by an unexpected {type(error).__name__}; report it")
+    name = type(error).__name__
+    return TokenTransportError(f"the token request failed by an unexpected {name}; report it", trouble="unexpected")

@@ -98,7 +98,7 @@ class TokenSource:
             self._cache = process_cache()
         else:
             self._given_cache = cache
-            self._cache, self._shared = wiring.open_cache(cache)
+            self._cache, self._shared = wiring.open_cache(cache, grant)
         if (
             leeway != DEFAULT_LEEWAY
             or timeout != DEFAULT_TIMEOUT

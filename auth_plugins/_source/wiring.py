@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _SECRETS = ("client_secret", "password", "refresh_token", "value")
 
 
-def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
-    """Return the memory that *cache* is, or that belongs to it, and the shared cache, if it is one."""
+def open_cache(cache: object, grant: Grant) -> tuple[MemoryCache, SharedCache | None]:
+    """Return the memory that *cache* is, or that belongs to it, and the shared cache, if it is one, for *grant*."""
     if isinstance(cache, MemoryCache):
         return cache, None
     with small_imports():
@@ -37,6 +37,10 @@ def open_cache(cache: object) -> tuple[MemoryCache, SharedCache | None]:
     # A Redis client has these methods as well, with other arguments.
     is_class, is_redis_client = isinstance(cache, type), hasattr(cache, "execute_command")
     if isinstance(cache, TokenCache) and not (is_class or is_redis_client or inspect.iscoroutinefunction(cache.get)):
+        if not grant.can_be_shared:
+            problem = "shared with other processes needs a {key}: by it they know which credential a token is for"
+            advice = f"give {type(grant).__name__}(..., key=...), or a MemoryCache, or no {{cache}}"
+            raise ConfigurationError(problem, argument="cache", advice=advice)
         shared = shared_cache_for(cache)
         return shared.memory, shared
     raise ConfigurationError(

@@ -507,6 +507,10 @@ def test_a_provider_has_a_base_url_and_may_have_no_clients(run: Run, server: Loo
     assert len(server.api_requests) == 1
     server.api = refusing(status=405)
     assert "is ACME_BASE_URL the token endpoint, and" in run(**variables).step("token request")[2]
+    # One address for all its customers.
+    variables = {"PROVIDER": "spotify", "CLIENT_ID": "me", "CLIENT_SECRET": SECRET, "TIMEOUT": "1"}
+    advice = run(**variables, HTTPS_PROXY="http://127.0.0.1:9").step("token request")[2]
+    assert "check ACME_PROVIDER, the network and its proxies, and ACME_TIMEOUT" in advice
 
 
 @pytest.fixture

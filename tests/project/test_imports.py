@@ -18,8 +18,9 @@ HEAVY = """
     dataclasses inspect requests httpx httpx2 authlib click rich asyncio trio cryptography redis filelock platformdirs
 """
 NAMES = """
-    ApiKey AuthError ClientCredentials ConfigurationError FileCache Grant InsecureTransportError MemoryCache Password
-    RedisCache RefreshToken SecretFile Token TokenCache TokenRequestError TokenSource TokenTransportError from_env
+    ApiKey AuthError ClientCredentials ConfigurationError Custom FileCache Grant InsecureTransportError
+    LoginRequiredError MemoryCache Password RedisCache RefreshToken SecretFile Token TokenCache TokenRequestError
+    TokenSource TokenTransportError from_env
 """
 
 

@@ -10,7 +10,7 @@ import threading
 import weakref
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import httpx2
@@ -117,8 +117,19 @@ def _frame_of(traceback: TracebackType | None, name: str) -> FrameType:
     return traceback.tb_frame
 
 
+class JoinedError(Exception):
+    """An error whose arguments are not its text."""
+
+    def __init__(self, one: str, two: str) -> None:
+        self.one, self.two = one, two
+        super().__init__("together")
+
+
 class StubbornError(Exception):
     """An error that cannot be made again."""
+
+    def __new__(cls, one: str, two: str) -> Self:
+        return super().__new__(cls, "together")
 
     def __init__(self, one: str, two: str) -> None:
         super().__init__("together")
@@ -151,6 +162,9 @@ def test_causes_are_kept_without_their_frames() -> None:
     assert repr(kept.__cause__.__cause__) == "KeyError('inner')"
     assert frames_of([], kept) == []
     assert [without_frames(caught(each)).__cause__ for each in (StubbornError("a", "b"), OddError())] == [None, None]
+    joined = without_frames(caught(JoinedError("a", "b"))).__cause__
+    assert isinstance(joined, JoinedError)
+    assert (str(joined), joined.one, joined.two, joined.__traceback__) == ("together", "a", "b", None)
     plain = TokenTransportError("down")
     plain.__cause__ = ConfigurationError("never raised")
     assert without_frames(plain).__cause__ is plain.__cause__

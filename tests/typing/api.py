@@ -12,7 +12,9 @@ import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
     ClientCredentials,
+    Custom,
     Grant,
+    LoginRequiredError,
     MemoryCache,
     Password,
     RefreshToken,
@@ -22,11 +24,33 @@ from auth_plugins import (
     TokenSource,
     from_env,
 )
-from auth_plugins.providers import auth_api, json_api, jwt_api, organization_api, upload_api
+from auth_plugins.providers import (
+    auth0,
+    auth_api,
+    cognito,
+    ebay,
+    entra,
+    json_api,
+    jwt_api,
+    keycloak,
+    okta,
+    organization_api,
+    paypal,
+    reddit,
+    salesforce,
+    spotify,
+    twitch,
+    upload_api,
+    zoom,
+)
 
 
 def secret() -> str:
     return "s3cr3t"
+
+
+def log_in() -> dict[str, object]:
+    return {"access_token": "token", "expires_in": 60}
 
 
 grants: list[Grant] = [
@@ -56,6 +80,21 @@ grants: list[Grant] = [
     organization_api("organization.example.com", "id", "secret", "query", scope="a"),
     json_api("https://a", "id", "secret", method="GET", params={"a": 1}, headers={"X-A": "b"}, revocation_url=None),
     from_env("ACME", {"ACME_API_KEY": "key"}),
+    Custom(secret),
+    Custom(log_in, key="ops"),
+    Custom(lambda: Token(access_token="token")),
+    auth0("https://a", "id", secret, "https://api", scope="a", method="POST"),
+    cognito("https://a", "id", secret, ["a/b"], audience=None),
+    ebay("id", secret, base_url="https://a", params={"a": 1}),
+    entra("tenant", "id", "secret", "https://graph.microsoft.com/.default", client_auth="client_secret_basic"),
+    keycloak("https://a", "realm", "id", secret, scope="a", audience="b"),
+    okta("https://a", "id", secret, ("a", "b"), headers={"X-A": "1"}),
+    paypal("https://a", "id", secret),
+    reddit("id", secret, "linux:a:v1 (by /u/b)"),
+    salesforce("https://a", "id", secret, revocation_url="https://a/revoke"),
+    spotify("id", secret),
+    twitch("id", secret),
+    zoom("account", "id", secret),
 ]
 
 source: TokenSource = TokenSource(grants[0], cache=MemoryCache(), leeway=30, timeout=5.0, refresh_ahead=False)
@@ -81,6 +120,8 @@ httpx2_client = httpx2.AsyncClient(auth=auth_plugins.httpx2.OAuth2Auth(source, s
 
 try:
     session.get("https://a")
+except LoginRequiredError as error:
+    is_transient: bool = error.transient
 except TokenRequestError as error:
     code: str | None = error.error
     status: int | None = error.status_code

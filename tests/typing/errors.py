@@ -12,7 +12,7 @@ import requests
 import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
-from auth_plugins import ClientCredentials, Password, RefreshToken, TokenSource, providers
+from auth_plugins import ClientCredentials, Custom, Password, RefreshToken, TokenSource, providers
 
 URL = "https://id.example.com"
 grant = ClientCredentials(URL, "id", "secret")
@@ -51,6 +51,14 @@ providers.upload_api(URL, "id", "s", token_url=URL)  # type: ignore[call-arg]  #
 providers.jwt_api(URL, "id", "s", client_auht="none")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 providers.jwt_api(URL, "id", "s", refresh_url=URL)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 providers.auth_api(URL, "me", "s", headers=["X-A"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# Arguments that a provider needs, and options that are arguments of it.
+providers.entra("tenant", "id", "s")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+providers.zoom("account", "id", "s", account="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+# A function of the user's takes no argument, and is not async.
+Custom(len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+Custom("token")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # Overrides of variables.
 auth_plugins.requests.OAuth2Auth.from_env("ACME", timeoutt=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

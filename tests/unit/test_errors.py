@@ -18,8 +18,12 @@ from auth_plugins import (
     ClientCredentials,
     ConfigurationError,
     InsecureTransportError,
+    LoginRequiredError,
+    Password,
+    RefreshToken,
     SecretFile,
     TokenRequestError,
+    TokenSource,
     TokenTransportError,
 )
 from auth_plugins._base import errors as _errors
@@ -32,7 +36,9 @@ LIBRARIES: dict[str, tuple[Any, type[Exception], type[Exception]]] = {
     "httpx": (auth_plugins.httpx, httpx.RequestError, httpx.TransportError),
     "httpx2": (auth_plugins.httpx2, httpx2.RequestError, httpx2.TransportError),
 }
-KINDS: list[type[AuthError]] = [ConfigurationError, InsecureTransportError, TokenRequestError, TokenTransportError]
+KINDS: list[type[AuthError]] = [
+    ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError
+]  # fmt: skip
 DETAILS: dict[str, Any] = {
     "error": "slow_down", "description": "Easy!", "uri": "https://e.example", "status_code": 429, "retry_after": 7.5,
 }  # fmt: skip
@@ -154,3 +160,108 @@ def test_what_is_raised_while_sending_pickles(
     error: Any = pickle.loads(pickled)
     assert (str(error), error.error, error.status_code) == (str(caught.value), "invalid_client", 401)
     assert isinstance(error, driver.base_error)
+
+
+class MaintenanceError(AuthError):
+    """A user's error for what ends by itself; it takes no text."""
+
+    transient = True
+
+    def __init__(self, *, until: str) -> None:
+        super().__init__(f"down until {until}")
+
+
+@pytest.mark.parametrize(
+    ("error", "is_transient"),
+    [
+        (AuthError("no"), False),
+        (ConfigurationError("no"), False),
+        (InsecureTransportError("no"), False),
+        (TokenRequestError("no"), False),
+        (TokenRequestError("no", error="invalid_client", status_code=401), False),
+        (TokenRequestError("no", status_code=428), False),
+        (TokenRequestError("no", status_code=429), True),
+        (TokenRequestError("no", status_code=499), False),
+        (TokenRequestError("no", status_code=500), True),
+        (TokenRequestError("no", status_code=503, retry_after=7.0), True),
+        (TokenRequestError("no", status_code=403, retry_after=0.0), True),
+        (TokenRequestError("no", error="temporarily_unavailable", status_code=200), True),
+        (TokenRequestError("no", error="slow_down", status_code=400), True),
+        (LoginRequiredError("no", error="invalid_grant", status_code=400), False),
+        (LoginRequiredError("no", status_code=503, retry_after=7.0), False),
+        (TokenTransportError("no"), True),
+        (TokenTransportError("no", trouble="timeout"), True),
+        (TokenTransportError("no", trouble="certificate", verify_code=18), False),
+        (TokenTransportError("no", trouble="fork"), False),
+        (MaintenanceError(until="8"), True),
+    ],
+)
+def test_whether_trying_later_may_help(error: AuthError, *, is_transient: bool) -> None:
+    """``transient`` tells "later" from "someone must act"; pickles, copies and each library's own error keep it."""
+    copies = [error, pickle.loads(pickle.dumps(error)), _errors.copy_error(error, type(error))]
+    for module, _, _ in LIBRARIES.values():
+        copies.append(_errors.to_library_error(error, module._OWN_ERRORS))
+        copies.append(pickle.loads(pickle.dumps(copies[-1])))
+    for each_copy in copies:
+        assert (each_copy.transient, str(each_copy)) == (is_transient, str(error))
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+@pytest.mark.parametrize(
+    ("members", "status", "kind", "is_transient"),
+    [
+        ({"error": "invalid_grant"}, 400, LoginRequiredError, False),
+        ({"error": "bad_refresh_token"}, 200, LoginRequiredError, False),
+        ({"error": "invalid_client"}, 401, TokenRequestError, False),
+        ({"error": "slow_down"}, 429, TokenRequestError, True),
+        ({}, 500, TokenRequestError, True),
+    ],
+)
+def test_a_refused_refresh_token_requires_a_login(
+    driver: Driver, server: Loopback, members: dict[str, str], status: int, kind: type[AuthError], *, is_transient: bool
+) -> None:
+    """A RefreshToken grant whose token is refused raises a LoginRequiredError; any other refusal is none."""
+    server.token_play = lambda _: as_json(members, status)
+    auth = driver.auth(RefreshToken(server.token_url, "r3fr3sh", client_id="app"), timeout=0.5)
+    outcomes: list[Any] = driver.get_all(server.api_url, [auth] * 3)
+    requests_sent = len(server.token_requests)
+    for _ in range(2 if status != 500 else 0):  # a 5xx is not remembered
+        with pytest.raises(TokenRequestError) as caught:
+            driver.get(server.api_url, auth)
+        outcomes.append(caught.value)
+    for outcome in outcomes:
+        assert issubclass(type(outcome), kind)
+        assert isinstance(outcome, LoginRequiredError) == (kind is LoginRequiredError)
+        assert issubclass(type(outcome), driver.base_error)
+        assert outcome.transient == is_transient
+        assert (outcome.error, outcome.status_code) == (members.get("error"), status)
+        again = pickle.loads(pickle.dumps(outcome))
+        assert (type(again), again.transient) == (type(outcome), is_transient)
+    assert len(server.token_requests) == requests_sent
+    assert server.api_requests == []
+
+
+def test_a_rotated_refresh_token_that_is_refused_requires_a_login(server: Loopback) -> None:
+    """So does the refusal of a successor, after which the first one is known to be spent."""
+    answers = iter([
+        as_json({"access_token": "token-1", "refresh_token": "refresh-2", "expires_in": 3600}),
+        as_json({"error": "invalid_grant"}, 400),
+    ])  # fmt: skip
+    server.token_play = lambda _: next(answers)
+    source = TokenSource(RefreshToken(server.token_url, "refresh-1", client_id="app"))
+    source.invalidate(source.token())
+    with pytest.raises(LoginRequiredError, match="sign") as caught:
+        source.token()
+    assert (caught.value.error, caught.value.transient, len(server.token_requests)) == ("invalid_grant", False, 2)
+    source.revoke()
+    with pytest.raises(LoginRequiredError, match="its successor was revoked"):
+        source.token()
+
+
+def test_an_invalid_grant_of_another_grant_requires_no_login(server: Loopback) -> None:
+    """A password or a client is what a program has: nobody signs in."""
+    server.token_play = lambda _: as_json({"error": "invalid_grant"}, 400)
+    for grant in (Password(server.token_url, "me", "pw"), ClientCredentials(server.token_url, "id", "s3cr3t")):
+        with pytest.raises(TokenRequestError) as caught:
+            TokenSource(grant).token()
+        assert not isinstance(caught.value, LoginRequiredError)

@@ -60,7 +60,9 @@ class Context:
 
     def variable(self, option: str) -> str:
         """Return the name of the variable of an option, or of the one that names its file, if that one is set."""
-        return self.variables.named("BASE_URL" if self.provider and option == "token_url" else option.upper())
+        if self.provider and option == "token_url":  # some providers have one address for all
+            option = "base_url" if "BASE_URL" in self.variables.given else "provider"
+        return self.variables.named(option.upper())
 
     def redacted(self, text: str) -> str:
         """Return a text of others without secrets."""

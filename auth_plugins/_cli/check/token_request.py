@@ -6,13 +6,13 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
-from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
+from auth_plugins._base.errors import TROUBLE, AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import ClientAuth
 from auth_plugins._cli.common import loses_successor, shared_entry
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._protocol.advice import TROUBLE, advice_for
+from auth_plugins._protocol.advice import advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token

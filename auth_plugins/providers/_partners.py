@@ -1,68 +1,17 @@
-"""Systems that this package knows by name: each is a function that returns a grant.
-
-Every function raises a ConfigurationError for an argument that cannot work. ``client_secret`` and ``password`` take a
-str or a callable without arguments. ``options`` are keyword arguments of the grant; they replace the provider's own.
-In the environment a provider is named by ``PREFIX_PROVIDER``, with ``-`` in place of ``_``.
-"""
+"""The five partner systems."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from collections.abc import Sequence
+from typing import Any, Literal, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import (
-    ClientAuth,
-    Encoding,
-    Method,
-    Parameter,
-    Secret,
-    check_url,
-    hide_arguments,
-    one_of,
-)
-from auth_plugins._grants.base import Grant
+from auth_plugins._base.validation import Secret, hide_arguments, one_of
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
 
-__all__ = ["auth_api", "json_api", "jwt_api", "organization_api", "upload_api"]
-
-_BASIC: Any = {"client_auth": "client_secret_basic"}
-_RAW: Any = {"client_auth": "client_secret_basic_raw"}
-_POST: Any = {"client_auth": "client_secret_post"}
-_QUERY: Any = {"encoding": "query"}
-
-
-class _CommonOptions(TypedDict, total=False):
-    audience: str | None
-    resource: str | Sequence[str] | None
-    client_auth: ClientAuth | None
-    encoding: Encoding
-    params: Mapping[str, Parameter] | None
-    headers: Mapping[str, Secret] | None
-    revocation_url: str | None
-    answer: Mapping[str, str] | None
-    names: Mapping[str, str] | None
-    refresh_params: Mapping[str, Parameter] | None
-    lifetime: float | None
-
-
-class _OptionsButScope(_CommonOptions, total=False):
-    method: Method
-
-
-class _OptionsButMethod(_CommonOptions, total=False):
-    scope: str | Sequence[str] | None
-
-
-class _Options(_OptionsButScope, _OptionsButMethod): ...
-
-
-class _UserOptions(_Options, total=False):
-    client_id: str | None
-    client_secret: Secret | None
-    refresh_url: str | None
+from ._options import BASIC, POST, QUERY, RAW, Options, OptionsButMethod, OptionsButScope, UserOptions, join
 
 
 @hide_arguments
@@ -71,7 +20,7 @@ def upload_api(
     client_id: str,
     client_secret: Secret,
     scope: str | Sequence[str] | None = "platform_upload_api",
-    **options: Unpack[_OptionsButScope],
+    **options: Unpack[OptionsButScope],
 ) -> ClientCredentials:
     """Upload API v2: client credentials, by Basic with id and secret URL-encoded.
 
@@ -81,17 +30,17 @@ def upload_api(
     :param identity_url: the URL of the identity server, such as ``https://identity.example.com``.
     :param scope: as in :class:`~auth_plugins.ClientCredentials`; the default is the API's own.
     """
-    url = _join("identity_url", identity_url, "/connect/token")
-    return ClientCredentials(url, client_id, client_secret, **_BASIC | {"scope": scope} | options)
+    url = join("identity_url", identity_url, "/connect/token")
+    return ClientCredentials(url, client_id, client_secret, **BASIC | {"scope": scope} | options)
 
 
 @hide_arguments
-def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Unpack[_Options]) -> ClientCredentials:
+def jwt_api(base_url: str, client_id: str, client_secret: Secret, **options: Unpack[Options]) -> ClientCredentials:
     """Client credentials by Basic without percent-encoding; a client id with ``":"`` is refused.
 
     :param base_url: the URL of the API, such as ``https://api.example.com``.
     """
-    return ClientCredentials(_join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **_RAW | options)
+    return ClientCredentials(join("base_url", base_url, "/oauth/v2/token"), client_id, client_secret, **RAW | options)
 
 
 @hide_arguments
@@ -100,7 +49,7 @@ def auth_api(
     username: str,
     password: Secret,
     staging: bool = False,  # noqa: FBT001, FBT002 - the fixed interface
-    **options: Unpack[_UserOptions],
+    **options: Unpack[UserOptions],
 ) -> Password:
     """User name and password, sent once; then rotated refresh tokens at another endpoint. There is no client.
 
@@ -108,8 +57,8 @@ def auth_api(
     :param staging: ``True``: use the staging host, ``https://auth-stg.example.com``, which has other credentials.
     """
     if staging:
-        base_url = _staging(_join("base_url", base_url, ""))
-    url, refresh_url = (_join("base_url", base_url, path) for path in ("/auth/password", "/auth/refresh"))
+        base_url = _staging(join("base_url", base_url, ""))
+    url, refresh_url = (join("base_url", base_url, path) for path in ("/auth/password", "/auth/refresh"))
     # The documented requests hold only user name and password, or only the refresh token.
     defaults: Any = {"params": {"grant_type": None}, "refresh_url": refresh_url}
     return Password(url, username, password, **defaults | options)
@@ -121,7 +70,7 @@ def organization_api(
     client_id: str,
     client_secret: Secret,
     credentials: Literal["header", "query"] = "header",
-    **options: Unpack[_Options],
+    **options: Unpack[Options],
 ) -> ClientCredentials:
     """Client credentials with refresh tokens.
 
@@ -129,9 +78,9 @@ def organization_api(
     :param credentials: ``"header"`` (the default): Basic without percent-encoding; ``"query"``: all in the URL, where
         proxies and logs see it.
     """
-    defaults = _RAW if one_of("header", "query")("credentials", credentials) == "header" else _POST | _QUERY
+    defaults = RAW if one_of("header", "query")("credentials", credentials) == "header" else POST | QUERY
     is_host = isinstance(server_address, str) and "://" not in server_address
-    url = _join("server_address", f"https://{server_address}" if is_host else server_address, "/oauth2/token")
+    url = join("server_address", f"https://{server_address}" if is_host else server_address, "/oauth2/token")
     return ClientCredentials(url, client_id, client_secret, **defaults | options)
 
 
@@ -141,7 +90,7 @@ def json_api(
     client_id: str,
     client_secret: Secret,
     method: Literal["POST", "GET"] = "POST",
-    **options: Unpack[_OptionsButMethod],
+    **options: Unpack[OptionsButMethod],
 ) -> ClientCredentials:
     """Client credentials in a JSON body.
 
@@ -151,24 +100,9 @@ def json_api(
     :param method: ``"POST"`` (the default), or ``"GET"``, which sends the parameters in the query, where proxies and
         logs see them.
     """
-    defaults = _POST | {"method": method} | (_QUERY if method == "GET" else {"encoding": "json"})
-    url = _join("base_url", base_url, "/oauth/token")
+    defaults = POST | {"method": method} | (QUERY if method == "GET" else {"encoding": "json"})
+    url = join("base_url", base_url, "/oauth/token")
     return ClientCredentials(url, client_id, client_secret, **defaults | options)
-
-
-#: The providers by their names in the environment.
-BY_NAME: Mapping[str, Callable[..., Grant]] = {
-    function.__name__.replace("_", "-"): function
-    for function in (upload_api, jwt_api, auth_api, organization_api, json_api)
-}
-
-
-def _join(argument: str, base: object, path: str) -> str:
-    url = check_url(argument, base)
-    if "?" in url:
-        advice = "give the address that the system's documentation names"
-        raise ConfigurationError("must have no query", argument=argument, advice=advice)
-    return url.rstrip("/") + path
 
 
 def _staging(url: str) -> str:

@@ -1,0 +1,68 @@
+"""What the providers share: the keyword arguments of their grants, and how the URL of an endpoint is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
+from urllib.parse import quote
+
+from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_id, check_url
+
+
+class _CommonOptions(TypedDict, total=False):
+    resource: str | Sequence[str] | None
+    client_auth: ClientAuth | None
+    encoding: Encoding
+    params: Mapping[str, Parameter] | None
+    headers: Mapping[str, Secret] | None
+    revocation_url: str | None
+    answer: Mapping[str, str] | None
+    names: Mapping[str, str] | None
+    refresh_params: Mapping[str, Parameter] | None
+    lifetime: float | None
+
+
+class OptionsButAudience(_CommonOptions, total=False):
+    scope: str | Sequence[str] | None
+    method: Method
+
+
+class OptionsButScope(_CommonOptions, total=False):
+    audience: str | None
+    method: Method
+
+
+class OptionsButMethod(_CommonOptions, total=False):
+    audience: str | None
+    scope: str | Sequence[str] | None
+
+
+class Options(OptionsButScope, total=False):
+    scope: str | Sequence[str] | None
+
+
+class UserOptions(Options, total=False):
+    client_id: str | None
+    client_secret: Secret | None
+    refresh_url: str | None
+
+
+BASIC: Any = {"client_auth": "client_secret_basic"}
+RAW: Any = {"client_auth": "client_secret_basic_raw"}
+POST: Any = {"client_auth": "client_secret_post"}
+QUERY: Any = {"encoding": "query"}
+
+
+def join(argument: str, base: object, path: str) -> str:
+    """Return the URL of an endpoint: *base*, which is the value of *argument*, and *path*."""
+    url = check_url(argument, base)
+    if "?" in url:
+        advice = "give the address that the system's documentation names"
+        raise ConfigurationError("must have no query", argument=argument, advice=advice)
+    return url.rstrip("/") + path
+
+
+def segment(argument: str, name: object) -> str:
+    """Return *name*, the value of *argument*, as one segment of a URL's path."""
+    return quote(check_id(argument, name), safe="")

@@ -1,0 +1,292 @@
+"""What the providers of services send, each by the vendor's documentation."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl
+
+import pytest
+
+from auth_plugins import ConfigurationError, Token, from_env, providers
+from auth_plugins._protocol.messages import TokenRequest
+from tests.support.loopback import Clock
+from tests.support.sources import source
+
+#: A secret that the ways to encode it show apart.
+SECRET = "s3cr3t/of+it"
+FORM = "application/x-www-form-urlencoded"
+
+
+def request_of(grant: Any) -> TokenRequest:
+    """The token request of *grant*; nothing is sent."""
+    sent: list[TokenRequest] = []
+
+    def ask(request: TokenRequest) -> Token:
+        sent.append(request)
+        return Token(access_token="tok")
+
+    grant.request_token(ask)
+    return sent[0]
+
+
+def check(grant: Any, url: str, *, basic: bool, **parameters: str) -> None:
+    """The wire: a POST of a form, with id and secret by Basic, or as parameters."""
+    request = request_of(grant)
+    assert (request.method, request.url, request.headers["Content-Type"]) == ("POST", url, FORM)
+    if basic:
+        credentials = base64.b64encode(f"the-id:{SECRET}".encode()).decode()
+        assert request.headers["Authorization"] == f"Basic {credentials}"
+    else:
+        assert "Authorization" not in request.headers
+        parameters |= {"client_id": "the-id", "client_secret": SECRET}
+    assert dict(parse_qsl(request.body.decode(), strict_parsing=True)) == parameters
+    assert all(len(values) == 1 for values in parse_qs(request.body.decode()).values())
+    assert SECRET not in repr(grant)
+
+
+def of(provider: str, **variables: str) -> Any:
+    """The grant of these variables, with id and secret."""
+    variables = {"PROVIDER": provider, "CLIENT_ID": "the-id", "CLIENT_SECRET": SECRET, **variables}
+    return from_env("ACME", {f"ACME_{name}": value for name, value in variables.items()})
+
+
+def test_auth0() -> None:
+    """The token request to Auth0 is the documented one.
+
+    Auth0, "Get Access Tokens" (https://auth0.com/docs/tokens/get-access-tokens): a form with the audience.
+    """
+    base = "https://your-tenant.eu.auth0.com"
+    grant = providers.auth0(base, "the-id", SECRET, "https://orders.example.com/")
+    expected: Any = {"grant_type": "client_credentials", "audience": "https://orders.example.com/"}
+    check(grant, f"{base}/oauth/token", basic=False, **expected)
+    assert grant == of("auth0", BASE_URL=f"{base}/", AUDIENCE="https://orders.example.com/")
+
+
+def test_cognito() -> None:
+    """The token request to Amazon Cognito is the documented one.
+
+    "The token issuer endpoint" (https://docs.aws.amazon.com/cognito/latest/developerguide/token-endpoint.html): ``Basic
+    Base64Encode(client_id:client_secret)`` and a form.
+    """
+    base = "https://your-domain.auth.eu-west-1.amazoncognito.com"
+    grant = providers.cognito(base, "the-id", SECRET, ["orders/read", "orders/write"])
+    expected: Any = {"grant_type": "client_credentials", "scope": "orders/read orders/write"}
+    check(grant, f"{base}/oauth2/token", basic=True, **expected)
+    assert grant == of("cognito", BASE_URL=base, SCOPE="orders/read orders/write")
+    check(
+        providers.cognito(base, "the-id", SECRET, None),
+        f"{base}/oauth2/token",
+        basic=True,
+        grant_type="client_credentials",
+    )
+    credentials = ("djc98u3jiedmi283eu928", "abcdef01234567890")  # those of the page's example
+    example = request_of(providers.cognito(base, *credentials, None))
+    assert example.headers["Authorization"] == "Basic ZGpjOTh1M2ppZWRtaTI4M2V1OTI4OmFiY2RlZjAxMjM0NTY3ODkw"
+
+
+def test_ebay(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    """The token request to eBay is the documented one.
+
+    "The client credentials grant flow" (https://developer.ebay.com/api-docs/static/oauth-client-credentials-grant.html):
+    Basic of ``<client_id>:<client_secret>``, a form with the scope, and the hosts of production and sandbox. The
+    default scope is that of eBay's own library (ebay-oauth-python-client, ``test/GetApplicationToken.py``). The
+    ``token_type``, "Application Access Token" in "Quick reference", is used as Bearer.
+    """
+    grant = providers.ebay("the-id", SECRET)
+    scope = "https://api.ebay.com/oauth/api_scope"
+    expected: Any = {"grant_type": "client_credentials", "scope": scope}
+    check(grant, "https://api.ebay.com/identity/v1/oauth2/token", basic=True, **expected)
+    assert grant == of("ebay")
+    sandbox = providers.ebay("the-id", SECRET, f"{scope}/buy.order", base_url="https://api.sandbox.ebay.com")
+    assert request_of(sandbox).url == "https://api.sandbox.ebay.com/identity/v1/oauth2/token"
+    assert sandbox == of("ebay", BASE_URL="https://api.sandbox.ebay.com", SCOPE=f"{scope}/buy.order")
+    answer = {"access_token": "v^1.1#i^1#p^1", "token_type": "Application Access Token", "expires_in": 7200}
+    caplog.set_level(logging.INFO)
+
+    def play(_: TokenRequest, __: float) -> Any:
+        import json
+
+        from auth_plugins._protocol.messages import TokenResponse
+
+        return TokenResponse(status=200, headers={}, body=json.dumps(answer).encode(), received_at=clock.now)
+
+    assert source(play, grant).token().header_value == "Bearer v^1.1#i^1#p^1"
+
+
+def test_entra() -> None:
+    """The token request to Microsoft Entra ID is the documented one.
+
+    Microsoft, "Microsoft identity platform and the OAuth 2.0 client credentials flow"
+    (https://learn.microsoft.com/entra/identity-platform/v2-oauth2-client-creds-grant-flow), the first case: a
+    form with id, secret and scope.
+    """
+    tenant, scope = "contoso.onmicrosoft.com", "https://graph.microsoft.com/.default"
+    grant = providers.entra(tenant, "the-id", SECRET, scope)
+    url = f"https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
+    check(grant, url, basic=False, grant_type="client_credentials", scope=scope)
+    assert grant == of("entra", TENANT=tenant, SCOPE=scope)
+
+
+def test_keycloak() -> None:
+    """The token request to Keycloak is the documented one.
+
+    "Using a service account" in the Server Administration Guide: a POST with Basic to
+    ``/realms/{realm-name}/protocol/openid-connect/token``. Present releases decode id and secret (RFC 6749 §2.3.1).
+    """
+    base = "https://keycloak.example.com"
+    grant = providers.keycloak(base, "the realm", "product-sa-client", "password")
+    request = request_of(grant)
+    assert request.url == f"{base}/realms/the%20realm/protocol/openid-connect/token"
+    assert request.headers["Authorization"] == "Basic cHJvZHVjdC1zYS1jbGllbnQ6cGFzc3dvcmQ="  # the guide's example
+    assert (request.method, request.body) == ("POST", b"grant_type=client_credentials")
+    encoded = request_of(providers.keycloak(f"{base}/auth/", "demo", "the-id", SECRET))
+    assert encoded.url == f"{base}/auth/realms/demo/protocol/openid-connect/token"
+    credentials = base64.b64encode(b"the-id:s3cr3t%2Fof%2Bit").decode()
+    assert encoded.headers["Authorization"] == f"Basic {credentials}"
+    assert providers.keycloak(base, "demo", "the-id", SECRET) == of("keycloak", BASE_URL=base, REALM="demo")
+
+
+def test_okta() -> None:
+    """The token request to Okta is the documented one.
+
+    Okta, "Implement authorization by grant type: client credentials"
+    (https://developer.okta.com/docs/guides/implement-client-creds/): Basic by the rules of HTTP, a form with the
+    scope, ``/oauth2/default/v1/token``.
+    """
+    base = "https://your-domain.okta.com"
+    grant = providers.okta(base, "the-id", SECRET, "customScope")
+    expected: Any = {"grant_type": "client_credentials", "scope": "customScope"}
+    check(grant, f"{base}/oauth2/default/v1/token", basic=True, **expected)
+    other = providers.okta(f"{base}/oauth2/aus9o8wzkhckw9TLa0h7z", "the-id", SECRET, "customScope")
+    assert request_of(other).url == f"{base}/oauth2/aus9o8wzkhckw9TLa0h7z/v1/token"
+    assert grant == of("okta", BASE_URL=base, SCOPE="customScope")
+
+
+def test_paypal() -> None:
+    """The token request to PayPal is the documented one.
+
+    PayPal, "Authentication" (https://developer.paypal.com/api/rest/authentication/): ``-u
+    CLIENT_ID:CLIENT_SECRET`` and a form with the grant type alone.
+    """
+    for base in ("https://api-m.paypal.com", "https://api-m.sandbox.paypal.com"):
+        grant = providers.paypal(base, "the-id", SECRET)
+        check(grant, f"{base}/v1/oauth2/token", basic=True, grant_type="client_credentials")
+        assert grant == of("paypal", BASE_URL=base)
+
+
+def test_reddit() -> None:
+    """The token request to Reddit is the documented one.
+
+    "OAuth2" in its wiki (https://github.com/reddit-archive/reddit/wiki/OAuth2): HTTP Basic, data of the POST, not in
+    the URL; "API" there: the format of the user agent. The section "Application Only OAuth" was not at hand: its grant
+    type and URL are what programs send that cite it.
+    """
+    agent = "linux:com.example.orders:v1.2.3 (by /u/orders)"
+    grant = providers.reddit("the-id", SECRET, agent)
+    check(grant, "https://www.reddit.com/api/v1/access_token", basic=True, grant_type="client_credentials")
+    assert request_of(grant).headers["User-Agent"] == agent
+    assert grant == of("reddit", USER_AGENT=agent)
+    more = request_of(providers.reddit("the-id", SECRET, agent, headers={"X-Trace": "1"}))
+    assert (more.headers["User-Agent"], more.headers["X-Trace"]) == (agent, "1")
+
+
+def test_salesforce() -> None:
+    """The token request to Salesforce is the documented one.
+
+    Salesforce, "OAuth 2.0 Client Credentials Flow for Server-to-Server Integration" and the Connect REST API's
+    "Step Three: Connect to Connect REST API Using OAuth": a form with id and secret to ``/services/oauth2/token``
+    of the My Domain URL.
+    """
+    base = "https://your-domain.my.salesforce.com"
+    grant = providers.salesforce(base, "the-id", SECRET)
+    check(grant, f"{base}/services/oauth2/token", basic=False, grant_type="client_credentials")
+    assert grant == of("salesforce", BASE_URL=base)
+
+
+def test_spotify() -> None:
+    """The token request to Spotify is the documented one.
+
+    "Client Credentials Flow" (https://developer.spotify.com/documentation/web-api/tutorials/client-credentials-flow):
+    ``Basic <base64 encoded client_id:client_secret>`` and a form with the grant type.
+    """
+    grant = providers.spotify("the-id", SECRET)
+    check(grant, "https://accounts.spotify.com/api/token", basic=True, grant_type="client_credentials")
+    assert grant == of("spotify")
+
+
+def test_twitch() -> None:
+    """The token request to Twitch is the documented one.
+
+    "Getting OAuth Access Tokens" (https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/) names the client
+    credentials grant flow. That section itself was not at hand: the form with id, secret and grant type is what
+    programs send that cite it.
+    """
+    grant = providers.twitch("the-id", SECRET)
+    check(grant, "https://id.twitch.tv/oauth2/token", basic=False, grant_type="client_credentials")
+    assert grant == of("twitch")
+
+
+def test_zoom() -> None:
+    """The token request to Zoom is the documented one.
+
+    Zoom, "OAuth 2.0" and "Server-to-Server OAuth" (https://developers.zoom.us/docs/internal-apps/s2s-oauth/):
+    Basic of ``client_id:client_secret``; ``account_credentials`` and ``account_id`` in the query, or as here in a
+    form.
+    """
+    grant = providers.zoom("Wk9PTV9BQ0NPVU5UX0lE", "the-id", SECRET)
+    expected: Any = {"grant_type": "account_credentials", "account_id": "Wk9PTV9BQ0NPVU5UX0lE"}
+    check(grant, "https://zoom.us/oauth/token", basic=True, **expected)
+    assert grant == of("zoom", ACCOUNT_ID="Wk9PTV9BQ0NPVU5UX0lE")
+    more = providers.zoom("Wk9PTV9BQ0NPVU5UX0lE", "the-id", SECRET, params={"trace": "1"})
+    check(more, "https://zoom.us/oauth/token", basic=True, trace="1", **expected)
+    documented = request_of(providers.zoom("a", "ZOOM_CLIENT_ID", "ZOOM_CLIENT_SECRET")).headers["Authorization"]
+    assert documented == "Basic Wk9PTV9DTElFTlRfSUQ6Wk9PTV9DTElFTlRfU0VDUkVU"  # the page's example
+
+
+WRONG: dict[str, tuple[Any, ...]] = {
+    "base_url must be an absolute": (providers.auth0, "your-tenant.eu.auth0.com", "id", SECRET, "a"),
+    "audience must be a str, got None": (providers.auth0, "https://a.example", "id", SECRET, None),
+    "tenant must not be empty": (providers.entra, "", "id", SECRET, "a"),
+    "realm must be a str, got int": (providers.keycloak, "https://a.example", 5, "id", SECRET),
+    "user_agent must not have a control": (providers.reddit, "id", SECRET, "a\nb"),
+    "account_id must not be empty": (providers.zoom, "", "id", SECRET),
+    "base_url must have no query": (providers.okta, "https://a.example?b=c", "id", SECRET, "a"),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_arguments_that_cannot_work(message: str) -> None:
+    """They are a ConfigurationError that names the argument."""
+    provider, *arguments = WRONG[message]
+    with pytest.raises(ConfigurationError, match=message):
+        provider(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("provider", "variables", "message"),
+    [
+        ("zoom", {}, r"ACME_ACCOUNT_ID is not set; ACME_PROVIDER=zoom needs it"),
+        ("entra", {"TENANT": "a"}, r"ACME_SCOPE is not set; ACME_PROVIDER=entra needs it"),
+        ("entra", {"SCOPE": "a"}, r"ACME_TENANT is not set"),
+        ("spotify", {"BASE_URL": "https://a.example"}, r"ACME_BASE_URL contradicts ACME_PROVIDER=spotify"),
+        ("okta", {"SCOPE": "a"}, r"ACME_BASE_URL is not set; ACME_PROVIDER=okta needs it"),
+        ("okta", {"SCOPE": "a", "BASE_URL": "a.example"}, r"ACME_BASE_URL must be an absolute"),
+        ("keycloak", {"BASE_URL": "https://a.example", "REALM": "a", "TENANT": "b"}, r"ACME_TENANT contradicts"),
+        ("reddit", {"USER_AGENT": "a", "HEADER": "b"}, r"ACME_HEADER is no known variable"),
+    ],
+)
+def test_variables_that_cannot_work(provider: str, variables: dict[str, str], message: str) -> None:
+    """An error names the variable that is missing, that the provider has no use for, or that is wrong."""
+    with pytest.raises(ConfigurationError, match=message):
+        of(provider, **variables)
+
+
+def test_every_provider_has_a_name() -> None:
+    """Each public function is a provider of the environment, and names the document that says what is sent."""
+    names = {name.replace("-", "_") for name in providers.BY_NAME}
+    assert names == set(providers.__all__)
+    partners = {"upload_api", "jwt_api", "auth_api", "organization_api", "json_api"}
+    for name in names - partners:
+        assert "Documented " in getattr(providers, name).__doc__
