@@ -45,6 +45,10 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
     :param leeway: seconds before its end from which a token is not used any more; ``None``: 60; 0: used to the end.
     :param timeout: seconds that a token request may take, retries included; ``None``: 10.
     :param refresh_ahead: refresh a token in the background some time before its end; ``None``: ``True``.
+    :param refused: which responses refuse the token besides a 401 and an ``invalid_token`` challenge: statuses, such as
+        ``(403, 419)``, or a function that takes the response and returns a bool, such as
+        :func:`auth_plugins.graphql_unauthenticated`. It may read the body (``.json()``, ``.text``, ``.content``), which
+        is read then, and only then; for that it may be called twice. ``None`` or ``()``: none.
     :raises ConfigurationError: an argument cannot work, or a ``TokenSource`` decides it already.
 
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx.RequestError``.

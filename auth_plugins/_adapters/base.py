@@ -19,9 +19,13 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
 from auth_plugins._transports.base import Transport
 
+from .refusals import DEFAULT_RULES, RefusalRules
+
 if TYPE_CHECKING:
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
+
+    from .refusals import Refused
 
     class Overrides(TypedDict, total=False):
         """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
@@ -34,10 +38,13 @@ if TYPE_CHECKING:
         leeway: float | None
         timeout: float | None
         refresh_ahead: bool | None
+        refused: Refused | None
 
 
 _LIBRARIES = ("requests", "httpx", "httpx2")
-_OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
+_OPTIONS = (
+    "cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"
+)  # fmt: skip
 
 
 class Adapter:
@@ -48,6 +55,8 @@ class Adapter:
     #: The header that carries the token.
     header: str
     _hosts: AllowedHosts | None = None
+    #: Which responses refuse a token.
+    _rules: RefusalRules = DEFAULT_RULES
     #: The name of the argument for the library's own session or client.
     _session_argument: ClassVar[str]
 
@@ -55,7 +64,7 @@ class Adapter:
         self, grant_or_source: Grant | TokenSource, transport: Transport, session: Any, options: tuple[Any, ...]
     ) -> None:
         """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
-        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead = options
+        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused = options
         if allow_http is not True and allow_http is not False:
             problem = f"must be True or False, got an object of type {type(allow_http).__name__}"
             raise ConfigurationError(problem, argument="allow_http")
@@ -77,6 +86,8 @@ class Adapter:
             check_header(self.header, self._scheme)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
+        if refused is not None:
+            self._rules = RefusalRules(refused)
         self._allow_http = allow_http
         self._state = source._state
         self._given = grant_or_source, session, options
@@ -109,6 +120,7 @@ class Adapter:
         arguments = {
             **dict(zip(_OPTIONS, options, strict=True)),
             "allowed_hosts": self._hosts and self._hosts.patterns,
+            "refused": self._rules.given,
             self._session_argument: session,
         }
         return _unpickled, (type(self), grant_or_source, arguments)

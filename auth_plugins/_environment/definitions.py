@@ -29,7 +29,9 @@ OPTIONS = ("SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD",
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS")
 #: The arguments of token sources and adapters.
-POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD")
+POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "REFUSED")
+#: Those of them that are about API requests, which a token source does not send.
+API_POLICY = ("ALLOWED_HOSTS", "REFUSED")
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
 #: By grant type: the class, the variables that it needs, and those that it accepts besides.
 GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
@@ -111,6 +113,11 @@ def _hosts(value: str) -> list[str] | None:
     return hosts
 
 
+def _statuses(value: str) -> tuple[int, ...] | None:
+    words = _words(value) or [value]
+    return tuple(map(int, words)) if all(re.fullmatch(r"[2-9]\d\d", word, re.ASCII) for word in words) else None
+
+
 def _cache(value: str) -> tuple[Callable[..., Any] | None, dict[str, str]] | None:
     """Return the class of a cache, ``None`` for memory, and its arguments."""
     kind, colon, rest = value.partition(":")
@@ -136,5 +143,6 @@ READERS: Mapping[str, _Reader] = {
     "ALLOW_HTTP": _SWITCH,
     "LEEWAY": (_seconds, "seconds, such as 60, or 0"),
     "REFRESH_AHEAD": _SWITCH,
+    "REFUSED": (_statuses, "statuses, such as 403 419"),
     "TIMEOUT": (lambda value: _seconds(value) or None, "seconds, such as 10"),
 }

@@ -20,6 +20,7 @@ HEAVY = """
 NAMES = """
     ApiKey AuthError ClientCredentials ConfigurationError FileCache Grant InsecureTransportError MemoryCache Password
     RedisCache RefreshToken SecretFile Token TokenCache TokenRequestError TokenSource TokenTransportError from_env
+    graphql_unauthenticated
 """
 
 

@@ -192,7 +192,7 @@ CANARY = "c4n4ry:/ \x7f"
 #: A variable that has a wrong value, and those that it belongs to.
 WRONG = {
     **dict.fromkeys(("PROVIDER", "GRANT_TYPE", "TOKEN_URL", "CLIENT_AUTH", "ENCODING", "METHOD", "CACHE"), CLIENT),
-    **dict.fromkeys(("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REVOCATION_URL"), CLIENT),
+    **dict.fromkeys(("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REFUSED", "REVOCATION_URL"), CLIENT),
     **dict.fromkeys(("LEEWAY", "TIMEOUT"), CLIENT),
     "REFRESH_URL": USER,
     "API_KEY_HEADER": {"API_KEY": "k"},
@@ -219,6 +219,7 @@ INVALID = {
     "CACHE": ["file:", "memory:", "http://localhost", "redis"],
     "RESOURCE": [","],
     "METHOD": ["PUT"],
+    "REFUSED": ["forbidden", "40", "1403", "٤٠٣", "199", "403-419", ","],
 }
 
 
@@ -279,6 +280,7 @@ def test_policy_is_an_adapters_arguments() -> None:
     hosts = ["api.example.com", "*.example.org"]
     of_adapter = {**expected, "allow_http": True, "allowed_hosts": hosts}
     assert policy({**POLICY, "ALLOWED_HOSTS": ", ".join(hosts)}) == of_adapter
+    assert policy({"REFUSED": "403 419"}) == policy({"REFUSED": "403, 419"}) == {"refused": (403, 419)}
     assert policy({"ALLOW_HTTP": "0", "LEEWAY": "0"}) == {"allow_http": False, "leeway": 0.0}
 
 
@@ -289,6 +291,13 @@ def test_policy_is_an_adapters_arguments() -> None:
         (from_env, "LEEWAY", "60", "OAuth2Auth.from_env or TokenSource.from_env"),
         (from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
         (TokenSource.from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
+        (from_env, "REFUSED", "403", "OAuth2Auth.from_env, or unset it"),
+        (
+            TokenSource.from_env,
+            "REFUSED",
+            "403",
+            "OAuth2Auth.from_env, or unset it and give refused= to the OAuth2Auth",
+        ),
     ],
 )
 def test_a_grant_or_source_refuses_what_it_cannot_carry(door: Any, name: str, value: str, said: str) -> None:
