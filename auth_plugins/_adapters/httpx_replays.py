@@ -5,6 +5,7 @@ The sync and the async form are the same lines twice, as in the flows.
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from auth_plugins._base.errors import AuthError
@@ -118,8 +119,10 @@ class HttpxReplays(HttpxCarrier[Client]):
         """Note what *response* says of *token* where its flow was closed; a body that was not read is not read now."""
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
-            is_refused, needs_body = ask(self._rules.predicate, response)
-            if needs_body:
+            is_refused, is_unknown = False, True
+            with contextlib.suppress(Exception):  # the user gets the error that closed the flow
+                is_refused, is_unknown = ask(self._rules.predicate, response)
+            if is_unknown:
                 return
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         if verdict is Verdict.ACCEPTED:

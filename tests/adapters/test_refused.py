@@ -26,7 +26,7 @@ from auth_plugins import (
     graphql_unauthenticated,
 )
 from tests.adapters.test_refusals import HookError, raise_own, tokens
-from tests.support.drivers import ALL, ASYNC, HTTPX, Answer, AsyncHttpx, Call, Driver, each
+from tests.support.drivers import ALL, ASYNC, HTTPX, SYNC, Answer, AsyncHttpx, Call, Driver, each
 from tests.support.loopback import Clock, Loopback, Received, as_json
 
 INVALID = 'Bearer realm="api", error="invalid_token"'
@@ -311,6 +311,7 @@ def test_a_hook_that_raises_for_a_refusal_rejects_the_token(
         (lambda response: response.status_code == 403, as_json({}, 403), 2),
         (lambda response: response.text == "no", Response("no", 403), 1 if is_unread else 2),
         (lambda response: response.status_code == 419, as_json({}, 403), 1),
+        (lambda response: response.no_such_member, as_json({}, 403), 1),
     ):
         auth = driver.auth(grant, refused=refused, cache=MemoryCache())
         before = len(server.token_requests)
@@ -323,7 +324,7 @@ def test_a_hook_that_raises_for_a_refusal_rejects_the_token(
         with pytest.raises(HookError):
             driver.get(server.api_url, auth, hook=hook)
         server.api = lambda _: as_json({})
-        assert driver.get(server.api_url, auth).status == 200
+        auth.source.token()
         assert len(server.token_requests) - before == requested
 
 
@@ -399,6 +400,24 @@ def test_a_key_and_a_generator_are_not_sent_once_more(
     assert driver.get(server.api_url, driver.auth(ApiKey(lambda: next(keys, "other-k3y")))).status == 401
     assert driver.send(Call("POST", server.api_url, driver.chunks([b"one"])), driver.auth(grant)).status == 401
     assert (len(server.api_requests), clock.sleeps) == (3, [])
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_no_other_request_waits(
+    driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one request waits to be sent once more, another is answered."""
+    auth, statuses = driver.auth(grant), list[int]()
+    server.api = lambda received: as_json({}, 401 if received.target == "/api/lagging" else 200)
+
+    def send_another(_: float) -> None:
+        thread = threading.Thread(target=lambda: statuses.append(driver.get(server.api_url, auth).status))
+        thread.start()
+        thread.join(10)
+
+    monkeypatch.setattr(clock, "sleep", send_another)
+    assert driver.get(f"{server.api_url}/lagging", auth).status == 401
+    assert (statuses, len(server.token_requests)) == ([200], 2)
 
 
 @pytest.mark.parametrize("driver", each(ASYNC))
