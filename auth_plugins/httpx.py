@@ -36,7 +36,8 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
     :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
-    :param scheme: the word before the token; ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
+    :param scheme: the word before the token; or the whole value with ``{token}`` in the token's place, such as
+        ``"CWSAuth Bearer={token}"``. ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param client: the ``httpx.Client`` that sends the token requests: for a proxy, a private CA or a client
         certificate. Not an ``AsyncClient``, which belongs to one event loop. ``None``: a new one for each, with a

@@ -163,7 +163,8 @@ class OAuth2Auth(Adapter, AuthBase):
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
     :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
-    :param scheme: the word before the token; ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
+    :param scheme: the word before the token; or the whole value with ``{token}`` in the token's place, such as
+        ``"CWSAuth Bearer={token}"``. ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param session: the ``requests.Session`` that sends the token requests: for a proxy, a private CA or a client
         certificate. ``None``: a new one for each, with a timeout. Equal grants share a token whatever their sessions,

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         refused: Refused | None
 
 
+#: Stands for the token in a scheme, for APIs that want no space before it.
+TEMPLATE = "{token}"
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = (
     "cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"
@@ -155,6 +157,8 @@ def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, argumen
 
 def header_value(scheme: str, token: Token) -> str:
     """Return what the header holds for *token*, as plain text: recorders of requests store no class of ours."""
+    if TEMPLATE in scheme:
+        return scheme.replace(TEMPLATE, f"{token.access_token}")
     return f"{scheme} {token.access_token}" if scheme else f"{token.access_token}"
 
 

@@ -192,8 +192,10 @@ CANARY = "c4n4ry:/ \x7f"
 #: A variable that has a wrong value, and those that it belongs to.
 WRONG = {
     **dict.fromkeys(("PROVIDER", "GRANT_TYPE", "TOKEN_URL", "CLIENT_AUTH", "ENCODING", "METHOD", "CACHE"), CLIENT),
-    **dict.fromkeys(("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REFUSED", "REVOCATION_URL"), CLIENT),
-    **dict.fromkeys(("LEEWAY", "TIMEOUT"), CLIENT),
+    **dict.fromkeys(
+        ("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REFUSED", "HEADER", "REVOCATION_URL"), CLIENT
+    ),
+    **dict.fromkeys(("LEEWAY", "TIMEOUT", "SCHEME"), CLIENT),
     "REFRESH_URL": USER,
     "API_KEY_HEADER": {"API_KEY": "k"},
     "BASE_URL": JWT_API,
@@ -219,6 +221,8 @@ INVALID = {
     "CACHE": ["file:", "memory:", "http://localhost", "redis"],
     "RESOURCE": [","],
     "METHOD": ["PUT"],
+    "HEADER": ["X Auth", "X-Auth:"],
+    "SCHEME": ["B\nearer", "\u2713 {token}"],
     "REFUSED": ["forbidden", "40", "1403", "٤٠٣", "199", "403-419", ","],
 }
 
@@ -281,6 +285,7 @@ def test_policy_is_an_adapters_arguments() -> None:
     of_adapter = {**expected, "allow_http": True, "allowed_hosts": hosts}
     assert policy({**POLICY, "ALLOWED_HOSTS": ", ".join(hosts)}) == of_adapter
     assert policy({"REFUSED": "403 419"}) == policy({"REFUSED": "403, 419"}) == {"refused": (403, 419)}
+    assert policy({"HEADER": "X-Auth", "SCHEME": " a={token} "}) == {"header": "X-Auth", "scheme": "a={token}"}
     assert policy({"ALLOW_HTTP": "0", "LEEWAY": "0"}) == {"allow_http": False, "leeway": 0.0}
 
 
@@ -291,6 +296,8 @@ def test_policy_is_an_adapters_arguments() -> None:
         (from_env, "LEEWAY", "60", "OAuth2Auth.from_env or TokenSource.from_env"),
         (from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
         (TokenSource.from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
+        (from_env, "SCHEME", "Token", "OAuth2Auth.from_env, or unset it"),
+        (TokenSource.from_env, "HEADER", "X-A", "OAuth2Auth.from_env, or unset it and give header= to the OAuth2Auth"),
         (from_env, "REFUSED", "403", "OAuth2Auth.from_env, or unset it"),
         (
             TokenSource.from_env,

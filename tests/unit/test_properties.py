@@ -369,6 +369,8 @@ PLAUSIBLE = {
     "API_KEY_HEADER": ["X-Key"],
     "REFRESH_AHEAD": ["yes"],
     "REFUSED": ["403 419"],
+    "HEADER": ["X-Auth"],
+    "SCHEME": ["a={token}"],
     "SCOPE": ["a b"],
     "RESOURCE": ["urn:a, urn:b"],
 }
@@ -425,7 +427,7 @@ def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None
         assert_names_a_variable(error)
         return
     assert isinstance(grant, Grant)
-    policy = {"allowed_hosts", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"}
+    policy = {"allowed_hosts", "allow_http", "leeway", "timeout", "refresh_ahead", "refused", "header", "scheme"}
     assert arguments.keys() <= {"cache", *policy}
     assert isinstance(auth_plugins.requests.OAuth2Auth(grant, **arguments).source, TokenSource)
 
