@@ -28,8 +28,8 @@ default_role = "literal"
 
 # Each reference has to lead somewhere: sphinx-build -n -W.
 nitpicky = True
-# Types without a page of their own: what is a client of httpx and httpx2, and what may be a key.
-nitpick_ignore = [("py:class", "Client"), ("py:class", "Key"), ("py:class", "Overrides")]
+# Types without a page of their own: a client of httpx and httpx2, a key, and what ``refused=`` takes.
+nitpick_ignore = [("py:class", "Client"), ("py:class", "Key"), ("py:class", "Overrides"), ("py:class", "Refused")]
 # Small inventories in plain text, so that the build needs no network.
 intersphinx_mapping = {
     "python": ("https://docs.python.org/3", "inventories/python.txt"),
