@@ -8,6 +8,7 @@ Between them, one :class:`TokenSource` for each distinct grant decides when a to
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auth_plugins._adapters.graphql import graphql_unauthenticated
     from auth_plugins._base.errors import (
         AuthError,
         ConfigurationError,
@@ -52,10 +53,12 @@ __all__ = [
     "TokenSource",
     "TokenTransportError",
     "from_env",
+    "graphql_unauthenticated",
 ]
 
 #: The module of each name.
 _MODULES = {
+    "_adapters.graphql": "graphql_unauthenticated",
     "_base.errors": (
         "AuthError ConfigurationError InsecureTransportError LoginRequiredError TokenRequestError TokenTransportError"
     ),

@@ -38,7 +38,8 @@ class OAuth2Auth(HttpxAuthFlow[httpx2.Client], httpx2.Auth):
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
     :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
-    :param scheme: the word before the token; ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
+    :param scheme: the word before the token; or the whole value with ``{token}`` in the token's place, such as
+        ``"CWSAuth Bearer={token}"``. ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param client: the ``httpx2.Client`` that sends the token requests: for a proxy, a private CA or a client
         certificate. Not an ``AsyncClient``, which belongs to one event loop. ``None``: a new one for each, with a
@@ -47,6 +48,10 @@ class OAuth2Auth(HttpxAuthFlow[httpx2.Client], httpx2.Auth):
     :param leeway: seconds before its end from which a token is not used any more; ``None``: 60; 0: used to the end.
     :param timeout: seconds that a token request may take, retries included; ``None``: 10.
     :param refresh_ahead: refresh a token in the background some time before its end; ``None``: ``True``.
+    :param refused: which responses refuse the token besides a 401 and an ``invalid_token`` challenge: statuses, such as
+        ``(403, 419)``, or a function that takes the response and returns a bool, such as
+        :func:`auth_plugins.graphql_unauthenticated`. It may read the body (``.json()``, ``.text``, ``.content``), which
+        is read then, and only then; for that it may be called twice. ``None`` or ``()``: none.
     :raises ConfigurationError: an argument cannot work, or a ``TokenSource`` decides it already.
 
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx2.RequestError``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import re
 from collections.abc import Iterable, Mapping
@@ -13,11 +12,23 @@ try:
 except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
-from requests.utils import rewind_body
 
 from auth_plugins._adapters.base import Adapter, header_value, own_errors, wrong_session
-from auth_plugins._adapters.refusals import NO_BODY, NO_CONNECTION, is_replayed, may_be_replayed
+from auth_plugins._adapters.refusals import (
+    DEFAULT_RULES,
+    NO_BODY,
+    NO_CONNECTION,
+    SETTLE_PAUSE,
+    RefusalRules,
+    Refused,
+    Verdict,
+    is_repeatable,
+    is_replayed,
+    is_restored,
+    settles,
+)
 from auth_plugins._adapters.requests_redirects import OriginBoundHeaders, keep_within_origin, origin_of
+from auth_plugins._adapters.requests_replays import close, discard_body, rewind, send_again, verdict_of
 from auth_plugins._base import errors
 from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
@@ -52,10 +63,10 @@ class _TokenHook:
     As a hook it replaces a rejected token, and keeps the token from other origins. Any number of requests share one.
     """
 
-    __slots__ = ("header", "origin", "plain", "scheme", "since", "source", "token", "until")
+    __slots__ = ("header", "origin", "plain", "rules", "scheme", "since", "source", "token", "until")
 
-    def __init__(self, source: TokenSource, header: str, scheme: str, token: Token) -> None:
-        self.source, self.header, self.scheme, self.token = source, header, scheme, token
+    def __init__(self, source: TokenSource, header: str, scheme: str, rules: RefusalRules, token: Token) -> None:
+        self.source, self.header, self.scheme, self.rules, self.token = source, header, scheme, rules, token
         #: What the header holds.
         self.plain = header_value(scheme, token)
         #: URLs that begin so may carry it without a further check, between these Unix seconds.
@@ -74,34 +85,41 @@ class _TokenHook:
         # After a redirect to another origin, its responses come here as well. They do not concern this token.
         if sent.headers.get(self.header) != self.plain:
             return response
-        if response.status_code == 401:
-            response = self._answer_refusal(response, **kwargs)
-        else:
+        if response.status_code < self.rules.least:
             self.source.accept(self.token)
+        else:
+            response = self._answer(response, **kwargs)
         # A session copies these headers to wherever a redirect leads.
         return keep_within_origin(self.header, response, sent)
 
-    def _answer_refusal(self, refusal: requests.Response, **kwargs: Any) -> requests.Response:
+    def _answer(self, response: requests.Response, **kwargs: Any) -> requests.Response:
+        """Return what the user gets for *response*, which may be a refusal."""
+        verdict = verdict_of(self.rules, response)
+        if verdict is Verdict.ACCEPTED:
+            self.source.accept(self.token)
+            return response
+        return self._replace(response, verdict, **kwargs)
+
+    def _replace(self, refusal: requests.Response, verdict: Verdict, **kwargs: Any) -> requests.Response:
         """Replay a request as ``HTTPDigestAuth`` does: ``history`` gets the refusal, the pool its connection."""
         source, sent = self.source, refusal.request
         # An adapter of the user's own need not say by which connection it answered.
         adapter = getattr(refusal, "connection", None)
-        obstacle = NO_CONNECTION if adapter is None else "" if _rewind(sent) else NO_BODY
-        if not may_be_replayed(sent, source, self.token, obstacle):
+        obstacle = NO_CONNECTION if adapter is None else "" if rewind(sent) else NO_BODY
+        if not is_repeatable(refusal, source, self.token, verdict, obstacle):
             return refusal
         if not source.grant.is_constant:  # the token request may need the connection
-            _discard_body(refusal)
+            discard_body(refusal)
         try:
-            fresh = _TokenHook(source, self.header, self.scheme, source.token())
+            fresh = _TokenHook(source, self.header, self.scheme, self.rules, source.token())
         except errors.AuthError as error:
-            _close(refusal)  # unread, as its body may have no end
+            if is_restored(refusal, source, self.token, verdict):
+                return refusal
+            close(refusal)  # unread, as its body may have no end
             raise _library_error(error, sent) from error.__cause__
-        if not is_replayed(sent, source, self.token, fresh.token):
+        if not is_replayed(refusal, source, self.token, fresh.token):
             return refusal
-        _discard_body(refusal)
-        response = _replay(refusal, fresh, adapter, **kwargs)
-        if response.status_code != 401:
-            source.accept(fresh.token)
+        response = fresh.replay(refusal, adapter, **kwargs)
         if response.is_redirect:
             # The redirect copies the request that was sent first, which has the rejected token on it.
             hooks = sent.hooks["response"]
@@ -110,50 +128,25 @@ class _TokenHook:
             sent.headers[self.header] = fresh.plain
         return response
 
+    def replay(self, refusal: requests.Response, adapter: Any, **kwargs: Any) -> requests.Response:
+        """Send the refused request with this token; once more after a pause, if it is refused because it is new."""
+        discard_body(refusal)
+        response = send_again(refusal, self, adapter, **kwargs)
+        if verdict_of(self.rules, response) is Verdict.ACCEPTED:
+            self.source.accept(self.token)
+        elif settles(response, self.source, self.token) and rewind(response.request):
+            discard_body(response)
+            runtime.clock.sleep(SETTLE_PAUSE)
+            earlier = response
+            response = send_again(earlier, self, adapter, **kwargs)
+            response.history[:0] = earlier.history
+            if verdict_of(self.rules, response) is Verdict.ACCEPTED:
+                self.source.accept(self.token)
+        return response
+
 
 #: What an auth begins with: its time is always over.
-_NOT_READY = _TokenHook(None, "", "", Token(access_token=""))  # type: ignore[arg-type]  # no request ever carries it
-
-
-def _replay(refusal: requests.Response, fresh: _TokenHook, adapter: Any, **kwargs: Any) -> requests.Response:
-    """Send the refused request with the *fresh* token."""
-    sent = refusal.request
-    request = sent.copy()
-    request.headers[fresh.header] = fresh.plain
-    jar: Any = request._cookies
-    requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
-    request.prepare_cookies(jar)
-    # No adapter takes it; requests-cache hands it to hooks, and requests itself does not.
-    kwargs.pop("allow_redirects", None)
-    response: requests.Response = adapter.send(request, **kwargs)
-    response.history.append(refusal)
-    response.request = request
-    return response
-
-
-def _rewind(request: requests.PreparedRequest) -> bool:
-    """Rewind the body, and return whether it can be sent again: a consumed generator cannot."""
-    if request.body is None or isinstance(request.body, (bytes, str)):
-        return True
-    try:
-        rewind_body(request)
-    except Exception:  # it is a generator, was closed, or is of a class of the user's
-        return False
-    return True
-
-
-def _discard_body(refusal: requests.Response) -> None:
-    """Read *refusal*, so that its connection is free. A body that breaks off is dropped, as nothing needs it."""
-    try:
-        _ = refusal.content
-    except Exception:
-        refusal._content, refusal._content_consumed = b"", True
-    _close(refusal)
-
-
-def _close(refusal: requests.Response) -> None:
-    with contextlib.suppress(Exception):  # an adapter of the user's own need not make it whole
-        refusal.close()
+_NOT_READY = _TokenHook(None, "", "", DEFAULT_RULES, Token(access_token=""))  # type: ignore[arg-type]  # nothing carries it
 
 
 def _library_error(error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:
@@ -173,7 +166,8 @@ class OAuth2Auth(Adapter, AuthBase):
         itself), ``"127.0.0.1:8080"``, ``"[::1]"``; no port means any. ``None``: every host that is sent to with this
         auth.
     :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
-    :param scheme: the word before the token; ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
+    :param scheme: the word before the token; or the whole value with ``{token}`` in the token's place, such as
+        ``"CWSAuth Bearer={token}"``. ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param session: the ``requests.Session`` that sends the token requests: for a proxy, a private CA or a client
         certificate. ``None``: a new one for each, with a timeout. Equal grants share a token whatever their sessions,
@@ -181,6 +175,10 @@ class OAuth2Auth(Adapter, AuthBase):
     :param leeway: seconds before its end from which a token is not used any more; ``None``: 60; 0: used to the end.
     :param timeout: seconds that a token request may take, retries included; ``None``: 10.
     :param refresh_ahead: refresh a token in the background some time before its end; ``None``: ``True``.
+    :param refused: which responses refuse the token besides a 401 and an ``invalid_token`` challenge: statuses, such as
+        ``(403, 419)``, or a function that takes the response and returns a bool, such as
+        :func:`auth_plugins.graphql_unauthenticated`. It may read the body (``.json()``, ``.text``, ``.content``), which
+        is read then, and only then; for that it may be called twice. ``None`` or ``()``: none.
     :raises ConfigurationError: an argument cannot work, or a ``TokenSource`` decides it already.
 
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and a ``requests.RequestException``.
@@ -208,6 +206,7 @@ class OAuth2Auth(Adapter, AuthBase):
         leeway: float | None = None,
         timeout: float | None = None,
         refresh_ahead: bool | None = None,
+        refused: Refused | None = None,
     ) -> None:
         # By its base: requests-cache puts a class of its own in the place of Session.
         if not (session is None or isinstance(session, requests.sessions.SessionRedirectMixin)):
@@ -216,7 +215,7 @@ class OAuth2Auth(Adapter, AuthBase):
         if session is not None:
             with small_imports():
                 transport = _transport.load(session)
-        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead)
+        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused)
         self._configure(grant_or_source, transport, session, options)
         # Not in the class: Python reads an attribute that a class has as well more slowly.
         self._ready = _NOT_READY
@@ -245,7 +244,7 @@ class OAuth2Auth(Adapter, AuthBase):
             origin = self._allowed_origin(request.url or "")
             if origin is None:
                 return request
-            hook = _TokenHook(self.source, self.header, self._scheme, self.source.token())
+            hook = _TokenHook(self.source, self.header, self._scheme, self._rules, self.source.token())
         except errors.AuthError as error:
             raise _library_error(error, request) from error.__cause__
         if origin and self.header.lower() == "authorization":

@@ -23,10 +23,15 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource, source_for
 from auth_plugins._transports.base import LibraryTransport, Transport
 
-_log = logging.getLogger("auth_plugins")
-_LIBRARIES = ("requests", "httpx", "httpx2")
-_OPTIONS = ("cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead")
+from .refusals import DEFAULT_RULES, RefusalRules, Refused
 
+_log = logging.getLogger("auth_plugins")
+#: Stands for the token in a scheme, for APIs that want no space before it.
+TEMPLATE = "{token}"
+_LIBRARIES = ("requests", "httpx", "httpx2")
+_OPTIONS = (
+    "cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"
+)  # fmt: skip
 
 if TYPE_CHECKING:
 
@@ -41,6 +46,7 @@ if TYPE_CHECKING:
         leeway: float | None
         timeout: float | None
         refresh_ahead: bool | None
+        refused: Refused | None
 
 else:  # so that annotations can be resolved; to make a TypedDict takes longer than to load a module
     Overrides = dict
@@ -54,6 +60,8 @@ class Adapter:
     #: The header that carries the token.
     header: str
     _hosts: AllowedHosts | None = None
+    #: Which responses refuse a token.
+    _rules: RefusalRules = DEFAULT_RULES
     #: The name of the argument for the library's own session or client.
     _session_argument: ClassVar[str]
 
@@ -65,7 +73,7 @@ class Adapter:
         options: tuple[Any, ...],
     ) -> None:
         """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
-        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead = options
+        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused = options
         if allow_http is not True and allow_http is not False:
             problem = f"must be True or False, got an object of type {type(allow_http).__name__}"
             raise ConfigurationError(problem, argument="allow_http")
@@ -87,6 +95,8 @@ class Adapter:
             check_header(self.header, self._scheme)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
+        if refused is not None:
+            self._rules = RefusalRules(refused)
         self._allow_http = allow_http
         self._state = source._state
         self._given = grant_or_source, session, options
@@ -120,6 +130,7 @@ class Adapter:
         arguments = {
             **dict(zip(_OPTIONS, options, strict=True)),
             "allowed_hosts": self._hosts and self._hosts.patterns,
+            "refused": self._rules.given,
             self._session_argument: session,
         }
         return _unpickled, (type(self), grant_or_source, arguments)
@@ -155,6 +166,8 @@ def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, argumen
 
 def header_value(scheme: str, token: Token) -> str:
     """Return what the header holds for *token*, as plain text: recorders of requests store no class of ours."""
+    if TEMPLATE in scheme:
+        return scheme.replace(TEMPLATE, f"{token.access_token}")
     return f"{scheme} {token.access_token}" if scheme else f"{token.access_token}"
 
 

@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Runtime:
         self.start_thread = _start_thread
         #: Wait until a future is done, for at most so many seconds.
         self.wait = _wait
+        #: Sleep in asyncio or trio, for so many seconds; other tasks go on.
+        self.sleep_in_loop: Callable[[float], Awaitable[None]] = _sleep_in_loop
 
 
 def _clock_with_sleep() -> Callable[[], float]:
@@ -65,6 +67,16 @@ def _wait(future: Future[Any], seconds: float) -> None:
     from concurrent.futures import wait  # the caller has imported it: no other process needs it
 
     wait([future], seconds)
+
+
+async def _sleep_in_loop(seconds: float) -> None:
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        await trio.sleep(seconds)
+        return
+    import asyncio  # a program that waits in a loop of asyncio has imported it
+
+    await asyncio.sleep(seconds)
 
 
 runtime = Runtime()

@@ -31,6 +31,10 @@ class GrantState:
     rejected: tuple[Token, ...] = ()
     #: When tokens were rejected lately.
     rejection_times: tuple[float, ...] = ()
+    #: Until then a token is not replaced for a refusal that may be one of permissions.
+    doubted_until = 0.0
+    #: The latest tokens that were sent once more as they were new.
+    settled: tuple[Token, ...] = ()
     #: The token request under way.
     flight: Flight | None = None
     #: The last failed token request.

@@ -15,7 +15,7 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .definitions import GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
+from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
 from .variables import Variables
 
 _T = TypeVar("_T")
@@ -41,7 +41,7 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
     variables = Variables(prefix, environ)
     grant, policy = _configure(variables)
     for argument in policy:
-        remedy = "OAuth2Auth.from_env" + " or TokenSource.from_env" * (argument != "allowed_hosts")
+        remedy = "OAuth2Auth.from_env" + " or TokenSource.from_env" * (argument.upper() not in API_POLICY)
         name = variables.named(argument.upper())
         raise ConfigurationError(f"a grant cannot carry {name}", advice=f"use {remedy}, or unset it")
     return grant
@@ -57,11 +57,12 @@ def source_configuration(prefix: str, environ: Mapping[str, str] | None) -> tupl
     """Return the grant, the arguments of a TokenSource, and whether ``http://`` is allowed."""
     variables = Variables(prefix, environ)
     grant, policy = _configure(variables)
-    if "allowed_hosts" in policy:
-        raise ConfigurationError(
-            f"a TokenSource sends no API requests and cannot carry {variables.full('ALLOWED_HOSTS')}",
-            advice="use OAuth2Auth.from_env, or unset it and give allowed_hosts= to the OAuth2Auth of this source",
-        )
+    for name in API_POLICY:
+        if (argument := name.lower()) in policy:
+            raise ConfigurationError(
+                f"a TokenSource sends no API requests and cannot carry {variables.full(name)}",
+                advice=f"use OAuth2Auth.from_env, or unset it and give {argument}= to the OAuth2Auth of this source",
+            )
     return grant, policy, policy.pop("allow_http", False)
 
 

@@ -9,7 +9,7 @@ from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._base.mappings import STANDARD_PARAMETERS, freeze_headers, freeze_names, freeze_params
-from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS
+from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.api_key import ApiKey
@@ -37,7 +37,9 @@ OPTIONS = (
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
 #: The arguments of token sources and adapters.
-POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD")
+POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "REFUSED", "HEADER", "SCHEME")
+#: Those of them that are about API requests, which a token source does not send.
+API_POLICY = ("ALLOWED_HOSTS", "REFUSED", "HEADER", "SCHEME")
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
 #: By grant type: the class, the variables that it needs, and those that it accepts besides.
 GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
@@ -137,6 +139,19 @@ def _hosts(value: str) -> list[str] | None:
     return hosts
 
 
+def _header(name: str, value: str) -> bool:
+    try:
+        check_header(name, value)
+    except ConfigurationError:  # the caller's error names the variable
+        return False
+    return True
+
+
+def _statuses(value: str) -> tuple[int, ...] | None:
+    words = _words(value) or [value]
+    return tuple(map(int, words)) if all(re.fullmatch(r"[2-9]\d\d", word, re.ASCII) for word in words) else None
+
+
 class CacheChoice(NamedTuple):
     """What CACHE means: a class and its arguments; a class of ``None`` is memory."""
 
@@ -184,5 +199,8 @@ READERS: Mapping[str, _Reader] = {
     "ALLOW_HTTP": _SWITCH,
     "LEEWAY": (_seconds, "seconds, such as 60, or 0"),
     "REFRESH_AHEAD": _SWITCH,
+    "HEADER": (lambda value: value if _header(value, "") else None, "a header name, such as X-Auth-Token"),
+    "SCHEME": (lambda value: value if _header("Authorization", value) else None, "a word, or text with {token} in it"),
+    "REFUSED": (_statuses, "statuses, such as 403 419"),
     "TIMEOUT": (lambda value: _seconds(value) or None, "seconds, such as 10"),
 }

@@ -20,7 +20,8 @@ class ApiKey(FrozenGrant):
     :param value: the key: a str, or a callable without arguments that returns one and is called again when the API
         rejected the key.
     :param header: the header that carries the key; the default is ``"X-API-Key"``.
-    :param scheme: the word before the key, with a space between; ``""`` (the default): none.
+    :param scheme: the word before the key, with a space between; or the whole value with ``{token}`` in the key's
+        place, such as ``"key={token}"``. ``""`` (the default): none.
     :raises ConfigurationError: an argument cannot work.
     """
 

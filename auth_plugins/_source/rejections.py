@@ -1,4 +1,8 @@
-"""What a rejected token costs: another one, at most every 30 seconds while new tokens are rejected as well."""
+"""What a rejected token costs: another one, at most every 30 seconds while new tokens are rejected as well.
+
+Where only a rule of ``refused=`` says that a token is rejected, permissions may be missing instead. That costs one
+token in 30 seconds, whatever is accepted meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -9,28 +13,42 @@ from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._protocol.tokens import Token
 
+from .freshness import is_alive
+
 _log = logging.getLogger("auth_plugins")
 
 #: Seconds in which at most one token is replaced while new ones are rejected as well.
 PROBATION = 30.0
 #: How many tokens are replaced within those seconds if an API accepted each: one API may accept what another rejects.
 _MOST_REJECTIONS = 10
+#: Seconds after its issue in which a rejected token may be one that the API does not know yet.
+SETTLES = 5.0
+#: How many tokens are remembered that were sent once more for that reason.
+_MOST_SETTLED = 4
 
 
-def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str) -> bool:
-    """Give up *token*, which an API rejected; return whether another token may be fetched in its place."""
+def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str, *, is_certain: bool) -> bool:
+    """Give up *token*, which an API rejected; return whether another token may be fetched in its place.
+
+    :param is_certain: ``False``: the API may mean that permissions are missing.
+    """
     now = runtime.elapsed()
     with memory.lock:
         if state.token != token:
             state.reject(token)
             return True
         recent = tuple(moment for moment in state.rejection_times if moment > now - PROBATION)
-        if now >= state.probation_until and len(recent) < _MOST_REJECTIONS:
+        is_due = now >= state.probation_until and (is_certain or now >= state.doubted_until)
+        if is_due and len(recent) < _MOST_REJECTIONS:
             state.failure = None
-            state.probation_until, state.rejection_times = now + PROBATION, (*recent, now)
+            state.rejection_times = (*recent, now)
+            if is_certain:
+                state.probation_until = now + PROBATION
+            else:
+                state.doubted_until = now + PROBATION
             state.reject(token)
             return True
-        is_logged = now < state.warned_until
+        is_logged = now < state.warned_until or not is_certain
         if not is_logged:
             state.warned_until = now + PROBATION
     if not is_logged:
@@ -39,3 +57,23 @@ def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str) 
             endpoint,
         )
     return False
+
+
+def restore(memory: MemoryCache, state: GrantState, token: Token) -> None:
+    """Use *token* again, whose rejection was not certain, as no other can be fetched."""
+    with memory.lock:
+        if state.token is None and is_alive(token, runtime.clock.time()):
+            state.token = token
+            state.rejected = tuple(each for each in state.rejected if each != token)
+            memory.keep(state)
+
+
+def settles(memory: MemoryCache, state: GrantState, token: Token) -> bool:
+    """Return whether *token*, which was rejected on a replay, is so new that it is sent once more; once per token."""
+    if not -SETTLES < runtime.clock.time() - token.issued_at < SETTLES:
+        return False
+    with memory.lock:
+        if token in state.settled:
+            return False
+        state.settled = (token, *state.settled[: _MOST_SETTLED - 1])
+    return True

@@ -195,13 +195,14 @@ class TokenSource:
             self._state.reject(token)
             self._state.failure = None
 
-    def reject(self, token: Token) -> bool:
+    def reject(self, token: Token, *, is_certain: bool = True) -> bool:
         """Give up *token*, which an API rejected; return whether another may be fetched in its place.
 
         For adapters; others call :meth:`invalidate`. While new tokens are rejected as well, another one is fetched at
-        most every 30 seconds (but ten, if other APIs accept them), and *token* stays in use.
+        most every 30 seconds (but ten, if other APIs accept them and it *is_certain*), and *token* stays in use.
         """
-        return rejections.reject(self._cache, self._state, token, wiring.endpoint_of(self.grant))
+        endpoint = wiring.endpoint_of(self.grant)
+        return rejections.reject(self._cache, self._state, token, endpoint, is_certain=is_certain)
 
     def accept(self, token: Token) -> None:
         """For adapters: note that an API accepted *token*, so that its next rejection counts as a new one."""

@@ -261,6 +261,12 @@ def test_json_is_one_object(check: Run, server: Loopback) -> None:
     assert token == {"token_type": "Bearer", "scope": "a", "refresh_token": False, "claims": claims}
 
 
+def test_the_api_gets_the_token_where_the_variables_say(run: Run, server: Loopback) -> None:
+    """HEADER and SCHEME hold for the call of the API too."""
+    server.api = lambda received: as_json({}, 200 if received.headers.get("x-auth") == f"a={CANARY}" else 401)
+    assert run("--url", server.api_url, API_KEY=CANARY, HEADER="X-Auth", SCHEME="a={token}").status == 0
+
+
 def test_an_api_key_needs_no_token_request(run: Run, server: Loopback) -> None:
     """With an API key no token is requested, and the API is tried with the key."""
     server.api = lambda received: as_json({}, 200 if received.headers.get("x-api-key") == CANARY else 401)

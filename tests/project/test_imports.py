@@ -20,7 +20,7 @@ HEAVY = """
 NAMES = """
     ApiKey AuthError ClientCredentials ConfigurationError Custom FileCache Grant InsecureTransportError
     LoginRequiredError MemoryCache Password RedisCache RefreshToken SecretFile Token TokenCache TokenRequestError
-    TokenSource TokenTransportError from_env
+    TokenSource TokenTransportError from_env graphql_unauthenticated
 """
 
 

@@ -21,6 +21,7 @@ from auth_plugins import (
     Password,
     RefreshToken,
     SecretFile,
+    Token,
     TokenRequestError,
     TokenSource,
     TokenTransportError,
@@ -317,6 +318,64 @@ def test_a_refused_refresh_token_of_the_grant_is_not_sent_twice(endpoint: Endpoi
     with pytest.raises(TokenRequestError, match="invalid_grant"):
         tokens.token()
     assert len(endpoint.requests) == 2
+
+
+def test_a_refusal_that_may_be_one_of_permissions(endpoint: Endpoint, clock: Clock) -> None:
+    """Such a refusal costs one token in 30 s, although others are accepted; a certain one goes by its own rule."""
+    tokens = source(endpoint)
+
+    def reject(*, is_certain: bool) -> bool:
+        return tokens.reject(tokens.token(), is_certain=is_certain)
+
+    assert reject(is_certain=False)
+    tokens.accept(tokens.token())
+    assert not reject(is_certain=False)
+    assert reject(is_certain=True)
+    clock.forward(29)
+    assert not reject(is_certain=False)
+    tokens.accept(tokens.token())
+    assert not reject(is_certain=False)
+    clock.forward(1)
+    assert reject(is_certain=False)
+    assert reject(is_certain=True)
+    assert not reject(is_certain=True)
+    clock.forward(29.5)
+    assert not reject(is_certain=False)
+    clock.forward(0.5)
+    assert reject(is_certain=False)
+    assert len(endpoint.requests) == 5
+
+
+def test_a_new_token_is_sent_once_more_once(endpoint: Endpoint, clock: Clock) -> None:
+    """A token is sent once more if it is younger than 5 s, once; also one whose time of issue is 5 s in the future."""
+    clock.now = now = float(int(clock.now))
+    tokens = source(endpoint)
+    ages = {-5.0: False, -4.9: True, 0.0: True, 4.9: True, 5.0: False, now: False}
+    for age, is_new in ages.items():
+        token = Token(access_token=f"token of {age}", issued_at=now - age)
+        settled = [rejections.settles(tokens._cache, tokens._state, token) for _ in range(2)]
+        assert settled == [is_new, False]
+    assert len(tokens._state.settled) == 3
+
+
+def test_a_doubted_token_is_restored_while_it_is_alive(endpoint: Endpoint, clock: Clock) -> None:
+    """A token whose refusal was not certain is used again, but neither after its end nor in place of another."""
+    tokens = source(endpoint)
+    token = tokens.token()
+
+    def restored() -> bool:
+        rejections.restore(tokens._cache, tokens._state, token)
+        return tokens._state.token == token
+
+    tokens.invalidate(token)
+    assert restored()
+    assert tokens.token() == token
+    tokens.invalidate(token)
+    assert tokens.token() != token
+    assert not restored()
+    tokens.invalidate(tokens.token())
+    expire(clock)
+    assert not restored()
 
 
 def test_invalidate_rejects_that_token_only(endpoint: Endpoint) -> None:

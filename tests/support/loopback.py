@@ -148,10 +148,14 @@ class Clock:
         self.sleeps.append(seconds)
         self.now += seconds
 
+    async def sleep_in_loop(self, seconds: float) -> None:
+        self.sleep(seconds)
+
     def forward(self, seconds: float) -> None:
         self.now += seconds
 
     def rule(self, monkeypatch: Any) -> None:
         """Make this the clock of the package."""
         monkeypatch.setattr(runtime, "clock", self)
+        monkeypatch.setattr(runtime, "sleep_in_loop", self.sleep_in_loop)
         monkeypatch.setattr(runtime, "elapsed", lambda: self.elapsed())  # noqa: PLW0108 - a test may replace it

@@ -23,6 +23,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     from_env,
+    graphql_unauthenticated,
 )
 from auth_plugins.providers import (
     auth0,
@@ -114,8 +115,11 @@ with requests.Session() as session:
     session.auth = auth_plugins.requests.OAuth2Auth(grants[0], leeway=30, timeout=5.0, refresh_ahead=False, header=None)
     response: requests.Response = requests.get("https://a", auth=auth_plugins.requests.OAuth2Auth.from_env("ACME"))
     auth = auth_plugins.requests.OAuth2Auth.from_env("ACME", session=session, allowed_hosts=["a"], refresh_ahead=False)
+    session.auth = auth_plugins.requests.OAuth2Auth(grants[0], refused=(403, 419))
+    auth = auth_plugins.requests.OAuth2Auth.from_env("ACME", refused=graphql_unauthenticated)
 with httpx.Client(auth=auth_plugins.httpx.OAuth2Auth(grants[0], client=httpx.Client())) as client:
     client.get("https://a", auth=auth_plugins.httpx.OAuth2Auth.from_env("ACME", timeout=3, client=client, header="A"))
+httpx_auth = auth_plugins.httpx.OAuth2Auth(grants[0], refused=lambda response: response.status_code == 403)
 httpx2_client = httpx2.AsyncClient(auth=auth_plugins.httpx2.OAuth2Auth(source, scheme="Token", header="X-Token"))
 
 try:

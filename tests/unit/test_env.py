@@ -236,6 +236,7 @@ WRONG = {
     **dict.fromkeys(("PROVIDER", "GRANT_TYPE", "TOKEN_URL", "CLIENT_AUTH", "ENCODING", "METHOD", "CACHE"), CLIENT),
     **dict.fromkeys(("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REVOCATION_URL"), CLIENT),
     **dict.fromkeys(("LEEWAY", "TIMEOUT", "LIFETIME", "ANSWER", "NAMES", "HEADERS"), CLIENT),
+    **dict.fromkeys(("REFUSED", "HEADER", "SCHEME"), CLIENT),
     "REFRESH_URL": USER,
     "API_KEY_HEADER": {"API_KEY": "k"},
     "BASE_URL": JWT_API,
@@ -270,6 +271,9 @@ INVALID = {
     "PARAMS": ["=a", "a&a=1", "a=%ff", "%ff=a", "a=\udc80"],
     "REFRESH_PARAMS": ["=a", "a&a"],
     "HEADERS": ["X-A", "X A=1", "X-A=%0D%0AX-B:1", "X-A=1&X-A=2", "X-A=%E2%82%AC", "=a"],
+    "HEADER": ["X Auth", "X-Auth:"],
+    "SCHEME": ["B\nearer", "\u2713 {token}"],
+    "REFUSED": ["forbidden", "40", "1403", "٤٠٣", "199", "403-419", ","],
 }
 
 
@@ -340,6 +344,8 @@ def test_policy_is_an_adapters_arguments() -> None:
     hosts = ["api.example.com", "*.example.org"]
     of_adapter = {**expected, "allow_http": True, "allowed_hosts": hosts}
     assert policy({**POLICY, "ALLOWED_HOSTS": ", ".join(hosts)}) == of_adapter
+    assert policy({"REFUSED": "403 419"}) == policy({"REFUSED": "403, 419"}) == {"refused": (403, 419)}
+    assert policy({"HEADER": "X-Auth", "SCHEME": " a={token} "}) == {"header": "X-Auth", "scheme": "a={token}"}
     assert policy({"ALLOW_HTTP": "0", "LEEWAY": "0"}) == {"allow_http": False, "leeway": 0.0}
 
 
@@ -350,6 +356,15 @@ def test_policy_is_an_adapters_arguments() -> None:
         (from_env, "LEEWAY", "60", "OAuth2Auth.from_env or TokenSource.from_env"),
         (from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
         (TokenSource.from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
+        (from_env, "SCHEME", "Token", "OAuth2Auth.from_env, or unset it"),
+        (TokenSource.from_env, "HEADER", "X-A", "OAuth2Auth.from_env, or unset it and give header= to the OAuth2Auth"),
+        (from_env, "REFUSED", "403", "OAuth2Auth.from_env, or unset it"),
+        (
+            TokenSource.from_env,
+            "REFUSED",
+            "403",
+            "OAuth2Auth.from_env, or unset it and give refused= to the OAuth2Auth",
+        ),
     ],
 )
 def test_a_grant_or_source_refuses_what_it_cannot_carry(door: Any, name: str, value: str, said: str) -> None:

@@ -368,6 +368,9 @@ PLAUSIBLE = {
     "TIMEOUT": ["10", ".5"],
     "API_KEY_HEADER": ["X-Key"],
     "REFRESH_AHEAD": ["yes"],
+    "REFUSED": ["403 419"],
+    "HEADER": ["X-Auth"],
+    "SCHEME": ["a={token}"],
     "SCOPE": ["a b"],
     "RESOURCE": ["urn:a, urn:b"],
 }
@@ -424,7 +427,8 @@ def test_any_environment_is_a_grant_or_an_error(environ: dict[str, str]) -> None
         assert_names_a_variable(error)
         return
     assert isinstance(grant, Grant)
-    assert arguments.keys() <= {"cache", "allowed_hosts", "allow_http", "leeway", "timeout", "refresh_ahead"}
+    policy = {"allowed_hosts", "allow_http", "leeway", "timeout", "refresh_ahead", "refused", "header", "scheme"}
+    assert arguments.keys() <= {"cache", *policy}
     assert isinstance(auth_plugins.requests.OAuth2Auth(grant, **arguments).source, TokenSource)
 
 

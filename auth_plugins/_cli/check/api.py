@@ -29,7 +29,10 @@ def call(url: str, token: Token, context: Context) -> Step:
         return unsafe
     # As a constant key: a 401 is to be shown, and another token request would send a password again.
     key = ApiKey(token.access_token, *context.grant.header_and_scheme())
-    auth = context.adapter(key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"])
+    options = {name: context.policy.get(name) for name in ("header", "scheme")}
+    auth = context.adapter(
+        key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"], **options
+    )
     try:
         response = bounded(lambda: _get(url, auth, context.library), API_TIMEOUT)
     except Exception as error:

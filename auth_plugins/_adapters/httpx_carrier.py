@@ -1,0 +1,123 @@
+"""The arguments of the adapters of httpx and httpx2, and where the token stands; this imports neither."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack
+
+from auth_plugins._base.errors import AuthError, to_library_error
+from auth_plugins._base.hidden import Hidden
+from auth_plugins._base.loading import small_imports
+from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._caches.protocol import TokenCache
+from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.source import TokenSource
+from auth_plugins._transports.base import LibraryTransport, Transport
+
+from .base import Adapter, header_value, wrong_session
+from .refusals import Refused
+
+Client = TypeVar("Client")
+
+if TYPE_CHECKING:
+    from .base import Overrides
+
+    class _Overrides(Overrides, Generic[Client], total=False):
+        client: Client | None
+
+
+#: No token: its time is always over.
+_NOT_READY = (Token(access_token=""), 0.0, 0.0, "")
+
+
+class HttpxCarrier(Adapter, Generic[Client]):
+    """Puts the token on a request."""
+
+    if TYPE_CHECKING:
+
+        @classmethod
+        def from_env(
+            cls,
+            prefix: str = "AUTH_PLUGINS",
+            environ: Mapping[str, str] | None = None,
+            **overrides: Unpack[_Overrides[Client]],
+        ) -> Self: ...
+
+    _session_argument = "client"
+    _library: ModuleType
+    _client: ClassVar[type[Any]]
+    #: Our errors as the library's own.
+    _own_errors: ClassVar[tuple[type[AuthError], ...]]
+    #: Sends token requests where no client is given.
+    _own_transport: ClassVar[LibraryTransport]
+    #: The library's headers with :class:`.httpx_headers.OriginBoundHeaders` mixed in.
+    _bound_headers: ClassVar[type[Any]]
+    _byte_stream: ClassVar[type[Any]]
+    _allowed_origin: tuple[str, str, int | None] | None = None
+
+    def __init__(
+        self,
+        grant_or_source: Grant | TokenSource,
+        *,
+        cache: MemoryCache | TokenCache | None = None,
+        allowed_hosts: str | Iterable[str] | None = None,
+        header: str | None = None,
+        scheme: str | None = None,
+        allow_http: bool = False,
+        client: Client | None = None,
+        leeway: float | None = None,
+        timeout: float | None = None,
+        refresh_ahead: bool | None = None,
+        refused: Refused | None = None,
+    ) -> None:
+        transport: Transport | LibraryTransport = self._own_transport
+        if client is not None:
+            if not isinstance(client, self._client):
+                raise wrong_session("client", f"an {self._library.__name__}.Client", client)
+            with small_imports():
+                transport = self._own_transport.load(client)
+        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused)
+        self._configure(grant_or_source, transport, client, options)
+        #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
+        self._ready = _NOT_READY
+
+    def __call__(self, request: object) -> None:
+        """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
+        raise self._wrong_library(request)
+
+    def _sign(self, request: Any, *, again: bool = False) -> Token | None:
+        """Put the token on *request*, and return it; ``None``: it gets none. A replay goes where its token went."""
+        try:
+            return self._put(request, self.source.token()) if again or self._is_allowed(request.url) else None
+        except AuthError as error:
+            raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
+
+    async def _asign(self, request: Any, *, again: bool = False) -> Token | None:
+        try:
+            return self._put(request, await self.source.atoken()) if again or self._is_allowed(request.url) else None
+        except AuthError as error:
+            raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
+
+    def _is_allowed(self, url: Any) -> bool:
+        if self._hosts is None and url.scheme == "https":
+            return True
+        origin = url.scheme, url.raw_host.decode("ascii"), url.port
+        if is_allowed := origin == self._allowed_origin or self._may_carry(*origin):
+            self._allowed_origin = origin  # not read again: another thread may set it meanwhile
+        return is_allowed
+
+    def _put(self, request: Any, token: Token) -> Token:
+        header, value, url = self.header, Hidden(header_value(self._scheme, token)), request.url
+        # On redirects to other origins httpx removes Authorization only, and not from http:// to https:// of one host.
+        if header.lower() != "authorization" or (url.scheme == "http" and url.port is None):
+            request.headers = self._bound_headers(request.headers, header, value)
+        else:
+            request.headers[header] = value
+            if self._hosts is None:
+                self._ready = (token, *self.source.fresh_between(token), value)
+        return token
+
+    def _carries(self, request: Any, token: Token) -> bool:
+        return bool(request.headers.get(self.header) == header_value(self._scheme, token))

@@ -1,0 +1,131 @@
+"""What follows a response in httpx and httpx2: nothing, or the same request again; this imports neither.
+
+The sync and the async form are the same lines twice, as in the flows.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from auth_plugins._base.errors import AuthError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._protocol.tokens import Token
+
+from .httpx_bodies import add_cookies, aread, read, rewind
+from .httpx_carrier import Client, HttpxCarrier
+from .httpx_predicates import ajudge, ask, judge
+from .refusals import NO_BODY, SETTLE_PAUSE, Verdict, is_repeatable, is_replayed, is_restored, settles
+
+
+class Exchange:
+    """One request of the user's, with its replays."""
+
+    __slots__ = ("position", "replays", "token")
+
+    def __init__(self, token: Token, position: int | None) -> None:
+        #: The token that the request carries.
+        self.token = token
+        #: Where the file that is its body stood at first; ``None``: it is none, or cannot be rewound.
+        self.position = position
+        #: How many times the request was sent again.
+        self.replays = 0
+
+
+class HttpxReplays(HttpxCarrier[Client]):
+    """Replaces a token that a response refuses, and says which request is sent next."""
+
+    def _next(self, exchange: Exchange, response: Any) -> Any:
+        """Return the request that follows *response*; ``None``: the user gets the response."""
+        verdict = self._rules.verdict(response)
+        if verdict is Verdict.UNDECIDED:
+            is_refused = judge(self._rules.predicate, response, self._byte_stream)
+            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        request = self._refused_request(exchange, response, verdict)
+        if request is None:
+            return None
+        if exchange.replays:
+            read(response)
+            runtime.clock.sleep(SETTLE_PAUSE)
+        elif not self._renew(exchange, request, response, verdict):
+            return None
+        exchange.replays += 1
+        add_cookies(request, response)
+        return request
+
+    async def _anext(self, exchange: Exchange, response: Any) -> Any:
+        verdict = self._rules.verdict(response)
+        if verdict is Verdict.UNDECIDED:
+            is_refused = await ajudge(self._rules.predicate, response, self._byte_stream)
+            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        request = self._refused_request(exchange, response, verdict)
+        if request is None:
+            return None
+        if exchange.replays:
+            await aread(response, self._byte_stream)
+            await runtime.sleep_in_loop(SETTLE_PAUSE)
+        elif not await self._arenew(exchange, request, response, verdict):
+            return None
+        exchange.replays += 1
+        add_cookies(request, response)
+        return request
+
+    def _refused_request(self, exchange: Exchange, response: Any, verdict: Verdict) -> Any:
+        """Note what *response* says of the token, and return the request if it is sent again, else ``None``."""
+        token, request = exchange.token, response.request  # after redirects the last one
+        if verdict is Verdict.ACCEPTED:
+            self.source.accept(token)
+            return None
+        if exchange.replays > 1 or not self._carries(request, token):  # another origin has not seen the token
+            return None
+        if exchange.replays:
+            is_new = settles(response, self.source, token)
+            return request if is_new and rewind(request.stream, exchange.position) else None
+        obstacle = "" if rewind(request.stream, exchange.position) else NO_BODY
+        return request if is_repeatable(response, self.source, token, verdict, obstacle) else None
+
+    def _renew(self, exchange: Exchange, request: Any, refusal: Any, verdict: Verdict) -> bool:
+        """Put a fresh token on *request*, and return whether there is another than the refused one."""
+        if not self.source.grant.is_constant:  # the token request may need the connection
+            read(refusal)
+        try:
+            fresh = self._sign(request, again=True)
+        except AuthError:
+            if not is_restored(refusal, self.source, exchange.token, verdict):
+                raise
+            return False
+        if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
+            return False
+        read(refusal)  # here, as the library raises for a body that breaks off
+        exchange.token = fresh
+        return True
+
+    async def _arenew(self, exchange: Exchange, request: Any, refusal: Any, verdict: Verdict) -> bool:
+        if not self.source.grant.is_constant:
+            await aread(refusal, self._byte_stream)
+        try:
+            fresh = await self._asign(request, again=True)
+        except AuthError:
+            if not is_restored(refusal, self.source, exchange.token, verdict):
+                raise
+            return False
+        if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
+            return False
+        await aread(refusal, self._byte_stream)  # here, as the library raises for a body that breaks off
+        exchange.token = fresh
+        return True
+
+    def _note(self, response: Any, token: Token) -> None:
+        """Note what *response* says of *token* where its flow was closed; a body that was not read is not read now."""
+        verdict = self._rules.verdict(response)
+        if verdict is Verdict.UNDECIDED:
+            is_refused, is_unknown = False, True
+            with contextlib.suppress(Exception):  # the user gets the error that closed the flow
+                is_refused, is_unknown = ask(self._rules.predicate, response)
+            if is_unknown:
+                return
+            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        if verdict is Verdict.ACCEPTED:
+            self.source.accept(token)
+        else:
+            self.source.reject(token, is_certain=verdict is Verdict.REFUSED)
