@@ -8,8 +8,8 @@ except ImportError as error:
     raise ImportError("auth_plugins.httpx2 needs httpx2: pip install 'auth-plugins[httpx2]'") from error
 
 from auth_plugins._adapters.base import own_errors
-from auth_plugins._adapters.httpx_flow import HttpxAuthFlow
-from auth_plugins._adapters.httpx_headers import OriginBoundHeaders
+from auth_plugins._adapters.for_httpx.flow import HttpxAuthFlow
+from auth_plugins._adapters.for_httpx.headers import OriginBoundHeaders
 from auth_plugins._transports.base import LibraryTransport
 
 __all__ = ["OAuth2Auth"]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Self, Unpack
 
 try:
     import requests
@@ -13,29 +12,17 @@ except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
 
-from auth_plugins._adapters.base import Adapter, header_value, own_errors, wrong_session
-from auth_plugins._adapters.refusals import (
-    DEFAULT_RULES,
-    NO_BODY,
-    NO_CONNECTION,
-    SETTLE_PAUSE,
-    RefusalRules,
-    Refused,
-    Verdict,
-    is_repeatable,
-    is_replayed,
-    is_restored,
-    settles,
-)
-from auth_plugins._adapters.requests_redirects import OriginBoundHeaders, keep_within_origin, origin_of
-from auth_plugins._adapters.requests_replays import close, discard_body, rewind, send_again, verdict_of
+from auth_plugins._adapters.base import Adapter, wrong_session
+from auth_plugins._adapters.for_requests.errors import OWN_ERRORS, library_error
+from auth_plugins._adapters.for_requests.redirects import OriginBoundHeaders, origin_of
+from auth_plugins._adapters.for_requests.token_hook import NOT_READY, TokenHook
+from auth_plugins._adapters.refusals import Refused
 from auth_plugins._base import errors
 from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
-from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
@@ -48,109 +35,12 @@ if TYPE_CHECKING:
 
 __all__ = ["OAuth2Auth"]
 
-_OWN_ERRORS = own_errors(__name__, requests.RequestException, requests.ConnectionError)
 # Pickle finds an error by its name here.
 ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError, AuthError = (
-    _OWN_ERRORS
+    OWN_ERRORS
 )
 #: Sends token requests where no session is given.
 _transport = LibraryTransport("requests")
-
-
-class _TokenHook:
-    """A token with the header that carries it, and the response hook of the requests that carry it.
-
-    As a hook it replaces a rejected token, and keeps the token from other origins. Any number of requests share one.
-    """
-
-    __slots__ = ("header", "origin", "plain", "rules", "scheme", "since", "source", "token", "until")
-
-    def __init__(self, source: TokenSource, header: str, scheme: str, rules: RefusalRules, token: Token) -> None:
-        self.source, self.header, self.scheme, self.rules, self.token = source, header, scheme, rules, token
-        #: What the header holds.
-        self.plain = header_value(scheme, token)
-        #: URLs that begin so may carry it without a further check, between these Unix seconds.
-        self.origin, self.since, self.until = "", 0.0, 0.0
-
-    def __dir__(self) -> list[str]:
-        # Dumps show the attributes that are listed here.
-        return sorted({*super().__dir__()} - {"plain"})
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # No token and no source: a request that is pickled was sent, as a rule.
-        return functools.partial, (keep_within_origin, self.header)
-
-    def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
-        sent = response.request
-        # After a redirect to another origin, its responses come here as well. They do not concern this token.
-        if sent.headers.get(self.header) != self.plain:
-            return response
-        if response.status_code < self.rules.least:
-            self.source.accept(self.token)
-        else:
-            response = self._answer(response, **kwargs)
-        # A session copies these headers to wherever a redirect leads.
-        return keep_within_origin(self.header, response, sent)
-
-    def _answer(self, response: requests.Response, **kwargs: Any) -> requests.Response:
-        """Return what the user gets for *response*, which may be a refusal."""
-        verdict = verdict_of(self.rules, response)
-        if verdict is Verdict.ACCEPTED:
-            self.source.accept(self.token)
-            return response
-        return self._replace(response, verdict, **kwargs)
-
-    def _replace(self, refusal: requests.Response, verdict: Verdict, **kwargs: Any) -> requests.Response:
-        """Replay a request as ``HTTPDigestAuth`` does: ``history`` gets the refusal, the pool its connection."""
-        source, sent = self.source, refusal.request
-        # An adapter of the user's own need not say by which connection it answered.
-        adapter = getattr(refusal, "connection", None)
-        obstacle = NO_CONNECTION if adapter is None else "" if rewind(sent) else NO_BODY
-        if not is_repeatable(refusal, source, self.token, verdict, obstacle):
-            return refusal
-        if not source.grant.is_constant:  # the token request may need the connection
-            discard_body(refusal)
-        try:
-            fresh = _TokenHook(source, self.header, self.scheme, self.rules, source.token())
-        except errors.AuthError as error:
-            if is_restored(refusal, source, self.token, verdict):
-                return refusal
-            close(refusal)  # unread, as its body may have no end
-            raise _library_error(error, sent) from error.__cause__
-        if not is_replayed(refusal, source, self.token, fresh.token):
-            return refusal
-        response = fresh.replay(refusal, adapter, **kwargs)
-        if response.is_redirect:
-            # The redirect copies the request that was sent first, which has the rejected token on it.
-            hooks = sent.hooks["response"]
-            if self in hooks:  # not if another thread, which sends the same request, was here before
-                hooks[hooks.index(self)] = fresh
-            sent.headers[self.header] = fresh.plain
-        return response
-
-    def replay(self, refusal: requests.Response, adapter: Any, **kwargs: Any) -> requests.Response:
-        """Send the refused request with this token; once more after a pause, if it is refused because it is new."""
-        discard_body(refusal)
-        response = send_again(refusal, self, adapter, **kwargs)
-        if verdict_of(self.rules, response) is Verdict.ACCEPTED:
-            self.source.accept(self.token)
-        elif settles(response, self.source, self.token) and rewind(response.request):
-            discard_body(response)
-            runtime.clock.sleep(SETTLE_PAUSE)
-            earlier = response
-            response = send_again(earlier, self, adapter, **kwargs)
-            response.history[:0] = earlier.history
-            if verdict_of(self.rules, response) is Verdict.ACCEPTED:
-                self.source.accept(self.token)
-        return response
-
-
-#: What an auth begins with: its time is always over.
-_NOT_READY = _TokenHook(None, "", "", DEFAULT_RULES, Token(access_token=""))  # type: ignore[arg-type]  # nothing carries it
-
-
-def _library_error(error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:
-    return errors.to_library_error(error, _OWN_ERRORS, request=request, response=None)
 
 
 class OAuth2Auth(Adapter, AuthBase):
@@ -218,7 +108,7 @@ class OAuth2Auth(Adapter, AuthBase):
         options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused)
         self._configure(grant_or_source, transport, session, options)
         # Not in the class: Python reads an attribute that a class has as well more slowly.
-        self._ready = _NOT_READY
+        self._ready = NOT_READY
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token on *request*; requests calls this."""
@@ -244,9 +134,9 @@ class OAuth2Auth(Adapter, AuthBase):
             origin = self._allowed_origin(request.url or "")
             if origin is None:
                 return request
-            hook = _TokenHook(self.source, self.header, self._scheme, self._rules, self.source.token())
+            hook = TokenHook(self.source, self.header, self._scheme, self._rules, self.source.token())
         except errors.AuthError as error:
-            raise _library_error(error, request) from error.__cause__
+            raise library_error(error, request) from error.__cause__
         if origin and self.header.lower() == "authorization":
             hook.origin, (hook.since, hook.until) = origin, self.source.fresh_between(hook.token)
             self._ready = hook

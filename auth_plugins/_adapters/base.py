@@ -20,10 +20,11 @@ from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
-from auth_plugins._source.source import TokenSource, source_for
+from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
 from .refusals import DEFAULT_RULES, RefusalRules, Refused
+from .sources import source_for
 
 _log = logging.getLogger("auth_plugins")
 #: Stands for the token in a scheme, for APIs that want no space before it.

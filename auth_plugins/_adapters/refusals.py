@@ -124,7 +124,7 @@ def is_restored(refusal: Any, source: TokenSource, token: Token, verdict: Verdic
     """Return whether *token* is used again, as no other can be had, and its *refusal* may be one of permissions."""
     if verdict is not Verdict.DOUBTED:
         return False
-    rejections.restore(source._cache, source._state, token)
+    rejections.restore(source, token)
     log_refusal(refusal, "no other token can be had, so this one stays in use, and the request is not sent again")
     return True
 
@@ -145,7 +145,7 @@ def settles(refusal: Any, source: TokenSource, fresh: Token) -> bool:
 
     Some servers tell their APIs of a new token a moment after they issued it.
     """
-    if not rejections.settles(source._cache, source._state, fresh):
+    if not rejections.settles(source, fresh):
         return False
     log_refusal(refusal, f"the token is new, so the request is sent once more in {SETTLE_PAUSE:.0f} s")
     return True

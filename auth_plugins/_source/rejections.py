@@ -7,13 +7,16 @@ token in 30 seconds, whatever is accepted meanwhile.
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.grant_state import GrantState
-from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._protocol.tokens import Token
 
+from . import wiring
 from .freshness import is_alive
+
+if TYPE_CHECKING:
+    from .source import TokenSource
 
 _log = logging.getLogger("auth_plugins")
 
@@ -27,13 +30,13 @@ SETTLES = 5.0
 _MOST_SETTLED = 4
 
 
-def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str, *, is_certain: bool) -> bool:
+def reject(source: TokenSource, token: Token, *, is_certain: bool) -> bool:
     """Give up *token*, which an API rejected; return whether another token may be fetched in its place.
 
     :param is_certain: ``False``: the API may mean that permissions are missing.
     """
-    now = runtime.elapsed()
-    with memory.lock:
+    now, state = runtime.elapsed(), source._state
+    with source._cache.lock:
         if state.token != token:
             state.reject(token)
             return True
@@ -54,13 +57,14 @@ def reject(memory: MemoryCache, state: GrantState, token: Token, endpoint: str, 
     if not is_logged:
         _log.warning(
             "an API rejects new tokens of %s too; check audience and scope, and that the API trusts this server",
-            endpoint,
+            wiring.endpoint_of(source.grant),
         )
     return False
 
 
-def restore(memory: MemoryCache, state: GrantState, token: Token) -> None:
+def restore(source: TokenSource, token: Token) -> None:
     """Use *token* again, whose rejection was not certain, as no other can be fetched."""
+    memory, state = source._cache, source._state
     with memory.lock:
         if state.token is None and is_alive(token, runtime.clock.time()):
             state.token = token
@@ -68,11 +72,12 @@ def restore(memory: MemoryCache, state: GrantState, token: Token) -> None:
             memory.keep(state)
 
 
-def settles(memory: MemoryCache, state: GrantState, token: Token) -> bool:
+def settles(source: TokenSource, token: Token) -> bool:
     """Return whether *token*, which was rejected on a replay, is so new that it is sent once more; once per token."""
     if not -SETTLES < runtime.clock.time() - token.issued_at < SETTLES:
         return False
-    with memory.lock:
+    state = source._state
+    with source._cache.lock:
         if token in state.settled:
             return False
         state.settled = (token, *state.settled[: _MOST_SETTLED - 1])

@@ -201,8 +201,7 @@ class TokenSource:
         For adapters; others call :meth:`invalidate`. While new tokens are rejected as well, another one is fetched at
         most every 30 seconds (but ten, if other APIs accept them and it *is_certain*), and *token* stays in use.
         """
-        endpoint = wiring.endpoint_of(self.grant)
-        return rejections.reject(self._cache, self._state, token, endpoint, is_certain=is_certain)
+        return rejections.reject(self, token, is_certain=is_certain)
 
     def accept(self, token: Token) -> None:
         """For adapters: note that an API accepted *token*, so that its next rejection counts as a new one."""
@@ -251,48 +250,4 @@ class TokenSource:
 def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:
     source = kind(grant, cache=cache, **policy)
     source._allow_http = allow_http
-    return source
-
-
-def source_for(
-    grant_or_source: Grant | TokenSource,
-    transport: Transport | LibraryTransport | None,
-    *,
-    allow_http: bool,
-    cache: MemoryCache | TokenCache | None,
-    leeway: float | None = None,
-    timeout: float | None = None,
-    refresh_ahead: bool | None = None,
-    session: object = None,
-) -> TokenSource:
-    """Return the source behind an adapter, which sends its token requests by *transport*.
-
-    A source that the user made keeps its own cache, leeway, timeout and, where *transport* is ``None``, library. A
-    grant without a secret has one token for each *session*, the library's own behind *transport*: its certificate or
-    headers may be all that the server knows the client by.
-
-    :param leeway: as of :class:`TokenSource`, like the next two; ``None``: not given.
-    :raises ConfigurationError: an argument is not valid, or contradicts the source's own.
-    """
-    has_policy = leeway is not None or timeout is not None or refresh_ahead is not None
-    if not isinstance(grant_or_source, TokenSource):
-        policy: Any = {}
-        if has_policy:
-            given = {"leeway": leeway, "timeout": timeout, "refresh_ahead": refresh_ahead}
-            policy = {name: value for name, value in given.items() if value is not None}
-        source = TokenSource(grant_or_source, cache=cache, **policy)
-    elif cache is not None or has_policy:
-        raise ConfigurationError("a TokenSource has its own cache and policy; give them to it, or give the grant here")
-    elif transport is None and not allow_http:
-        return grant_or_source
-    else:
-        source = object.__new__(type(grant_or_source))
-        vars(source).update(vars(grant_or_source), _sender=None, _single_flight=None)
-    if transport is not None:
-        source._transport = transport
-    source._allow_http = allow_http or source._allow_http  # a source of variables may allow it by itself
-    if session is not None and wiring.has_no_secret(source.grant):
-        # Another process cannot know the session: nothing is shared with one.
-        source._shared = None
-        source._state = source._cache.state(source.grant, session)
     return source

@@ -347,7 +347,7 @@ def test_a_token_is_kept_as_it_is_but_for_its_refresh_token(clock: Clock) -> Non
     token = source.token()
     assert token.members() == {
         "access_token": "tok-1", "token_type": "Own", "expires_at": clock.now + 30, "refresh_token": None,
-        "scope": "a", "issued_at": clock.now,
+        "scope": "a", "issued_at": clock.now, "extra": {},
     }  # fmt: skip
     clock.forward(26.9)
     assert source.token() is token

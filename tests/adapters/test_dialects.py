@@ -128,7 +128,7 @@ def test_a_token_from_a_header_lives_as_long_as_said(
 
 @pytest.mark.parametrize("driver", each(ALL))
 def test_a_callable_is_called_for_each_token_request(driver: Driver, server: Loopback, tmp_path: Path) -> None:
-    """A file that rotates, and a callable, are read anew for each token request, refreshes included."""
+    """A file that rotates, and a callable, are read again for each token request, refreshes included."""
     file = tmp_path / "key"
     numbers = iter(range(9))
     grant = ClientCredentials(

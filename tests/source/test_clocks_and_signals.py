@@ -321,7 +321,7 @@ SIGNAL = """
 import os, signal, sys, threading
 from auth_plugins import ClientCredentials, MemoryCache
 from auth_plugins._protocol.messages import TokenResponse
-from auth_plugins._source.source import source_for
+from auth_plugins._adapters.sources import source_for
 
 cache = MemoryCache()
 answer = TokenResponse(status=200, headers={}, body=b'{"access_token": "one", "expires_in": 3600}', received_at=0.0)

@@ -39,10 +39,10 @@ from auth_plugins import (
     TokenSource,
     TokenTransportError,
 )
+from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-from auth_plugins._source.source import source_for
 from tests.support.loopback import Clock
 from tests.support.stores import forget
 from tests.unit.test_properties import often

@@ -353,7 +353,7 @@ def test_a_new_token_is_sent_once_more_once(endpoint: Endpoint, clock: Clock) ->
     ages = {-5.0: False, -4.9: True, 0.0: True, 4.9: True, 5.0: False, now: False}
     for age, is_new in ages.items():
         token = Token(access_token=f"token of {age}", issued_at=now - age)
-        settled = [rejections.settles(tokens._cache, tokens._state, token) for _ in range(2)]
+        settled = [rejections.settles(tokens, token) for _ in range(2)]
         assert settled == [is_new, False]
     assert len(tokens._state.settled) == 3
 
@@ -364,7 +364,7 @@ def test_a_doubted_token_is_restored_while_it_is_alive(endpoint: Endpoint, clock
     token = tokens.token()
 
     def restored() -> bool:
-        rejections.restore(tokens._cache, tokens._state, token)
+        rejections.restore(tokens, token)
         return tokens._state.token == token
 
     tokens.invalidate(token)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from auth_plugins import ClientCredentials, Password, TokenSource
+from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
-from auth_plugins._source.source import source_for
 from tests.support.loopback import Clock
 
 URL = "https://id.example.com/token"

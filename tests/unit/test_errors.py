@@ -113,6 +113,12 @@ def test_a_text_is_made_of_data() -> None:
     assert {name: getattr(TokenRequestError("no"), name) for name in DETAILS} == dict.fromkeys(DETAILS)
 
 
+def kinds_of(module: Any) -> list[type[AuthError]]:
+    """Our errors as those of a library; the base is the last."""
+    kinds = (ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError)
+    return [getattr(module, kind.__name__) for kind in (*kinds, AuthError)]
+
+
 class QuotaError(AuthError):
     """An error of a user's grant, with arguments of its own that are no text."""
 
@@ -122,7 +128,7 @@ class QuotaError(AuthError):
 
 def test_an_error_of_a_users_own_becomes_the_librarys() -> None:
     """An error that a user derived from AuthError, with several arguments, becomes requests' own error."""
-    error = _errors.to_library_error(QuotaError("acme", 3), auth_plugins.requests._OWN_ERRORS, request=None)
+    error = _errors.to_library_error(QuotaError("acme", 3), kinds_of(auth_plugins.requests), request=None)
     assert isinstance(error, requests.RequestException)
     assert error.args == AuthError("acme", 3).args == ("acme", 3)
 
@@ -200,7 +206,7 @@ def test_whether_trying_later_may_help(error: AuthError, *, is_transient: bool) 
     """``transient`` tells "later" from "someone must act"; pickles, copies and each library's own error keep it."""
     copies = [error, pickle.loads(pickle.dumps(error)), _errors.copy_error(error, type(error))]
     for module, _, _ in LIBRARIES.values():
-        copies.append(_errors.to_library_error(error, module._OWN_ERRORS))
+        copies.append(_errors.to_library_error(error, kinds_of(module)))
         copies.append(pickle.loads(pickle.dumps(copies[-1])))
     for each_copy in copies:
         assert (each_copy.transient, str(each_copy)) == (is_transient, str(error))
@@ -259,7 +265,7 @@ def test_a_rotated_refresh_token_that_is_refused_requires_a_login(server: Loopba
 
 
 def test_an_invalid_grant_of_another_grant_requires_no_login(server: Loopback) -> None:
-    """A password or a client is what a program has: nobody signs in."""
+    """A password or a client is what a program has: no one signs in."""
     server.token_play = lambda _: as_json({"error": "invalid_grant"}, 400)
     for grant in (Password(server.token_url, "me", "pw"), ClientCredentials(server.token_url, "id", "s3cr3t")):
         with pytest.raises(TokenRequestError) as caught:

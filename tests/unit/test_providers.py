@@ -274,7 +274,7 @@ def test_arguments_that_cannot_work(message: str) -> None:
         ("okta", {"SCOPE": "a"}, r"ACME_BASE_URL is not set; ACME_PROVIDER=okta needs it"),
         ("okta", {"SCOPE": "a", "BASE_URL": "a.example"}, r"ACME_BASE_URL must be an absolute"),
         ("keycloak", {"BASE_URL": "https://a.example", "REALM": "a", "TENANT": "b"}, r"ACME_TENANT contradicts"),
-        ("reddit", {"USER_AGENT": "a", "HEADER": "b"}, r"ACME_HEADER is no known variable"),
+        ("reddit", {"USER_AGENT": "a", "COLOUR": "b"}, r"ACME_COLOUR is no known variable"),
     ],
 )
 def test_variables_that_cannot_work(provider: str, variables: dict[str, str], message: str) -> None:

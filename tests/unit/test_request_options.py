@@ -17,7 +17,8 @@ from auth_plugins import ClientCredentials, ConfigurationError, Password, Refres
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.messages import TokenRequest
 from tests.support.frames import variables_of
-from tests.unit.test_answers import URL, error_of, requests_of, rows
+from tests.unit.test_answers import URL, error_of, requests_of
+from tests.unit.test_grants import rows
 
 POST: dict[str, Any] = {"client_auth": "client_secret_post"}
 

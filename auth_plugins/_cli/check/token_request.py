@@ -6,6 +6,7 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any
 
+from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.errors import TROUBLE, AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import ClientAuth
@@ -16,7 +17,6 @@ from auth_plugins._protocol.advice import advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
-from auth_plugins._source.source import source_for
 from auth_plugins._transports.reasons import certificate_advice
 
 from .context import FAILED, GOOD, NOTE, Context, Step

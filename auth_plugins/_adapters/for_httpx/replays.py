@@ -8,14 +8,22 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+from auth_plugins._adapters.refusals import (
+    NO_BODY,
+    SETTLE_PAUSE,
+    Verdict,
+    is_repeatable,
+    is_replayed,
+    is_restored,
+    settles,
+)
 from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
-from .httpx_bodies import add_cookies, aread, read, rewind
-from .httpx_carrier import Client, HttpxCarrier
-from .httpx_predicates import ajudge, ask, judge
-from .refusals import NO_BODY, SETTLE_PAUSE, Verdict, is_repeatable, is_replayed, is_restored, settles
+from .bodies import add_cookies, aread, read, rewind
+from .carrier import Client, HttpxCarrier
+from .predicates import ajudge, ask, judge
 
 
 class Exchange:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack
 
+from auth_plugins._adapters.base import Adapter, header_value, wrong_session
+from auth_plugins._adapters.refusals import Refused
 from auth_plugins._base.errors import AuthError, to_library_error
 from auth_plugins._base.hidden import Hidden
 from auth_plugins._base.loading import small_imports
@@ -16,13 +18,10 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
-from .base import Adapter, header_value, wrong_session
-from .refusals import Refused
-
 Client = TypeVar("Client")
 
 if TYPE_CHECKING:
-    from .base import Overrides
+    from auth_plugins._adapters.base import Overrides
 
     class _Overrides(Overrides, Generic[Client], total=False):
         client: Client | None
@@ -52,7 +51,7 @@ class HttpxCarrier(Adapter, Generic[Client]):
     _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: Sends token requests where no client is given.
     _own_transport: ClassVar[LibraryTransport]
-    #: The library's headers with :class:`.httpx_headers.OriginBoundHeaders` mixed in.
+    #: The library's headers with :class:`.headers.OriginBoundHeaders` mixed in.
     _bound_headers: ClassVar[type[Any]]
     _byte_stream: ClassVar[type[Any]]
     _allowed_origin: tuple[str, str, int | None] | None = None

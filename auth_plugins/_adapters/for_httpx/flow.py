@@ -11,10 +11,10 @@ from typing import Any, NoReturn
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
-from .httpx_bodies import position_of
-from .httpx_carrier import Client
-from .httpx_closing import responses_behind
-from .httpx_replays import Exchange, HttpxReplays
+from .bodies import position_of
+from .carrier import Client
+from .closing import responses_behind
+from .replays import Exchange, HttpxReplays
 
 
 class HttpxAuthFlow(HttpxReplays[Client]):

@@ -8,7 +8,7 @@ from typing import Any
 import requests
 from requests.utils import rewind_body
 
-from .refusals import RefusalRules, Verdict
+from auth_plugins._adapters.refusals import RefusalRules, Verdict
 
 
 def verdict_of(rules: RefusalRules, response: requests.Response) -> Verdict:

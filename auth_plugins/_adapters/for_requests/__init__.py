@@ -1,0 +1,1 @@
+"""How requests carries a token, follows redirects and replays."""

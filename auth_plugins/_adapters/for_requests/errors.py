@@ -1,0 +1,15 @@
+"""Our errors as those of requests. They are names of ``auth_plugins.requests``, where pickle looks for them."""
+
+from __future__ import annotations
+
+import requests
+
+from auth_plugins._adapters.base import own_errors
+from auth_plugins._base.errors import AuthError, to_library_error
+
+OWN_ERRORS = own_errors("auth_plugins.requests", requests.RequestException, requests.ConnectionError)
+
+
+def library_error(error: AuthError, request: requests.PreparedRequest) -> AuthError:
+    """Return *error* as the same kind of error that is a ``RequestException`` as well."""
+    return to_library_error(error, OWN_ERRORS, request=request, response=None)
