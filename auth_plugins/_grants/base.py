@@ -90,7 +90,7 @@ _TEXTS = frozenset({str, type(None)})
 class _Reusing(ABCMeta):
     """Returns the grant in use that the same class made of the same texts: to check them takes longer than a call.
 
-    Not for classes of the user's, whose instances may be told apart by attributes that are set later.
+    Not for classes of the user's, whose instances may differ by attributes that are set later.
     """
 
     if not TYPE_CHECKING:  # which would take the result for Any
