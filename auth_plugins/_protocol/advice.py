@@ -153,7 +153,8 @@ def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> st
     else:
         text = pairs.replace(",", " ")
         setting = f"{name_of('answer')}={text if len(values) == 1 else repr(text)}"
-    return ADVICE[trouble].format(paths=" and ".join(values.values()), answer=setting)
+    paths = " and ".join(path.replace("header:", "the header ") for path in values.values())
+    return ADVICE[trouble].format(paths=paths, answer=setting)
 
 
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:

@@ -478,7 +478,8 @@ def test_an_end_under_another_name_is_found(
     outcome = check(ANSWER=answer)
     assert outcome.step("token")[1].startswith("Bearer, no end known")
     if setting is None:
-        assert outcome.step("token")[2] == ""
+        assert "it is used until an API refuses it: if its documentation names a lifetime" in outcome.step("token")[2]
+        assert check(LIFETIME="60").step("token")[1].startswith("Bearer, ends in 60 s")
         return
     path = setting.strip("'").rpartition("=")[2]
     assert f"the answer has {path}: set ACME_ANSWER={setting}" in outcome.step("token")[2]
@@ -876,11 +877,11 @@ DIALECTS_OF_APIS: dict[str, tuple[Any, str, tuple[str, ...], str | None]] = {
     ),
     "a set status without words": (
         as_json({}, 404), "404",
-        ("a token is replaced for it, as ACME_REFUSED says; if a new one is refused as well:", ABOUT_RIGHTS), "404",
+        (f"a request gets another token for it, as ACME_REFUSED says; if that is refused too, {ABOUT_RIGHTS}",), "404",
     ),
     "a set status of a success": (
         as_json({}, 299), "299",
-        ("a token is replaced for it, as ACME_REFUSED says; if a new one is refused as well:", ABOUT_RIGHTS), "299",
+        (f"a request gets another token for it, as ACME_REFUSED says; if that is refused too, {ABOUT_RIGHTS}",), "299",
     ),
     "a GraphQL error in a 200": (
         as_json(GRAPHQL), "200 (errors.extensions.code: UNAUTHENTICATED)",

@@ -93,8 +93,10 @@ def _advice(answer: ApiAnswer, error: str | None, body: str, context: Context) -
         yield from _how_to_name_it(answer, refused, context)
         yield from _about_token(context)
     elif verdict is Verdict.DOUBTED:
-        yield f"a token is replaced for it, as {context.variable('refused')} says; if a new one is refused as well:"
-        yield _about_rights(context)
+        replaced = (
+            f"a request gets another token for it, as {context.variable('refused')} says; if that is refused too, "
+        )
+        yield _about_rights(context, replaced)
     elif status == 403:
         yield _about_rights(context)
     elif status == 429 or status >= 500:
@@ -117,8 +119,9 @@ def _how_to_name_it(answer: ApiAnswer, refused: tuple[Any, ...], context: Contex
         yield f"{what}, set {context.variable('refused')}={repr(statuses) if refused else statuses}"
 
 
-def _about_rights(context: Context) -> str:
-    return f"the token is known but lacks a right: set {context.variable('scope')}, or have the account given the role"
+def _about_rights(context: Context, condition: str = "") -> str:
+    scope = context.variable("scope")
+    return f"{condition}the token is known but lacks a right: set {scope}, or have the account given the role"
 
 
 def _about_token(context: Context) -> Iterator[str]:
