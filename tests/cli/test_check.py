@@ -871,6 +871,10 @@ DIALECTS_OF_APIS: dict[str, tuple[Any, str, tuple[str, ...], str | None]] = {
         as_json({"message": "token expired"}, 403, WWW_Authenticate='Bearer error="invalid_token"'),
         "403 (error: invalid_token)", (ABOUT_TOKEN,), None,
     ),
+    "a challenge that says little": (
+        as_json({"error": "token expired"}, 403, WWW_Authenticate='Bearer scope="read"'),
+        "403 (scope: read, error: token expired)", (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None,
+    ),
     "a challenge about rights": (
         as_json({}, 403, WWW_Authenticate='Bearer error="insufficient_scope", scope="write"'),
         "403 (error: insufficient_scope, scope: write)", (ABOUT_RIGHTS,), "403",

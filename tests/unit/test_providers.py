@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl
 
@@ -47,10 +48,10 @@ def check(grant: Any, url: str, *, basic: bool, **parameters: str) -> None:
     assert SECRET not in repr(grant)
 
 
-def of(provider: str, **variables: str) -> Any:
-    """The grant of these variables, with id and secret."""
+def of(provider: str, **variables: str | None) -> Any:
+    """The grant of these variables, with id and secret; one that is ``None`` is not set."""
     variables = {"PROVIDER": provider, "CLIENT_ID": "the-id", "CLIENT_SECRET": SECRET, **variables}
-    return from_env("ACME", {f"ACME_{name}": value for name, value in variables.items()})
+    return from_env("ACME", {f"ACME_{name}": value for name, value in variables.items() if value is not None})
 
 
 def test_auth0() -> None:
@@ -128,7 +129,7 @@ def test_entra() -> None:
     assert grant == of("entra", TENANT=tenant, SCOPE=scope)
 
 
-def test_feishu() -> None:
+def test_feishu(tmp_path: Path) -> None:
     """The token request to Feishu is the documented one.
 
     Feishu, "自建应用获取 tenant_access_token"
@@ -144,6 +145,9 @@ def test_feishu() -> None:
     assert json.loads(request.body) == {"app_id": "cli_slkdjalasdkjasd", "app_secret": "dskLLdkasdjlasdKK"}
     assert grant == of("feishu", CLIENT_ID="cli_slkdjalasdkjasd", CLIENT_SECRET="dskLLdkasdjlasdKK")
     assert "dskLLdkasdjlasdKK" not in f"{grant!r} {request!r}"
+    (tmp_path / "secret").write_text("of-a-file\n")
+    variables = {"CLIENT_SECRET_FILE": f"{tmp_path}/secret", "CLIENT_SECRET": None}
+    assert json.loads(request_of(of("feishu", **variables)).body) == {"app_id": "the-id", "app_secret": "of-a-file"}
 
 
 def test_jamf() -> None:

@@ -70,8 +70,8 @@ def _judged(place: str, answer: ApiAnswer, context: Context) -> Step:
 
     status = answer.status_code
     words = dict(_CHALLENGE.findall(answer.headers.get("www-authenticate", "")))
-    body = "" if words or status in (401, 429) else complaint(answer, clean)
-    said = ", ".join(f"{name}: {clean(text)}" for name, text in words.items()) or body
+    body = "" if "error" in words or status in (401, 429) else complaint(answer, clean)
+    said = ", ".join([*(f"{name}: {clean(text)}" for name, text in words.items()), *filter(None, [body])])
     advice = [*_advice(answer, words.get("error"), body, context)]
     state = GOOD if 200 <= status < 300 and not advice else FAILED
     return Step(state, "API", f"{place} answered {status}" + (f" ({said})" if said else ""), *advice)

@@ -78,7 +78,7 @@ def complaint(answer: ApiAnswer, clean: Callable[[str], str]) -> str:
     is_success = answer.status_code < 400
     pattern = _COMPLAINT_IN_SUCCESS if is_success else _COMPLAINT
     if not re.fullmatch(_JSON, answer.kind):
-        words = _words(re.sub(r"<[^>]*>", " ", clean(answer.body.decode("utf-8", "replace"))))
+        words = _words(re.sub(r"<[^<>]*>", " ", clean(answer.body.decode("utf-8", "replace"))))
         match = re.search(pattern, words)
         return match[0] if match and not re.search(_OTHER_TOKENS, words) else ""
     with contextlib.suppress(ValueError, RecursionError):
