@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -31,7 +32,7 @@ from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 from tests.support import stores
 from tests.support.keep_alive import KeepAlive, make_certificate
-from tests.support.loopback import Loopback, Received, as_json
+from tests.support.loopback import Clock, Loopback, Received, as_json
 from tests.support.stores import age, forget
 
 quick_names = stores.quick_names
@@ -910,6 +911,16 @@ DIALECTS_OF_APIS: dict[str, tuple[Any, str, tuple[str, ...], str | None]] = {
     ),
     "no right, in words": (as_json({"message": "Unauthorized"}, 403), "403", (ABOUT_RIGHTS,), None),
     "a token against forged requests": (as_json({"error": "CSRF token invalid"}, 403), "403", (ABOUT_RIGHTS,), None),
+    "a page about forged requests": (
+        Response("<h1>CSRF token expired</h1>", 403, content_type="text/html"), "403", (ABOUT_RIGHTS,), None,
+    ),
+    "a 401 without a challenge": (
+        as_json({"error": "jwt expired"}, 401), "401 (error: jwt expired)", (ABOUT_TOKEN,), None,
+    ),
+    "a pause": (
+        as_json({"error": "too many invalid tokens, invalid token"}, 429),
+        "429", ("the API is in trouble or asks for a pause: try again later",), None,
+    ),
     "a token of a page": (
         as_json({"error": "invalid page_token"}, 400), "400", ("check the URL: this is not about the token",), None,
     ),
@@ -937,10 +948,11 @@ def test_an_api_that_refuses_a_token_in_its_own_way_is_explained(check: Run, ser
         as_json({"data": {"message": "the token expired"}, "title": "invalid tokens"}),
         as_json([{"message": "token expired"}]),
         as_json({"status": {"text": "token expired"}}),
+        as_json({"status": {"items": {"message": "token expired"}}}),
         as_json({"errors": [], "code": 0, "status": "ok", "message": None}),
         as_json(5),
         Response("token expired", content_type="text/plain"),
-        Response(json.dumps({"message": f"{'x' * 70_000} token expired"}), content_type="application/json"),
+        as_json({"message": "token expired", "a body that is too long": "x" * 70_000}),
     ],
 )
 def test_what_was_asked_for_is_no_error(check: Run, server: Loopback, answer: Response) -> None:
@@ -979,6 +991,26 @@ def test_an_api_key_that_is_refused_in_words(run: Run, server: Loopback) -> None
     server.api = lambda _: as_json({"error": "invalid API key"}, 403)
     advice = run("--url", server.api_url, API_KEY=CANARY).step("API")[2]
     assert advice.endswith("check ACME_API_KEY and ACME_API_KEY_HEADER")
+
+
+def test_a_slow_body_is_read_for_5_seconds(check: Run, server: Loopback, clock: Clock) -> None:
+    """After 5 seconds no more of a body is waited for."""
+    most, sent = 100, Queue[int]()
+
+    def chunks() -> Iterator[bytes]:
+        count = 0
+        try:
+            while count < most:
+                count += 1
+                time.sleep(0.05)
+                clock.forward(6)
+                yield b" " * 512
+        finally:
+            sent.put(count)
+
+    server.api = lambda _: Response(chunks(), content_type="application/json", direct_passthrough=True)
+    assert check("--url", server.api_url).step("API")[0] == "ok"
+    assert sent.get(timeout=20) < most
 
 
 def test_a_body_that_does_not_end_is_not_waited_for(check: Run, server: Loopback, library: str) -> None:

@@ -290,6 +290,7 @@ def test_withings() -> None:
     expected: Any = {"action": "requesttoken", "grant_type": "refresh_token"}
     check(grant, "https://wbsapi.withings.net/v2/oauth2", basic=False, refresh_token="first", **expected)
     assert dict(parse_qsl(grant.refresh_request("second").body.decode()))["action"] == "requesttoken"
+    assert b"action=other&" in request_of(providers.withings("a", "id", SECRET, params={"action": "other"})).body + b"&"
     assert grant == of("withings", REFRESH_TOKEN="first")
 
 

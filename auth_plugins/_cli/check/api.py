@@ -70,7 +70,7 @@ def _judged(place: str, answer: ApiAnswer, context: Context) -> Step:
 
     status = answer.status_code
     words = dict(_CHALLENGE.findall(answer.headers.get("www-authenticate", "")))
-    body = "" if "error" in words or status in (401, 429) else complaint(answer, clean)
+    body = "" if "error" in words or status == 429 else complaint(answer, clean)
     said = ", ".join([*(f"{name}: {clean(text)}" for name, text in words.items()), *filter(None, [body])])
     advice = [*_advice(answer, words.get("error"), body, context)]
     state = GOOD if 200 <= status < 300 and not advice else FAILED
