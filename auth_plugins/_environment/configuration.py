@@ -21,8 +21,12 @@ from .variables import Variables
 _T = TypeVar("_T")
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
-#: The arguments of providers for which BASE_URL stands.
-_ADDRESSES = ("base_url", "identity_url", "server_address")
+#: The variables of those arguments of providers that have another name.
+_OF_PROVIDERS = {
+    **dict.fromkeys(("base_url", "identity_url", "server_address", "accounts_url"), "BASE_URL"),
+    "app_id": "CLIENT_ID",
+    "app_secret": "CLIENT_SECRET",
+}
 
 
 @hide_arguments
@@ -108,14 +112,13 @@ def _provider_grant(variables: Variables) -> Grant:
     name = variables.take("PROVIDER")
     provider = providers.BY_NAME[name]
     arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
-    names = {each.name: "BASE_URL" if each.name in _ADDRESSES else each.name.upper() for each in arguments}
+    names = {each.name: _OF_PROVIDERS.get(each.name, each.name.upper()) for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
     accepted = [*names.values(), *OPTIONS]
-    address = next((argument for argument in names if argument in _ADDRESSES), "")
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
     values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, values, {"BASE_URL": address})
+    return _make_grant(variables, provider, values, {variable: argument for argument, variable in names.items()})
 
 
 def _typed_grant(variables: Variables) -> Grant:
@@ -152,9 +155,10 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
-    names = {argument: variables.named(name) for argument, name in arguments.items()}
-    return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
+    arguments = {renamed.get(name, name.lower()): name for name in values}
+    named = {**{name.lower(): name for name in _ALWAYS_NAMED}, **arguments}
+    names = {argument: variables.named(name) for argument, name in named.items()}
+    return _call(make, {argument: values[name] for argument, name in arguments.items()}, names)
 
 
 def _call(make: Callable[..., _T], arguments: Mapping[str, Any], names: Mapping[str, str]) -> _T:

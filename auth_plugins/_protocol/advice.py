@@ -14,8 +14,8 @@ from auth_plugins._base.errors import TROUBLE
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
-#: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub).
-REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token"})
+#: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub, Zoho).
+REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token", "invalid_code"})
 
 #: What to do, by trouble. ``{scope}`` and the like becomes the name of that option, an argument or a variable;
 #: ``{options}`` the names of those behind the colon.
@@ -153,12 +153,15 @@ def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> st
     else:
         text = pairs.replace(",", " ")
         setting = f"{name_of('answer')}={text if len(values) == 1 else repr(text)}"
-    return ADVICE[trouble].format(paths=" and ".join(values.values()), answer=setting)
+    paths = " and ".join(path.replace("header:", "the header ") for path in values.values())
+    return ADVICE[trouble].format(paths=paths, answer=setting)
 
 
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
     if code == "invalid_grant":
         return _INVALID_GRANT.get(facts.grant_type, "grant")
+    if code == "invalid_code":
+        return "refresh_token" if facts.is_refresh else "grant"
     if code in _BY_CODE and (facts.credentials or code != "invalid_client"):
         return _BY_CODE[code]
     if status == 429 or status >= 500:

@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from urllib.parse import quote
 
 from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.mappings import freeze_headers, freeze_params
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_id, check_url
 
 
@@ -66,3 +67,13 @@ def join(argument: str, base: object, path: str) -> str:
 def segment(argument: str, name: object) -> str:
     """Return *name*, the value of *argument*, as one segment of a URL's path."""
     return quote(check_id(argument, name), safe="")
+
+
+_FREEZE = {"params": freeze_params, "headers": freeze_headers}
+
+
+def merged(options: Mapping[str, Any], **defaults: Mapping[str, Any]) -> Any:
+    """Return the *defaults* of options that are mappings, each with what *options* add to it or replace in it."""
+    given = {name: options.get(name) for name in defaults}
+    frozen = {name: _FREEZE[name](name, value) or () for name, value in given.items() if value is not None}
+    return {name: {**default, **dict(frozen.get(name, ()))} for name, default in defaults.items()}

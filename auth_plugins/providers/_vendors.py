@@ -8,7 +8,7 @@ from typing import Any, Unpack
 from auth_plugins._base.validation import Secret, check_id, hide_arguments
 from auth_plugins._grants.client_credentials import ClientCredentials
 
-from ._options import BASIC, POST, RAW, Options, OptionsButAudience, OptionsButScope, join, segment
+from ._options import BASIC, POST, RAW, Options, OptionsButAudience, OptionsButScope, join, merged, segment
 
 
 @hide_arguments
@@ -87,6 +87,18 @@ def entra(
 
 
 @hide_arguments
+def jamf(base_url: str, client_id: str, client_secret: Secret, **options: Unpack[Options]) -> ClientCredentials:
+    """Jamf Pro, an API client; id and secret are sent as parameters.
+
+    Documented at https://developer.jamf.com/jamf-pro/docs/client-credentials
+
+    :param base_url: the server, such as ``https://your-server.jamfcloud.com``.
+    """
+    url = join("base_url", base_url, "/api/oauth/token")
+    return ClientCredentials(url, client_id, client_secret, **POST | options)
+
+
+@hide_arguments
 def keycloak(
     base_url: str, realm: str, client_id: str, client_secret: Secret, **options: Unpack[Options]
 ) -> ClientCredentials:
@@ -137,14 +149,14 @@ def paypal(base_url: str, client_id: str, client_secret: Secret, **options: Unpa
 def reddit(client_id: str, client_secret: Secret, user_agent: str, **options: Unpack[Options]) -> ClientCredentials:
     """Reddit, application only, without a user; by Basic.
 
-    Documented at https://github.com/reddit-archive/reddit/wiki/OAuth2 and https://github.com/reddit-archive/reddit/wiki/API
+    Documented at https://github.com/reddit-archive/reddit/wiki/OAuth2#application-only-oauth
 
     :param user_agent: ``"<platform>:<app ID>:<version> (by /u/<user name>)"``. Send it to the API,
         ``https://oauth.reddit.com``, as well: Reddit limits the user agents of libraries.
     """
-    headers = {"User-Agent": check_id("user_agent", user_agent), **(options.get("headers") or {})}
+    added = merged(options, headers={"User-Agent": check_id("user_agent", user_agent)})
     url = "https://www.reddit.com/api/v1/access_token"
-    return ClientCredentials(url, client_id, client_secret, **RAW | options | {"headers": headers})
+    return ClientCredentials(url, client_id, client_secret, **RAW | options | added)
 
 
 @hide_arguments
@@ -175,7 +187,7 @@ def twitch(client_id: str, client_secret: Secret, **options: Unpack[Options]) ->
 
     The API also needs the client's id in the header ``Client-Id`` of each request.
 
-    Documented at https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/
+    Documented at https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/#client-credentials-grant-flow
     """
     return ClientCredentials("https://id.twitch.tv/oauth2/token", client_id, client_secret, **POST | options)
 
@@ -189,7 +201,5 @@ def zoom(account_id: str, client_id: str, client_secret: Secret, **options: Unpa
     :param account_id: the account's id.
     """
     account = {"grant_type": "account_credentials", "account_id": check_id("account_id", account_id)}
-    params = {**account, **(options.get("params") or {})}
-    return ClientCredentials(
-        "https://zoom.us/oauth/token", client_id, client_secret, **RAW | options | {"params": params}
-    )
+    added = merged(options, params=account)
+    return ClientCredentials("https://zoom.us/oauth/token", client_id, client_secret, **RAW | options | added)

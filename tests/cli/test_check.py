@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import email.utils
+import importlib
 import io
 import itertools
 import json
@@ -17,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from queue import Queue
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
@@ -30,7 +32,7 @@ from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 from tests.support import stores
 from tests.support.keep_alive import KeepAlive, make_certificate
-from tests.support.loopback import Loopback, Received, as_json
+from tests.support.loopback import Clock, Loopback, Received, as_json
 from tests.support.stores import age, forget
 
 quick_names = stores.quick_names
@@ -477,7 +479,8 @@ def test_an_end_under_another_name_is_found(
     outcome = check(ANSWER=answer)
     assert outcome.step("token")[1].startswith("Bearer, no end known")
     if setting is None:
-        assert outcome.step("token")[2] == ""
+        assert "it is used until an API refuses it: if its documentation names a lifetime" in outcome.step("token")[2]
+        assert check(LIFETIME="60").step("token")[1].startswith("Bearer, ends in 60 s")
         return
     path = setting.strip("'").rpartition("=")[2]
     assert f"the answer has {path}: set ACME_ANSWER={setting}" in outcome.step("token")[2]
@@ -832,6 +835,193 @@ def test_an_api_that_refuses_is_explained(
     assert (outcome.status, len(server.api_requests)) == (1, 1)
 
 
+EXPIRED = "for requests to replace a token that expired, "
+IN_CODE = f"{EXPIRED}give a function that knows this body as refused= to OAuth2Auth in code: no variable can"
+ABOUT_TOKEN, ABOUT_RIGHTS = (
+    "check whom it is for: ACME_AUDIENCE",
+    "the token is known but lacks a right: set ACME_SCOPE",
+)
+MARKETO = {"success": False, "errors": [{"code": "602", "message": "Access token expired"}]}
+WITHINGS = {"status": 401, "body": {}, "error": "XRequestID: none invalid_token: it is invalid"}
+GRAPHQL = {"data": None, "errors": [{"message": "sign in", "extensions": {"code": "UNAUTHENTICATED"}}]}
+PAGE = Response("<p>Your <b>session</b>&nbsp;has expired</p>", 403, content_type="text/html")
+#: What the API answers, the detail behind "answered", and each piece of advice; REFUSED, if it is set.
+DIALECTS_OF_APIS: dict[str, tuple[Any, str, tuple[str, ...], str | None]] = {
+    "a 403 that says expired": (
+        as_json({"message": "The incoming token has expired"}, 403),
+        "403 (message: The incoming token has expired)", (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None,
+    ),
+    "one more status": (
+        as_json({"error": {"code": "TokenExpired"}}, 400),
+        "400 (error.code: TokenExpired)", (f"{EXPIRED}set ACME_REFUSED='419 400'", ABOUT_TOKEN), "419",
+    ),
+    "a status that is set": (
+        as_json({"errors": ["jwt expired"]}, 403), "403 (errors: jwt expired)", (ABOUT_TOKEN,), "403 419",
+    ),
+    "a 500 that says expired": (
+        as_json({"error": "jwt expired"}, 500),
+        "500 (error: jwt expired)", (f"{EXPIRED}set ACME_REFUSED=500", ABOUT_TOKEN), None,
+    ),
+    "a page": (PAGE, "403 (session nbsp has expired)", (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None),
+    "text": (
+        Response("invalid session\n", 403, content_type="text/plain"),
+        "403 (invalid session)", (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None,
+    ),
+    "a status of its own": (as_json({}, 419), "419", (f"{EXPIRED}set ACME_REFUSED=419", ABOUT_TOKEN), None),
+    "a challenge, which needs no setting": (
+        as_json({"message": "token expired"}, 403, WWW_Authenticate='Bearer error="invalid_token"'),
+        "403 (error: invalid_token)", (ABOUT_TOKEN,), None,
+    ),
+    "a challenge that says little": (
+        as_json({"error": "token expired"}, 403, WWW_Authenticate='Bearer scope="read"'),
+        "403 (scope: read, error: token expired)", (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None,
+    ),
+    "a challenge about rights": (
+        as_json({}, 403, WWW_Authenticate='Bearer error="insufficient_scope", scope="write"'),
+        "403 (error: insufficient_scope, scope: write)", (ABOUT_RIGHTS,), "403",
+    ),
+    "a set status without words": (
+        as_json({}, 404), "404",
+        (f"a request gets another token for it, as ACME_REFUSED says; if that is refused too, {ABOUT_RIGHTS}",), "404",
+    ),
+    "a set status of a success": (
+        as_json({}, 299), "299",
+        (f"a request gets another token for it, as ACME_REFUSED says; if that is refused too, {ABOUT_RIGHTS}",), "299",
+    ),
+    "a GraphQL error in a 200": (
+        as_json(GRAPHQL), "200 (errors.extensions.code: UNAUTHENTICATED)",
+        (f"{EXPIRED}give refused=graphql_unauthenticated to OAuth2Auth in code: no variable can", ABOUT_TOKEN), None,
+    ),
+    "Marketo": (as_json(MARKETO), "200 (errors.0.message: Access token expired)", (IN_CODE, ABOUT_TOKEN), None),
+    "Withings": (as_json(WITHINGS), "200 (status: 401)", (IN_CODE, ABOUT_TOKEN), None),
+    "Slack": (
+        as_json({"ok": False, "error": "token_expired"}), "200 (error: token_expired)", (IN_CODE, ABOUT_TOKEN), None,
+    ),
+    "unauthorized in a 200": (
+        as_json({"message": "Unauthorized"}), "200 (message: Unauthorized)", (IN_CODE, ABOUT_TOKEN), None,
+    ),
+    "a secret in a page": (
+        Response(f"token token-1 {SECRET} expired", 403, content_type="text/plain"),
+        "403 (token expired)", (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None,
+    ),
+    "a secret in the words": (
+        as_json({"error": f"invalid token token-1 for {CANARY}99 {SECRET} " + "y" * 200}, 403),
+        f"403 (error: invalid token *** for *** *** {'y' * 168})",
+        (f"{EXPIRED}set ACME_REFUSED=403", ABOUT_TOKEN), None,
+    ),
+    "no right, in words": (as_json({"message": "Unauthorized"}, 403), "403", (ABOUT_RIGHTS,), None),
+    "a token against forged requests": (as_json({"error": "CSRF token invalid"}, 403), "403", (ABOUT_RIGHTS,), None),
+    "a page about forged requests": (
+        Response("<h1>CSRF token expired</h1>", 403, content_type="text/html"), "403", (ABOUT_RIGHTS,), None,
+    ),
+    "a 401 without a challenge": (
+        as_json({"error": "jwt expired"}, 401), "401 (error: jwt expired)", (ABOUT_TOKEN,), None,
+    ),
+    "a pause": (
+        as_json({"error": "too many invalid tokens, invalid token"}, 429),
+        "429", ("the API is in trouble or asks for a pause: try again later",), None,
+    ),
+    "a token of a page": (
+        as_json({"error": "invalid page_token"}, 400), "400", ("check the URL: this is not about the token",), None,
+    ),
+    "no JSON after all": (Response("{", 403, content_type="application/json"), "403", (ABOUT_RIGHTS,), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", DIALECTS_OF_APIS)
+def test_an_api_that_refuses_a_token_in_its_own_way_is_explained(check: Run, server: Loopback, case: str) -> None:
+    """What an API says of the token in a status, a challenge or a body is shown, with the setting that replaces it."""
+    answer, detail, advice, refused = DIALECTS_OF_APIS[case]
+    server.api = lambda _: answer
+    outcome = check("--url", f"{server.api_url}?key={CANARY}99", REFUSED=refused)
+    found = outcome.step("API")
+    assert found[:2] == ("FAILED", f"{server.api_url}?... answered {detail}")
+    lines = [line.strip().removeprefix("→ ") for line in found[2].splitlines()]
+    expected = [*advice, *(["check what it allows, "] if advice[-1] == ABOUT_TOKEN else [])]
+    assert [line for line, begin in zip(lines, expected, strict=True) if begin not in line] == []
+    assert (outcome.status, len(server.api_requests), len(server.token_requests)) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        as_json({"data": {"message": "the token expired"}, "title": "invalid tokens"}),
+        as_json([{"message": "token expired"}]),
+        as_json({"status": {"text": "token expired"}}),
+        as_json({"status": {"items": {"message": "token expired"}}}),
+        as_json({"errors": [], "code": 0, "status": "ok", "message": None}),
+        as_json(5),
+        Response("token expired", content_type="text/plain"),
+        as_json({"message": "token expired", "a body that is too long": "x" * 70_000}),
+    ],
+)
+def test_what_was_asked_for_is_no_error(check: Run, server: Loopback, answer: Response) -> None:
+    """A success is one, whatever its data and texts say."""
+    server.api = lambda _: answer
+    outcome = check("--url", server.api_url)
+    assert (outcome.status, outcome.step("API")) == (0, ("ok", f"{server.api_url} answered 200", ""))
+
+
+def test_the_setting_that_is_named_works(check: Run, server: Loopback, library: str) -> None:
+    """With each library the body is read, and the setting has an expired token replaced."""
+
+    def expired(received: Received) -> Response:
+        answer = server.check(received)
+        return answer if answer.status_code == 200 else as_json({"error": "jwt expired"}, 403)
+
+    server.api = expired
+
+    def issue_expired(received: Received) -> Response:
+        answer = server.issue(received)
+        server.revoke()
+        return answer
+
+    server.token_play = issue_expired
+    assert "set ACME_REFUSED=403\n" in check("--url", server.api_url).step("API")[2]
+    server.token_play = server.issue
+    environ = {f"ACME_{name}": value for name, value in {**client(server), "REFUSED": "403"}.items()}
+    auth = importlib.import_module(f"auth_plugins.{library}").OAuth2Auth.from_env("ACME", environ)
+    for _ in range(2):
+        assert importlib.import_module(library).get(server.api_url, auth=auth).status_code == 200
+        server.revoke()
+
+
+def test_an_api_key_that_is_refused_in_words(run: Run, server: Loopback) -> None:
+    """The advice on an API key names its variables, whatever the status."""
+    server.api = lambda _: as_json({"error": "invalid API key"}, 403)
+    advice = run("--url", server.api_url, API_KEY=CANARY).step("API")[2]
+    assert advice.endswith("check ACME_API_KEY and ACME_API_KEY_HEADER")
+
+
+def test_a_slow_body_is_read_for_5_seconds(check: Run, server: Loopback, clock: Clock) -> None:
+    """After 5 seconds no more of a body is waited for."""
+    most, sent = 100, Queue[int]()
+
+    def chunks() -> Iterator[bytes]:
+        count = 0
+        try:
+            while count < most:
+                count += 1
+                time.sleep(0.05)
+                clock.forward(6)
+                yield b" " * 512
+        finally:
+            sent.put(count)
+
+    server.api = lambda _: Response(chunks(), content_type="application/json", direct_passthrough=True)
+    assert check("--url", server.api_url).step("API")[0] == "ok"
+    assert sent.get(timeout=20) < most
+
+
+def test_a_body_that_does_not_end_is_not_waited_for(check: Run, server: Loopback, library: str) -> None:
+    """Of a JSON body that goes on for ever, or breaks off, the beginning is read; the status counts."""
+    chunks = itertools.repeat(b"[1]\n" * 500)
+    server.api = lambda _: Response(chunks, content_type="application/json", direct_passthrough=True)
+    assert check("--url", server.api_url).step("API")[0] == "ok"
+    server.api = lambda _: Response(b'{"error": ', 403, {"Content-Length": "500"}, content_type="application/json")
+    assert check("--url", server.api_url).step("API")[1].endswith("answered 403")
+
+
 def test_a_redirect_within_the_api_is_noted(check: Run, server: Loopback) -> None:
     """A redirect to another path is shown with its target."""
     server.api = refusing(status=302, Location="/there")
@@ -871,13 +1061,20 @@ def test_an_api_that_never_ends_is_tried(check: Run, server: Loopback, library: 
     assert check("--url", server.api_url).step("API")[0] == "ok"
 
 
-def test_an_api_has_60_seconds(check: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An API that sends its headers byte by byte fails after 60 seconds, though no read takes that long."""
+@pytest.mark.parametrize(
+    ("beginning", "said"),
+    [
+        (b"HTTP/1.1 200 OK\r\nX-Slow: ", "did not answer (no answer in time)"),
+        (b'HTTP/1.1 403 No\r\nContent-Type: application/json\r\n\r\n"', "answered 403"),
+    ],
+)
+def test_an_api_has_60_seconds(check: Run, monkeypatch: pytest.MonkeyPatch, beginning: bytes, said: str) -> None:
+    """An API that sends byte by byte has 60 seconds, though no read takes that long; a status that came counts."""
     over, runtime_wait = threading.Event(), runtime.wait
 
     class Slow(socketserver.StreamRequestHandler):
         def handle(self) -> None:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+            self.wfile.write(beginning)
             for _ in range(100):
                 self.wfile.write(b"x")
                 if over.wait(0.05):
@@ -893,7 +1090,7 @@ def test_an_api_has_60_seconds(check: Run, monkeypatch: pytest.MonkeyPatch) -> N
         outcome = check("--url", url)
         over.set()
         slow.shutdown()
-    assert outcome.step("API")[:2] == ("FAILED", f"{url} did not answer (no answer in time)")
+    assert outcome.step("API")[:2] == ("FAILED", f"{url} {said}")
 
 
 # Refresh tokens that may be spent once

@@ -57,13 +57,20 @@ HOSTS = (
     "https://graph.microsoft.com",
     "https://your-domain.auth0.com",
     "https://your-domain.okta.com",
+    "https://accounts.zoho.eu",
+    "https://www.zohoapis.eu",
+    "https://123-ABC-456.mktorest.com",
+    "https://your-server.jamfcloud.com",
 )
-#: By the path of a token endpoint: the parameters of its form, besides the grant type; ``basic`` is a header.
+#: By the path of a token endpoint: the parameters of its form or query, besides the grant type; ``basic`` is a header.
 PROVIDERS: Mapping[str, set[str]] = {
     "/your-tenant-id/oauth2/v2.0/token": {"client_id", "client_secret", "scope"},
     "/oauth/token": {"client_id", "client_secret", "audience"},
     "/realms/acme/protocol/openid-connect/token": {"basic"},
     "/oauth2/default/v1/token": {"basic", "scope"},
+    "/oauth/v2/token": {"client_id", "client_secret", "refresh_token"},
+    "/identity/oauth/token": {"client_id", "client_secret"},
+    "/api/oauth/token": {"client_id", "client_secret"},
 }
 #: Commands that end by themselves, and need nothing but variables.
 RUNS = re.compile(r"auth-plugins (token|get|check|cache|--version|--help)\b")
@@ -129,6 +136,7 @@ class World:
         monkeypatch.setenv("OAUTHLIB_INSECURE_TRANSPORT", "1")
         monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
         monkeypatch.chdir(directory)
+        monkeypatch.syspath_prepend(ROOT / "examples")
         (directory / "secrets").mkdir()
         (directory / "secrets" / "orders").write_text("s3cr3t-of-orders\n", "utf-8")
 
@@ -237,8 +245,8 @@ class World:
 
     def _answer(self, received: Received) -> Response:
         """Be the hosts of :data:`HOSTS`: API, revocation endpoint, login, and token endpoints of providers."""
-        path = received.target.partition("?")[0]
-        form = dict(parse_qsl(received.body.decode()))
+        path, _, query = received.target.partition("?")
+        form = dict(parse_qsl(received.body.decode() or query))
         if path == "/revoke":
             self.server.live.discard(form["token"])
             return as_json({})
@@ -251,7 +259,8 @@ class World:
             if sent == PROVIDERS[path]:
                 return self.server.issue(received)
             return as_json({"error": "invalid_client", "error_description": f"got {sorted(sent)}"}, 401)
-        session = {"authorization": received.headers.get("x-session", received.headers.get("authorization", ""))}
+        value = received.headers.get("x-session", received.headers.get("authorization", ""))
+        session = {"authorization": value.replace("Zoho-oauthtoken ", "Bearer ")}
         return self.server.check(Received(received.method, received.target, session, received.body))
 
 

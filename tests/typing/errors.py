@@ -54,6 +54,7 @@ providers.auth_api(URL, "me", "s", headers=["X-A"])  # type: ignore[arg-type]  #
 
 # Arguments that a provider needs, and options that are arguments of it.
 providers.entra("tenant", "id", "s")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+providers.zoho("https://a", "refresh", "id")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 providers.zoom("account", "id", "s", account="a")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 
 # A function of the user's takes no argument, and is not async.

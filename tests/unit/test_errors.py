@@ -218,6 +218,7 @@ def test_whether_trying_later_may_help(error: AuthError, *, is_transient: bool) 
     [
         ({"error": "invalid_grant"}, 400, LoginRequiredError, False),
         ({"error": "bad_refresh_token"}, 200, LoginRequiredError, False),
+        ({"error": "invalid_code"}, 200, LoginRequiredError, False),
         ({"error": "invalid_client"}, 401, TokenRequestError, False),
         ({"error": "slow_down"}, 429, TokenRequestError, True),
         ({}, 500, TokenRequestError, True),

@@ -476,7 +476,7 @@ REFUSALS: list[tuple[OAuthGrant, Refusal, bool]] = [
         (grant, (status, code, "json", None), True)
         for grant in (client(), PASSWORD, STORED)
         for status in (200, 400, 500)
-        for code in ("invalid_grant", "bad_refresh_token")
+        for code in ("invalid_grant", "bad_refresh_token", "invalid_code")
     ),
     *(
         (PASSWORD, (status, code, kind, None), status in (200, 400, 401, 404))

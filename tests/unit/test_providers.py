@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 import logging
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl
 
@@ -46,10 +48,10 @@ def check(grant: Any, url: str, *, basic: bool, **parameters: str) -> None:
     assert SECRET not in repr(grant)
 
 
-def of(provider: str, **variables: str) -> Any:
-    """The grant of these variables, with id and secret."""
+def of(provider: str, **variables: str | None) -> Any:
+    """The grant of these variables, with id and secret; one that is ``None`` is not set."""
     variables = {"PROVIDER": provider, "CLIENT_ID": "the-id", "CLIENT_SECRET": SECRET, **variables}
-    return from_env("ACME", {f"ACME_{name}": value for name, value in variables.items()})
+    return from_env("ACME", {f"ACME_{name}": value for name, value in variables.items() if value is not None})
 
 
 def test_auth0() -> None:
@@ -106,8 +108,6 @@ def test_ebay(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
 
     def play(_: TokenRequest, __: float) -> Any:
-        import json
-
         from auth_plugins._protocol.messages import TokenResponse
 
         return TokenResponse(status=200, headers={}, body=json.dumps(answer).encode(), received_at=clock.now)
@@ -129,6 +129,39 @@ def test_entra() -> None:
     assert grant == of("entra", TENANT=tenant, SCOPE=scope)
 
 
+def test_feishu(tmp_path: Path) -> None:
+    """The token request to Feishu is the documented one.
+
+    Feishu, "自建应用获取 tenant_access_token"
+    (https://open.feishu.cn/document/ukTMukTMukTM/ukDNz4SO0MjL5QzM/auth-v3/auth/tenant_access_token_internal): a POST of
+    JSON with ``app_id`` and ``app_secret`` alone, and this Content-Type.
+    """
+    grant = providers.feishu("cli_slkdjalasdkjasd", "dskLLdkasdjlasdKK")
+    request = request_of(grant)
+    url = "https://open.feishu.cn/open-apis/auth/v3/tenant_access_token/internal"
+    assert (request.method, request.url) == ("POST", url)
+    assert request.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert "Authorization" not in request.headers
+    assert json.loads(request.body) == {"app_id": "cli_slkdjalasdkjasd", "app_secret": "dskLLdkasdjlasdKK"}
+    assert grant == of("feishu", CLIENT_ID="cli_slkdjalasdkjasd", CLIENT_SECRET="dskLLdkasdjlasdKK")
+    assert "dskLLdkasdjlasdKK" not in f"{grant!r} {request!r}"
+    (tmp_path / "secret").write_text("of-a-file\n")
+    variables = {"CLIENT_SECRET_FILE": f"{tmp_path}/secret", "CLIENT_SECRET": None}
+    assert json.loads(request_of(of("feishu", **variables)).body) == {"app_id": "the-id", "app_secret": "of-a-file"}
+
+
+def test_jamf() -> None:
+    """The token request to Jamf Pro is the documented one.
+
+    Jamf, "Client Credentials" (https://developer.jamf.com/jamf-pro/docs/client-credentials) and "Generating a Client
+    Secret" in the documentation of Jamf Pro: a form with id, grant type and secret to ``/api/oauth/token``.
+    """
+    base = "https://your-server.jamfcloud.com"
+    grant = providers.jamf(base, "the-id", SECRET)
+    check(grant, f"{base}/api/oauth/token", basic=False, grant_type="client_credentials")
+    assert grant == of("jamf", BASE_URL=base)
+
+
 def test_keycloak() -> None:
     """The token request to Keycloak is the documented one.
 
@@ -146,6 +179,24 @@ def test_keycloak() -> None:
     credentials = base64.b64encode(b"the-id:s3cr3t%2Fof%2Bit").decode()
     assert encoded.headers["Authorization"] == f"Basic {credentials}"
     assert providers.keycloak(base, "demo", "the-id", SECRET) == of("keycloak", BASE_URL=base, REALM="demo")
+
+
+def test_marketo() -> None:
+    """The token request to Marketo is the documented one, with the Identity URL as well.
+
+    Adobe, "Authentication" (https://experienceleague.adobe.com/en/docs/marketo-developer/marketo/rest/authentication):
+    ``GET <Identity URL>/oauth/token`` with ``grant_type``, ``client_id`` and ``client_secret`` in the query.
+    """
+    base = "https://123-ABC-456.mktorest.com"
+    for address in (base, f"{base}/identity", f"{base}/identity/"):
+        grant = providers.marketo(address, "the-id", SECRET)
+        assert grant == of("marketo", BASE_URL=address)
+        request = request_of(grant)
+        url, _, query = request.url.partition("?")
+        assert (request.method, url, request.body) == ("GET", f"{base}/identity/oauth/token", b"")
+        sent = [("grant_type", "client_credentials"), ("client_id", "the-id"), ("client_secret", SECRET)]
+        assert sorted(parse_qsl(query, strict_parsing=True)) == sorted(sent)
+        assert "Authorization" not in request.headers
 
 
 def test_okta() -> None:
@@ -179,9 +230,9 @@ def test_paypal() -> None:
 def test_reddit() -> None:
     """The token request to Reddit is the documented one.
 
-    "OAuth2" in its wiki (https://github.com/reddit-archive/reddit/wiki/OAuth2): HTTP Basic, data of the POST, not in
-    the URL; "API" there: the format of the user agent. The section "Application Only OAuth" was not at hand: its grant
-    type and URL are what programs send that cite it.
+    "Application Only OAuth" in its wiki (https://github.com/reddit-archive/reddit/wiki/OAuth2#application-only-oauth):
+    ``client_credentials`` in the data of a POST, HTTP Basic with id and secret. "API" there, and the "Reddit Data API
+    Wiki" of Reddit's help, have the format of the user agent.
     """
     agent = "linux:com.example.orders:v1.2.3 (by /u/orders)"
     grant = providers.reddit("the-id", SECRET, agent)
@@ -220,12 +271,40 @@ def test_twitch() -> None:
     """The token request to Twitch is the documented one.
 
     "Getting OAuth Access Tokens" (https://dev.twitch.tv/docs/authentication/getting-tokens-oauth/) names the client
-    credentials grant flow. That section itself was not at hand: the form with id, secret and grant type is what
-    programs send that cite it.
+    credentials grant flow; "Get Started with the Twitch API" (https://dev.twitch.tv/docs/api/get-started/) shows its
+    request: a form with id, secret and grant type.
     """
     grant = providers.twitch("the-id", SECRET)
     check(grant, "https://id.twitch.tv/oauth2/token", basic=False, grant_type="client_credentials")
     assert grant == of("twitch")
+
+
+def test_withings() -> None:
+    """The token request to Withings is the documented one, for the first refresh token and for those that follow.
+
+    Withings, "OAuth 2.0 - Request Access and Refresh Tokens"
+    (https://developer.withings.com/api-reference#operation/oauth2-getaccesstoken): a form with ``action``, grant type,
+    refresh token, id and secret.
+    """
+    grant = providers.withings("first", "the-id", SECRET)
+    expected: Any = {"action": "requesttoken", "grant_type": "refresh_token"}
+    check(grant, "https://wbsapi.withings.net/v2/oauth2", basic=False, refresh_token="first", **expected)
+    assert dict(parse_qsl(grant.refresh_request("second").body.decode()))["action"] == "requesttoken"
+    assert b"action=other&" in request_of(providers.withings("a", "id", SECRET, params={"action": "other"})).body + b"&"
+    assert grant == of("withings", REFRESH_TOKEN="first")
+
+
+def test_zoho() -> None:
+    """The token request to Zoho is the documented one.
+
+    Zoho, "Access Token Expiry" (https://www.zoho.com/accounts/protocol/oauth/web-apps/access-token-expiry.html): the
+    parameters in the form, one of the three places that it allows.
+    """
+    base = "https://accounts.zoho.eu"
+    grant = providers.zoho(base, "first", "the-id", SECRET)
+    expected: Any = {"grant_type": "refresh_token", "refresh_token": "first"}
+    check(grant, f"{base}/oauth/v2/token", basic=False, **expected)
+    assert grant == of("zoho", BASE_URL=base, REFRESH_TOKEN="first")
 
 
 def test_zoom() -> None:
@@ -252,6 +331,10 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "realm must be a str, got int": (providers.keycloak, "https://a.example", 5, "id", SECRET),
     "user_agent must not have a control": (providers.reddit, "id", SECRET, "a\nb"),
     "account_id must not be empty": (providers.zoom, "", "id", SECRET),
+    "app_id must not be empty": (providers.feishu, "", SECRET),
+    "app_secret must be a str or a callable that returns one, got None": (providers.feishu, "id", None),
+    "accounts_url must be an absolute": (providers.zoho, "accounts.zoho.eu", "first", "id", SECRET),
+    "refresh_token must not be empty": (providers.withings, "", "id", SECRET),
     "base_url must have no query": (providers.okta, "https://a.example?b=c", "id", SECRET, "a"),
 }
 
@@ -275,12 +358,41 @@ def test_arguments_that_cannot_work(message: str) -> None:
         ("okta", {"SCOPE": "a", "BASE_URL": "a.example"}, r"ACME_BASE_URL must be an absolute"),
         ("keycloak", {"BASE_URL": "https://a.example", "REALM": "a", "TENANT": "b"}, r"ACME_TENANT contradicts"),
         ("reddit", {"USER_AGENT": "a", "COLOUR": "b"}, r"ACME_COLOUR is no known variable"),
+        ("zoho", {"REFRESH_TOKEN": "a"}, r"ACME_BASE_URL is not set; ACME_PROVIDER=zoho needs it"),
+        ("zoho", {"REFRESH_TOKEN": "a", "BASE_URL": "zoho.eu"}, r"ACME_BASE_URL must be an absolute"),
+        ("withings", {}, r"ACME_REFRESH_TOKEN \(or ACME_REFRESH_TOKEN_FILE\) is not set"),
+        ("feishu", {"CLIENT_SECRET": ""}, r"ACME_CLIENT_SECRET must not be empty"),
+        ("feishu", {"CLIENT_ID": " "}, r"ACME_CLIENT_ID \(which is empty\) is not set"),
+        ("feishu", {"CLIENT_ID": "a\nb"}, r"ACME_CLIENT_ID must not have a control"),
+        ("feishu", {"CLIENT_AUTH": "none"}, r"ACME_CLIENT_AUTH must not be none with ACME_CLIENT_SECRET"),
+        ("feishu", {"APP_ID": "a"}, r"ACME_APP_ID is no known variable"),
+        ("jamf", {"BASE_URL": "https://a.example", "REFRESH_TOKEN": "a"}, r"ACME_REFRESH_TOKEN contradicts"),
     ],
 )
 def test_variables_that_cannot_work(provider: str, variables: dict[str, str], message: str) -> None:
     """An error names the variable that is missing, that the provider has no use for, or that is wrong."""
     with pytest.raises(ConfigurationError, match=message):
         of(provider, **variables)
+
+
+@pytest.mark.parametrize("name", ["feishu", "reddit", "withings", "zoom"])
+def test_options_add_to_parameters_and_headers_of_a_provider(name: str) -> None:
+    """Parameters and headers in code and in variables add to those of the provider, and are checked."""
+    own = {
+        "feishu": {},
+        "reddit": {"USER_AGENT": "agent"},
+        "withings": {"REFRESH_TOKEN": "first"},
+        "zoom": {"ACCOUNT_ID": "account"},
+    }[name]
+    arguments = [*own.values(), "the-id", SECRET] if name != "reddit" else ["the-id", SECRET, "agent"]
+    grant = getattr(providers, name)(*arguments, params={"trace": "1"}, headers={"X-Trace": "2"})
+    assert grant == of(name, PARAMS="trace=1", HEADERS="X-Trace=2", **own)
+    request, plain = request_of(grant), request_of(of(name, **own))
+    assert (b"trace" in request.body, request.headers["X-Trace"]) == (True, "2")
+    assert plain.headers.items() <= request.headers.items()
+    for option in ("params", "headers") if name == "feishu" else ("params",) if name != "reddit" else ("headers",):
+        with pytest.raises(ConfigurationError, match=f"{option} must be a mapping"):
+            getattr(providers, name)(*arguments, **{option: [5]})
 
 
 def test_every_provider_has_a_name() -> None:

@@ -203,6 +203,8 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "an invalid scope where none was sent, once": (PLAIN, {"error": "invalid_scope"}, 400, "not what this client was"),
     "an expired refresh token": (STORED, DEAD, 400, "token by signing in again, and set refresh_token (or"),
     "the same, as GitHub says it": (STORED, {"error": "bad_refresh_token"}, 200, "obtain a new refresh token"),
+    "the same, as Zoho says it": (STORED, {"error": "invalid_code"}, 200, "obtain a new refresh token"),
+    "an invalid code, which is no refresh token": (PLAIN, {"error": "invalid_code"}, 200, "not refresh token"),
     "no password for a refresh": (REFRESH, "", 401, "not password"),
     "a refresh token that may have expired": (STORED, "", 400, "if the refresh token is expired, revoked or"),
     "a client that may be wrong": (STORED, CODE, 401, "not the refresh token"),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from auth_plugins._base.runtime import runtime
+from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.answer_paths import suggest_expiry
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._protocol.tokens import Token, jwt_claims
@@ -58,11 +59,16 @@ def describe(token: Token, facts: Mapping[str, Any], context: Context) -> Iterat
 
 
 def _how_to_read_the_end(token: Token, context: Context) -> Iterator[str]:
-    """Yield the setting by which a member beside the token tells when it ends."""
-    if setting := suggest_expiry(token.extra, dict(getattr(context.grant, "answer", None) or ())):
+    """Yield the setting by which a member beside the token tells when it ends, or else the one that says so."""
+    grant, lifetime = context.grant, context.variable("lifetime")
+    if not isinstance(grant, OAuthGrant):
+        return
+    if setting := suggest_expiry(token.extra, dict(grant.answer or ())):
         quote = "'" * (" " in setting)
         path = setting.rpartition("=")[2]
         yield f"the answer has {path}: set {context.variable('answer')}={quote}{setting}{quote}"
+    else:
+        yield f"it is used until an API refuses it: if its documentation names a lifetime, set {lifetime} (seconds)"
 
 
 def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> Step:

@@ -13,7 +13,7 @@ from auth_plugins._base.validation import ClientAuth
 from auth_plugins._cli.configured import loses_successor, shared_entry
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._protocol.advice import advice_for
+from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
@@ -30,7 +30,7 @@ _KNOWN_CLIENT = frozenset(
 )
 #: Those that are not about the client.
 _NOT_OF_CLIENT = (
-    _KNOWN_CLIENT | TROUBLE | {"access_denied", "bad_refresh_token", "invalid_dpop_proof", "use_dpop_nonce"}
+    _KNOWN_CLIENT | TROUBLE | REFUSED_REFRESH_TOKEN | {"access_denied", "invalid_dpop_proof", "use_dpop_nonce"}
 )
 
 _Steps = Generator[Step, None, Token | None]

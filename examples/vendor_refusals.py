@@ -1,0 +1,28 @@
+"""How some APIs refuse a token: functions for ``OAuth2Auth(refused=…)``.
+
+The content type is looked at first, so that no download is read for it.
+"""
+
+from typing import Any
+
+
+def body_of(response: Any) -> dict[str, Any]:
+    """Return the JSON object of a response; an empty one: there is none."""
+    kind = response.headers.get("content-type", "")
+    if not kind.startswith("application/json"):
+        return {}
+    body = response.json()
+    return body if isinstance(body, dict) else {}
+
+
+def feishu_refused(response: Any) -> bool:
+    return body_of(response).get("code") == 99991663
+
+
+def marketo_refused(response: Any) -> bool:
+    errors = body_of(response).get("errors", [])
+    return any(error["code"] in ("601", "602") for error in errors)
+
+
+def withings_refused(response: Any) -> bool:
+    return body_of(response).get("status") == 401
