@@ -28,8 +28,8 @@ default_role = "literal"
 
 # Each reference has to lead somewhere: sphinx-build -n -W.
 nitpicky = True
-# Types without a page of their own: what is a client of httpx and httpx2, what may be a key, what ``refused=`` takes, and
-# keyword arguments.
+# Types without a page of their own: what is a client of httpx and httpx2, what may be a key, what ``refused=`` takes,
+# and keyword arguments.
 nitpick_ignore = [("py:class", "Client"), ("py:class", "Key"), ("py:class", "Refused")]
 nitpick_ignore_regex = [("py:class", r"(auth_plugins\._[\w.]+\.)?_?Overrides")]
 # Small inventories in plain text, so that the build needs no network.
