@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TokenRequestError,
         TokenTransportError,
     )
+    from auth_plugins._base.secret_file import SecretFile
     from auth_plugins._caches.file import FileCache
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from auth_plugins._grants.custom import Custom
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
-    from auth_plugins._grants.secret_file import SecretFile
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
 
@@ -62,6 +62,7 @@ _MODULES = {
     "_base.errors": (
         "AuthError ConfigurationError InsecureTransportError LoginRequiredError TokenRequestError TokenTransportError"
     ),
+    "_base.secret_file": "SecretFile",
     "_caches.file": "FileCache",
     "_caches.memory": "MemoryCache",
     "_caches.protocol": "TokenCache",
@@ -73,7 +74,6 @@ _MODULES = {
     "_grants.custom": "Custom",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
-    "_grants.secret_file": "SecretFile",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",
 }

@@ -123,7 +123,7 @@ class OAuthGrant(_Client):
         called = [value for name in _WITH_CALLABLES for _, value in self._pairs(name) if callable(value)]
         if not called:
             return []
-        from .secret_file import SecretFile
+        from auth_plugins._base.secret_file import SecretFile
 
         return [value() for value in called if isinstance(value, SecretFile)]
 

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import resolve_secret
+from .errors import ConfigurationError
+from .validation import resolve_secret
 
 
 @dataclass(frozen=True, repr=False)
