@@ -134,6 +134,7 @@ class ClientSecretJWT(ClientAuthentication):
 
     def parameters(self, client: Client) -> Mapping[str, str]:
         with request_imports():
+            import joserfc.jwt  # noqa: F401 - now, while no fork can happen
             from joserfc.jwk import OctKey
         secret = cast("str", client.client_secret).encode()
         # Not by import_key, which warns of a short secret, and reads one that looks like a key.

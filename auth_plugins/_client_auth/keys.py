@@ -100,7 +100,7 @@ def check_key(argument: str, key: Any) -> Any:
         problem = wrong_type(argument, key, "PEM or JWK text, or a callable that returns it").problem
         raise ConfigurationError(problem, argument=argument, advice="for a file, give SecretFile(path)")
     load_key(argument, key)
-    return hidden(key)
+    return hidden(key.strip())
 
 
 @hide_arguments
