@@ -5,7 +5,7 @@ An error names the variable that is missing, unknown, misspelt or contradictory,
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auth_plugins import providers
@@ -15,10 +15,20 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
+from .client_auth import call, take_client_auth
+from .definitions import (
+    API_POLICY,
+    ASSERTION,
+    GRANT_TYPES,
+    IMPLIED_TYPE,
+    MEMORY,
+    OPTIONS,
+    POLICY,
+    PROVIDED,
+    CacheChoice,
+)
 from .variables import Variables
 
-_T = TypeVar("_T")
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 #: The variables of those arguments of providers that have another name.
@@ -39,7 +49,7 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
     :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another. The error names the
         variable, and does not show its value.
 
-    A client without a secret needs ``ACME_CLIENT_AUTH=none``; else a missing secret is an error.
+    A client without a secret needs ``ACME_CLIENT_AUTH=none``, a key or an assertion; else a missing secret is an error.
     Variables for the cache and the policy are errors here, as a grant has neither.
     """
     variables = Variables(prefix, environ)
@@ -95,7 +105,7 @@ def _cache(variables: Variables) -> FileCache | RedisCache | None:
     choice = _cache_choice(variables)
     if choice.make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
-        return _call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
+        return call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
     if variables.has("CACHE_KEY"):
         problem = "needs a cache that outlives the process, which memory does not"
         raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
@@ -114,11 +124,14 @@ def _provider_grant(variables: Variables) -> Grant:
     arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
     names = {each.name: _OF_PROVIDERS.get(each.name, each.name.upper()) for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
-    accepted = [*names.values(), *OPTIONS]
+    absent = [name for name in ("CLIENT_SECRET",) if name in needed and variables.has_key() and not variables.has(name)]
+    needed = [name for name in needed if name not in absent]
+    accepted = [*names.values(), *OPTIONS, *ASSERTION]
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
     values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, values, {variable: argument for argument, variable in names.items()})
+    renamed = {variable: argument for argument, variable in names.items()}
+    return _make_grant(variables, provider, {**values, **dict.fromkeys(absent)}, renamed)
 
 
 def _typed_grant(variables: Variables) -> Grant:
@@ -132,7 +145,7 @@ def _typed_grant(variables: Variables) -> Grant:
         grant_type, name = _implied_type(variables)
         user = variables.full(name)
     make, needed, accepted = GRANT_TYPES[grant_type]
-    if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
+    if grant_type == "client_credentials" and variables.needs_no_secret() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
     values = variables.take_all(needed, accepted, user)
     return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
@@ -155,16 +168,8 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
+    values = take_client_auth(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in values}
     named = {**{name.lower(): name for name in _ALWAYS_NAMED}, **arguments}
     names = {argument: variables.named(name) for argument, name in named.items()}
-    return _call(make, {argument: values[name] for argument, name in arguments.items()}, names)
-
-
-def _call(make: Callable[..., _T], arguments: Mapping[str, Any], names: Mapping[str, str]) -> _T:
-    """Call *make*; an error has the *names* of variables in place of those of arguments."""
-    try:
-        return make(**arguments)
-    except ConfigurationError as error:
-        problem = error.renamed(names)
-    raise problem  # without a context, which would be shown
+    return call(make, {argument: values[name] for argument, name in arguments.items()}, names)

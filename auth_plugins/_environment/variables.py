@@ -7,7 +7,7 @@ from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
-from auth_plugins._grants.secret_file import SecretFile
+from auth_plugins._base.secret_file import SecretFile
 
 from . import definitions
 from .definitions import FROM_FILES, KNOWN, SECRETS
@@ -83,9 +83,14 @@ class Variables:
         """Return whether a variable or the one for its file is left."""
         return name in self._left or f"{name}_FILE" in self._left
 
-    def is_public(self) -> bool:
-        """Return whether CLIENT_AUTH says that the client has no secret."""
-        return str(self._left.get("CLIENT_AUTH", "")).strip().lower() == "none"
+    def needs_no_secret(self) -> bool:
+        """Return whether the client has no secret, or proves who it is by another thing."""
+        way = str(self._left.get("CLIENT_AUTH", "")).strip().lower().replace("-", "_")
+        return way in definitions.WITHOUT_SECRET or self.has_key()
+
+    def has_key(self) -> bool:
+        """Return whether the client has a key or an assertion."""
+        return self.has("PRIVATE_KEY") or self.has("CLIENT_ASSERTION")
 
     def take(self, name: str) -> Any:
         """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""

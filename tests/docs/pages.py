@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from auth_plugins.sandbox import Sandbox
+from tests.support.keys import pem
 from tests.support.loopback import Loopback, Received, as_json
 from tests.support.redis_server import RedisServer
 
@@ -138,7 +139,9 @@ class World:
         monkeypatch.chdir(directory)
         monkeypatch.syspath_prepend(ROOT / "examples")
         (directory / "secrets").mkdir()
-        (directory / "secrets" / "orders").write_text("s3cr3t-of-orders\n", "utf-8")
+        secrets = {"orders": "s3cr3t-of-orders\n", "orders.pem": pem("ES256"), "assertion": "eyJh.e30.c2ln\n"}
+        for name, text in secrets.items():
+            (directory / "secrets" / name).write_text(text, "utf-8")
 
     def __enter__(self) -> Self:
         self.sandbox.start()

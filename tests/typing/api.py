@@ -11,12 +11,15 @@ import auth_plugins.httpx2
 import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
+    ClientAssertion,
     ClientCredentials,
+    ClientSecretJWT,
     Custom,
     Grant,
     LoginRequiredError,
     MemoryCache,
     Password,
+    PrivateKeyJWT,
     RefreshToken,
     SecretFile,
     Token,
@@ -86,6 +89,13 @@ grants: list[Grant] = [
     organization_api("organization.example.com", "id", "secret", "query", scope="a"),
     json_api("https://a", "id", "secret", method="GET", params={"a": 1}, headers={"X-A": "b"}, revocation_url=None),
     from_env("ACME", {"ACME_API_KEY": "key"}),
+    ClientCredentials(
+        "https://a", "id", client_auth=PrivateKeyJWT(SecretFile("key.pem"), key_id="1", algorithm="PS256")
+    ),
+    ClientCredentials("https://a", "id", secret, client_auth=ClientSecretJWT(algorithm="HS512", lifetime=30)),
+    ClientCredentials("https://a", "id", secret, client_auth="client_secret_jwt"),
+    Password("https://a", "me", "s", "id", client_auth=ClientAssertion(secret)),
+    okta("https://a", "id", secret, "a", client_auth=ClientSecretJWT(audience="https://a")),
     Custom(secret),
     Custom(log_in, key="ops"),
     Custom(lambda: Token(access_token="token")),

@@ -6,8 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import resolve_secret
+from .errors import ConfigurationError
+from .validation import resolve_secret
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,4 +54,5 @@ class SecretFile:
         raise ConfigurationError(f"cannot be read ({reason})", argument=self._label(), advice=advice)
 
     def _label(self) -> str:
+        """Return how errors name the file."""
         return f"the file of {self._variable}" if self._variable else f"the secret file {self.path!r}"
