@@ -22,7 +22,7 @@ from .common import fail
     help="How long an access token is valid.",
 )
 def sandbox(lifetime: int) -> None:
-    """Play five systems on this machine until Ctrl-C; print how to be a client of each."""
+    """Play eight systems on this machine until Ctrl-C; print how to be a client of each."""
     from auth_plugins.sandbox import Sandbox
 
     with Sandbox(lifetime) as systems, contextlib.suppress(KeyboardInterrupt):
@@ -46,7 +46,7 @@ def _print_exports(title: str, variables: Mapping[str, str], url: str, prefix: s
 
 @click.command()
 def demo() -> None:
-    """Play five systems on this machine with each library; print what they saw."""
+    """Play eight systems on this machine with each library; print what they saw."""
     from .demo import load
     from .demo_output import new_console, print_all
 

@@ -45,6 +45,9 @@ SYSTEMS = {
     "https://auth.example.com": "auth-api",
     "https://organization.example.com": "organization-api",
     "https://json.example.com": "json-api",
+    "https://nested.example.com": "nested-api",
+    "https://session.example.com": "session-api",
+    "https://query.example.com": "query-api",
 }
 #: What names the system, not any server, behind ``https://api.example.com``.
 JWT_API = "https://api.example.com/oauth"
