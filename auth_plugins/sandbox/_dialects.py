@@ -37,7 +37,7 @@ class NestedApi(System):
         return secrets.token_hex()
 
     def _shape(self, members: Mapping[str, object]) -> Reply:
-        expires = datetime.fromtimestamp(self._clock() + self.lifetime, UTC).isoformat()
+        expires = datetime.fromtimestamp(self._clock() + self.lifetime, UTC).isoformat(timespec="milliseconds")
         body = {"access_token": members["access_token"], "expires": expires}
         return Reply({"code": 0, "msg": "ok", "body": body})
 
