@@ -44,7 +44,7 @@ class HttpxAuthFlow(HttpxReplays[Client]):
             if state.probation_until:
                 self.source.accept(token)
             return
-        exchange = Exchange(token, position)
+        exchange = Exchange(request, token, position)
         while (request := self._next(exchange, response)) is not None:
             refusal = response
             try:
@@ -76,7 +76,7 @@ class HttpxAuthFlow(HttpxReplays[Client]):
             if state.probation_until:
                 self.source.accept(token)
             return
-        exchange = Exchange(token, position)
+        exchange = Exchange(request, token, position)
         while (request := await self._anext(exchange, response)) is not None:
             refusal = response
             try:
@@ -89,7 +89,7 @@ class HttpxAuthFlow(HttpxReplays[Client]):
     def _end_closed(self, request: Any, token: Token, seen: Any = None) -> NoReturn:
         """End a flow that was closed, and note what an API said of *token* in a response other than the one *seen*."""
         for response in responses_behind(request, self._library):
-            if response is not seen and self._carries(response.request, token):
+            if response is not seen and self._carries(response.request, token, request):
                 self._note(response, token)
                 break
         raise GeneratorExit  # an async generator must not just return where no event loop closes it

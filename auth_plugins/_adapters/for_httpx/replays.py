@@ -29,9 +29,11 @@ from .predicates import ajudge, ask, judge
 class Exchange:
     """One request of the user's, with its replays."""
 
-    __slots__ = ("position", "replays", "token")
+    __slots__ = ("first", "position", "replays", "token")
 
-    def __init__(self, token: Token, position: int | None) -> None:
+    def __init__(self, first: Any, token: Token, position: int | None) -> None:
+        #: The request, from which redirects may lead to others.
+        self.first = first
         #: The token that the request carries.
         self.token = token
         #: Where the file that is its body stood at first; ``None``: it is none, or cannot be rewound.
@@ -84,7 +86,9 @@ class HttpxReplays(HttpxCarrier[Client]):
         if verdict is Verdict.ACCEPTED:
             self.source.accept(token)
             return None
-        if exchange.replays > 1 or not self._carries(request, token):  # another origin has not seen the token
+        if exchange.replays > 1 or not self._carries(
+            request, token, exchange.first
+        ):  # another origin has not seen the token
             return None
         if exchange.replays:
             is_new = settles(response, self.source, token)
@@ -100,6 +104,7 @@ class HttpxReplays(HttpxCarrier[Client]):
             fresh = self._sign(request, again=True)
         except AuthError:
             if not is_restored(refusal, self.source, exchange.token, verdict):
+                self._remove(request)
                 raise
             return False
         if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
@@ -115,6 +120,7 @@ class HttpxReplays(HttpxCarrier[Client]):
             fresh = await self._asign(request, again=True)
         except AuthError:
             if not is_restored(refusal, self.source, exchange.token, verdict):
+                self._remove(request)
                 raise
             return False
         if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
