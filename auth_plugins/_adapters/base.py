@@ -137,6 +137,11 @@ class Adapter:
         from auth_plugins._environment.configuration import configuration
 
         grant, arguments = configuration(prefix, environ)
+        # An override names another place than the variables do.
+        if overrides.get("query") is not None:
+            arguments = {name: value for name, value in arguments.items() if name not in ("header", "scheme")}
+        elif overrides.get("header") is not None or overrides.get("scheme") is not None:
+            arguments.pop("query", None)
         return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
 
     def __reduce__(self) -> tuple[Any, ...]:

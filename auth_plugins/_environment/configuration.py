@@ -15,7 +15,7 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
+from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, PLACES, POLICY, PROVIDED, CacheChoice
 from .variables import Variables
 
 _T = TypeVar("_T")
@@ -79,11 +79,19 @@ def cache_secrets(prefix: str) -> list[str]:
 
 
 def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
+    for one, other in PLACES:
+        if variables.has(one) and variables.has(other):
+            problem = f"contradicts {variables.full(other)}"
+            raise ConfigurationError(problem, argument=variables.full(one), advice="unset one of them")
     cache = _cache(variables)
     policy = {name.lower(): value for name in POLICY if (value := variables.take(name)) is not None}
     # Memory is the default of every adapter.
     policy = policy if cache is None else {"cache": cache, **policy}
-    return _provider_grant(variables) if variables.has("PROVIDER") else _typed_grant(variables), policy
+    grant = _provider_grant(variables) if variables.has("PROVIDER") else _typed_grant(variables)
+    if "scheme" in policy and "header" not in policy and grant.query_parameter() is not None:
+        problem = f"contradicts {variables.full('API_KEY_QUERY')}"
+        raise ConfigurationError(problem, argument=variables.full("SCHEME"), advice="unset one of them")
+    return grant, policy
 
 
 def _cache(variables: Variables) -> FileCache | RedisCache | None:
@@ -132,7 +140,9 @@ def _typed_grant(variables: Variables) -> Grant:
     if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
     values = variables.take_all(needed, accepted, user)
-    return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
+    return _make_grant(
+        variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header", "API_KEY_QUERY": "query"}
+    )
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:

@@ -37,7 +37,7 @@ class ApiKey(FrozenGrant):
     value: Secret = field(repr=False)
     header: str = "X-API-Key"
     scheme: str = ""
-    query: str | None = None
+    query: str | None = field(default=None, kw_only=True)
 
     is_constant = True
     sends_token_requests = False

@@ -267,6 +267,29 @@ def test_the_api_gets_the_token_where_the_variables_say(run: Run, server: Loopba
     assert run("--url", server.api_url, API_KEY=CANARY, HEADER="X-Auth", SCHEME="a={token}").status == 0
 
 
+@pytest.mark.parametrize(
+    "variables", [{"QUERY": "key"}, {"API_KEY_QUERY": "key"}, {"API_KEY_QUERY": "old", "QUERY": "key"}]
+)
+def test_the_api_gets_the_token_in_the_query(run: Run, server: Loopback, variables: dict[str, str]) -> None:
+    """QUERY and API_KEY_QUERY hold for the call of the API too; what it answers, or does not, shows no token."""
+    targets: list[str] = []
+
+    def play(received: Received) -> Response:
+        targets.append(received.target)
+        assert CANARY not in str(received.headers)
+        return as_json({}, 200 if len(targets) == 1 else 401)
+
+    server.api = play
+    outcomes = [run("--url", f"{server.api_url}?key=old&a=1", API_KEY=CANARY, **variables) for _ in range(2)]
+    assert targets == [f"/api?key={CANARY}&a=1"] * 2
+    assert [outcome.status for outcome in outcomes] == [0, 1]
+    place = "QUERY" if "API_KEY_QUERY" in variables else "HEADER"
+    assert outcomes[1].step("API")[2].endswith(f"check ACME_API_KEY and ACME_API_KEY_{place}")
+    server.stop()
+    outcome = run("--url", f"{server.api_url}?a=(1)", API_KEY=CANARY, **variables)
+    outcome.assert_step("API", "FAILED", f"{server.api_url}?... did not answer", "check the URL")
+
+
 def test_an_api_key_needs_no_token_request(run: Run, server: Loopback) -> None:
     """With an API key no token is requested, and the API is tried with the key."""
     server.api = lambda received: as_json({}, 200 if received.headers.get("x-api-key") == CANARY else 401)

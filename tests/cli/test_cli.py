@@ -224,6 +224,12 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str], int, str]] = {
         1,
         "http://...@127.0.0.1:1/things?... did not answer (",
     ),
+    "an API that cannot be reached, and a key in the query": (
+        ("get", "http://127.0.0.1:1/things?a=(1)&key=old", "KEY"),
+        {"KEY_API_KEY": SECRET, "KEY_API_KEY_QUERY": "key"},
+        1,
+        "http://127.0.0.1:1/things?... did not answer (",
+    ),
     "no URL": (("get", "api.example.com", "ACME"), {}, 2, "give it whole"),
     "no host": (("get", "http://[", "ACME"), {}, 2, "give it whole"),
     "no port": (("get", "http://127.0.0.1:99999/", "ACME"), {}, 2, "give it whole"),

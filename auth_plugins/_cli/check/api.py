@@ -28,8 +28,9 @@ def call(url: str, token: Token, context: Context) -> Step:
     if unsafe := refused_in_clear("API", url, context):
         return unsafe
     # As a constant key: a 401 is to be shown, and another token request would send a password again.
-    key = ApiKey(token.access_token, *context.grant.header_and_scheme())
-    options = {name: context.policy.get(name) for name in ("header", "scheme")}
+    query = context.grant.query_parameter()
+    key = ApiKey(token.access_token, *(context.grant.header_and_scheme() if query is None else ()), query=query)
+    options = {name: context.policy.get(name) for name in ("header", "scheme", "query")}
     auth = context.adapter(
         key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"], **options
     )
@@ -72,7 +73,8 @@ def _advice(status: int, error: str | None, context: Context) -> Iterator[str]:
     """Yield advice for an API's answer; *error* is that of ``WWW-Authenticate`` (RFC 6750 §3.1)."""
     variable = context.variable
     if status == 401 and isinstance(context.grant, ApiKey):
-        yield f"check {variable('api_key')} and {variable('api_key_header')}"
+        place = "api_key_header" if context.grant.query is None else "api_key_query"
+        yield f"check {variable('api_key')} and {variable(place)}"
     elif status == 403 or (status == 401 and error == "insufficient_scope"):
         yield f"the token is known but lacks a right: set {variable('scope')}, or have the account given the role"
     elif status == 401:
