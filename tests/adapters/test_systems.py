@@ -17,15 +17,16 @@ from auth_plugins import (
     Password,
     TokenRequestError,
     from_env,
+    graphql_unauthenticated,
     providers,
 )
 from auth_plugins._environment.definitions import API_POLICY
 from auth_plugins.sandbox import Sandbox, Seen, System
-from tests.support.drivers import ALL, SYNC, Driver, each, succeeded
+from tests.support.drivers import ALL, SYNC, Call, Driver, each, succeeded
 from tests.support.loopback import Clock
 
 PARTNERS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
-SYSTEMS = [*PARTNERS, "nested-api", "session-api"]
+SYSTEMS = [*PARTNERS, "nested-api", "session-api", "query-api"]
 
 
 def dialect(system: Any) -> tuple[Any, dict[str, Any]]:
@@ -193,3 +194,17 @@ def test_an_error_in_a_200_says_what_the_server_says(driver: Driver, sandbox: Sa
         assert (caught.value.error, caught.value.status_code) == ("401", 200)
         assert "canary" not in str(caught.value)
     assert len(system.seen) == 1
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_graphql_error_is_a_refusal(driver: Driver, sandbox: Sandbox) -> None:
+    """query-api's ``/graphql`` says UNAUTHENTICATED in a 200: the request is sent again, with a new token."""
+    system = sandbox["query-api"]
+    grant, options = dialect(system)
+    auth = driver.auth(grant, **{**options, "refused": graphql_unauthenticated})
+    for history in ([], [200]):
+        answer = driver.send(Call("POST", system.graphql_url, {"json": {"query": "{me}"}}), auth)
+        assert (answer.history, "query-client" in answer.text) == (history, True)
+        system.revoke()
+    assert {seen.credentials for seen in system.seen} == {"form", "query"}
+    assert len({seen.token for seen in system.seen if seen.at == "api"}) == len(system.token_requests) == 2

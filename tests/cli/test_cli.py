@@ -399,8 +399,6 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
             variables = exports(printed)
             called = []
             for words in examples(printed):
-                if words[2] == "ACME_QUERY":
-                    continue
                 outcome = run(*words, **variables)
                 assert (outcome.status, outcome.err) == (0, ""), words
                 called.append(words[2])
@@ -408,7 +406,7 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
         finally:
             process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.stderr.read()) == (0, "")
-    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "NESTED", "SESSION", "UPLOAD_V1")
+    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "NESTED", "SESSION", "QUERY", "UPLOAD_V1")
     assert called == [f"ACME_{name}" for name in systems]
     claims = Token(access_token=token.strip()).claims
     assert claims["exp"] - claims["iat"] == 60
