@@ -27,7 +27,7 @@ _CAPTIONS = {
 _STYLES = {"token 1": "cyan", "token 2": "yellow", "token 3": "magenta", "200": "green", "401": "red"}
 #: What is odd about the systems that no provider knows.
 _DIALECTS = {
-    "nested-api": "a token within an object, a date as its expiry, an error in a 200",
+    "nested-api": "a token within an object, a date as expiry, an error in a 200",
     "session-api": "a token in a header of its own, used until it is rejected",
     "query-api": "a token in the query of the URL, rejected by a 403",
 }
