@@ -186,11 +186,11 @@ def test_a_link_of_the_api_may_hold_a_token(
     driver.get(server.api_url, auth)
     assert driver.get(f"{server.api_url}?access_token=token-1&page=2", auth).history == []
     assert server.api_requests[-1].target == "/api?access_token=token-2&page=2"
-    for query in ("page=2&access_token=token-2", "access_token=of-theirs", "access_token=token-2"):
+    for query in ("page=2&access_token=token-2", "access_token=of-others", "access_token=token-2"):
         driver.get(f"{other_server.api_url}?{query}", auth)
     assert [each_.target for each_ in other_server.api_requests] == [
         "/api?page=2",
-        "/api?access_token=of-theirs",
+        "/api?access_token=of-others",
         "/api",
     ]
 

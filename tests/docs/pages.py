@@ -254,7 +254,9 @@ class World:
             if sent == PROVIDERS[path]:
                 return self.server.issue(received)
             return as_json({"error": "invalid_client", "error_description": f"got {sorted(sent)}"}, 401)
-        session = {"authorization": received.headers.get("x-session", received.headers.get("authorization", ""))}
+        in_query = dict(parse_qsl(received.target.partition("?")[2])).get("access_token", "")
+        carried = received.headers.get("x-session", received.headers.get("authorization", in_query))
+        session = {"authorization": carried}
         return self.server.check(Received(received.method, received.target, session, received.body))
 
 
