@@ -194,6 +194,18 @@ def test_all_is_well(run: Run, sandbox: Sandbox, name: str) -> None:
         assert not hidden or hidden not in outcome.out
 
 
+@pytest.mark.parametrize("name", ["nested-api", "session-api", "query-api"])
+def test_all_is_well_with_a_dialect(run: Run, sandbox: Sandbox, name: str) -> None:
+    """The variables of a dialect are known, one token request is sent, and the API accepts the token in its place."""
+    system = sandbox[name]
+    variables = {name.removeprefix("ACME_"): value for name, value in system.variables("ACME").items()}
+    outcome = run("--url", system.api_url, **variables)
+    assert (outcome.status, outcome.err, len(system.token_requests)) == (0, "", 1)
+    assert outcome.step("API")[1] == f"{system.api_url} answered 200"
+    for hidden in (system.seen[-1].token, system.client_secret, system.password):
+        assert not hidden or hidden not in outcome.out
+
+
 def test_the_first_installed_library_is_used(check: Run, server: Loopback, library: str) -> None:
     """Token request and API request are sent by the first installed library, which is named."""
     outcome = check("--url", server.api_url)

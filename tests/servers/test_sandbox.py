@@ -546,6 +546,7 @@ def test_a_token_is_valid_in_its_own_place_only(
     system, others = sandbox[name], {"Bearer", "X-Auth-Token", "query", "none"} - {place}
     token = token_of(system)
     assert [call(system, token), call(system, token, "/forbidden"), call(system, token, "/other")] == [200, 403, 404]
+    assert (len(token), "." in token) == (44, False), "it is opaque: no claim tells its expiry"
     good = carrying(token, "/things", place)
     asks = [carrying(token, "/things", other) for other in others]
     asks += [carrying(token, "/things", f"{place} and {other}") for other in others - {"none"}]
