@@ -19,7 +19,7 @@ import auth_plugins
 from auth_plugins._cli import demo
 from auth_plugins._cli.demo_output import new_console, print_all, print_story, print_verdict
 from auth_plugins._cli.main import main
-from auth_plugins.sandbox import AuthApi, System
+from auth_plugins.sandbox import AuthApi, QueryApi, System
 
 PACKAGE = Path(auth_plugins.__file__).parent
 SYSTEMS = [
@@ -81,6 +81,14 @@ def test_a_step_that_fails_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(found) == SYSTEMS
     for name, [problem] in found.items():
         assert problem == REVOKED.format(**demo.WIRES[name]._asdict()), name
+
+
+def test_a_token_in_another_place_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that travels elsewhere than the system wants it is shown with its place, and fails the step."""
+    options = {name: value for name, value in QueryApi.options.items() if name not in ("query", "refused")}
+    monkeypatch.setattr(QueryApi, "options", options)
+    step = next(demo.story("query-api", "requests", demo.load(["requests"])["requests"]))
+    assert step.problems[0] == "first call: expected form (200), then token 1 (200); saw form (200), then Bearer (403)"
 
 
 @pytest.fixture
