@@ -174,6 +174,16 @@ def test_a_replay_may_be_redirected(driver: Driver, server: Loopback, grant: Cli
 
 
 @all_drivers
+def test_a_server_may_repeat_it_in_another_spelling(driver: Driver, server: Loopback) -> None:
+    """A key that a redirect repeats with a plus sign as it is counts as ours: a refusal there is answered."""
+    keys, answers = iter(["k3y+1", "k3y+2"]), iter([307, 401, 200])
+    server.api = lambda _: as_json({}, next(answers), Location="/there?key=k3y+1&a=1")
+    assert driver.get(server.api_url, driver.auth(ApiKey(lambda: next(keys), query="key"))).status == 200
+    targets = [each_.target for each_ in server.api_requests]
+    assert targets == ["/api?key=k3y%2B1", "/there?key=k3y+1&a=1", "/there?key=k3y%2B2&a=1"]
+
+
+@all_drivers
 def test_a_link_of_the_api_may_hold_a_token(
     driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials
 ) -> None:
@@ -247,6 +257,8 @@ def test_no_error_shows_a_token_of_a_url(driver: Driver, server: Loopback, clock
     url = URL.replace("https:", "http:") if trouble == "in clear" else URL
     with pytest.raises((AuthError, RuntimeError)) as caught:
         driver.get(f"{url}?access_token=0ld-one-of-mine", auth, transport=refusing)
+    if trouble != "a predicate":
+        assert str(getattr(caught.value, "request").url) == url  # noqa: B009 - of the library's error
     shown = variables_of(caught.value) + str(caught.value) + repr(vars(caught.value))
     assert "-of-mine" not in shown
     assert trouble == "a predicate" or isinstance(caught.value, driver.base_error)
