@@ -142,6 +142,8 @@ class OAuth2Auth(Adapter, AuthBase):
             origin = self._allowed_origin(request.url or "")
             token = None if origin is None else self.source.token()
         except errors.AuthError as error:
+            if self._parameter is not None:  # the error holds the request
+                request.url = self._parameter.remove(request.url or "")
             raise library_error(error, request) from error.__cause__
         if self._parameter is not None:
             return self._sign_url(request, self._parameter, token)

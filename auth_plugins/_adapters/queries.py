@@ -35,11 +35,8 @@ class QueryParameter:
     def remove(self, url: str) -> str:
         """Return *url* without any parameter of this name."""
         path, query, fragment = _split(url)
-        pairs = query.split("&")
-        kept = [each for each in pairs if not self._is_named(each)]
-        if kept == pairs:
-            return url
-        return f"{path}{'?' if kept else ''}{'&'.join(kept)}{fragment}"
+        kept = "&".join(each for each in query.split("&") if not self._is_named(each))
+        return f"{path}{'?' * bool(kept)}{kept}{fragment}"
 
     def holds(self, url: str, token: Token) -> bool:
         """Return whether a parameter of this name has *token* as its value."""

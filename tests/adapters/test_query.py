@@ -162,15 +162,36 @@ def test_a_redirect_carries_what_the_server_wrote(
 
 @pytest.mark.usefixtures("_headers_unlogged")
 @all_drivers
+@pytest.mark.usefixtures("clock")
 def test_a_replay_may_be_redirected(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
-    """After a replay a redirect repeats the fresh token, which is replaced there if it is refused as well."""
-    server.api = checking(server, {"/api": "/there?access_token={}"})
+    """After a replay a redirect repeats the fresh token; a refusal there is answered as well."""
+    checked = checking(server, {"/api": "/there?access_token={}"})
+    statuses = iter([200, 200, 401])
+
+    def play(received: Received) -> Any:
+        refusal = received.target.startswith("/there") and next(statuses, 200) == 401
+        return as_json({}, 401) if refusal else checked(received)
+
+    server.api = play
     auth = driver.auth(grant, query="access_token")
     assert driver.get(server.api_url, auth).history == [307]
     server.revoke()
     assert 307 in driver.get(server.api_url, auth).history  # requests keeps the redirects only
     targets = [f"{path}?access_token=token-{number}" for number in (1, 2) for path in ("/api", "/there")]
     assert [each_.target for each_ in server.api_requests] == [*targets[:2], targets[0], *targets[2:]]
+    server.revoke()
+    assert driver.get(server.api_url, auth).status == 200
+    assert {len(tokens_of(each_)) for each_ in server.api_requests} == {1}
+
+
+@all_drivers
+def test_a_server_may_repeat_it_in_another_spelling(driver: Driver, server: Loopback) -> None:
+    """A key that a redirect repeats with a plus sign as it is counts as ours: a refusal there is answered."""
+    keys, answers = iter(["k3y+1", "k3y+2"]), iter([307, 401, 200])
+    server.api = lambda _: as_json({}, next(answers), Location="/there?key=k3y+1&a=1")
+    assert driver.get(server.api_url, driver.auth(ApiKey(lambda: next(keys), query="key"))).status == 200
+    targets = [each_.target for each_ in server.api_requests]
+    assert targets == ["/api?key=k3y%2B1", "/there?key=k3y+1&a=1", "/there?key=k3y%2B2&a=1"]
 
 
 @all_drivers
@@ -197,17 +218,20 @@ def test_a_link_of_the_api_may_hold_a_token(
 
 @all_drivers
 def test_another_refusal_is_answered_in_the_same_place(
-    driver: Driver, server: Loopback, grant: ClientCredentials
+    driver: Driver, server: Loopback, grant: ClientCredentials, clock: Clock
 ) -> None:
-    """A refusal by ``refused=``, a token that settles, and one that cannot be replaced: the URL has one token."""
-    plays = [as_json({}, 403), as_json({}), as_json({}, 403)]
-    server.api = lambda _: plays.pop(0)
+    """After a refusal by ``refused=`` the URL has one token: the fresh one, or the old one if there is no other."""
+    statuses = iter([200, 403, 403, 200])
+    server.api = lambda _: as_json({}, next(statuses))
     auth = driver.auth(grant, query="access_token", refused=[403])
-    assert driver.get(server.api_url, auth).history == [403]
+    driver.get(server.api_url, auth)
     server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     answer = driver.get(server.api_url, auth)
-    assert (answer.status, str(answer.response.request.url)) == (403, f"{server.api_url}?access_token=token-2")
-    assert [tokens_of(each_) for each_ in server.api_requests] == [["token-1"], ["token-2"], ["token-2"]]
+    assert (answer.status, str(answer.response.request.url)) == (403, f"{server.api_url}?access_token=token-1")
+    server.token_play = server.issue
+    clock.forward(60)
+    assert driver.get(server.api_url, auth).history == [403]
+    assert [tokens_of(each_) for each_ in server.api_requests] == [["token-1"]] * 3 + [["token-2"]]
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))
@@ -225,7 +249,8 @@ def test_a_hook_that_raises_for_a_refusal(driver: Driver, server: Loopback, gran
 
 @all_drivers
 @pytest.mark.parametrize("trouble", ["at first", "on renewal", "in clear", "a predicate"])
-def test_no_error_shows_a_token_of_a_url(driver: Driver, server: Loopback, clock: Clock, trouble: str) -> None:
+@pytest.mark.usefixtures("clock")
+def test_no_error_shows_a_token_of_a_url(driver: Driver, server: Loopback, trouble: str) -> None:
     """Neither an error nor a variable of a frame of the package shows a token, be it ours or one of a link."""
 
     def broken(_: Any) -> bool:
@@ -247,6 +272,8 @@ def test_no_error_shows_a_token_of_a_url(driver: Driver, server: Loopback, clock
     url = URL.replace("https:", "http:") if trouble == "in clear" else URL
     with pytest.raises((AuthError, RuntimeError)) as caught:
         driver.get(f"{url}?access_token=0ld-one-of-mine", auth, transport=refusing)
+    if trouble != "a predicate":
+        assert str(getattr(caught.value, "request").url) == url  # noqa: B009 - of the library's error
     shown = variables_of(caught.value) + str(caught.value) + repr(vars(caught.value))
     assert "-of-mine" not in shown
     assert trouble == "a predicate" or isinstance(caught.value, driver.base_error)

@@ -87,26 +87,22 @@ class HttpxCarrier(Adapter, Generic[Client]):
         """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
         raise self._wrong_library(request)
 
-    def _sign(self, request: Any, *, again: bool = False) -> Token | None:
-        """Put the token on *request*, and return it; ``None``: it gets none. A replay goes where its token went."""
+    def _sign(self, request: Any) -> Token | None:
+        """Put the token on *request*, and return it; ``None``: it gets none."""
         try:
-            if again or self._is_allowed(request.url):
+            if self._is_allowed(request.url):
                 return self._put(request, self.source.token())
         except AuthError as error:
-            if not again:  # else the request's response may be returned
-                self._remove(request)
-            raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
+            raise self._library_error(error, request) from error.__cause__
         self._withhold(request)
         return None
 
-    async def _asign(self, request: Any, *, again: bool = False) -> Token | None:
+    async def _asign(self, request: Any) -> Token | None:
         try:
-            if again or self._is_allowed(request.url):
+            if self._is_allowed(request.url):
                 return self._put(request, await self.source.atoken())
         except AuthError as error:
-            if not again:  # else the request's response may be returned
-                self._remove(request)
-            raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
+            raise self._library_error(error, request) from error.__cause__
         self._withhold(request)
         return None
 
@@ -132,6 +128,11 @@ class HttpxCarrier(Adapter, Generic[Client]):
             if self._hosts is None:
                 self._ready = (token, *self.source.fresh_between(token), value)
         return token
+
+    def _library_error(self, error: AuthError, request: Any) -> AuthError:
+        """Return *error* as the library's own, for a *request* that is not sent."""
+        self._remove(request)
+        return to_library_error(error, self._own_errors, _request=request)
 
     def _remove(self, request: Any) -> None:
         """Remove any token from the URL of *request*, which is shown by its ``repr``."""

@@ -103,32 +103,30 @@ class HttpxReplays(HttpxCarrier[Client]):
         if not self.source.grant.is_constant:  # the token request may need the connection
             read(refusal)
         try:
-            fresh = self._sign(request, again=True)
-        except AuthError:
-            if not is_restored(refusal, self.source, exchange.token, verdict):
-                self._remove(request)
-                raise
-            return False
-        if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
+            fresh = self.source.token()
+        except AuthError as error:
+            if is_restored(refusal, self.source, exchange.token, verdict):
+                return False
+            raise self._library_error(error, request) from error.__cause__
+        if not is_replayed(refusal, self.source, exchange.token, fresh):
             return False
         read(refusal)  # here, as the library raises for a body that breaks off
-        exchange.token = fresh
+        exchange.token = self._put(request, fresh)
         return True
 
     async def _arenew(self, exchange: Exchange, request: Any, refusal: Any, verdict: Verdict) -> bool:
         if not self.source.grant.is_constant:
             await aread(refusal, self._byte_stream)
         try:
-            fresh = await self._asign(request, again=True)
-        except AuthError:
-            if not is_restored(refusal, self.source, exchange.token, verdict):
-                self._remove(request)
-                raise
-            return False
-        if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
+            fresh = await self.source.atoken()
+        except AuthError as error:
+            if is_restored(refusal, self.source, exchange.token, verdict):
+                return False
+            raise self._library_error(error, request) from error.__cause__
+        if not is_replayed(refusal, self.source, exchange.token, fresh):
             return False
         await aread(refusal, self._byte_stream)  # here, as the library raises for a body that breaks off
-        exchange.token = fresh
+        exchange.token = self._put(request, fresh)
         return True
 
     def _note(self, response: Any, token: Token) -> None:

@@ -38,8 +38,8 @@ class QueryHook(TokenHook):
     def put(self, request: requests.PreparedRequest) -> None:
         request.url = self.parameter.put(request.url or "", self.token)
 
-    def put_on_redirects(self, request: requests.PreparedRequest) -> None:
-        """Do nothing: no redirect has the URL of *request*."""
+    def clear(self, request: requests.PreparedRequest) -> None:
+        request.url = self.parameter.remove(request.url or "")
 
     def renewed(self, token: Token) -> QueryHook:
         fresh = QueryHook(self.source, self.parameter, "", self.rules, token)

@@ -58,9 +58,8 @@ class TokenHook:
         """Put the token on *request*, in the place of an older one."""
         request.headers[self.header] = self.plain
 
-    def put_on_redirects(self, request: requests.PreparedRequest) -> None:
-        """Put the token on *request*, of which redirects are copies."""
-        self.put(request)
+    def clear(self, request: requests.PreparedRequest) -> None:
+        """Remove the token from the URL of *request*, which is not sent again: an error holds it."""
 
     def renewed(self, token: Token) -> TokenHook:
         """Return a hook for *token* in the same place."""
@@ -102,6 +101,7 @@ class TokenHook:
             if is_restored(refusal, source, self.token, verdict):
                 return refusal
             close(refusal)  # unread, as its body may have no end
+            self.clear(sent)
             raise library_error(error, sent) from error.__cause__
         if not is_replayed(refusal, source, self.token, fresh.token):
             return refusal
@@ -111,7 +111,7 @@ class TokenHook:
             hooks = sent.hooks["response"]
             if self in hooks:  # not if another thread, which sends the same request, was here before
                 hooks[hooks.index(self)] = fresh
-            fresh.put_on_redirects(sent)
+            fresh.put(sent)
         return response
 
     def replay(self, refusal: requests.Response, adapter: Any, **kwargs: Any) -> requests.Response:
