@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import time
 import urllib.request
 from functools import partial
@@ -22,6 +23,17 @@ def shared_token(url: str, path: str, start: float) -> str:
     """Return the token of the account; all processes begin at *start*, in Unix seconds."""
     time.sleep(max(0.0, start - time.time()))
     return TokenSource(Custom(partial(log_in, url), key="account"), cache=FileCache(path)).token().access_token
+
+
+def tenant() -> str:
+    """Return the value of a parameter."""
+    return "a b"
+
+
+def fetch(url: str) -> dict[str, Any]:
+    """Send a token request to *url*; return the members of the answer."""
+    with urllib.request.urlopen(url, b"grant_type=client_credentials", timeout=10) as response:
+        return {**json.load(response), "expires_in": 600}
 
 
 def status_of(auth: Any, url: str) -> int:
