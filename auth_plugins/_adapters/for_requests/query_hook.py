@@ -38,6 +38,9 @@ class QueryHook(TokenHook):
     def put(self, request: requests.PreparedRequest) -> None:
         request.url = self.parameter.put(request.url or "", self.token)
 
+    def put_on_redirects(self, request: requests.PreparedRequest) -> None:
+        """Do nothing: no redirect has the URL of *request*, which stays as it was sent."""
+
     def clear(self, request: requests.PreparedRequest) -> None:
         request.url = self.parameter.remove(request.url or "")
 
@@ -46,11 +49,14 @@ class QueryHook(TokenHook):
         fresh.home = self.home
         return fresh
 
+    def carries(self, request: requests.PreparedRequest) -> bool:
+        """Return whether *request* carries the token within the origin that it was put for."""
+        url = request.url or ""
+        return self.home is not None and origin_of(url) == self.home and self.parameter.holds(url, self.token)
+
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
-        url = response.request.url or ""
-        if self.home is None or origin_of(url) != self.home or not self.parameter.holds(url, self.token):
+        if not self.carries(response.request):
             return response
-        del url  # it shows the token among the variables of this frame
         if response.status_code < self.rules.least:
             self.source.accept(self.token)
             return response

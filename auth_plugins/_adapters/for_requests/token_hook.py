@@ -58,6 +58,10 @@ class TokenHook:
         """Put the token on *request*, in the place of an older one."""
         request.headers[self.header] = self.plain
 
+    def put_on_redirects(self, request: requests.PreparedRequest) -> None:
+        """Put the token on *request*, of which redirects are copies."""
+        self.put(request)
+
     def clear(self, request: requests.PreparedRequest) -> None:
         """Remove the token from the URL of *request*, which is not sent again: an error holds it."""
 
@@ -111,7 +115,7 @@ class TokenHook:
             hooks = sent.hooks["response"]
             if self in hooks:  # not if another thread, which sends the same request, was here before
                 hooks[hooks.index(self)] = fresh
-            fresh.put(sent)
+            fresh.put_on_redirects(sent)
         return response
 
     def replay(self, refusal: requests.Response, adapter: Any, **kwargs: Any) -> requests.Response:
