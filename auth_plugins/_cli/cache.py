@@ -16,24 +16,14 @@ from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
 from auth_plugins._protocol.redaction import Redactor
 
-from .common import fail, prefix_argument, shared_entry
+from .common import fail
+from .configured import shared_entry
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
 
-@click.group()
-def cache() -> None:
-    """Look after the tokens that processes share.
-
-    PREFIX_CACHE and PREFIX_CACHE_KEY say where they are stored. Without PREFIX and without AUTH_PLUGINS_CACHE, they are
-    in the user's own cache directory.
-    """
-
-
-@cache.command("list")
-@prefix_argument
-def list_cache(prefix: str) -> None:
-    """Print what the cache of PREFIX stores: for whom, and until when; never a token."""
+def print_entries(prefix: str) -> None:
+    """Print what the cache of *prefix* stores."""
     with _cache_errors(prefix):
         found = _cache_of(prefix)
         entries = list_entries(shared_cache_for(found))
@@ -43,14 +33,8 @@ def list_cache(prefix: str) -> None:
         click.echo(f"nothing is stored in {found!r}", err=True)
 
 
-@cache.command()
-@click.argument("prefix", required=False)
-@click.option("--all", "everything", is_flag=True, help="Delete all tokens in the cache of PREFIX.")
-def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click's
-    """Delete the token of PREFIX.
-
-    Without PREFIX: all tokens in the user's own cache directory, or in the cache of AUTH_PLUGINS_CACHE.
-    """
+def delete(prefix: str | None, *, everything: bool) -> None:
+    """Delete the token of *prefix*, or *everything* in its cache; of ``None``: all of the default cache."""
     with _cache_errors(prefix or "AUTH_PLUGINS"):
         found = _cache_of(prefix or "AUTH_PLUGINS")
         if prefix is None or everything:
@@ -63,14 +47,6 @@ def clear(prefix: str | None, everything: bool) -> None:  # noqa: FBT001 - click
         if isinstance(found, FileCache) and (prefix is None or everything):
             found.remove_free_locks()
     click.echo(f"forgot {len(names - {KEY_CHECK})} of {found!r}")
-
-
-@cache.command()
-def key() -> None:
-    """Print a new key, for PREFIX_CACHE_KEY."""
-    from cryptography.fernet import Fernet
-
-    click.echo(Fernet.generate_key().decode())
 
 
 @contextlib.contextmanager

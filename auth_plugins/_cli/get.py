@@ -1,29 +1,32 @@
 """``auth-plugins token`` and ``auth-plugins get``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
+from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._environment.configuration import configuration
+from auth_plugins._grants.base import Grant
 
-from .common import API_TIMEOUT, check_url, fail, first_installed, loses_successor, prefix_argument, shown
-
-
-@click.command()
-@prefix_argument
-def token(prefix: str) -> None:
-    """Print an access token, and nothing else."""
-    _, auth = _configured(prefix)
-    click.echo(auth.source.token().access_token)
+from .common import API_TIMEOUT, fail, shown
+from .configured import first_installed, loses_successor
 
 
-@click.command()
-@click.argument("url", callback=check_url)
-@prefix_argument
-def get(url: str, prefix: str) -> None:
-    """Get URL with a token; print the body of the answer."""
-    library, auth = _configured(prefix)
+def print_token(prefix: str) -> None:
+    """Print an access token; an HTTP library is imported only if no cache has one."""
+    grant, arguments = _configured(prefix)
+    of_source = {name: arguments.get(name) for name in ("cache", "leeway", "timeout", "refresh_ahead")}
+    source = source_for(grant, None, allow_http=arguments.get("allow_http", False), **of_source)
+    click.echo(source.token().access_token)
+
+
+def print_answer(url: str, prefix: str) -> None:
+    """Get *url* with a token, and print the body of the answer."""
+    library, adapter = first_installed()
+    grant, arguments = _configured(prefix)
+    auth = adapter(grant, **arguments)
     # requests follows redirects by default.
     options = {} if library.__name__ == "requests" else {"follow_redirects": True}
     try:
@@ -38,10 +41,9 @@ def get(url: str, prefix: str) -> None:
         fail(f"{shown(url, url)} answered {response.status_code}", 1)
 
 
-def _configured(prefix: str) -> tuple[Any, Any]:
-    """Return the library, and its ``OAuth2Auth`` of the variables of *prefix*."""
-    library, adapter = first_installed()
+def _configured(prefix: str) -> tuple[Grant, Mapping[str, Any]]:
+    """Return the grant and the arguments of the variables of *prefix*."""
     grant, arguments = configuration(prefix, None)
     if loss := loses_successor(grant, arguments.get("cache"), f"{prefix.removesuffix('_')}_CACHE"):
         raise ConfigurationError(loss[0], advice=loss[1])
-    return library, adapter(grant, **arguments)
+    return grant, arguments

@@ -12,17 +12,11 @@ import click
 from .common import fail
 
 
-@click.command()
-@click.option(
-    "--lifetime",
-    type=click.IntRange(min=1),
-    default=3600,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long an access token is valid.",
-)
-def sandbox(lifetime: int) -> None:
-    """Play eight systems on this machine until Ctrl-C; print how to be a client of each."""
+def play_sandbox(lifetime: int) -> None:
+    """Play the systems until Ctrl-C; print the variables of each.
+
+    :param lifetime: of access tokens, in seconds.
+    """
     from auth_plugins.sandbox import Sandbox
 
     with Sandbox(lifetime) as systems, contextlib.suppress(KeyboardInterrupt):
@@ -44,9 +38,8 @@ def _print_exports(title: str, variables: Mapping[str, str], url: str, prefix: s
     click.echo(f"# auth-plugins get {url} {prefix}\n")
 
 
-@click.command()
-def demo() -> None:
-    """Play eight systems on this machine with each library; print what they saw."""
+def play_demo() -> None:
+    """Play the systems with each library, print what they saw, and exit."""
     from .demo import load
     from .demo_output import new_console, print_all
 

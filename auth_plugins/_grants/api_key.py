@@ -6,20 +6,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import (
-    Secret,
-    check_header,
-    check_parameter_name,
-    check_secret,
-    hide_arguments,
-    resolve_secret,
-)
+from auth_plugins._base.validation import Secret, check_header, check_parameter_name, check_secret, resolve_secret
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, Checks, FrozenGrant
 
 
-@hide_arguments
 @dataclass(frozen=True, eq=False)
 class ApiKey(FrozenGrant):
     """A constant key, for APIs, or older versions of them, without OAuth.

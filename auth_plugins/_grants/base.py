@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import operator
-from abc import ABC, abstractmethod
+import weakref
+from abc import ABC, ABCMeta, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from auth_plugins._base.errors import not_an_auth
+from auth_plugins._base.validation import hide_arguments
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
+    from inspect import Signature
+
     from auth_plugins._protocol.messages import TokenRequest
 
 #: Sends one token request and reads its answer.
@@ -73,7 +77,49 @@ class Grant(ABC):
         return None
 
 
-class FrozenGrant(Grant):
+class _Texts(tuple[Any, ...]):
+    """A class and the texts that it was called with; its repr shows none of them, as secrets are among them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(***)"
+
+
+#: The grants that were made of texts alone and are in use.
+_in_use: dict[_Texts, weakref.ref[Grant]] = {}
+_TEXTS = frozenset({str, type(None)})
+
+
+class _Reusing(ABCMeta):
+    """Returns the grant in use that the same class made of the same texts: to check them takes longer than a call.
+
+    Not for classes of the user's, whose instances may differ by attributes that are set later.
+    """
+
+    if not TYPE_CHECKING:  # which would take the result for Any
+
+        @hide_arguments
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            if not (cls.__module__.startswith(__package__) and _TEXTS.issuperset(map(type, (*args, *kwargs.values())))):
+                return super().__call__(*args, **kwargs)
+            key = _Texts((cls, args, *kwargs.items()))
+            reference = _in_use.get(key)
+            if (grant := reference and reference()) is None:
+                grant = super().__call__(*args, **kwargs)
+                _in_use[key] = weakref.ref(grant, lambda _: _in_use.pop(key, None))
+            return grant
+
+    @property
+    def __signature__(cls) -> Signature:
+        """That of the constructor, for tools that would show ``__call__``'s."""
+        from inspect import signature
+
+        own = signature(getattr(cls, "__init__"))  # noqa: B009 - mypy takes cls for an instance
+        return own.replace(parameters=list(own.parameters.values())[1:])
+
+
+class FrozenGrant(Grant, metaclass=_Reusing):
     """The base of frozen dataclasses, made by ``dataclass(frozen=True, eq=False)``. Equal grants share a token.
 
     Attributes besides the fields count in ``==``, as they may tell one tenant from another, but not in the hash.

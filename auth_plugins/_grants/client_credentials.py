@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.validation import Secret, hide_arguments
+from auth_plugins._base.validation import Secret
 
 from .oauth import OAuthGrant
 
 
-@hide_arguments
 @dataclass(frozen=True, eq=False)
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4). Frozen, comparable and hashable; equal grants share a token.

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.runtime import runtime
-from auth_plugins._base.validation import check_id, hide_arguments
+from auth_plugins._base.validation import check_id
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor
@@ -46,7 +46,6 @@ def _check_key(argument: str, key: Any) -> Any:
     return hidden(check_id(argument, key))  # it may be made of credentials
 
 
-@hide_arguments
 @dataclass(frozen=True, eq=False, repr=False)
 class Custom(FrozenGrant):
     """Get tokens by a function of your own, for a login that no option describes.

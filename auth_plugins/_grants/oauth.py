@@ -1,6 +1,6 @@
 """What the grants of OAuth 2.0 have in common: options, token requests, refresh requests and revocation requests."""
 
-from __future__ import annotations
+# No "from __future__ import annotations": grants in other modules inherit the types of the fields.
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -162,7 +162,7 @@ class OAuthGrant(_Client):
         # "The authorization server MAY issue a new refresh token" (RFC 6749 §6); else the old one stays valid.
         return token if token.refresh_token else Token(**{**token.members(), "refresh_token": refresh_token})
 
-    def refresh_request(self, refresh_token: str) -> TokenRequest:
+    def refresh_request(self, refresh_token: str) -> "TokenRequest":
         """Return the request that refreshes a token; no I/O."""
         # Without scope, which means "what was granted" (RFC 6749 §6): that may be less than what was requested.
         parameters = {"grant_type": "refresh_token", "refresh_token": refresh_token}
@@ -176,7 +176,7 @@ class OAuthGrant(_Client):
         """Return whether *error* means that *refresh_token* is no longer valid, so that the grant itself is used."""
         return error.error in REFUSED_REFRESH_TOKEN
 
-    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> Sequence[TokenRequest]:
+    def revocation_requests(self, access_token: str | None, refresh_token: str | None) -> "Sequence[TokenRequest]":
         if self.revocation_url is None:
             return ()
         hints = {"refresh_token": refresh_token, "access_token": access_token}
@@ -197,7 +197,7 @@ class OAuthGrant(_Client):
 
     def _request(
         self, endpoint: str, parameters: dict[str, str], options: tuple[str, ...], *, is_refresh: bool = False
-    ) -> TokenRequest:
+    ) -> "TokenRequest":
         """Return a request; *options* are those that hold its further parameters, the last of which count most."""
         from auth_plugins._protocol.authlib_client import build
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from auth_plugins._base.errors import TROUBLE, TokenRequestError
-from auth_plugins._base.validation import Secret, check_id, check_secret, check_url, hide_arguments, resolve_secret
+from auth_plugins._base.validation import Secret, check_id, check_secret, check_url, resolve_secret
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, Checks
@@ -17,7 +17,6 @@ _vaguely_refused: dict[int, None] = {}
 _MOST_REMEMBERED = 1000
 
 
-@hide_arguments
 @dataclass(frozen=True, eq=False)
 class Password(OAuthGrant):
     """Exchange a user's name and password for a token, once (RFC 6749 §4.3); then refresh it by refresh tokens.

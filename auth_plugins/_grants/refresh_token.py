@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.validation import Secret, check_secret, hide_arguments, resolve_secret
+from auth_plugins._base.validation import Secret, check_secret, resolve_secret
 
 from .base import Checks
 from .oauth import OAuthGrant
 
 
-@hide_arguments
 @dataclass(frozen=True, eq=False)
 class RefreshToken(OAuthGrant):
     """Use a refresh token that was obtained elsewhere, for example by a login in a browser (RFC 6749 §6).

@@ -7,10 +7,7 @@ import re
 #: Characters that are read; no API needs so many.
 _LONGEST = 4096
 #: A scheme, or a parameter with its value. A quote that is not closed holds the rest.
-_PART = re.compile(
-    r"""(?P<name>[!#$%&'*+.^_`|~\w-]++)(?P<value>\s*+=\s*+(?:"(?P<quoted>(?:[^"\\]|\\.)*+)|(?P<word>[^\s,"]*+)))?""",
-    re.ASCII | re.DOTALL,
-)
+_PART = r"""(?P<name>[!#$%&'*+.^_`|~\w-]++)(?P<value>\s*+=\s*+(?:"(?P<quoted>(?:[^"\\]|\\.)*+)|(?P<word>[^\s,"]*+)))?"""
 #: The schemes of OAuth tokens (RFC 6750, RFC 9449).
 _SCHEMES = ("bearer", "dpop")
 
@@ -19,7 +16,8 @@ def bearer_errors(header: str | None) -> list[str]:
     """Return the ``error`` of each ``Bearer`` and ``DPoP`` challenge in *header* (RFC 6750 §3)."""
     scheme, errors = "", list[str]()
     position, text = 0, (header or "")[:_LONGEST]
-    while match := _PART.search(text, position):
+    part = re.compile(_PART, re.ASCII | re.DOTALL)  # at the first challenge, as each program imports this module
+    while match := part.search(text, position):
         # Behind the quote that closes the value.
         position = match.end() + (match["quoted"] is not None)
         if match["value"] is None:

@@ -96,11 +96,14 @@ def test_get_prints_the_body_by_any_library(
     assert there.headers["user-agent"].startswith(f"python-{used}/")
 
 
-def test_without_a_library_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("words", [("token",), ("get", UNREACHABLE)])
+def test_without_a_library_it_says_what_to_install(
+    run: Run, server: Loopback, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
     """Without any HTTP library, the error names an extra to install."""
     for library in ("requests", "httpx", "httpx2"):
         monkeypatch.setitem(sys.modules, library, None)
-    outcome = run("token")
+    outcome = run(*words, "ACME", **client(server))
     assert (outcome.status, outcome.out) == (2, b"")
     assert "pip install 'auth-plugins[requests]'" in outcome.err
 

@@ -61,6 +61,29 @@ def test_a_name_loads_its_file() -> None:
     assert run("from auth_plugins import *; print(ClientCredentials.__name__, FileCache.__name__)")
 
 
+@pytest.mark.parametrize(
+    ("words", "out", "loaded"),
+    [("--help", "Usage:", {"click"}), ("token ACME", "warm", {"click", "dataclasses"})],
+)
+def test_a_command_loads_what_it_needs(tmp_path: Path, words: str, out: str, loaded: set[str]) -> None:
+    """Help loads click alone; ``token`` loads no HTTP library and no cryptography where a cache has a token."""
+    url, cache = "https://id.example.com/token", tmp_path / "cache"
+    run(
+        "from auth_plugins import *\n"
+        f"grant, cache = ClientCredentials({url!r}, 'id', 's3cr3t'), FileCache({str(cache)!r})\n"
+        "TokenSource(grant, cache=cache).seed({'access_token': 'warm'})"
+    )
+    variables = {"TOKEN_URL": url, "CLIENT_ID": "id", "CLIENT_SECRET": "s3cr3t", "CACHE": f"file:{cache}"}
+    variables = {f"ACME_{name}": value for name, value in variables.items()}
+    printed = run(
+        f"import atexit, os, sys; os.environ.update({variables!r}); sys.argv = 'auth-plugins {words}'.split()\n"
+        f"atexit.register(lambda: print(*(name for name in {HEAVY!r}.split() if name in sys.modules)))\n"
+        "from auth_plugins.__main__ import main; main()"
+    )
+    assert printed.startswith(out)
+    assert set(printed.splitlines()[-1].split()) - {"inspect"} == loaded  # click loads inspect in some versions
+
+
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
 def test_a_missing_library_is_named_with_its_extra(library: str) -> None:
     """An adapter without its library names the extra to install."""
@@ -102,7 +125,7 @@ def test_the_version_is_that_of_the_distribution() -> None:
 def test_the_adapters_know_no_grant_by_name() -> None:
     """No adapter names a grant: a new one needs no change there."""
     grants = {"ClientCredentials", "Password", "RefreshToken", "ApiKey"}
-    shared = [path for folder in ("_adapters", "_source") for path in (PACKAGE / folder).glob("*.py")]
+    shared = [path for folder in ("_adapters", "_source") for path in (PACKAGE / folder).rglob("*.py")]
     for path in (*shared, *(PACKAGE / f"{name}.py" for name in ("requests", "httpx", "httpx2"))):
         named = {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
         assert not named & grants, path

@@ -6,10 +6,13 @@ import contextlib
 import copy
 import dataclasses
 import functools
+import gc
+import inspect
 import itertools
 import json
 import pickle
 import traceback
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -42,6 +45,10 @@ SECRET = "7rg6Gt-s3cr3t"
 
 def client(**options: Any) -> ClientCredentials:
     return ClientCredentials(URL, "id", SECRET, **options)
+
+
+class OwnClient(ClientCredentials):
+    """A class of the user's."""
 
 
 def no_request(_: TokenRequest) -> Token:
@@ -307,6 +314,40 @@ OPTIONS: dict[str, list[Any]] = {
     "refresh_params": [{"v": each} for each in ("1", 1, True, 1.0, None, ("1",))],
     "lifetime": [1, 2.5],
 }
+
+
+def test_equal_texts_make_one_grant() -> None:
+    """The same class called with the same texts returns the grant in use; it is kept no longer than it is used."""
+    grant = ClientCredentials("https://a.example/token", "one", SECRET, scope="a b")
+    assert ClientCredentials("https://a.example/token", "one", SECRET, scope="a b") is grant
+    others = [
+        ClientCredentials("https://a.example/token", "one", "other", scope="a b"),
+        ClientCredentials("https://a.example/token", "one", SECRET, audience="a b"),
+        OwnClient("https://a.example/token", "one", SECRET, scope="a b"),
+        OwnClient("https://a.example/token", "one", SECRET, scope="a b"),
+    ]
+    assert len({id(each) for each in (grant, *others)}) == 5
+    kept = [repr(each) for each in gc.get_objects() if type(each).__name__ == "_Texts"]
+    assert kept
+    assert SECRET not in str(kept)
+    reference = weakref.ref(grant)
+    del grant
+    assert reference() is None
+
+
+def test_equal_values_of_other_types_are_checked() -> None:
+    """A number that equals another one is not taken for it: each call checks it."""
+    grant = ClientCredentials("https://a.example/token", "one", lifetime=1)
+    with pytest.raises(ConfigurationError, match="lifetime"):
+        ClientCredentials("https://a.example/token", "one", lifetime=True)
+    assert grant.lifetime == 1
+
+
+def test_tools_see_the_arguments() -> None:
+    """``inspect.signature``, and so ``help``, show the arguments of a grant."""
+    for grant in (ClientCredentials, OwnClient):
+        parameters = inspect.signature(grant).parameters
+        assert list(parameters)[:4] == ["token_url", "client_id", "client_secret", "scope"]
 
 
 def test_different_grants_are_different() -> None:

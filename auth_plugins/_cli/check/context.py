@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from auth_plugins._cli.common import first_installed
+from auth_plugins._cli.configured import first_installed
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._environment.variables import Variables
 from auth_plugins._grants.base import Grant

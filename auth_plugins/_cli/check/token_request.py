@@ -10,7 +10,7 @@ from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.errors import TROUBLE, AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import ClientAuth
-from auth_plugins._cli.common import loses_successor, shared_entry
+from auth_plugins._cli.configured import loses_successor, shared_entry
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import advice_for
