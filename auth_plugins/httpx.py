@@ -40,6 +40,10 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
     :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
     :param scheme: the word before the token; or the whole value with ``{token}`` in the token's place, such as
         ``"CWSAuth Bearer={token}"``. ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
+    :param query: the parameter of the URL's query that carries the token in place of a header, such as
+        ``"access_token"``; one of that name that is there already is replaced. Proxies and logs see URLs, those of
+        this library included, so it is for APIs that accept no header. ``None``: the one that the grant names, else a
+        header.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param client: the ``httpx.Client`` that sends the token requests: for a proxy, a private CA or a client
         certificate. Not an ``AsyncClient``, which belongs to one event loop. ``None``: a new one for each, with a

@@ -14,8 +14,10 @@ from requests.auth import AuthBase
 
 from auth_plugins._adapters.base import Adapter, wrong_session
 from auth_plugins._adapters.for_requests.errors import OWN_ERRORS, library_error
+from auth_plugins._adapters.for_requests.query_hook import QueryHook
 from auth_plugins._adapters.for_requests.redirects import OriginBoundHeaders, origin_of
 from auth_plugins._adapters.for_requests.token_hook import NOT_READY, TokenHook
+from auth_plugins._adapters.queries import QueryParameter
 from auth_plugins._adapters.refusals import Refused
 from auth_plugins._base import errors
 from auth_plugins._base.loading import small_imports
@@ -23,6 +25,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
+from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
@@ -58,6 +61,10 @@ class OAuth2Auth(Adapter, AuthBase):
     :param header: the header that carries the token; ``None``: the one that the grant names, else ``Authorization``.
     :param scheme: the word before the token; or the whole value with ``{token}`` in the token's place, such as
         ``"CWSAuth Bearer={token}"``. ``""``: no word; ``None``: the one that the grant names, else ``Bearer``.
+    :param query: the parameter of the URL's query that carries the token in place of a header, such as
+        ``"access_token"``; one of that name that is there already is replaced. Proxies and logs see URLs, those of
+        this library included, so it is for APIs that accept no header. ``None``: the one that the grant names, else a
+        header.
     :param allow_http: send tokens and secrets over ``http://`` to other machines as well.
     :param session: the ``requests.Session`` that sends the token requests: for a proxy, a private CA or a client
         certificate. ``None``: a new one for each, with a timeout. Equal grants share a token whatever their sessions,
@@ -91,6 +98,7 @@ class OAuth2Auth(Adapter, AuthBase):
         allowed_hosts: str | Iterable[str] | None = None,
         header: str | None = None,
         scheme: str | None = None,
+        query: str | None = None,
         allow_http: bool = False,
         session: requests.Session | None = None,
         leeway: float | None = None,
@@ -105,7 +113,7 @@ class OAuth2Auth(Adapter, AuthBase):
         if session is not None:
             with small_imports():
                 transport = _transport.load(session)
-        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused)
+        options = (cache, allowed_hosts, header, scheme, query, allow_http, leeway, timeout, refresh_ahead, refused)
         self._configure(grant_or_source, transport, session, options)
         # Not in the class: Python reads an attribute that a class has as well more slowly.
         self._ready = NOT_READY
@@ -132,11 +140,16 @@ class OAuth2Auth(Adapter, AuthBase):
             raise self._wrong_library(request)
         try:
             origin = self._allowed_origin(request.url or "")
-            if origin is None:
-                return request
-            hook = TokenHook(self.source, self.header, self._scheme, self._rules, self.source.token())
+            token = None if origin is None else self.source.token()
         except errors.AuthError as error:
+            if self._parameter is not None:  # the error holds the request
+                request.url = self._parameter.remove(request.url or "")
             raise library_error(error, request) from error.__cause__
+        if self._parameter is not None:
+            return self._sign_url(request, self._parameter, token)
+        if token is None:
+            return request
+        hook = TokenHook(self.source, self.header, self._scheme, self._rules, token)
         if origin and self.header.lower() == "authorization":
             hook.origin, (hook.since, hook.until) = origin, self.source.fresh_between(hook.token)
             self._ready = hook
@@ -146,12 +159,25 @@ class OAuth2Auth(Adapter, AuthBase):
         request.hooks.setdefault("response", []).append(hook)
         return request
 
+    def _sign_url(
+        self, request: requests.PreparedRequest, parameter: QueryParameter, token: Token | None
+    ) -> requests.PreparedRequest:
+        """Put *token* in the URL of *request*; ``None``: it gets none, not even by a link that holds it."""
+        url, present = request.url or "", self._state.token
+        if token is not None:
+            hook = QueryHook(self.source, parameter, url, self._rules, token)
+            hook.put(request)
+            request.hooks.setdefault("response", []).append(hook)
+        elif present is not None and parameter.holds(url, present):
+            request.url = parameter.remove(url)
+        return request
+
     def _allowed_origin(self, url: str) -> str | None:
         """Return how all URLs begin that get the token as *url* does; ``""``: no others; ``None``: it gets none."""
         if self._hosts is None and url.startswith("https://"):
             return "https://"
-        origin = origin_of(url)
+        origin, plain = origin_of(url), re.match(r"(https://[^/?#@]+|http://[^/?#@]+:\d+)/", url)
+        del url  # its query may hold a token, and an error's traceback keeps this frame
         if origin is None or not self._may_carry(*origin):
             return None
-        plain = re.match(r"(https://[^/?#@]+|http://[^/?#@]+:\d+)/", url)
         return plain[0] if plain else ""

@@ -23,6 +23,7 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
+from .queries import QueryParameter
 from .refusals import DEFAULT_RULES, RefusalRules, Refused
 from .sources import source_for
 
@@ -31,7 +32,7 @@ _log = logging.getLogger("auth_plugins")
 TEMPLATE = "{token}"
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = (
-    "cache", "allowed_hosts", "header", "scheme", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"
+    "cache", "allowed_hosts", "header", "scheme", "query", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         allowed_hosts: str | Iterable[str] | None
         header: str | None
         scheme: str | None
+        query: str | None
         allow_http: bool
         leeway: float | None
         timeout: float | None
@@ -58,8 +60,11 @@ class Adapter:
 
     #: The token source behind this auth.
     source: TokenSource
-    #: The header that carries the token.
+    #: The header that carries the token; ``""``: the query of the URL does.
     header: str
+    #: The parameter of the URL's query that carries the token; ``None``: a header does.
+    query: str | None = None
+    _parameter: QueryParameter | None = None
     _hosts: AllowedHosts | None = None
     #: Which responses refuse a token.
     _rules: RefusalRules = DEFAULT_RULES
@@ -74,7 +79,7 @@ class Adapter:
         options: tuple[Any, ...],
     ) -> None:
         """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
-        cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused = options
+        cache, allowed_hosts, header, scheme, query, allow_http, leeway, timeout, refresh_ahead, refused = options
         if allow_http is not True and allow_http is not False:
             problem = f"must be True or False, got an object of type {type(allow_http).__name__}"
             raise ConfigurationError(problem, argument="allow_http")
@@ -89,11 +94,7 @@ class Adapter:
             refresh_ahead=refresh_ahead,
             session=session,
         )
-        own_header, own_scheme = source.grant.header_and_scheme()
-        self.header = own_header if header is None else header
-        self._scheme = own_scheme if scheme is None else scheme
-        if self.header != "Authorization" or self._scheme != "Bearer":
-            check_header(self.header, self._scheme)
+        self._set_place(source.grant, header, scheme, query)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
         if refused is not None:
@@ -101,6 +102,25 @@ class Adapter:
         self._allow_http = allow_http
         self._state = source._state
         self._given = grant_or_source, session, options
+
+    def _set_place(self, grant: Grant, header: str | None, scheme: str | None, query: str | None) -> None:
+        """Set where the token goes: where the arguments say, else where the *grant* says."""
+        if query is None and header is None:
+            query, given = grant.query_parameter(), "the query of the grant"
+        else:
+            given = "{query}"
+        if query is not None and not (header is None and scheme is None):
+            argument = "scheme" if header is None else "header"
+            raise ConfigurationError(f"contradicts {given}", argument=argument, advice="give one of them")
+        if query is not None:
+            self._parameter = QueryParameter(query)
+            self.query, self.header, self._scheme = query, "", ""
+            return
+        own_header, own_scheme = grant.header_and_scheme()
+        self.header = own_header if header is None else header
+        self._scheme = own_scheme if scheme is None else scheme
+        if self.header != "Authorization" or self._scheme != "Bearer":
+            check_header(self.header, self._scheme)
 
     @classmethod
     @hide_arguments
@@ -117,6 +137,11 @@ class Adapter:
         from auth_plugins._environment.configuration import configuration
 
         grant, arguments = configuration(prefix, environ)
+        # An override names another place than the variables do.
+        if overrides.get("query") is not None:
+            arguments = {name: value for name, value in arguments.items() if name not in ("header", "scheme")}
+        elif overrides.get("header") is not None or overrides.get("scheme") is not None:
+            arguments.pop("query", None)
         return cls(grant, **{**arguments, **overrides})  # type: ignore[call-arg]  # of the library's class
 
     def __reduce__(self) -> tuple[Any, ...]:

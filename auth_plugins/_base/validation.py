@@ -175,6 +175,14 @@ def check_url(argument: str, url: object) -> str:
     return _URL(text)
 
 
+def check_parameter_name(argument: str, name: object) -> str:
+    """Return the name of a parameter in the query of a URL."""
+    if not isinstance(name, str) or not name or not name.isprintable():
+        problem = "must be the name of a parameter in the query, such as access_token"
+        raise ConfigurationError(problem, argument=argument)
+    return name
+
+
 def one_of(*allowed: str) -> Callable[[str, Any], str]:
     """Return a check for one of a few values."""
 

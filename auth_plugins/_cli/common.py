@@ -1,5 +1,6 @@
 """What several commands need: the URL of an API, and how a command fails. It imports little."""
 
+import re
 import sys
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -25,12 +26,12 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
 
 
 def shown(url: str, text: object) -> str:
-    """Return *text* on one line, without the query and the user of *url*, which may be secrets."""
+    """Return *text* on one line, without the user of *url* and the queries of all URLs in it: they may be secrets."""
     parts = urlsplit(url)
     line = " ".join(str(text).split())
     for secret in filter(None, (parts.query, parts.netloc.rpartition("@")[0])):
         line = line.replace(secret, "...")
-    return line
+    return re.sub(r"\?\S+", "?...", line)
 
 
 def fail(problem: object, status: int) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Plays the five systems with each client, and compares what their servers saw with what they should have seen.
+"""Plays all systems with each client, and compares what their servers saw with what they should have seen.
 
 Returns data; :mod:`.play` prints it.
 """
@@ -18,13 +18,27 @@ from auth_plugins.sandbox import Sandbox, Seen, System
 
 #: The steps of a row, in this order, with the number of calls in each.
 STEPS = {"first call": 1, "reuse": 2, "expiry": 1, "early revocation": 1}
-#: What the first token request of a row carries, and what the two later ones carry.
-_TOKEN_REQUESTS: Mapping[str, tuple[str, str]] = {
-    "upload-api": ("Basic, URL-encoded", "Basic, URL-encoded"),
-    "jwt-api": ("Basic", "Basic"),
-    "auth-api": ("password in form", "refresh token in form"),
-    "organization-api": ("Basic", "refresh token, Basic"),
-    "json-api": ("JSON body", "JSON body"),
+
+
+class Wire(NamedTuple):
+    """What is particular to one system: what its requests carry, and how they are answered."""
+
+    first: str  #: What the first token request of a row carries.
+    later: str  #: What the two later ones carry.
+    issues: int = 200  #: The status of a token request that was answered by a token.
+    rejects: int = 401  #: The status of a request whose token expired or was revoked.
+    tells_expiry: bool = True  #: If not, a token is used until it is rejected.
+
+
+WIRES: Mapping[str, Wire] = {
+    "upload-api": Wire("Basic, URL-encoded", "Basic, URL-encoded"),
+    "jwt-api": Wire("Basic", "Basic"),
+    "auth-api": Wire("password in form", "refresh token in form"),
+    "organization-api": Wire("Basic", "refresh token, Basic"),
+    "json-api": Wire("JSON body", "JSON body"),
+    "nested-api": Wire("JSON body", "JSON body"),
+    "session-api": Wire("password in form", "password in form", issues=201, tells_expiry=False),
+    "query-api": Wire("form", "form", rejects=403),
 }
 #: The libraries and their classes that send the calls.
 CLIENTS = {
@@ -48,12 +62,13 @@ class Event(NamedTuple):
 
 def expected(system: str) -> dict[str, list[tuple[str, int]]]:
     """Return what the server of *system* should see in each step: what each request carries, and the answer."""
-    first, later = _TOKEN_REQUESTS[system]
+    wire = WIRES[system]
+    first, later = (wire.first, wire.issues), (wire.later, wire.issues)
     return {
-        "first call": [(first, 200), ("token 1", 200)],
+        "first call": [first, ("token 1", 200)],
         "reuse": [("token 1", 200)] * STEPS["reuse"],
-        "expiry": [(later, 200), ("token 2", 200)],
-        "early revocation": [("token 2", 401), (later, 200), ("token 3", 200)],
+        "expiry": [("token 1", wire.rejects)] * (not wire.tells_expiry) + [later, ("token 2", 200)],
+        "early revocation": [("token 2", wire.rejects), later, ("token 3", 200)],
     }
 
 
@@ -130,7 +145,7 @@ def play(auths: Mapping[str, Any], lifetime: float = 4.0) -> list[Row]:
 
     :param lifetime: as for :func:`story`; longer, as all rows share the processor.
     """
-    count = len(_TOKEN_REQUESTS) * len(auths)
+    count = len(WIRES) * len(auths)
     # To make all clients takes seconds on a busy machine, in which a first token would expire.
     all_are_open = threading.Barrier(count)
 
@@ -140,7 +155,7 @@ def play(auths: Mapping[str, Any], lifetime: float = 4.0) -> list[Row]:
     with ExitStack() as stack, ThreadPoolExecutor(count) as pool:
         # A sandbox for each client, so that a system sees the requests of one row only.
         sandboxes = {client: stack.enter_context(Sandbox(lifetime)) for client in auths}
-        rows = [pool.submit(row, sandboxes[client][name], client) for name in _TOKEN_REQUESTS for client in auths]
+        rows = [pool.submit(row, sandboxes[client][name], client) for name in WIRES for client in auths]
         return [each.result() for each in rows]
 
 
@@ -188,11 +203,14 @@ def _opened(client: str, auth: Any) -> Iterator[Callable[[str], int]]:
 
 
 def _events(system: System) -> list[Event]:
-    tokens = list(dict.fromkeys(seen.authorization for seen in system.seen if seen.credentials == "Bearer"))
+    def has_token(seen: Seen) -> bool:
+        return seen.at == "api" and seen.credentials == system.token_place
+
+    tokens = list(dict.fromkeys(seen.token for seen in system.seen if has_token(seen)))
 
     def carried(seen: Seen) -> str:
-        if seen.credentials == "Bearer":
-            return f"token {tokens.index(seen.authorization) + 1}"
+        if has_token(seen):
+            return f"token {tokens.index(seen.token) + 1}"
         if "password" in seen.in_body:
             return f"password in {seen.credentials}"
         return f"refresh token, {seen.credentials}" if seen.grant_type == "refresh_token" else seen.credentials

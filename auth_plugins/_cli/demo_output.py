@@ -25,6 +25,12 @@ _CAPTIONS = {
     "early revocation": "The server revokes token 2 early. The program calls again.",
 }
 _STYLES = {"token 1": "cyan", "token 2": "yellow", "token 3": "magenta", "200": "green", "401": "red"}
+#: What is odd about the systems that no provider knows.
+_DIALECTS = {
+    "nested-api": "a token within an object, a date as expiry, an error in a 200",
+    "session-api": "a token in a header of its own, used until it is rejected",
+    "query-api": "a token in the query of the URL, rejected by a 403",
+}
 
 
 def new_console() -> Console:
@@ -42,8 +48,11 @@ def print_all(console: Console, auths: Mapping[str, Any]) -> int:
     first = print_story(console, story(_SYSTEM, _CLIENT, auths[_CLIENT]))
     console.print(
         "[bold]The same four steps with each system and client,[/] at once."
-        " The last two columns count the API's answers.\n"
+        " The last two columns count the API's answers. The last three systems speak a dialect:\n"
     )
+    for system, text in _DIALECTS.items():
+        console.print(f"   {system:<11}  {text}", style="dim")
+    console.print()
     rows = play(auths)
     console.print(_table(rows))
     return print_verdict(console, first, rows, time.monotonic() - started)
@@ -86,7 +95,7 @@ def _line(event: Event, note: str) -> Text:
 def _note(event: Event, earlier: Sequence[Event]) -> str:
     """Return what makes *event* remarkable after the *earlier* ones."""
     if not event.is_call:
-        return "issues a token" if event.status == 200 else "refused"
+        return "issues a token" if event.status < 300 else "refused"
     if event.status == 401:
         return "rejected"
     calls = [each for each in earlier if each.is_call]
@@ -101,16 +110,19 @@ def _mark(problems: Sequence[str]) -> Text:
 
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("", "system", "client", "first token by", "later tokens by", "200", "401"):
-        table.add_column(heading, no_wrap=True, overflow="crop", justify="right" if heading.isdigit() else "left")
+    for heading in ("", "system", "client", "first token by", "later tokens by", "200", "4xx"):
+        table.add_column(heading, no_wrap=True, overflow="crop", justify="right" if heading[:1].isdigit() else "left")
     for row in rows:
         carried = [event.carried for event in row.token_requests]
         # The story shows where a refresh token travels.
         later = dict.fromkeys("refresh token" if "refresh" in each else each for each in carried[1:])
-        answers = [event.status for event in row.calls]
-        counts = (str(answers.count(200)), str(answers.count(401)))
+        counts = (str(sum(event.status < 400 for event in row.calls)), str(_rejected([row])))
         table.add_row(_mark(row.problems), row.system, row.client, "".join(carried[:1]), "/".join(later), *counts)
     return table
+
+
+def _rejected(rows: Sequence[Row]) -> int:
+    return sum(event.status >= 400 for row in rows for event in row.calls)
 
 
 def _print_problems(console: Console, row: Row, where: str) -> None:
@@ -132,12 +144,12 @@ def print_verdict(console: Console, first: Row, rows: Sequence[Row], seconds: fl
     console.print(Text.assemble(verdict, f": {outcome}, in {seconds:.1f} s."))
     requests = [event for row in rows for event in row.token_requests]
     passwords = sum("password" in event.carried for event in requests)
-    refused = sum(event.status != 200 for event in requests)
-    answers = [event.status for row in rows for event in row.calls]
+    refused = sum(event.status >= 300 for event in requests)
+    calls = sum(len(row.calls) for row in rows)
     returned = [status for row in rows for step in row.steps for status in step.returned]
     console.print(
         f"The servers saw {len(requests)} token requests ({passwords} with a password, {refused} refused) and"
-        f" {len(answers)} API requests ({answers.count(401)} answered with 401)."
+        f" {calls} API requests ({_rejected(rows)} of them with a token that was rejected)."
         f" The programs made {len(returned)} calls; {returned.count(200)} returned 200."
     )
     return 1 if failed else 0

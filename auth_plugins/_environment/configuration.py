@@ -23,6 +23,7 @@ from .definitions import (
     IMPLIED_TYPE,
     MEMORY,
     OPTIONS,
+    PLACES,
     POLICY,
     PROVIDED,
     CacheChoice,
@@ -93,11 +94,19 @@ def cache_secrets(prefix: str) -> list[str]:
 
 
 def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
+    for one, other in PLACES:
+        if variables.has(one) and variables.has(other):
+            problem = f"contradicts {variables.full(other)}"
+            raise ConfigurationError(problem, argument=variables.full(one), advice="unset one of them")
     cache = _cache(variables)
     policy = {name.lower(): value for name in POLICY if (value := variables.take(name)) is not None}
     # Memory is the default of every adapter.
     policy = policy if cache is None else {"cache": cache, **policy}
-    return _provider_grant(variables) if variables.has("PROVIDER") else _typed_grant(variables), policy
+    grant = _provider_grant(variables) if variables.has("PROVIDER") else _typed_grant(variables)
+    if "scheme" in policy and "header" not in policy and grant.query_parameter() is not None:
+        problem = f"contradicts {variables.full('API_KEY_QUERY')}"
+        raise ConfigurationError(problem, argument=variables.full("SCHEME"), advice="unset one of them")
+    return grant, policy
 
 
 def _cache(variables: Variables) -> FileCache | RedisCache | None:
@@ -148,7 +157,9 @@ def _typed_grant(variables: Variables) -> Grant:
     if grant_type == "client_credentials" and variables.needs_no_secret() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
     values = variables.take_all(needed, accepted, user)
-    return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
+    return _make_grant(
+        variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header", "API_KEY_QUERY": "query"}
+    )
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:

@@ -39,9 +39,11 @@ OPTIONS = (
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
 #: The arguments of token sources and adapters.
-POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "REFUSED", "HEADER", "SCHEME")
+POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "REFUSED", "HEADER", "SCHEME", "QUERY")
 #: Those of them that are about API requests, which a token source does not send.
-API_POLICY = ("ALLOWED_HOSTS", "REFUSED", "HEADER", "SCHEME")
+API_POLICY = ("ALLOWED_HOSTS", "REFUSED", "HEADER", "SCHEME", "QUERY")
+#: Pairs of which one may be set: the token or key goes to one place.
+PLACES = (("QUERY", "HEADER"), ("QUERY", "SCHEME"), ("API_KEY_QUERY", "API_KEY_HEADER"))
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
 #: What client authentication by a JWT takes besides CLIENT_AUTH.
 ASSERTION = ("PRIVATE_KEY", "KEY_ID", "ALGORITHM", "CLIENT_ASSERTION")
@@ -52,11 +54,11 @@ GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] 
     "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), (*OPTIONS, *ASSERTION)),
     "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS, *ASSERTION)),
     "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
-    "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER",)),
+    "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER", "API_KEY_QUERY")),
 }
 #: The grant type that a variable implies, the clearest first.
 IMPLIED_TYPE = {
-    **dict.fromkeys(("API_KEY", "API_KEY_HEADER"), "api_key"),
+    **dict.fromkeys(("API_KEY", "API_KEY_HEADER", "API_KEY_QUERY"), "api_key"),
     **dict.fromkeys(("USERNAME", "PASSWORD", "REFRESH_URL"), "password"),
     "REFRESH_TOKEN": "refresh_token",
     **dict.fromkeys((*_CLIENT, "PRIVATE_KEY", "CLIENT_ASSERTION"), "client_credentials"),
@@ -178,6 +180,11 @@ def _cache(value: str) -> CacheChoice | None:
     return CacheChoice(RedisCache, {"url_or_client": value}) if kind in ("redis", "rediss", "unix") and colon else None
 
 
+def _parameter(value: str) -> str | None:
+    return value if value.isprintable() else None
+
+
+_PARAMETER: _Reader = (_parameter, "the name of a parameter in the query, such as access_token")
 _PAIRS = "name=value pairs, form-encoded, such as tenant=a%20b&version=2"
 READERS: Mapping[str, _Reader] = {
     "ANSWER": (
@@ -208,6 +215,8 @@ READERS: Mapping[str, _Reader] = {
     "REFRESH_AHEAD": _SWITCH,
     "HEADER": (lambda value: value if _header(value, "") else None, "a header name, such as X-Auth-Token"),
     "SCHEME": (lambda value: value if _header("Authorization", value) else None, "a word, or text with {token} in it"),
+    "QUERY": _PARAMETER,
+    "API_KEY_QUERY": _PARAMETER,
     "REFUSED": (_statuses, "statuses, such as 403 419"),
     "TIMEOUT": (lambda value: _seconds(value) or None, "seconds, such as 10"),
 }

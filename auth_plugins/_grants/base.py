@@ -46,6 +46,10 @@ class Grant(ABC):
         """Return the header that carries the token, and the scheme before the token."""
         return "Authorization", "Bearer"
 
+    def query_parameter(self) -> str | None:
+        """Return the parameter of the URL's query that carries the token; ``None``: the header carries it."""
+        return None
+
     @abstractmethod
     def request_token(self, ask: Ask) -> Token:
         """Get a token for the grant itself by *ask*."""

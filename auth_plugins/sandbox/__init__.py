@@ -1,4 +1,4 @@
-"""Five token endpoints and their APIs on loopback, each exactly as its document says.
+"""Eight token endpoints and their APIs on loopback, each exactly as its document says.
 
 .. code-block:: python
 
@@ -19,28 +19,45 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Literal, Self, overload
 
+from ._dialects import NestedApi, QueryApi, SessionApi
 from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
 from ._seen import Seen
 from ._server import Server
 from ._system import System
 
-__all__ = ["AuthApi", "JsonApi", "JwtApi", "OrganizationApi", "Sandbox", "Seen", "System", "UploadApi"]
+__all__ = [
+    "AuthApi",
+    "JsonApi",
+    "JwtApi",
+    "NestedApi",
+    "OrganizationApi",
+    "QueryApi",
+    "Sandbox",
+    "Seen",
+    "SessionApi",
+    "System",
+    "UploadApi",
+]
 
 
 class Sandbox:
-    """All five systems, each on a port of its own. Iterating over it gives the systems.
+    """Five partner systems, and three with a dialect of their own, each on a port of its own.
+
+    Iterating over it gives the systems.
 
     :param lifetime: seconds until an access token expires.
     :param clock: returns the present Unix time, in seconds.
     """
 
     def __init__(self, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
-        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi)
+        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi, NestedApi, SessionApi, QueryApi)
         self.systems: Mapping[str, System] = MappingProxyType({kind.name: kind(lifetime, clock) for kind in kinds})
         self._servers: list[Server] = []
 
     @overload
     def __getitem__(self, name: Literal["upload-api"]) -> UploadApi: ...
+    @overload
+    def __getitem__(self, name: Literal["query-api"]) -> QueryApi: ...
     @overload
     def __getitem__(self, name: str) -> System: ...
     def __getitem__(self, name: str) -> System:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from ._seen import JSON, Seen
-from ._system import Refusal, System, require
+from ._system import Refusal, Reply, System, require
 
 
 class UploadApi(System):
@@ -32,8 +32,8 @@ class UploadApi(System):
             raise Refusal(401, "invalid_api_key")
         return self._received(request)
 
-    def _shape(self, members: Mapping[str, object]) -> object:
-        return members["access_token"] if self.bare else super()._shape(members)
+    def _shape(self, members: Mapping[str, object]) -> Reply:
+        return Reply(members["access_token"]) if self.bare else super()._shape(members)
 
 
 class JwtApi(System):

@@ -6,7 +6,7 @@ from base64 import b64decode
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qs, parse_qsl
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
@@ -32,28 +32,32 @@ class Seen:
                 self.is_malformed = True
         self.grant_type = (self.in_query | self.in_body).get("grant_type", "")  #: As sent; empty if there was none.
         scheme, _, self.authorization = headers.get("authorization", "").partition(" ")
+        query = parse_qs(target.partition("?")[2], keep_blank_values=True) if at == "api" else {}
+        #: The access token of an API request, in whichever place; empty if there was none.
+        self.token = self.authorization or headers.get("x-auth-token", "") or ", ".join(query.get("access_token", []))
         self.basic = ""  #: The decoded Basic credentials; empty if they are not Base64.
         with suppress(ValueError):
             self.basic = b64decode(self.authorization, validate=True).decode()
-        self.places = self._places_of_credentials(scheme)
+        self.places = self._places_of_credentials(scheme, {*self.in_query, *query})
         #: Where the credentials travelled: ``Basic``, ``Basic, URL-encoded``, ``Bearer``, ``Authorization`` (any other
-        #: scheme or spelling), ``X-API-Key``, ``query``, ``form``, ``JSON body``, ``refresh token in form``, ``none``.
-        #: Several, which are always refused, are joined by ``and``.
+        #: scheme or spelling), ``X-API-Key``, ``X-Auth-Token``, ``query``, ``form``, ``JSON body``,
+        #: ``refresh token in form``, ``none``. Several, which are always refused, are joined by ``and``.
         self.credentials = " and ".join(self.places) or "none"
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in ("at", "method", "status", "credentials", "grant_type")}
         return f"Seen({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
-    def _places_of_credentials(self, scheme: str) -> list[str]:
+    def _places_of_credentials(self, scheme: str, query: set[str]) -> list[str]:
         # Credentials that hold an unencoded character, such as +, were sent as they are.
         encoded = "%" in self.basic and re.fullmatch(r"(?:[\w.~:-]|%[0-9A-Fa-f]{2})*", self.basic, re.ASCII)
         schemes = {"Basic": "Basic, URL-encoded" if encoded else "Basic", "Bearer": "Bearer"}
-        secret = {"client_id", "client_secret", "username", "password"}
+        secret = {"client_id", "client_secret", "username", "password", "app_id", "app_secret"}
         places = {
             schemes.get(scheme, "Authorization"): "authorization" in self.headers,
             "X-API-Key": "x-api-key" in self.headers,
-            "query": secret & self.in_query.keys(),
+            "X-Auth-Token": "x-auth-token" in self.headers,
+            "query": query & ({"access_token"} if self.at == "api" else secret),
             "JSON body" if self.media_type == JSON else "form": secret & self.in_body.keys(),
             "refresh token in form": self.at == "refresh" and "refresh_token" in self.in_body,
         }

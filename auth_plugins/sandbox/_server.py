@@ -62,11 +62,11 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             self.send_error(400)  # this closes the connection, as the start of the next request is unknown
             return
-        status, further, content = self.server.system.answer(self.command, self.path, headers, body)
-        payload = json.dumps(content).encode()
-        self.send_response(status)
+        reply = self.server.system.answer(self.command, self.path, headers, body)
+        payload = json.dumps(reply.content).encode()
+        self.send_response(reply.status)
         fixed = {"Content-Type": JSON, "Content-Length": str(len(payload)), "Cache-Control": "no-store"}
-        for name, value in (fixed | dict(further)).items():
+        for name, value in (fixed | dict(reply.headers)).items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":

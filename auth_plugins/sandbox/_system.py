@@ -3,11 +3,21 @@
 import secrets
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from types import MappingProxyType
+from typing import ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from ._seen import FORM, Seen
+
+
+class Reply(NamedTuple):
+    """What a request is answered: JSON content, a status, and further headers."""
+
+    content: object
+    status: int = 200
+    headers: Mapping[str, str] = MappingProxyType({})
 
 
 class Refusal(Exception):  # noqa: N818 - an answer, not a mistake
@@ -32,13 +42,19 @@ class IssuedTokens:
         self._spent: dict[str, str] = {}
         self._clock, self._key = clock, secrets.token_hex()
 
-    def issue(self, family: str, claims: Mapping[str, object], lifetime: float) -> tuple[str, str]:
-        """Issue an access token, a JWT that is valid for *lifetime* seconds, and a refresh token."""
-        from joserfc import jwk, jwt  # here, as it takes longer to load than the rest of the sandbox
+    def issue(self, family: str, claims: Mapping[str, object] | None, lifetime: float) -> tuple[str, str]:
+        """Issue an access token that is valid for *lifetime* seconds, and a refresh token.
 
+        :param claims: those of the JWT that the access token is; ``None``: it is opaque, Base64 of random bytes.
+        """
         now, refresh_token = self._clock(), secrets.token_urlsafe()
-        claims = {**claims, "iat": now, "exp": now + lifetime, "jti": secrets.token_hex()}
-        access_token = jwt.encode({"alg": "HS256"}, claims, jwk.OctKey.import_key(self._key))
+        if claims is None:
+            access_token = b64encode(secrets.token_bytes(32)).decode()
+        else:
+            from joserfc import jwk, jwt  # here, as it takes longer to load than the rest of the sandbox
+
+            claims = {**claims, "iat": now, "exp": now + lifetime, "jti": secrets.token_hex()}
+            access_token = jwt.encode({"alg": "HS256"}, claims, jwk.OctKey.import_key(self._key))
         self.access[access_token] = family, now + lifetime
         self.refresh[refresh_token] = family
         return access_token, refresh_token
@@ -60,7 +76,7 @@ class IssuedTokens:
 
 
 class System:
-    """One of the five systems. A subclass holds what its document says, as data. Any thread may call the methods."""
+    """One of the systems. A subclass holds what its document says, as data. Any thread may call the methods."""
 
     name: ClassVar[str]
     client_id: ClassVar[str] = ""
@@ -78,6 +94,10 @@ class System:
     #: The members of a token response, in order.
     answered: ClassVar[tuple[str, ...]] = ("token_type", "expires_in", "access_token")
     token_type: ClassVar[str] = "Bearer"
+    token_place: ClassVar[str] = "Bearer"  #: Where an access token must travel, as in ``Seen.credentials``.
+    is_opaque: ClassVar[bool] = False  #: True: an access token is no JWT.
+    #: The variables of a client, besides its credentials; ``None``: the system has a provider, with its name.
+    options: ClassVar[Mapping[str, str] | None] = None
 
     def __init__(self, lifetime: float, clock: Callable[[], float]) -> None:
         self.url = ""  #: ``http://127.0.0.1:PORT``, once started.
@@ -106,7 +126,10 @@ class System:
     def variables(self, prefix: str) -> dict[str, str]:
         """Return the environment variables of a client of this system, with its secrets."""
         credentials = {name: getattr(self, name) for name in ("client_id", "client_secret", "username", "password")}
-        values = {"provider": self.name, "base_url": self.url, **credentials}
+        if self.options is None:
+            values = {"provider": self.name, "base_url": self.url, **credentials}
+        else:
+            values = {"token_url": self.url + self.token_path, **credentials, **self.options}
         return {f"{prefix}_{name.upper()}": value for name, value in values.items() if value}
 
     def revoke(self) -> None:
@@ -119,48 +142,51 @@ class System:
         with self._lock:
             self._issued.refresh.clear()
 
-    def answer(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[int, Mapping[str, str], object]:
-        """Decide one request: the status, further headers, and the JSON content."""
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """Decide one request."""
         path = target.partition("?")[0]
         at = {self.token_path: "token", self.refresh_path: "refresh"}.get(path, "api")
         request = Seen(at, method, target, headers, body)
         request.time = self._clock()
-        further: Mapping[str, str] = {}
         with self._lock:
             try:
-                status, content = 200, self._call_api(path, request) if at == "api" else self._respond(request)
+                reply = Reply(self._call_api(path, request)) if at == "api" else self._respond(request)
             except Refusal as refusal:
-                status, content = refusal.status, refusal.content
-                challenge = 'Bearer error="invalid_token"' if at == "api" else "Basic"
-                methods = ", ".join(method for place, method in self.accepted if place == at)
-                further = {401: {"WWW-Authenticate": challenge}, 405: {"Allow": methods}}.get(status, {})
-            request.status = status
+                reply = self._refuse(at, refusal)
+            request.status = reply.status
             self.seen.append(request)
         if at != "api":
             time.sleep(self.latency)
-        return status, further, content
+        return reply
+
+    def _refuse(self, at: str, refusal: Refusal) -> Reply:
+        challenge = 'Bearer error="invalid_token"' if at == "api" else "Basic"
+        methods = ", ".join(method for place, method in self.accepted if place == at)
+        further = {401: {"WWW-Authenticate": challenge}, 405: {"Allow": methods}}.get(refusal.status, {})
+        return Reply(refusal.content, refusal.status, further)
 
     def _call_api(self, path: str, request: Seen) -> object:
         if path not in (self.api_path, "/forbidden"):
             raise Refusal(404, "not_found")
-        if request.credentials != "Bearer" or not self._issued.is_valid(request.authorization):
+        if not self._has_valid_token(request):
             raise Refusal(401, "invalid_token")
         if path == "/forbidden":
             raise Refusal(403, "insufficient_scope")
         return self._received(request)
 
+    def _has_valid_token(self, request: Seen) -> bool:
+        return request.credentials == self.token_place and self._issued.is_valid(request.token)
+
     def _received(self, request: Seen) -> object:
         return {"system": self.name, "subject": self.client_id or self.username, "received": len(request.body)}
 
-    def _respond(self, request: Seen) -> object:
+    def _respond(self, request: Seen) -> Reply:
         """Answer a token request."""
         family = self._family(request, self._parameters(request))
         claims = {"iss": self.url, "sub": self.client_id or self.username} | (
             {"scope": self.scope} if self.scope else {}
         )
-        access_token, refresh_token = self._issued.issue(family, claims, self.lifetime)
+        access_token, refresh_token = self._issued.issue(family, None if self.is_opaque else claims, self.lifetime)
         members = {
             "access_token": access_token,
             "refresh_token": refresh_token,
@@ -169,8 +195,8 @@ class System:
         }
         return self._shape(members)
 
-    def _shape(self, members: Mapping[str, object]) -> object:
-        return {name: members[name] for name in self.answered}
+    def _shape(self, members: Mapping[str, object]) -> Reply:
+        return Reply({name: members[name] for name in self.answered})
 
     def _parameters(self, request: Seen) -> Mapping[str, str]:
         """Return the parameters of a token request that has its credentials in one place that the document allows."""

@@ -1,24 +1,58 @@
-"""The five systems end to end: from code and from variables alone, with every library, to the byte on the wire."""
+"""The systems end to end: from code and from variables alone, with every library, to the byte on the wire."""
 
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
 
 import pytest
 
-from auth_plugins import MemoryCache, from_env, providers
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    MemoryCache,
+    Password,
+    TokenRequestError,
+    from_env,
+    graphql_unauthenticated,
+    providers,
+)
+from auth_plugins._environment.definitions import API_POLICY
 from auth_plugins.sandbox import Sandbox, Seen, System
-from tests.support.drivers import ALL, SYNC, Driver, each, succeeded
+from tests.support.drivers import ALL, SYNC, Call, Driver, each, succeeded
 from tests.support.loopback import Clock
 
-SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
+PARTNERS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
+SYSTEMS = [*PARTNERS, "nested-api", "session-api", "query-api"]
+
+
+def dialect(system: Any) -> tuple[Any, dict[str, Any]]:
+    """Return the grant and the options of an adapter for a system without a provider: what its variables make."""
+    if system.name == "nested-api":
+        grant: Any = ClientCredentials(
+            f"{system.url}/api/login", system.client_id, system.client_secret,
+            client_auth="client_secret_post", encoding="json", params={"grant_type": None},
+            names={"client_id": "app_id", "client_secret": "app_secret"},
+            answer={"access_token": "body.access_token", "error": "code", "error_description": "msg"},
+        )  # fmt: skip
+        return grant, {}
+    if system.name == "session-api":
+        answer = {"access_token": "header:X-Auth-Token"}
+        url = f"{system.url}/sessions"
+        grant = Password(url, system.username, system.password, params={"grant_type": None}, answer=answer)
+        return grant, {"header": "X-Auth-Token", "scheme": ""}
+    url = f"{system.url}/oauth/token"
+    grant = ClientCredentials(url, system.client_id, system.client_secret, client_auth="client_secret_post")
+    return grant, {"query": "access_token", "refused": (403,)}
 
 
 @pytest.fixture
-def sandbox(clock: Clock) -> Iterator[Sandbox]:
+def sandbox(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
+    for library in ("httpcore", "httpcore2"):  # which log each header of an answer at DEBUG, a token too
+        monkeypatch.setattr(logging.getLogger(f"{library}.http11"), "disabled", True)
     with Sandbox(clock=clock.time) as sandbox:
         yield sandbox
 
@@ -44,6 +78,15 @@ def documented(system: System, variant: str = "") -> tuple[str, str, dict[str, s
     if s.name == "auth-api":
         form = urlencode({"username": s.username, "password": s.password}).encode()
         return "POST", "/auth/password", {"content-type": FORM}, form
+    if s.name == "nested-api":
+        body = rb'{"app_id": "app-7", "app_secret": "nested / secret + \u00fc"}'
+        return "POST", "/api/login", {"content-type": "application/json"}, body
+    if s.name == "session-api":
+        form = urlencode({"username": s.username, "password": s.password}).encode()
+        return "POST", "/sessions", {"content-type": FORM}, form
+    if s.name == "query-api":
+        form = urlencode({"grant_type": "client_credentials", **credentials}).encode()
+        return "POST", "/oauth/token", {"content-type": FORM}, form
     if s.name == "organization-api":
         if variant == "query":
             query = urlencode({"grant_type": "client_credentials", **credentials}, quote_via=quote)
@@ -54,8 +97,8 @@ def documented(system: System, variant: str = "") -> tuple[str, str, dict[str, s
         query = urlencode({"grant_type": "client_credentials", **credentials}, quote_via=quote)
         return "GET", f"/oauth/token?{query}", {}, b""
     escaped = r"say \"hi\" \\ + \u00fc"
-    body = f'{{"grant_type": "client_credentials", "client_id": "{s.client_id}", "client_secret": "{escaped}"}}'
-    return "POST", "/oauth/token", {"content-type": "application/json"}, body.encode()
+    text = f'{{"grant_type": "client_credentials", "client_id": "{s.client_id}", "client_secret": "{escaped}"}}'
+    return "POST", "/oauth/token", {"content-type": "application/json"}, text.encode()
 
 
 def sent(seen: Seen) -> tuple[str, str, dict[str, str], bytes]:
@@ -64,8 +107,8 @@ def sent(seen: Seen) -> tuple[str, str, dict[str, str], bytes]:
 
 
 def auth_of(driver: Driver, system: System, variables: dict[str, str]) -> Any:
-    grant = from_env("ACME", {**system.variables("ACME"), **variables})
-    return driver.auth(grant, cache=MemoryCache())
+    kind: Any = type(driver.auth(ApiKey("any")))
+    return kind.from_env("ACME", {**system.variables("ACME"), **variables}, cache=MemoryCache())
 
 
 ROWS: list[tuple[str, str, dict[str, str]]] = [(name, "", {}) for name in SYSTEMS] + [
@@ -86,13 +129,13 @@ def test_each_system_gets_what_its_document_says(
     [token_request] = system.token_requests
     assert sent(token_request) == documented(system, variant)
     assert token_request.headers["accept"] == "application/json"
-    assert {seen.credentials for seen in system.seen if seen.at == "api"} == {"Bearer"}
+    assert {seen.credentials for seen in system.seen if seen.at == "api"} == {system.token_place}
 
 
 @pytest.mark.parametrize("driver", each(ALL))
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox, clock: Clock, name: str) -> None:
-    """A token that expired or was revoked is replaced as documented.
+    """A token that expired or was revoked is replaced as documented; where no expiry is known, it is refused first.
 
     The password is sent once, and once more after a refused refresh token. A 403 costs no token.
     """
@@ -100,10 +143,10 @@ def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox,
     auth = auth_of(driver, system, {})
     assert driver.get(system.api_url, auth).status == 200
     clock.forward(3600)
-    assert driver.get(system.api_url, auth).history == []
+    assert driver.get(system.api_url, auth).history == ([401] if name == "session-api" else [])
     system.revoke()
     answer = driver.get(system.api_url, auth)
-    assert (answer.status, answer.history) == (200, [401])
+    assert (answer.status, answer.history) == (200, [403 if name == "query-api" else 401])
     first, *renewals = [(seen.at, seen.grant_type) for seen in system.token_requests]
     own_way = {"auth-api": ("refresh", ""), "organization-api": ("token", "refresh_token")}.get(name, first)
     assert (first[0], renewals) == ("token", [own_way] * 2)
@@ -111,23 +154,57 @@ def test_each_system_is_renewed_by_its_own_way(driver: Driver, sandbox: Sandbox,
         refresh = system.token_requests[-1]
         assert (refresh.target, [*parse_qs(refresh.body.decode())]) == ("/auth/refresh", ["refresh_token"])
     assert system.reuses == 0
+    clock.forward(30)  # one token in 30 s for refusals by REFUSED
     system.revoke()
     system.revoke_refresh_tokens()
     assert driver.get(system.api_url, auth).status == 200
     assert driver.get(f"{system.url}/forbidden", auth).status == 403
     refused = {"auth-api": [401], "organization-api": [400]}.get(name, [])
-    assert [seen.status for seen in system.token_requests] == [200] * 3 + [*refused, 200]
+    issued = 201 if name == "session-api" else 200
+    assert [seen.status for seen in system.token_requests] == [issued] * 3 + [*refused, issued]
 
 
 @pytest.mark.parametrize("driver", each(SYNC))
 @pytest.mark.parametrize("name", SYSTEMS)
 def test_each_system_from_code(driver: Driver, sandbox: Sandbox, name: str) -> None:
-    """A provider's function makes the grant that its variables make."""
+    """A provider's function, or the options of a dialect, make the grant that the variables make."""
     system: Any = sandbox[name]
-    if name == "auth-api":
-        grant: Any = providers.auth_api(system.url, system.username, system.password)
+    variables, options = system.variables("ACME"), dict[str, Any]()
+    if name not in PARTNERS:
+        grant, options = dialect(system)
+        variables = {name: value for name, value in variables.items() if name.removeprefix("ACME_") not in API_POLICY}
+    elif name == "auth-api":
+        grant = providers.auth_api(system.url, system.username, system.password)
     else:
         function = getattr(providers, name.replace("-", "_"))
         grant = function(system.url, system.client_id, system.client_secret)
-    assert grant == from_env("ACME", system.variables("ACME"))
-    assert driver.get(system.api_url, driver.auth(grant)).status == 200
+    assert grant == from_env("ACME", variables)
+    assert driver.get(system.api_url, driver.auth(grant, **options)).status == 200
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_an_error_in_a_200_says_what_the_server_says(driver: Driver, sandbox: Sandbox) -> None:
+    """nested-api answers a wrong secret with a 200 and a code: our error says so, and asks no more."""
+    system = sandbox["nested-api"]
+    auth = auth_of(driver, system, {"ACME_CLIENT_SECRET": "s3cr3t canary"})
+    for _ in range(2):
+        with pytest.raises(driver.base_error, match="invalid_client: unknown app") as caught:
+            driver.get(system.api_url, auth)
+        assert isinstance(caught.value, TokenRequestError)
+        assert (caught.value.error, caught.value.status_code) == ("401", 200)
+        assert "canary" not in str(caught.value)
+    assert len(system.seen) == 1
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_a_graphql_error_is_a_refusal(driver: Driver, sandbox: Sandbox) -> None:
+    """query-api's ``/graphql`` says UNAUTHENTICATED in a 200: the request is sent again, with a new token."""
+    system = sandbox["query-api"]
+    grant, options = dialect(system)
+    auth = driver.auth(grant, **{**options, "refused": graphql_unauthenticated})
+    for history in ([], [200]):
+        answer = driver.send(Call("POST", system.graphql_url, {"json": {"query": "{me}"}}), auth)
+        assert (answer.history, "query-client" in answer.text) == (history, True)
+        system.revoke()
+    assert {seen.credentials for seen in system.seen} == {"form", "query"}
+    assert len({seen.token for seen in system.seen if seen.at == "api"}) == len(system.token_requests) == 2

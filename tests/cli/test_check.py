@@ -196,6 +196,18 @@ def test_all_is_well(run: Run, sandbox: Sandbox, name: str) -> None:
         assert not hidden or hidden not in outcome.out
 
 
+@pytest.mark.parametrize("name", ["nested-api", "session-api", "query-api"])
+def test_all_is_well_with_a_dialect(run: Run, sandbox: Sandbox, name: str) -> None:
+    """The variables of a dialect are known, one token request is sent, and the API accepts the token in its place."""
+    system = sandbox[name]
+    variables = {name.removeprefix("ACME_"): value for name, value in system.variables("ACME").items()}
+    outcome = run("--url", system.api_url, **variables)
+    assert (outcome.status, outcome.err, len(system.token_requests)) == (0, "", 1)
+    assert outcome.step("API")[1] == f"{system.api_url} answered 200"
+    for hidden in (system.seen[-1].token, system.client_secret, system.password):
+        assert not hidden or hidden not in outcome.out
+
+
 def test_the_first_installed_library_is_used(check: Run, server: Loopback, library: str) -> None:
     """Token request and API request are sent by the first installed library, which is named."""
     outcome = check("--url", server.api_url)
@@ -267,6 +279,29 @@ def test_the_api_gets_the_token_where_the_variables_say(run: Run, server: Loopba
     """HEADER and SCHEME hold for the call of the API too."""
     server.api = lambda received: as_json({}, 200 if received.headers.get("x-auth") == f"a={CANARY}" else 401)
     assert run("--url", server.api_url, API_KEY=CANARY, HEADER="X-Auth", SCHEME="a={token}").status == 0
+
+
+@pytest.mark.parametrize(
+    "variables", [{"QUERY": "key"}, {"API_KEY_QUERY": "key"}, {"API_KEY_QUERY": "old", "QUERY": "key"}]
+)
+def test_the_api_gets_the_token_in_the_query(run: Run, server: Loopback, variables: dict[str, str]) -> None:
+    """QUERY and API_KEY_QUERY hold for the call of the API too; what it answers, or does not, shows no token."""
+    targets: list[str] = []
+
+    def play(received: Received) -> Response:
+        targets.append(received.target)
+        assert CANARY not in str(received.headers)
+        return as_json({}, 200 if len(targets) == 1 else 401)
+
+    server.api = play
+    outcomes = [run("--url", f"{server.api_url}?key=old&a=1", API_KEY=CANARY, **variables) for _ in range(2)]
+    assert targets == [f"/api?key={CANARY}&a=1"] * 2
+    assert [outcome.status for outcome in outcomes] == [0, 1]
+    place = "QUERY" if "API_KEY_QUERY" in variables else "HEADER"
+    assert outcomes[1].step("API")[2].endswith(f"check ACME_API_KEY and ACME_API_KEY_{place}")
+    server.stop()
+    outcome = run("--url", f"{server.api_url}?a=(1)", API_KEY=CANARY, **variables)
+    outcome.assert_step("API", "FAILED", f"{server.api_url}?... did not answer", "check the URL")
 
 
 def test_an_api_key_needs_no_token_request(run: Run, server: Loopback) -> None:

@@ -227,6 +227,12 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str], int, str]] = {
         1,
         "http://...@127.0.0.1:1/things?... did not answer (",
     ),
+    "an API that cannot be reached, and a key in the query": (
+        ("get", "http://127.0.0.1:1/things?a=(1)&key=old", "KEY"),
+        {"KEY_API_KEY": SECRET, "KEY_API_KEY_QUERY": "key"},
+        1,
+        "http://127.0.0.1:1/things?... did not answer (",
+    ),
     "no URL": (("get", "api.example.com", "ACME"), {}, 2, "give it whole"),
     "no host": (("get", "http://[", "ACME"), {}, 2, "give it whole"),
     "no port": (("get", "http://127.0.0.1:99999/", "ACME"), {}, 2, "give it whole"),
@@ -403,6 +409,7 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
         finally:
             process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.stderr.read()) == (0, "")
-    assert called == [f"ACME_{name}" for name in ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "UPLOAD_V1")]
+    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "NESTED", "SESSION", "QUERY", "UPLOAD_V1")
+    assert called == [f"ACME_{name}" for name in systems]
     claims = Token(access_token=token.strip()).claims
     assert claims["exp"] - claims["iat"] == 60

@@ -19,12 +19,16 @@ import auth_plugins
 from auth_plugins._cli import demo
 from auth_plugins._cli.demo_output import new_console, print_all, print_story, print_verdict
 from auth_plugins._cli.main import main
-from auth_plugins.sandbox import AuthApi, System
+from auth_plugins.sandbox import AuthApi, QueryApi, System
 
 PACKAGE = Path(auth_plugins.__file__).parent
-SYSTEMS = ["upload-api", "jwt-api", "auth-api", "organization-api", "json-api"]
+SYSTEMS = [
+    "upload-api", "jwt-api", "auth-api", "organization-api", "json-api", "nested-api", "session-api", "query-api"
+]  # fmt: skip
 UNREACHABLE = "http://127.0.0.1:1"
-REVOKED = "early revocation: expected token 2 (401), then {later} (200), then token 3 (200); saw token 2 (200)"
+REVOKED = (
+    "early revocation: expected token 2 ({rejects}), then {later} ({issues}), then token 3 (200); saw token 2 (200)"
+)
 
 
 def steps(system: str) -> Iterator[demo.Step]:
@@ -76,7 +80,15 @@ def test_a_step_that_fails_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     found = problems(demo.play(demo.load(["requests"]), lifetime=1))
     assert list(found) == SYSTEMS
     for name, [problem] in found.items():
-        assert problem == REVOKED.format(later=demo.expected(name)["expiry"][0][0]), name
+        assert problem == REVOKED.format(**demo.WIRES[name]._asdict()), name
+
+
+def test_a_token_in_another_place_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that travels elsewhere than the system wants it is shown with its place, and fails the step."""
+    options = {name: value for name, value in QueryApi.options.items() if name not in ("query", "refused")}
+    monkeypatch.setattr(QueryApi, "options", options)
+    step = next(demo.story("query-api", "requests", demo.load(["requests"])["requests"]))
+    assert step.problems[0] == "first call: expected form (200), then token 1 (200); saw form (200), then Bearer (403)"
 
 
 @pytest.fixture
@@ -107,10 +119,10 @@ def test_a_client_that_cannot_be_made_fails_its_rows(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("ALL_PROXY", "socks9://127.0.0.1:1")
     rows = demo.play(demo.load(["requests", "httpx", "httpx async"]), lifetime=2)
-    assert [row.client for row in rows if not row.problems] == ["requests"] * 5
+    assert [row.client for row in rows if not row.problems] == ["requests"] * 8
     assert {row.problems[0].partition(": ")[0] for row in rows if row.problems} == {"first call"}
     assert print_verdict(new_console(), rows[0], rows, seconds=1.0) == 1
-    assert "\nFAILED: 5 of 15 rows as expected, in " in capsys.readouterr().out
+    assert "\nFAILED: 8 of 24 rows as expected, in " in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("wrong_password")
@@ -122,8 +134,8 @@ def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> Non
     assert re.findall(r"^NO .*", out, re.MULTILINE)[0].split()[:3] == ["NO", "auth-api", "requests"]
     assert "\nauth-api with requests in the story:\n   first call: TokenRequestError: http://" in out
     assert "\nauth-api with requests:\n   first call: TokenRequestError: http://" in out
-    assert "\nFAILED: the story is not as expected; 4 of 5 rows are, in " in out
-    assert " (1 with a password, 1 refused) and 24 API requests" in out.replace("\n", " ").replace("  ", " ")
+    assert "\nFAILED: the story is not as expected; 7 of 8 rows are, in " in out
+    assert " (4 with a password, 1 refused) and 43 API requests" in out.replace("\n", " ").replace("  ", " ")
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
@@ -168,7 +180,7 @@ STORY = """\
 
 
 def test_the_demo_plays_all_and_fits_80_columns() -> None:
-    """With output to a file, a narrow terminal and a dead proxy, it prints a story and 25 rows in plain text."""
+    """With output to a file, a narrow terminal and a dead proxy, it prints a story and 40 rows in plain text."""
     dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
     environment = {
         **os.environ,
@@ -196,12 +208,15 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
     story = [re.sub(r"^ \d\.\d{3}", "", re.sub(" +", " ", line)) for line in lines]
     assert STORY in "\n".join(story)
     rows = [line for line in lines if re.match("(ok|NO) ", line)]
-    assert len(rows) == 25
+    assert len(rows) == 40
     assert "ok auth-api         httpx2 async password in form   refresh token        5   1" in rows
-    assert re.fullmatch(r"PASSED: 25 of 25 rows as expected, in \d+\.\d s\.", lines[-3])
-    assert lines[-2:] == [
-        "The servers saw 75 token requests (5 with a password, 0 refused) and 150 API",
-        "requests (25 answered with 401). The programs made 125 calls; 125 returned 200.",
+    assert "ok session-api      httpx2 async password in form   password in form     5   2" in rows
+    assert "ok query-api        httpx2 async form               form                 5   1" in rows
+    assert re.fullmatch(r"PASSED: 40 of 40 rows as expected, in \d+\.\d s\.", lines[-4])
+    assert lines[-3:] == [
+        "The servers saw 120 token requests (20 with a password, 0 refused) and 245 API",
+        "requests (45 of them with a token that was rejected). The programs made 200",
+        "calls; 200 returned 200.",
     ]
 
 
@@ -215,7 +230,7 @@ def test_a_story_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert " 400  refused\n" in out
     assert "   NO: the program got 200.\n" in out
-    assert "FAILED: the story is not as expected; 5 of 5 rows are, in 1.0 s.\n" in out
+    assert "FAILED: the story is not as expected; 8 of 8 rows are, in 1.0 s.\n" in out
     assert print_verdict(new_console(), good[2], good, seconds=1.0) == 0
 
 

@@ -46,6 +46,9 @@ SYSTEMS = {
     "https://auth.example.com": "auth-api",
     "https://organization.example.com": "organization-api",
     "https://json.example.com": "json-api",
+    "https://nested.example.com": "nested-api",
+    "https://session.example.com": "session-api",
+    "https://query.example.com": "query-api",
 }
 #: What names the system, not any server, behind ``https://api.example.com``.
 JWT_API = "https://api.example.com/oauth"
@@ -262,8 +265,9 @@ class World:
             if sent == PROVIDERS[path]:
                 return self.server.issue(received)
             return as_json({"error": "invalid_client", "error_description": f"got {sorted(sent)}"}, 401)
-        value = received.headers.get("x-session", received.headers.get("authorization", ""))
-        session = {"authorization": value.replace("Zoho-oauthtoken ", "Bearer ")}
+        in_query = dict(parse_qsl(received.target.partition("?")[2])).get("access_token", "")
+        carried = received.headers.get("x-session", received.headers.get("authorization", in_query))
+        session = {"authorization": carried.replace("Zoho-oauthtoken ", "Bearer ")}
         return self.server.check(Received(received.method, received.target, session, received.body))
 
 

@@ -6,6 +6,7 @@ import codeop
 import importlib
 import io
 import re
+import shlex
 import textwrap
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -15,9 +16,10 @@ from xml.etree import ElementTree as ET
 import click
 import pytest
 
-from auth_plugins import AuthError
+from auth_plugins import AuthError, ClientCredentials
 from auth_plugins._cli.main import cli
-from auth_plugins._environment.definitions import KNOWN, READERS
+from auth_plugins._environment.configuration import configuration
+from auth_plugins._environment.definitions import API_POLICY, KNOWN, READERS
 from auth_plugins._protocol.advice import ADVICE, advice_for
 from auth_plugins._transports.reasons import _TROUBLES, certificate_advice
 from tests.docs.pages import blocks
@@ -98,6 +100,22 @@ def test_each_value_of_a_variable_is_documented() -> None:
         if " or " in expected and "," not in expected:
             for value in expected.split(" or "):
                 assert f"``{value}``" in text or f"={value}``" in text, f"{name}: {value}"
+
+
+def test_each_oddity_has_the_same_words_in_code_and_environment() -> None:
+    """In each row of the decision list, code and variables configure the same; each question leads to a section."""
+    text = page("guides/dialects")
+    rows = re.findall(r"^     - ``(.+)``\n\n       ``(ACME_.+)``$", text, re.MULTILINE)
+    assert len(rows) >= 12
+    for code, variables in rows:
+        options = eval(f"dict({code})")
+        policy = {name: options.pop(name) for name in [*options] if name.upper() in API_POLICY}
+        environ = {"ACME_TOKEN_URL": "https://id.example.com/token", "ACME_CLIENT_ID": "id", "ACME_CLIENT_SECRET": "s"}
+        environ |= dict(word.split("=", 1) for word in shlex.split(variables))
+        grant = ClientCredentials("https://id.example.com/token", "id", "s", **options)
+        assert configuration("ACME", environ) == (grant, policy), code
+    sections = re.findall(r"^\.\. _(odd-\w+):$", text, re.MULTILINE)
+    assert [*dict.fromkeys(re.findall(r"^   \* - :ref:`[^`]+ <(odd-\w+)>`$", text, re.MULTILINE))] == sections
 
 
 def test_each_command_and_option_is_documented() -> None:

@@ -1,4 +1,4 @@
-"""The sandbox answers what the five documents describe, and refuses everything else."""
+"""The sandbox answers what the documents of its systems describe, and refuses everything else."""
 
 import json
 import re
@@ -11,10 +11,11 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 
@@ -61,9 +62,19 @@ def send(system: System, ask: Ask) -> Reply:
         return Reply(response.status, dict(response.headers), response.read().decode())
 
 
+def carrying(access_token: str, path: str, places: str) -> Ask:
+    """A request of the API that carries the token in one or more places."""
+    return Ask(
+        "GET",
+        f"{path}?access_token={quote(access_token, safe='')}" if "query" in places else path,
+        f"Bearer {access_token}" if "Bearer" in places else None,
+        headers={"X-Auth-Token": access_token} if "X-Auth-Token" in places else {},
+    )
+
+
 def call(system: System, access_token: str, path: str = "") -> int:
-    """What the API answers to that token."""
-    return send(system, Ask("GET", path or urlsplit(system.api_url).path, f"Bearer {access_token}")).status
+    """What the API answers to that token, in the place that it wants."""
+    return send(system, carrying(access_token, path or urlsplit(system.api_url).path, system.token_place)).status
 
 
 def claims(access_token: str) -> Any:
@@ -93,9 +104,19 @@ JSON = Ask("POST", "/oauth/token", None, "application/json", json.dumps(JSON_BOD
 JSON_CLIENT = "client_id=json-client&client_secret=say%20%22hi%22%20%5C%20%2B%20%C3%BC"
 JSON_GET = Ask("GET", f"/oauth/token?{CLIENT_CREDENTIALS}&{JSON_CLIENT}")
 KEY = {"X-API-Key": "upload-api key of v1"}
+APP = {"app_id": "app-7", "app_secret": "nested / secret + ü"}
+NESTED = Ask("POST", "/api/login", None, "application/json", json.dumps(APP))
+CLERK = "username=clerk%40example&password=session%26password+%3D+%C3%BC"
+SESSION = Ask("POST", "/sessions", None, FORM, CLERK)
+QUERY_CLIENT = "client_id=query-client&client_secret=query+%26+secret+%3D+%C3%BC"
+QUERY_FORM = f"{CLIENT_CREDENTIALS}&{QUERY_CLIENT}"
+QUERY = Ask("POST", "/oauth/token", None, FORM, QUERY_FORM)
 
 # Parts of all that is secret, as it is and encoded, and of what the refused requests send in its place.
-SECRETS = ("7rg6Gt", "sesame", "key=value", "key%3Dvalue", "half=50", "half%3D50", "say ", "say%20", "of v1", "wrong")
+SECRETS = (
+    "7rg6Gt", "sesame", "key=value", "key%3Dvalue", "half=50", "half%3D50", "say ", "say%20", "of v1", "wrong",
+    "nested /", "session&", "session%26", "query &", "query+%26",
+)  # fmt: skip
 
 
 def proof(ask: Ask, text: str, encoding: str = "utf-8") -> Ask:
@@ -172,6 +193,7 @@ RENEWABLE = PLAIN | {"refresh_token"}
         ("organization-api", ORGANIZATION_QUERY, "query", RENEWABLE, "bearer"),
         ("json-api", JSON, "JSON body", {"access_token", "expires_in"}, None),
         ("json-api", JSON_GET, "query", {"access_token", "expires_in"}, None),
+        ("query-api", QUERY, "form", PLAIN, "Bearer"),
     ],
 )
 def test_documented_request_is_answered_as_documented(
@@ -280,6 +302,11 @@ REFUSED: dict[tuple[str, int, str], dict[str, Ask]] = {
     ("json-api", 415, "invalid_request"): {
         "form": replace(JSON, media_type=FORM, body=f"{CLIENT_CREDENTIALS}&{JSON_CLIENT}"),
     },
+    ("query-api", 401, "invalid_client"): {
+        "Basic": replace(QUERY, authorization=basic("query-client:wrong"), body=CLIENT_CREDENTIALS),
+        "wrong secret": sent(QUERY, f"{QUERY_FORM}wrong"),
+        "query": at(sent(QUERY, ""), QUERY_FORM),
+    },
 }
 
 
@@ -298,6 +325,49 @@ def test_anything_else_is_refused(standing: Sandbox, name: str, status: int, err
     assert reply.headers.get("WWW-Authenticate") == ("Basic" if status == 401 else None)
     assert not [part for part in SECRETS if part in reply.text]
     assert standing[name].seen[-1].status == status
+
+
+@pytest.mark.parametrize(
+    ("name", "ask", "content"),
+    [
+        # The HTTP status is in the content, under a 200.
+        ("nested-api", sent(NESTED, json.dumps({**APP, "app_secret": "wrong"})), {"code": 401, "body": None}),
+        ("nested-api", sent(NESTED, json.dumps({**APP, "grant_type": "wrong"})), {"code": 400, "body": None}),
+        ("nested-api", sent(NESTED, json.dumps({"client_id": "app-7"})), {"code": 400, "body": None}),
+        ("nested-api", replace(NESTED, media_type=FORM, body="app_id=wrong"), {"code": 415, "body": None}),
+        ("nested-api", Ask("GET", "/api/login?app_id=app-7&app_secret=wrong"), {"code": 405, "body": None}),
+        ("session-api", sent(SESSION, f"{CLERK}wrong"), {"error": "invalid_login"}),
+        ("session-api", sent(SESSION, f"grant_type=password&{CLERK}"), {"error": "invalid_request"}),
+        ("session-api", Ask("GET", "/sessions"), {"error": "invalid_request"}),
+    ],
+)  # fmt: skip
+def test_a_dialect_refuses_in_its_own_way(
+    standing: Sandbox, name: str, ask: Ask, content: Mapping[str, object]
+) -> None:
+    """Refused is everything else: with a 200 and a code in nested-api, and without a challenge in session-api."""
+    reply = send(standing[name], ask)
+    statuses = {"invalid_login": 401, "invalid_request": 405 if ask.method == "GET" else 400}
+    assert reply.status == statuses.get(str(content.get("error")), 200)
+    assert content.items() <= reply.content.items()
+    assert "WWW-Authenticate" not in reply.headers
+    assert reply.headers.get("Allow") == ("POST" if reply.status == 405 else None)
+    assert not [part for part in SECRETS if part in reply.text]
+
+
+def test_a_dialect_answers_in_its_own_way(sandbox: Sandbox, clock: Clock) -> None:
+    """A token is nested, with a date as its expiry; or it comes in a header, and nothing tells its expiry."""
+    nested, session = sandbox["nested-api"], sandbox["session-api"]
+    reply = send(nested, NESTED)
+    content = reply.content
+    token = content["body"].pop("access_token")
+    expires = datetime.fromtimestamp(clock.now + 3600, UTC).isoformat(timespec="milliseconds")
+    assert (reply.status, content) == (200, {"code": 0, "msg": "ok", "body": {"expires": expires}})
+    assert (call(nested, token), nested.seen[0].credentials, nested.seen[0].grant_type) == (200, "JSON body", "")
+    reply = send(session, SESSION)
+    assert (reply.status, reply.content) == (201, {"user": "clerk@example"})
+    assert (call(session, reply.headers["X-Auth-Token"]), session.seen[0].credentials) == (200, "form")
+    clock.now += 3600
+    assert [call(nested, token), call(session, reply.headers["X-Auth-Token"])] == [401, 401]
 
 
 @pytest.mark.parametrize(
@@ -454,6 +524,55 @@ def test_the_api_rejects_everything_but_a_valid_token(sandbox: Sandbox) -> None:
     assert not [why for why, reply in replies.items() if token in reply.text]
 
 
+def token_of(system: System) -> str:
+    """A new token of one of the three dialects."""
+    reply = send(system, {"nested-api": NESTED, "session-api": SESSION, "query-api": QUERY}[system.name])
+    members = reply.content.get("body", reply.content)
+    return str(members.get("access_token", reply.headers.get("X-Auth-Token")))
+
+
+@pytest.mark.parametrize(
+    ("name", "place", "refused"),
+    [
+        ("nested-api", "Bearer", (401, "invalid_token", 'Bearer error="invalid_token"')),
+        ("session-api", "X-Auth-Token", (401, "invalid_token", None)),
+        ("query-api", "query", (403, "token_expired", None)),
+    ],
+)
+def test_a_token_is_valid_in_its_own_place_only(
+    sandbox: Sandbox, clock: Clock, name: str, place: str, refused: tuple[int, str, str | None]
+) -> None:
+    """A token that is elsewhere, in two places, twice in one, revoked or expired is refused as the API does it."""
+    system, others = sandbox[name], {"Bearer", "X-Auth-Token", "query", "none"} - {place}
+    token = token_of(system)
+    assert [call(system, token), call(system, token, "/forbidden"), call(system, token, "/other")] == [200, 403, 404]
+    assert (len(token), "." in token) == (44, False), "it is opaque: no claim tells its expiry"
+    good = carrying(token, "/things", place)
+    asks = [carrying(token, "/things", other) for other in others]
+    asks += [carrying(token, "/things", f"{place} and {other}") for other in others - {"none"}]
+    asks += [at(good, f"access_token={quote(token, safe='')}"), carrying(f"{token[:-5]}AAAA=", "/things", place)]
+    replies = [send(system, ask) for ask in asks]
+    assert system.seen[-1].credentials == place
+    system.revoke()
+    replies.append(send(system, good))
+    expired = token_of(system)
+    clock.now += 3600
+    replies.append(send(system, carrying(expired, "/things", place)))
+    got = [(reply.status, reply.content["error"], reply.headers.get("WWW-Authenticate")) for reply in replies]
+    assert got == [refused] * 9
+
+
+def test_graphql_says_no_in_a_200(sandbox: Sandbox) -> None:
+    """query-api's ``/graphql`` answers 200 to all, and an error to those without a valid token."""
+    system = sandbox["query-api"]
+    token = token_of(system)
+    path = urlsplit(system.graphql_url).path
+    replies = [send(system, carrying(token, path, place)) for place in ("query", "Bearer")]
+    assert [reply.status for reply in replies] == [200, 200]
+    assert replies[0].content == {"data": {"system": "query-api", "subject": "query-client", "received": 0}}
+    assert replies[1].content["errors"][0]["extensions"] == {"code": "UNAUTHENTICATED"}
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
 def test_the_api_says_what_it_received(sandbox: Sandbox, method: str) -> None:
     """For each method, the API answers who called it, and how many bytes came."""
@@ -478,10 +597,10 @@ def test_version_1_accepts_the_api_key_only(sandbox: Sandbox) -> None:
 
 
 def test_systems_are_found_by_name_and_iterated(standing: Sandbox) -> None:
-    """A system is found by its name; iterating gives all five, each on a port of its own."""
+    """A system is found by its name; iterating gives all eight, each on a port of its own."""
     assert [system.name for system in standing] == list(standing.systems)
     assert {standing[system.name] for system in standing} == set(standing.systems.values())
-    assert len({system.url for system in standing}) == 5
+    assert len({system.url for system in standing}) == 8
     paths = {system.name: system.api_url.removeprefix(system.url) for system in standing}
     assert paths == dict.fromkeys(standing.systems, "/things") | {"upload-api": "/UploadData"}
 
@@ -502,7 +621,7 @@ def test_every_request_is_seen_as_it_came(sandbox: Sandbox) -> None:
     assert system.token_requests == system.seen[:2]
     assert system.seen[0].body == USER.encode()
     assert (system.seen[3].headers["x-trace"], system.seen[3].body) == ("7", b"x")
-    assert [other.seen for other in sandbox if other is not system] == [[]] * 4
+    assert [other.seen for other in sandbox if other is not system] == [[]] * 7
 
 
 @pytest.mark.parametrize(
@@ -526,8 +645,10 @@ def test_misplaced_credentials_are_seen_where_they_were(
 
 def test_seen_prints_no_secret(sandbox: Sandbox) -> None:
     """The ``repr`` of a recorded request shows no secret, wherever it travelled."""
-    for system, ask in zip(sandbox, (UPLOAD, JWT, AUTH, ORGANIZATION_QUERY, JSON), strict=True):
+    for system, ask in zip(sandbox, (UPLOAD, JWT, AUTH, ORGANIZATION_QUERY, JSON), strict=False):
         call(system, send(system, ask).content["access_token"])
+    for name in ("nested-api", "session-api", "query-api"):
+        call(sandbox[name], token_of(sandbox[name]))
     printed = repr([system.seen for system in sandbox])
     assert "Basic, URL-encoded" in printed
     assert not [part for part in (*SECRETS, "Bearer ", "eyJ", "Basic ") if part in printed]

@@ -70,6 +70,7 @@ grants: list[Grant] = [
     Password("https://id.example.com/token", "me", SecretFile("/run/secrets/password"), refresh_url=None),
     RefreshToken("https://id.example.com/token", "refresh", client_id="id"),
     ApiKey("key", header="X-Key", scheme="Key"),
+    ApiKey(secret, query="api_key"),
     ClientCredentials(
         "https://id.example.com/token",
         "id",
@@ -136,6 +137,8 @@ with requests.Session() as session:
     response: requests.Response = requests.get("https://a", auth=auth_plugins.requests.OAuth2Auth.from_env("ACME"))
     auth = auth_plugins.requests.OAuth2Auth.from_env("ACME", session=session, allowed_hosts=["a"], refresh_ahead=False)
     session.auth = auth_plugins.requests.OAuth2Auth(grants[0], refused=(403, 419))
+    session.auth = auth_plugins.requests.OAuth2Auth(grants[0], query="access_token")
+    parameter: str | None = auth_plugins.httpx2.OAuth2Auth.from_env("ACME", query="access_token").query
     auth = auth_plugins.requests.OAuth2Auth.from_env("ACME", refused=graphql_unauthenticated)
 with httpx.Client(auth=auth_plugins.httpx.OAuth2Auth(grants[0], client=httpx.Client())) as client:
     client.get("https://a", auth=auth_plugins.httpx.OAuth2Auth.from_env("ACME", timeout=3, client=client, header="A"))

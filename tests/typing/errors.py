@@ -12,7 +12,7 @@ import requests
 import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
-from auth_plugins import ClientCredentials, Custom, Password, RefreshToken, SecretFile, TokenSource, providers
+from auth_plugins import ApiKey, ClientCredentials, Custom, Password, RefreshToken, SecretFile, TokenSource, providers
 
 URL = "https://id.example.com"
 grant = ClientCredentials(URL, "id", "secret")
@@ -61,6 +61,10 @@ providers.zoom("account", "id", "s", account="a")  # type: ignore[call-arg]  # p
 # A function of the user's takes no argument, and is not async.
 Custom(len)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Custom("token")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# Where the token goes.
+ApiKey("key", "X-Key", "Key", "api_key")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+auth_plugins.requests.OAuth2Auth(grant, query=["a"])  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # Overrides of variables.
 auth_plugins.requests.OAuth2Auth.from_env("ACME", timeoutt=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]

@@ -146,6 +146,7 @@ GOOD: dict[str, tuple[dict[str, str], Grant]] = {
     ),
     "refresh token of a client": ({**REFRESH, **CLIENT}, RefreshToken(URL, "r3fr3sh", "me", "s3cr3t")),
     "API key in a header": ({"API_KEY": "k3y", "API_KEY_HEADER": "X-Key"}, ApiKey("k3y", header="X-Key")),
+    "API key in the query": ({"API_KEY": "k3y", "API_KEY_QUERY": " key "}, ApiKey("k3y", query="key")),
     "upload-api, by its example": (
         {**JWT_API, "PROVIDER": "upload-api", "CLIENT_AUTH": "client_secret_basic_raw", "SCOPE": "other"},
         providers.upload_api(BASE, "me", "s3cr3t", "other", client_auth="client_secret_basic_raw"),
@@ -187,6 +188,23 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
     "no secret": (without(CLIENT, "CLIENT_SECRET"), ["ACME_CLIENT_SECRET (or ACME_CLIENT_SECRET_FILE) is not set"]),
     "a refresh URL alone": ({"REFRESH_URL": URL}, ["ACME_TOKEN_URL, ACME_USERNAME and ACME_PASSWORD"]),
     "a header alone": ({"API_KEY_HEADER": "X-Key"}, ["ACME_API_KEY (or ACME_API_KEY_FILE) is not set"]),
+    "a parameter alone": ({"API_KEY_QUERY": "key"}, ["ACME_API_KEY (or ACME_API_KEY_FILE) is not set"]),
+    "a key in two places": (
+        {"API_KEY": "k", "API_KEY_HEADER": "X-API-Key", "API_KEY_QUERY": "key"},
+        ["ACME_API_KEY_QUERY contradicts ACME_API_KEY_HEADER; unset one of them"],
+    ),
+    "a token in two places": (
+        {**CLIENT, "QUERY": "q", "HEADER": "Authorization"},
+        ["ACME_QUERY contradicts ACME_HEADER; unset one of them"],
+    ),
+    "a scheme in a query": (
+        {**CLIENT, "QUERY": "q", "SCHEME": "Bearer"},
+        ["ACME_QUERY contradicts ACME_SCHEME; unset"],
+    ),
+    "a scheme of a key in a query": (
+        {"API_KEY": "k", "API_KEY_QUERY": "key", "SCHEME": "Bearer"},
+        ["ACME_SCHEME contradicts ACME_API_KEY_QUERY; unset"],
+    ),
     "a grant type alone": ({"GRANT_TYPE": "refresh_token"}, ["ACME_GRANT_TYPE=refresh_token needs them"]),
     "a provider alone": ({"PROVIDER": "auth-api"}, ["_URL, ACME_USERNAME and", "ACME_PROVIDER=auth-api needs them"]),
     "no provider": (without(JWT_API, "PROVIDER"), ["ACME_PROVIDER is not set", "ACME_BASE_URL needs it"]),
@@ -236,9 +254,10 @@ WRONG = {
     **dict.fromkeys(("PROVIDER", "GRANT_TYPE", "TOKEN_URL", "CLIENT_AUTH", "ENCODING", "METHOD", "CACHE"), CLIENT),
     **dict.fromkeys(("CACHE_KEY", "ALLOWED_HOSTS", "ALLOW_HTTP", "REFRESH_AHEAD", "REVOCATION_URL"), CLIENT),
     **dict.fromkeys(("LEEWAY", "TIMEOUT", "LIFETIME", "ANSWER", "NAMES", "HEADERS"), CLIENT),
-    **dict.fromkeys(("REFUSED", "HEADER", "SCHEME"), CLIENT),
+    **dict.fromkeys(("REFUSED", "HEADER", "SCHEME", "QUERY"), CLIENT),
     "REFRESH_URL": USER,
     "API_KEY_HEADER": {"API_KEY": "k"},
+    "API_KEY_QUERY": {"API_KEY": "k"},
     "BASE_URL": JWT_API,
     "STAGING": AUTH_API,
     "CREDENTIALS": {**JWT_API, "PROVIDER": "organization-api"},
@@ -272,6 +291,7 @@ INVALID = {
     "REFRESH_PARAMS": ["=a", "a&a"],
     "HEADERS": ["X-A", "X A=1", "X-A=%0D%0AX-B:1", "X-A=1&X-A=2", "X-A=%E2%82%AC", "=a"],
     "HEADER": ["X Auth", "X-Auth:"],
+    "QUERY": ["access\ntoken", "\ud800"],
     "SCHEME": ["B\nearer", "\u2713 {token}"],
     "REFUSED": ["forbidden", "40", "1403", "٤٠٣", "199", "403-419", ","],
 }
@@ -346,6 +366,7 @@ def test_policy_is_an_adapters_arguments() -> None:
     assert policy({**POLICY, "ALLOWED_HOSTS": ", ".join(hosts)}) == of_adapter
     assert policy({"REFUSED": "403 419"}) == policy({"REFUSED": "403, 419"}) == {"refused": (403, 419)}
     assert policy({"HEADER": "X-Auth", "SCHEME": " a={token} "}) == {"header": "X-Auth", "scheme": "a={token}"}
+    assert policy({"QUERY": " access_token "}) == {"query": "access_token"}
     assert policy({"ALLOW_HTTP": "0", "LEEWAY": "0"}) == {"allow_http": False, "leeway": 0.0}
 
 
@@ -358,6 +379,8 @@ def test_policy_is_an_adapters_arguments() -> None:
         (TokenSource.from_env, "ALLOWED_HOSTS", "api.example.com", "OAuth2Auth.from_env, or unset it"),
         (from_env, "SCHEME", "Token", "OAuth2Auth.from_env, or unset it"),
         (TokenSource.from_env, "HEADER", "X-A", "OAuth2Auth.from_env, or unset it and give header= to the OAuth2Auth"),
+        (TokenSource.from_env, "QUERY", "q", "OAuth2Auth.from_env, or unset it and give query= to the OAuth2Auth"),
+        (from_env, "QUERY", "q", "OAuth2Auth.from_env, or unset it"),
         (from_env, "REFUSED", "403", "OAuth2Auth.from_env, or unset it"),
         (
             TokenSource.from_env,

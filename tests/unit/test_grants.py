@@ -239,6 +239,7 @@ def test_a_key_that_cannot_stand_in_a_header(key: str) -> None:
     """A key that cannot stand in a header is refused before it is sent."""
     for given in (key, lambda: key):
         assert "the API key must be printable ASCII" in refused(ApiKey(given).request_token, no_request)
+        assert "header" not in refused(ApiKey(given, query="key").request_token, no_request)
 
 
 def test_a_key_is_a_token_that_never_ends() -> None:
@@ -249,6 +250,8 @@ def test_a_key_is_a_token_that_never_ends() -> None:
     assert (key.header_and_scheme(), key.secrets()) == (("X-Key", "Key"), (SECRET,))
     assert tuple(key.revocation_requests("a", "b")) == ()
     assert ApiKey(SECRET).header_and_scheme() == ("X-API-Key", "")
+    assert (ApiKey(SECRET).query_parameter(), ApiKey(SECRET, query="key").query_parameter()) == (None, "key")
+    assert client().query_parameter() is None
     assert client().header_and_scheme() == ("Authorization", "Bearer")
 
 

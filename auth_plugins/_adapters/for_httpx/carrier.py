@@ -64,6 +64,7 @@ class HttpxCarrier(Adapter, Generic[Client]):
         allowed_hosts: str | Iterable[str] | None = None,
         header: str | None = None,
         scheme: str | None = None,
+        query: str | None = None,
         allow_http: bool = False,
         client: Client | None = None,
         leeway: float | None = None,
@@ -77,7 +78,7 @@ class HttpxCarrier(Adapter, Generic[Client]):
                 raise wrong_session("client", f"an {self._library.__name__}.Client", client)
             with small_imports():
                 transport = self._own_transport.load(client)
-        options = (cache, allowed_hosts, header, scheme, allow_http, leeway, timeout, refresh_ahead, refused)
+        options = (cache, allowed_hosts, header, scheme, query, allow_http, leeway, timeout, refresh_ahead, refused)
         self._configure(grant_or_source, transport, client, options)
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
         self._ready = _NOT_READY
@@ -86,28 +87,38 @@ class HttpxCarrier(Adapter, Generic[Client]):
         """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
         raise self._wrong_library(request)
 
-    def _sign(self, request: Any, *, again: bool = False) -> Token | None:
-        """Put the token on *request*, and return it; ``None``: it gets none. A replay goes where its token went."""
+    def _sign(self, request: Any) -> Token | None:
+        """Put the token on *request*, and return it; ``None``: it gets none."""
         try:
-            return self._put(request, self.source.token()) if again or self._is_allowed(request.url) else None
+            if self._is_allowed(request.url):
+                return self._put(request, self.source.token())
         except AuthError as error:
-            raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
+            raise self._library_error(error, request) from error.__cause__
+        self._withhold(request)
+        return None
 
-    async def _asign(self, request: Any, *, again: bool = False) -> Token | None:
+    async def _asign(self, request: Any) -> Token | None:
         try:
-            return self._put(request, await self.source.atoken()) if again or self._is_allowed(request.url) else None
+            if self._is_allowed(request.url):
+                return self._put(request, await self.source.atoken())
         except AuthError as error:
-            raise to_library_error(error, self._own_errors, _request=request) from error.__cause__
+            raise self._library_error(error, request) from error.__cause__
+        self._withhold(request)
+        return None
 
     def _is_allowed(self, url: Any) -> bool:
         if self._hosts is None and url.scheme == "https":
             return True
         origin = url.scheme, url.raw_host.decode("ascii"), url.port
+        del url  # its query may hold a token, and an error's traceback keeps this frame
         if is_allowed := origin == self._allowed_origin or self._may_carry(*origin):
             self._allowed_origin = origin  # not read again: another thread may set it meanwhile
         return is_allowed
 
     def _put(self, request: Any, token: Token) -> Token:
+        if self._parameter is not None:
+            request.url = self._library.URL(self._parameter.put(str(request.url), token))
+            return token
         header, value, url = self.header, Hidden(header_value(self._scheme, token)), request.url
         # On redirects to other origins httpx removes Authorization only, and not from http:// to https:// of one host.
         if header.lower() != "authorization" or (url.scheme == "http" and url.port is None):
@@ -118,5 +129,31 @@ class HttpxCarrier(Adapter, Generic[Client]):
                 self._ready = (token, *self.source.fresh_between(token), value)
         return token
 
-    def _carries(self, request: Any, token: Token) -> bool:
+    def _library_error(self, error: AuthError, request: Any) -> AuthError:
+        """Return *error* as the library's own, for a *request* that is not sent."""
+        self._remove(request)
+        return to_library_error(error, self._own_errors, _request=request)
+
+    def _remove(self, request: Any) -> None:
+        """Remove any token from the URL of *request*, which is shown by its ``repr``."""
+        if self._parameter is not None:
+            request.url = self._library.URL(self._parameter.remove(str(request.url)))
+
+    def _withhold(self, request: Any) -> None:
+        """Remove our token from the URL of a *request* that gets none: a link of the API may hold it."""
+        present = self._state.token
+        if self._parameter is not None and present is not None and self._parameter.holds(str(request.url), present):
+            self._remove(request)
+
+    def _carries(self, request: Any, token: Token, first: Any) -> bool:
+        """Return whether *request*, to which redirects from the *first* one led, carries *token* by our doing.
+
+        In a URL that the server wrote, a token is ours only within the origin of the first request.
+        """
+        if self._parameter is not None:
+            return _origin(request) == _origin(first) and self._parameter.holds(str(request.url), token)
         return bool(request.headers.get(self.header) == header_value(self._scheme, token))
+
+
+def _origin(request: Any) -> tuple[Any, ...]:
+    return request.url.scheme, request.url.host, request.url.port

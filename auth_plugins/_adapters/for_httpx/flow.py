@@ -44,15 +44,16 @@ class HttpxAuthFlow(HttpxReplays[Client]):
             if state.probation_until:
                 self.source.accept(token)
             return
-        exchange = Exchange(token, position)
-        while (request := self._next(exchange, response)) is not None:
+        exchange = Exchange(request, token, position)
+        del request  # its repr may show the token in this frame, and a predicate of the user's may raise
+        while self._next(exchange, response):
             refusal = response
             try:
-                response = yield request
+                response = yield exchange.request
             except GeneratorExit:
                 response = None
             if response is None:
-                self._end_closed(request, exchange.token, seen=refusal)
+                self._end_closed(exchange.request, exchange.token, seen=refusal)
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Put the token on *request*, and answer a refusal with a replay; ``AsyncClient`` calls this."""
@@ -76,20 +77,21 @@ class HttpxAuthFlow(HttpxReplays[Client]):
             if state.probation_until:
                 self.source.accept(token)
             return
-        exchange = Exchange(token, position)
-        while (request := await self._anext(exchange, response)) is not None:
+        exchange = Exchange(request, token, position)
+        del request
+        while await self._anext(exchange, response):
             refusal = response
             try:
-                response = yield request
+                response = yield exchange.request
             except GeneratorExit:
                 response = None
             if response is None:
-                self._end_closed(request, exchange.token, seen=refusal)
+                self._end_closed(exchange.request, exchange.token, seen=refusal)
 
     def _end_closed(self, request: Any, token: Token, seen: Any = None) -> NoReturn:
         """End a flow that was closed, and note what an API said of *token* in a response other than the one *seen*."""
         for response in responses_behind(request, self._library):
-            if response is not seen and self._carries(response.request, token):
+            if response is not seen and self._carries(response.request, token, request):
                 self._note(response, token)
                 break
         raise GeneratorExit  # an async generator must not just return where no event loop closes it

@@ -29,9 +29,11 @@ from .predicates import ajudge, ask, judge
 class Exchange:
     """One request of the user's, with its replays."""
 
-    __slots__ = ("position", "replays", "token")
+    __slots__ = ("position", "replays", "request", "token")
 
-    def __init__(self, token: Token, position: int | None) -> None:
+    def __init__(self, request: Any, token: Token, position: int | None) -> None:
+        #: The request that was sent last, or is sent next. Redirects may lead from it to others.
+        self.request = request
         #: The token that the request carries.
         self.token = token
         #: Where the file that is its body stood at first; ``None``: it is none, or cannot be rewound.
@@ -43,40 +45,42 @@ class Exchange:
 class HttpxReplays(HttpxCarrier[Client]):
     """Replaces a token that a response refuses, and says which request is sent next."""
 
-    def _next(self, exchange: Exchange, response: Any) -> Any:
-        """Return the request that follows *response*; ``None``: the user gets the response."""
+    def _next(self, exchange: Exchange, response: Any) -> bool:
+        """Set the request that follows *response*, and return whether there is one; else the user gets the response."""
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
             is_refused = judge(self._rules.predicate, response, self._byte_stream)
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         request = self._refused_request(exchange, response, verdict)
         if request is None:
-            return None
+            return False
         if exchange.replays:
             read(response)
             runtime.clock.sleep(SETTLE_PAUSE)
         elif not self._renew(exchange, request, response, verdict):
-            return None
+            return False
         exchange.replays += 1
         add_cookies(request, response)
-        return request
+        exchange.request = request
+        return True
 
-    async def _anext(self, exchange: Exchange, response: Any) -> Any:
+    async def _anext(self, exchange: Exchange, response: Any) -> bool:
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
             is_refused = await ajudge(self._rules.predicate, response, self._byte_stream)
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         request = self._refused_request(exchange, response, verdict)
         if request is None:
-            return None
+            return False
         if exchange.replays:
             await aread(response, self._byte_stream)
             await runtime.sleep_in_loop(SETTLE_PAUSE)
         elif not await self._arenew(exchange, request, response, verdict):
-            return None
+            return False
         exchange.replays += 1
         add_cookies(request, response)
-        return request
+        exchange.request = request
+        return True
 
     def _refused_request(self, exchange: Exchange, response: Any, verdict: Verdict) -> Any:
         """Note what *response* says of the token, and return the request if it is sent again, else ``None``."""
@@ -84,7 +88,9 @@ class HttpxReplays(HttpxCarrier[Client]):
         if verdict is Verdict.ACCEPTED:
             self.source.accept(token)
             return None
-        if exchange.replays > 1 or not self._carries(request, token):  # another origin has not seen the token
+        if exchange.replays > 1 or not self._carries(
+            request, token, exchange.request
+        ):  # another origin has not seen the token
             return None
         if exchange.replays:
             is_new = settles(response, self.source, token)
@@ -97,30 +103,30 @@ class HttpxReplays(HttpxCarrier[Client]):
         if not self.source.grant.is_constant:  # the token request may need the connection
             read(refusal)
         try:
-            fresh = self._sign(request, again=True)
-        except AuthError:
-            if not is_restored(refusal, self.source, exchange.token, verdict):
-                raise
-            return False
-        if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
+            fresh = self.source.token()
+        except AuthError as error:
+            if is_restored(refusal, self.source, exchange.token, verdict):
+                return False
+            raise self._library_error(error, request) from error.__cause__
+        if not is_replayed(refusal, self.source, exchange.token, fresh):
             return False
         read(refusal)  # here, as the library raises for a body that breaks off
-        exchange.token = fresh
+        exchange.token = self._put(request, fresh)
         return True
 
     async def _arenew(self, exchange: Exchange, request: Any, refusal: Any, verdict: Verdict) -> bool:
         if not self.source.grant.is_constant:
             await aread(refusal, self._byte_stream)
         try:
-            fresh = await self._asign(request, again=True)
-        except AuthError:
-            if not is_restored(refusal, self.source, exchange.token, verdict):
-                raise
-            return False
-        if fresh is None or not is_replayed(refusal, self.source, exchange.token, fresh):
+            fresh = await self.source.atoken()
+        except AuthError as error:
+            if is_restored(refusal, self.source, exchange.token, verdict):
+                return False
+            raise self._library_error(error, request) from error.__cause__
+        if not is_replayed(refusal, self.source, exchange.token, fresh):
             return False
         await aread(refusal, self._byte_stream)  # here, as the library raises for a body that breaks off
-        exchange.token = fresh
+        exchange.token = self._put(request, fresh)
         return True
 
     def _note(self, response: Any, token: Token) -> None:

@@ -27,7 +27,7 @@ def send_again(refusal: requests.Response, fresh: Any, adapter: Any, **kwargs: A
     """Send the refused request by *adapter*, with the token of the *fresh* hook."""
     sent = refusal.request
     request = sent.copy()
-    request.headers[fresh.header] = fresh.plain
+    fresh.put(request)
     jar: Any = request._cookies
     requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
     request.prepare_cookies(jar)

@@ -35,8 +35,9 @@ def call(url: str, token: Token, context: Context) -> Step:
     if unsafe := refused_in_clear("API", url, context):
         return unsafe
     # As a constant key: a refusal is to be shown, and another token request would send a password again.
-    key = ApiKey(token.access_token, *context.grant.header_and_scheme())
-    options = {name: context.policy.get(name) for name in ("header", "scheme")}
+    query = context.grant.query_parameter()
+    key = ApiKey(token.access_token, *(context.grant.header_and_scheme() if query is None else ()), query=query)
+    options = {name: context.policy.get(name) for name in ("header", "scheme", "query")}
     auth = context.adapter(
         key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"], **options
     )
@@ -127,7 +128,8 @@ def _about_rights(context: Context, condition: str = "") -> str:
 def _about_token(context: Context) -> Iterator[str]:
     variable = context.variable
     if isinstance(context.grant, ApiKey):
-        yield f"check {variable('api_key')} and {variable('api_key_header')}"
+        place = "api_key_header" if context.grant.query is None else "api_key_query"
+        yield f"check {variable('api_key')} and {variable(place)}"
         return
     yield f"the API rejects this token; check whom it is for: {variable('audience')}, {variable('resource')}"
     yield f"check what it allows, {variable('scope')}, and who issued it, {variable('token_url')}"
