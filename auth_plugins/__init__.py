@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
+    from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
@@ -35,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "AuthError",
+    "ClientAssertion",
     "ClientCredentials",
+    "ClientSecretJWT",
     "ConfigurationError",
     "Custom",
     "FileCache",
@@ -44,6 +47,7 @@ __all__ = [
     "LoginRequiredError",
     "MemoryCache",
     "Password",
+    "PrivateKeyJWT",
     "RedisCache",
     "RefreshToken",
     "SecretFile",
@@ -67,6 +71,7 @@ _MODULES = {
     "_caches.memory": "MemoryCache",
     "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",
+    "_client_auth.assertions": "ClientAssertion ClientSecretJWT PrivateKeyJWT",
     "_environment.configuration": "from_env",
     "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",
