@@ -89,6 +89,12 @@ class Adapter:
             refresh_ahead=refresh_ahead,
             session=session,
         )
+        if session is not None and source.grant.tls_setting:
+            raise ConfigurationError(
+                f"contradicts {{{source.grant.tls_setting}}} of the grant, as it has its own certificates",
+                argument=self._session_argument,
+                advice="leave one of them out",
+            )
         own_header, own_scheme = source.grant.header_and_scheme()
         self.header = own_header if header is None else header
         self._scheme = own_scheme if scheme is None else scheme

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,6 +12,8 @@ from .loading import request_imports
 from .runtime import runtime
 
 if TYPE_CHECKING:
+    import ssl
+
     from cryptography.x509 import Certificate
 
 #: How often files that do not fit are read, and the seconds in between: another program may be replacing them.
@@ -65,6 +65,8 @@ class TLSFiles(NamedTuple):  # importing dataclasses takes longer than the rest
 
         :raises ConfigurationError: a file cannot be read.
         """
+        import hashlib
+
         paths = {"certificate": self.certificate, "key": self.key}
         return tuple(hashlib.sha256(_read(path, kind)).hexdigest() for kind, path in paths.items() if path)
 
@@ -93,6 +95,8 @@ class TLSFiles(NamedTuple):  # importing dataclasses takes longer than the rest
 
     def _key_error(self, error: Exception, *, is_encrypted: bool) -> ConfigurationError:
         """Return what *error*, raised by OpenSSL for the key, means."""
+        import ssl
+
         kind, path = ("key", self.key) if self.key else ("certificate", self.certificate or "")
         reason = getattr(error, "reason", None)
         if isinstance(error, OSError) and not isinstance(error, ssl.SSLError):
@@ -158,6 +162,8 @@ def file_error(kind: str, path: str, problem: str, advice: str) -> Configuration
 
 
 def _context_of_ca(path: str) -> ssl.SSLContext:
+    import ssl
+
     try:
         return ssl.create_default_context(cafile=path)
     except ssl.SSLError:

@@ -14,7 +14,9 @@ from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
+from auth_plugins._grants.oauth import OAuthGrant
 
+from . import tls
 from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
 from .variables import Variables
 
@@ -152,9 +154,13 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
+    values = dict(values)
+    ca_bundle, certificate = tls.take_ca_bundle(variables, values), tls.take_certificate(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
-    return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
+    given = {argument: values[name] for argument, name in arguments.items() if name in values}
+    grant = _call(make, given | ({"client_auth": certificate} if certificate else {}), names)
+    return grant.with_ca_bundle(ca_bundle) if isinstance(grant, OAuthGrant) and ca_bundle else grant
 
 
 def _call(make: Callable[..., _T], arguments: Mapping[str, Any], names: Mapping[str, str]) -> _T:

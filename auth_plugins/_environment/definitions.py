@@ -32,8 +32,11 @@ READ_ONCE = ("CACHE", "CACHE_KEY")
 #: The options of each OAuth grant.
 OPTIONS = (
     "SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL",
-    "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME",
+    "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME", "CERTIFICATE", "CERTIFICATE_KEY", "CA_BUNDLE",
 )  # fmt: skip
+#: The values of CLIENT_AUTH by which the client presents a certificate, and those by which it has no secret.
+BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
+WITHOUT_SECRET = ("none", *BY_CERTIFICATE)
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
 #: The arguments of token sources and adapters.

@@ -85,7 +85,7 @@ class Variables:
 
     def is_public(self) -> bool:
         """Return whether CLIENT_AUTH says that the client has no secret."""
-        return str(self._left.get("CLIENT_AUTH", "")).strip().lower() == "none"
+        return str(self._left.get("CLIENT_AUTH", "")).strip().lower().replace("-", "_") in definitions.WITHOUT_SECRET
 
     def take(self, name: str) -> Any:
         """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""

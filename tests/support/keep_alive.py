@@ -34,8 +34,9 @@ class KeepAlive:
         clients: Sequence[Path] | None = None,
         version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ) -> None:
-        #: The name in the certificate of each request's client.
+        #: The name in the certificate of each request's client, and those names that are refused.
         self.peers: list[str] = []
+        self.refused: set[str] = set()
         #: The client and the number of the connection of each request.
         self.requests: list[tuple[str, int]] = []
         #: Cleared to hold answers back.
@@ -65,8 +66,10 @@ class KeepAlive:
                     server.peers.append(self.connection.getpeercert()["subject"][0][0][1])
                 server.came.set()
                 server.gate.wait(20)
-                answer = json.dumps({"access_token": f"token-of-{client}"}).encode()
-                self.send_response(200)
+                is_refused = not server.refused.isdisjoint(server.peers[-1:])
+                members = {"error": "invalid_client"} if is_refused else {"access_token": f"token-of-{client}"}
+                answer = json.dumps(members).encode()
+                self.send_response(401 if is_refused else 200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
