@@ -5,7 +5,7 @@ An error names the variable that is missing, unknown, misspelt or contradictory,
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auth_plugins import providers
@@ -16,11 +16,21 @@ from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.oauth import OAuthGrant
 
-from . import tls
-from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
+from .client_auth import call, take_client_auth
+from .definitions import (
+    API_POLICY,
+    ASSERTION,
+    GRANT_TYPES,
+    IMPLIED_TYPE,
+    MEMORY,
+    OPTIONS,
+    POLICY,
+    PROVIDED,
+    CacheChoice,
+)
+from .tls import take_ca_bundle, take_certificate
 from .variables import Variables
 
-_T = TypeVar("_T")
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 #: The arguments of providers for which BASE_URL stands.
@@ -93,7 +103,7 @@ def _cache(variables: Variables) -> FileCache | RedisCache | None:
     choice = _cache_choice(variables)
     if choice.make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
-        return _call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
+        return call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
     if variables.has("CACHE_KEY"):
         problem = "needs a cache that outlives the process, which memory does not"
         raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
@@ -112,7 +122,7 @@ def _provider_grant(variables: Variables) -> Grant:
     arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
     names = {each.name: "BASE_URL" if each.name in _ADDRESSES else each.name.upper() for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
-    accepted = [*names.values(), *OPTIONS]
+    accepted = [*names.values(), *OPTIONS, *ASSERTION]
     address = next((argument for argument in names if argument in _ADDRESSES), "")
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
@@ -131,7 +141,7 @@ def _typed_grant(variables: Variables) -> Grant:
         grant_type, name = _implied_type(variables)
         user = variables.full(name)
     make, needed, accepted = GRANT_TYPES[grant_type]
-    if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
+    if grant_type == "client_credentials" and variables.needs_no_secret() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
     values = variables.take_all(needed, accepted, user)
     return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
@@ -154,19 +164,9 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    values = dict(values)
-    ca_bundle, certificate = tls.take_ca_bundle(variables, values), tls.take_certificate(variables, values)
+    values = take_certificate(variables, take_client_auth(variables, values))
+    ca_bundle, values = take_ca_bundle(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
-    given = {argument: values[name] for argument, name in arguments.items() if name in values}
-    grant = _call(make, given | ({"client_auth": certificate} if certificate else {}), names)
+    grant = call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
     return grant.with_ca_bundle(ca_bundle) if isinstance(grant, OAuthGrant) and ca_bundle else grant
-
-
-def _call(make: Callable[..., _T], arguments: Mapping[str, Any], names: Mapping[str, str]) -> _T:
-    """Call *make*; an error has the *names* of variables in place of those of arguments."""
-    try:
-        return make(**arguments)
-    except ConfigurationError as error:
-        problem = error.renamed(names)
-    raise problem  # without a context, which would be shown

@@ -12,6 +12,8 @@ from auth_plugins._base.mappings import STANDARD_PARAMETERS, freeze_headers, fre
 from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
+from auth_plugins._client_auth.assertions import HMAC_ALGORITHMS
+from auth_plugins._client_auth.keys import ALGORITHMS
 from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
@@ -20,7 +22,7 @@ from auth_plugins._grants.refresh_token import RefreshToken
 from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
 #: Never shown, and taken unchanged, spaces included.
-SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY")
+SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "PRIVATE_KEY", "CLIENT_ASSERTION")
 #: Taken unchanged, but shown.
 VERBATIM = ("CLIENT_ID", "USERNAME")
 #: Never shown: values in these may be secrets.
@@ -34,9 +36,8 @@ OPTIONS = (
     "SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL",
     "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME", "CERTIFICATE", "CERTIFICATE_KEY", "CA_BUNDLE",
 )  # fmt: skip
-#: The values of CLIENT_AUTH by which the client presents a certificate, and those by which it has no secret.
+#: The values of CLIENT_AUTH by which the client presents a certificate.
 BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
-WITHOUT_SECRET = ("none", *BY_CERTIFICATE)
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
 #: The arguments of token sources and adapters.
@@ -44,11 +45,15 @@ POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "
 #: Those of them that are about API requests, which a token source does not send.
 API_POLICY = ("ALLOWED_HOSTS", "REFUSED", "HEADER", "SCHEME")
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
+#: What client authentication by a JWT takes besides CLIENT_AUTH.
+ASSERTION = ("PRIVATE_KEY", "KEY_ID", "ALGORITHM", "CLIENT_ASSERTION")
+#: The values of CLIENT_AUTH that need no CLIENT_SECRET.
+WITHOUT_SECRET = ("none", "private_key_jwt", *BY_CERTIFICATE)
 #: By grant type: the class, the variables that it needs, and those that it accepts besides.
 GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
-    "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), OPTIONS),
-    "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS)),
-    "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS)),
+    "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), (*OPTIONS, *ASSERTION)),
+    "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS, *ASSERTION)),
+    "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
     "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER",)),
 }
 #: The grant type that a variable implies, the clearest first.
@@ -56,7 +61,7 @@ IMPLIED_TYPE = {
     **dict.fromkeys(("API_KEY", "API_KEY_HEADER"), "api_key"),
     **dict.fromkeys(("USERNAME", "PASSWORD", "REFRESH_URL"), "password"),
     "REFRESH_TOKEN": "refresh_token",
-    **dict.fromkeys(_CLIENT, "client_credentials"),
+    **dict.fromkeys((*_CLIENT, "PRIVATE_KEY", "CLIENT_ASSERTION"), "client_credentials"),
 }
 KNOWN = (
     {"PROVIDER", "GRANT_TYPE", "CACHE", "CACHE_KEY", *PROVIDED, *POLICY}
@@ -194,7 +199,8 @@ READERS: Mapping[str, _Reader] = {
     "CREDENTIALS": _choice("header", "query"),
     "GRANT_TYPE": _choice(*GRANT_TYPES),
     "RESOURCE": (_words, "URIs, separated by spaces"),
-    "CLIENT_AUTH": _choice(*CLIENT_AUTH),
+    "CLIENT_AUTH": _choice(*CLIENT_AUTH, "private_key_jwt"),
+    "ALGORITHM": _choice(*ALGORITHMS, *HMAC_ALGORITHMS),
     "ENCODING": _choice(*ENCODINGS),
     "METHOD": _choice(*METHODS),
     "CACHE": (_cache, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),
