@@ -105,7 +105,7 @@ class TLSFiles(NamedTuple):  # importing dataclasses takes longer than the rest
             problem, advice = "does not belong to the certificate", f"give the key of {self.certificate!r}"
             return file_error(kind, path, problem if self.key else "has the key of another certificate", advice)
         if is_encrypted and self.password is None:
-            return file_error(kind, path, "is encrypted", "give {password}, or decrypt the file")
+            return file_error(kind, path, "is encrypted", "decrypt the file, or give {password} to TLSClientAuth")
         if is_encrypted:
             return file_error(kind, path, "cannot be decrypted by this password", "check {password}")
         if reason:

@@ -56,8 +56,8 @@ ADVICE = {
         "that {token_url} is the server's address for mutual TLS"
     ),
     "session_certificate": (
-        "check that the server knows {client_id} by the certificate of session= or client=, or set {client_auth} to "
-        "TLSClientAuth(certificate, key)"
+        "check that the server knows {client_id} by the certificate of session= or client=, or give another one by "
+        "TLSClientAuth(certificate, key), or by the variables CERTIFICATE and CERTIFICATE_KEY"
     ),
     "no_client": "no client was sent: if the server knows this one, set {client_id} and {client_secret}",
     "no_secret": "no client secret was sent: if this client has one, set {client_secret}",

@@ -69,7 +69,7 @@ def reason_of(
     if is_proxied:
         name, peer = (f"proxy {name}", f"proxy {peer}") if proxy else ("the proxy", "the proxy")
     said = next((getattr(each, "reason", None) for each in errors if isinstance(each, ssl.SSLError)), None)
-    if (refusal := _refused_certificate(said, peer, library, tls)) is not None:
+    if (refusal := refused_certificate(said, peer, library, tls)) is not None:
         return refusal
     number = next((each.errno for each in errors if isinstance(each, OSError) and each.errno), None)
     facts = {
@@ -93,8 +93,12 @@ def reason_of(
     return Reason("other", f"{type(origin).__name__}: {origin}", _TRY_LATER)
 
 
-def _refused_certificate(said: object, peer: str, library: str, tls: TLSFiles) -> Reason | None:
-    """Return the reason if *said*, OpenSSL's name of an error, is an alert about the client's certificate."""
+def refused_certificate(said: object, peer: str, library: str, tls: TLSFiles) -> Reason | None:
+    """Return the reason if *said*, OpenSSL's name of an error, is an alert about the client's certificate.
+
+    :param peer: host and port of the server.
+    :param library: the name of the library in use.
+    """
     alert = said.rpartition("ALERT_")[2] if isinstance(said, str) and "ALERT_" in said else ""
     if alert not in _CERTIFICATE_ALERTS:
         return None

@@ -130,9 +130,7 @@ def test_the_certificate_of_a_session(bank: Bank, monkeypatch: pytest.MonkeyPatc
         with requests.Session() as session:
             session.cert = str(bank.clients["first"] / "certificate-and-key.pem")
             source = ALL[0].auth(grant, session=session).source
-            with pytest.raises(
-                TokenRequestError, match="by the certificate of session= or client=, or set client_auth"
-            ):
+            with pytest.raises(TokenRequestError, match="by the certificate of session= or client=, or give another"):
                 source.token()
 
 

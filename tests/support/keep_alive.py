@@ -34,8 +34,9 @@ class KeepAlive:
         clients: Sequence[Path] | None = None,
         version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
     ) -> None:
-        #: The name in the certificate of each request's client, and those names that are refused.
+        #: The name in the certificate of each request's client.
         self.peers: list[str] = []
+        #: The names in certificates, and the clients, that are refused; ``"?"``: those without an id in the body.
         self.refused: set[str] = set()
         #: The client and the number of the connection of each request.
         self.requests: list[tuple[str, int]] = []
@@ -66,7 +67,7 @@ class KeepAlive:
                     server.peers.append(self.connection.getpeercert()["subject"][0][0][1])
                 server.came.set()
                 server.gate.wait(20)
-                is_refused = not server.refused.isdisjoint(server.peers[-1:])
+                is_refused = not server.refused.isdisjoint([client, *server.peers[-1:]])
                 members = {"error": "invalid_client"} if is_refused else {"access_token": f"token-of-{client}"}
                 answer = json.dumps(members).encode()
                 self.send_response(401 if is_refused else 200)
