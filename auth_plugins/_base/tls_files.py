@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import Certificate
 
-#: How often files that do not fit are read, and the seconds in between: another program may be replacing them.
-_READS, _PAUSE = 3, 0.1
+#: How often files that do not fit are read again, and the seconds before that: another program may be replacing them.
+_FURTHER_READS, _PAUSE = 2, 0.1
 #: Characters. What is longer is the content of a file rather than its path.
 _LONGEST_PATH = 1024
 #: OpenSSL's names for a key that does not belong to the certificate, one of another kind included.
@@ -49,15 +49,14 @@ class TLSFiles(NamedTuple):  # importing dataclasses takes longer than the rest
         context = default() if self.ca is None else _context_of_ca(self.ca)
         if self.certificate is None:
             return context
-        for read in range(1, _READS + 1):
+        for _ in range(_FURTHER_READS):
             try:
                 self._load(self.certificate, context)
             except ConfigurationError:
-                if read == _READS:
-                    raise
+                runtime.clock.sleep(_PAUSE)
             else:
-                break
-            runtime.clock.sleep(_PAUSE)
+                return context
+        self._load(self.certificate, context)
         return context
 
     def digests(self) -> tuple[str, ...]:

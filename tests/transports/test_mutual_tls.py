@@ -13,6 +13,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._base.tls_files import TLSFiles
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.redaction import Redactor
+from auth_plugins._transports.reasons import reason_of
 from tests.support.certificates import pair_of, rewritten, rsa_key, swap
 from tests.support.endpoints import LIBRARIES, TRANSPORTS
 from tests.support.keep_alive import KeepAlive, make_certificate
@@ -199,3 +200,13 @@ def test_one_file_with_the_key_of_another_certificate(tmp_path: Path) -> None:
     certificate.write_text(certificate.read_text() + other.read_text())
     with pytest.raises(ConfigurationError, match="has the key of another certificate; give the key of"):
         send("httpx", "https://127.0.0.1:1/token", certificate=certificate)
+
+
+def test_a_connection_that_closes_before_its_alert_is_read() -> None:
+    """Where a client with a certificate finds the connection closed, the advice names the certificate as well."""
+    files = TLSFiles("/certs/client.pem")
+    errors = [ConnectionResetError()]
+    reason = reason_of(errors, "https://a.test/token", seconds=1, proxy=None, library="httpx", tls=files)
+    assert reason.trouble == "closed"
+    assert reason.advice.startswith("if the server refuses the client: check that the server knows this client by")
+    assert "in '/certs/client.pem'" in reason.advice
