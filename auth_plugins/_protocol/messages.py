@@ -55,7 +55,7 @@ class TokenRequest:
     lifetime: float | None = field(default=None, repr=False)
     #: The client's certificate, and the CA to trust: for a session or client of the transport's own.
     tls: TLSFiles = field(default=NO_FILES, repr=False)
-    #: Builds the request anew, with new proofs, for a further attempt; ``None``: the same request is sent again.
+    #: Builds the request again, with new proofs, for a further attempt; ``None``: the same request is sent again.
     rebuild: Callable[[], TokenRequest] | None = field(default=None, repr=False)
 
     def again(self) -> TokenRequest:

@@ -138,7 +138,7 @@ ADVICE = {
 
 @pytest.mark.parametrize("grant", ADVICE, indirect=True)
 def test_a_refusal_says_what_to_check(server: Loopback, grant: ClientCredentials, request: Any) -> None:
-    """A refused client is told about kid, audience and clock; the error shows no assertion that the server quotes."""
+    """The error for a refused client names what to check; it shows no assertion that the server quotes."""
 
     def refuse(received: Any) -> Any:
         description = f"{form_of(received)['client_assertion']} is not valid"

@@ -122,7 +122,7 @@ def test_an_unknown_certificate(
 
 
 def test_the_certificate_of_a_session(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By name, the certificate is that of the session, and a refused client is told so."""
+    """By name, the certificate is that of the session, and the error for a refused client says so."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bank.ca))
     with bank.endpoint() as endpoint:
         endpoint.refused.add("first")

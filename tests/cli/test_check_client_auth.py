@@ -21,7 +21,7 @@ Run = Callable[..., Result]
 
 
 def unsigned(**claims: Any) -> str:
-    """A JWT that nobody signed."""
+    """A JWT without a valid signature."""
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims)]
     return ".".join([*parts, "s1gnature"])
 

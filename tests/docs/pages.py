@@ -30,6 +30,7 @@ import pytest
 from auth_plugins.sandbox import Sandbox
 from tests.support.certificates import pair_of
 from tests.support.keep_alive import KeepAlive, make_certificate
+from tests.support.keys import pem
 from tests.support.loopback import Loopback, Received, as_json
 from tests.support.redis_server import RedisServer
 
@@ -135,7 +136,9 @@ class World:
         monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
         monkeypatch.chdir(directory)
         (directory / "secrets").mkdir()
-        (directory / "secrets" / "orders").write_text("s3cr3t-of-orders\n", "utf-8")
+        secrets = {"orders": "s3cr3t-of-orders\n", "orders.pem": pem("ES256"), "assertion": "eyJh.e30.c2ln\n"}
+        for name, text in secrets.items():
+            (directory / "secrets" / name).write_text(text, "utf-8")
 
     def __enter__(self) -> Self:
         self.sandbox.start()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import httpx2
 import requests
@@ -11,14 +13,18 @@ import auth_plugins.httpx2
 import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
+    ClientAssertion,
     ClientCredentials,
+    ClientSecretJWT,
     Custom,
     Grant,
     LoginRequiredError,
     MemoryCache,
     Password,
+    PrivateKeyJWT,
     RefreshToken,
     SecretFile,
+    TLSClientAuth,
     Token,
     TokenRequestError,
     TokenSource,
@@ -75,12 +81,24 @@ grants: list[Grant] = [
     ),
     jwt_api("https://a", "id", "secret", answer={"scope": "x"}, names=None, refresh_params={"a": 1}, lifetime=None),
     ClientCredentials("https://a", "id", secret, client_auth="client_secret_post", encoding="json", method="POST"),
+    ClientCredentials(
+        "https://a", "id", client_auth=TLSClientAuth("c.pem", Path("k.pem"), password=secret, ca="ca.pem")
+    ),
+    ClientCredentials("https://a", "id", client_auth="self_signed_tls_client_auth"),
+    Password("https://a", "me", secret, "id", client_auth=TLSClientAuth(certificate=Path("both.pem"))),
     upload_api("https://a", "id", secret, ["a", "b"], client_auth="client_secret_basic_raw", method="GET"),
     jwt_api("https://a", "id", "secret", scope="a", audience="b", resource=["c"], encoding="query"),
     auth_api("https://a", "me", secret, True, client_id="id", client_secret=secret, refresh_url="https://b"),
     organization_api("organization.example.com", "id", "secret", "query", scope="a"),
     json_api("https://a", "id", "secret", method="GET", params={"a": 1}, headers={"X-A": "b"}, revocation_url=None),
     from_env("ACME", {"ACME_API_KEY": "key"}),
+    ClientCredentials(
+        "https://a", "id", client_auth=PrivateKeyJWT(SecretFile("key.pem"), key_id="1", algorithm="PS256")
+    ),
+    ClientCredentials("https://a", "id", secret, client_auth=ClientSecretJWT(algorithm="HS512", lifetime=30)),
+    ClientCredentials("https://a", "id", secret, client_auth="client_secret_jwt"),
+    Password("https://a", "me", "s", "id", client_auth=ClientAssertion(secret)),
+    okta("https://a", "id", secret, "a", client_auth=ClientSecretJWT(audience="https://a")),
     Custom(secret),
     Custom(log_in, key="ops"),
     Custom(lambda: Token(access_token="token")),
