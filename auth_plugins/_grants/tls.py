@@ -24,6 +24,12 @@ class TLSGrant(FrozenGrant):
             return "client_auth"
         return "" if self._ca_bundle is None else "CA_BUNDLE"
 
+    @property
+    def uses_mutual_tls(self) -> bool:
+        """Whether the client has a certificate: the endpoints for it may be other ones (RFC 8705 §5)."""
+        authentication = authentication_of(self.client_auth)
+        return authentication is not None and authentication.name == "tls_client_auth"
+
     def tls_files(self) -> TLSFiles:
         """Return the files for TLS with the token endpoint, the revocation endpoint and the server's metadata."""
         authentication = authentication_of(self.client_auth)

@@ -111,13 +111,14 @@ def test_a_refused_certificate_that_rotates(driver: Driver, bank: Bank, server: 
 def test_an_unknown_certificate(
     driver: Driver, version: ssl.TLSVersion, bank: Bank, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A handshake that the server refuses is an error that names the certificate, in each version of TLS."""
-    Clock().rule(monkeypatch)
+    """A handshake that the server refuses is an error that names the certificate, without a retry."""
+    clock = Clock()
+    clock.rule(monkeypatch)
     with bank.endpoint(version) as endpoint, pytest.raises(driver.base_error) as caught:
         driver.get(server.api_url, driver.auth(bank.grant(endpoint, "unknown")))
     error = caught.value
     assert isinstance(error, TokenTransportError)
-    assert (error.trouble, endpoint.requests) == ("client_certificate", [])
+    assert (error.trouble, endpoint.requests, clock.sleeps) == ("client_certificate", [], [])
     assert str(bank.clients["unknown"] / "certificate.pem") in error.advice
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import ssl
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.redaction import Redactor
 from auth_plugins._transports.reasons import reason_of
 from tests.support.certificates import pair_of, rewritten, rsa_key, swap
-from tests.support.endpoints import LIBRARIES, TRANSPORTS
+from tests.support.endpoints import LIBRARIES, TRANSPORTS, Endpoint
 from tests.support.keep_alive import KeepAlive, make_certificate
 
 each_library = pytest.mark.parametrize("library", LIBRARIES)
@@ -69,6 +73,39 @@ def test_a_ca_without_a_certificate(library: str, tmp_path: Path) -> None:
     server = make_certificate(tmp_path)
     with KeepAlive(server) as endpoint:
         assert send(library, endpoint.url, ca=server) == 200
+
+
+@contextlib.contextmanager
+def proxy_to(port: int) -> Iterator[str]:
+    """A proxy whose tunnels, to whichever host, end at a port of this machine."""
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def play(client: socket.socket, _: threading.Event) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as server:
+            client.settimeout(1)
+            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=pump, args=[server, client])
+            back.start()
+            pump(client, server)
+            back.join()
+
+    with Endpoint(play) as proxy:
+        yield proxy.url.removesuffix("/token")
+
+
+@each_library
+def test_a_tunnel_of_a_proxy(library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The certificate is presented to the token endpoint through the tunnel of a proxy as well."""
+    server, (certificate, key) = make_certificate(tmp_path, "bank.example.test"), pair_of(tmp_path, "client-a")
+    with KeepAlive(server, [certificate]) as endpoint, proxy_to(int(endpoint.url[18:-6])) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy)
+        send(library, "https://bank.example.test/token", certificate=certificate, key=key, ca=server)
+    assert endpoint.peers == ["client-a"]
 
 
 @each_library

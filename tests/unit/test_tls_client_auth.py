@@ -45,7 +45,10 @@ def grant_of(pair: Sequence[str | Path], **options: Any) -> ClientCredentials:
 @pytest.mark.parametrize("client_auth", [*NAMES, TLSClientAuth("certificate.pem")])
 def test_only_the_id_is_sent(client_auth: Any) -> None:
     """The client sends its id, and no secret; a secret is an error."""
-    request = requests_of(ClientCredentials(URL, "me", client_auth=client_auth))[0]
+    grant = ClientCredentials(URL, "me", client_auth=client_auth)
+    assert grant.uses_mutual_tls
+    assert not ClientCredentials(URL, "me", "s3cr3t").uses_mutual_tls
+    request = requests_of(grant)[0]
     assert (request.body, "Authorization" in request.headers) == (b"grant_type=client_credentials&client_id=me", False)
     with pytest.raises(ConfigurationError, match="client_auth tls_client_auth sends no client_secret; leave one of"):
         ClientCredentials(URL, "me", "s3cr3t", client_auth=client_auth)
