@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import auth_plugins
 from auth_plugins import (
     ClientAssertion,
     ClientCredentials,
@@ -129,6 +134,29 @@ def test_a_token_is_shared_by_a_cache(server: Loopback, grant: ClientCredentials
     assert TokenSource(other, cache=caches[0]).token().access_token not in tokens
 
 
+BY_VARIABLES = {
+    "a key": {"CLIENT_AUTH": "private_key_jwt", "PRIVATE_KEY": pem("ES256"), "KEY_ID": "k"},
+    "an assertion": {"CLIENT_ASSERTION": "a.b.c"},
+    "the secret": {"CLIENT_AUTH": "client_secret_jwt", "CLIENT_SECRET": "s3cr3t"},
+}
+
+
+@pytest.mark.parametrize("variables", BY_VARIABLES.values(), ids=BY_VARIABLES)
+def test_four_processes_share_a_token(server: Loopback, variables: dict[str, str], tmp_path: Path) -> None:
+    """Four processes that are configured by variables send one token request; each library then uses its token."""
+    given = {**variables, "TOKEN_URL": server.token_url, "CLIENT_ID": "me", "CACHE": f"file:{tmp_path}"}
+    environ = {f"ACME_{name}": value for name, value in given.items()}
+    package = str(Path(auth_plugins.__file__).parents[1])
+    code = "from auth_plugins import TokenSource; print(TokenSource.from_env('ACME').token().access_token)"
+    command, environment = [sys.executable, "-W", "error", "-c", code], {**os.environ, "PYTHONPATH": package, **environ}
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    assert [process.communicate(timeout=60)[0].strip() for process in running] == ["token-1"] * 4
+    for driver in SYNC:
+        auth = importlib.import_module(f"auth_plugins.{driver.library}").OAuth2Auth.from_env("ACME", environ)
+        assert driver.get(server.api_url, auth).status == 200
+    assert len(server.token_requests) == 1
+
+
 ADVICE = {
     "a key": "check that the server knows the public key of private_key under this key_id (many servers demand a kid)",
     "the secret": "check client_id and client_secret, that the server lets this client use client_secret_jwt",
@@ -136,16 +164,17 @@ ADVICE = {
 }
 
 
+@pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client"])
 @pytest.mark.parametrize("grant", ADVICE, indirect=True)
-def test_a_refusal_says_what_to_check(server: Loopback, grant: ClientCredentials, request: Any) -> None:
+def test_a_refusal_says_what_to_check(server: Loopback, grant: ClientCredentials, code: str, request: Any) -> None:
     """The error for a refused client names what to check; it shows no assertion that the server quotes."""
 
     def refuse(received: Any) -> Any:
         description = f"{form_of(received)['client_assertion']} is not valid"
-        return as_json({"error": "invalid_client", "error_description": description}, 401)
+        return as_json({"error": code, "error_description": description}, 401)
 
     server.token_play = refuse
     with pytest.raises(TokenRequestError) as caught:
         TokenSource(grant, cache=MemoryCache()).token()
-    assert "(invalid_client: *** is not valid)" in str(caught.value)
+    assert f"({code}: *** is not valid)" in str(caught.value)
     assert ADVICE[request.node.callspec.params["grant"]] in str(caught.value)

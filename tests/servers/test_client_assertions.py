@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from joserfc.jwk import KeySet, import_key
+from jwcrypto import jwk, jwt
 
 from auth_plugins import (
     ClientAssertion,
@@ -17,9 +19,11 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
+from auth_plugins._client_auth.keys import load_key
 from tests.servers.authlib_assertions import AuthlibAssertions
 from tests.support.drivers import SYNC, Driver, each
-from tests.support.keys import MAKERS, jwk, key, pem
+from tests.support.keys import MAKERS, key, pem
+from tests.support.keys import jwk as private_jwk
 from tests.support.loopback import Clock
 
 
@@ -49,12 +53,21 @@ def test_each_kind_of_key_is_accepted(server: AuthlibAssertions, algorithm: str)
     name = "RS256" if algorithm == "PS256" else algorithm
     for auth in (
         PrivateKeyJWT(pem(name), key_id=name, algorithm=algorithm),
-        PrivateKeyJWT(jwk(name, kid=name), algorithm=algorithm),
+        PrivateKeyJWT(private_jwk(name, kid=name), algorithm=algorithm),
     ):
         tokens = source(server, auth)
         first = tokens.token()
         tokens.invalidate(first)
         assert tokens.token().access_token != first.access_token
+
+
+@pytest.mark.parametrize("algorithm", [*MAKERS, "PS256"])
+def test_another_library_verifies_the_signature(algorithm: str) -> None:
+    """jwcrypto, which shares no code with joserfc, accepts each signature."""
+    name = "RS256" if algorithm == "PS256" else algorithm
+    public = jwk.JWK.from_json(json.dumps(key(name).as_dict(private=False)))
+    token = load_key("key", pem(name)).sign({"alg": algorithm}, {"iss": "me"})
+    assert json.loads(jwt.JWT(jwt=str(token), key=public, algs=[algorithm]).claims) == {"iss": "me"}
 
 
 @pytest.mark.parametrize("algorithm", ["HS256", "HS512"])
