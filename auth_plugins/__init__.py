@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
+    from auth_plugins._client_auth.certificates import TLSClientAuth
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
@@ -51,6 +52,7 @@ __all__ = [
     "RedisCache",
     "RefreshToken",
     "SecretFile",
+    "TLSClientAuth",
     "Token",
     "TokenCache",
     "TokenRequestError",
@@ -72,6 +74,7 @@ _MODULES = {
     "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",
     "_client_auth.assertions": "ClientAssertion ClientSecretJWT PrivateKeyJWT",
+    "_client_auth.certificates": "TLSClientAuth",
     "_environment.configuration": "from_env",
     "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",

@@ -94,6 +94,12 @@ class Adapter:
             refresh_ahead=refresh_ahead,
             session=session,
         )
+        if session is not None and source.grant.tls_setting:
+            raise ConfigurationError(
+                f"contradicts {{{source.grant.tls_setting}}} of the grant, as it has its own certificates",
+                argument=self._session_argument,
+                advice="leave one of them out",
+            )
         self._set_place(source.grant, header, scheme, query)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)

@@ -27,7 +27,7 @@ _LONGEST_CHAIN = 50
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
 #: What keeps a token endpoint from being reached until someone acts: see ``TokenTransportError.trouble``.
-_LASTING_TROUBLE = frozenset({"certificate", "fork", "unexpected"})
+_LASTING_TROUBLE = frozenset({"certificate", "client_certificate", "fork", "unexpected"})
 
 
 class AuthError(Exception):

@@ -22,8 +22,9 @@ Value = str | int | float | bool | Sequence[str] | None
 Parameter = Value | Callable[[], Value]
 
 ClientAuth = Literal[
-    "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "client_secret_jwt", "none"
-]
+    "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "client_secret_jwt",
+    "tls_client_auth", "self_signed_tls_client_auth", "none",
+]  # fmt: skip
 Encoding = Literal["form", "json", "query"]
 Method = Literal["POST", "GET"]
 CLIENT_AUTH, ENCODINGS, METHODS = get_args(ClientAuth), get_args(Encoding), get_args(Method)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple, cast
 
 from auth_plugins._base.frozen import Frozen
+from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 
 
 class Client(NamedTuple):
@@ -28,6 +29,8 @@ class ClientAuthentication(Frozen):
     #: Whether it cannot work without the client's id, and without the client's secret; an unneeded secret is an error.
     needs_client_id: ClassVar[bool] = True
     needs_client_secret: ClassVar[bool] = False
+    #: Whether it has a certificate for TLS, in place of that of a session.
+    brings_certificate: ClassVar[bool] = False
 
     @abstractmethod
     def parameters(self, client: Client) -> Mapping[str, str]:
@@ -36,6 +39,10 @@ class ClientAuthentication(Frozen):
     @abstractmethod
     def secrets(self) -> tuple[str, ...]:
         """Return the present values of its secrets: when one changes, a remembered refusal no longer counts."""
+
+    def tls_files(self) -> TLSFiles:
+        """Return the files that TLS with the token endpoint needs; by default none."""
+        return NO_FILES
 
     def problem(self, client_id: str | None, client_secret: object) -> tuple[str, str]:
         """Return what is wrong with these arguments of a grant, and what to do; ``""``: nothing is."""

@@ -16,8 +16,18 @@ def _client_secret_jwt() -> ClientAuthentication:
     return ClientSecretJWT()
 
 
+def _session_certificate() -> ClientAuthentication:
+    from .certificates import SessionCertificate
+
+    return SessionCertificate()
+
+
 #: By name, the object that a name stands for. For the other names, ``_protocol`` has a function.
-_OBJECTS: Mapping[str, Callable[[], ClientAuthentication]] = {"client_secret_jwt": _client_secret_jwt}
+_OBJECTS: Mapping[str, Callable[[], ClientAuthentication]] = {
+    "client_secret_jwt": _client_secret_jwt,
+    "tls_client_auth": _session_certificate,
+    "self_signed_tls_client_auth": _session_certificate,
+}
 
 
 def authentication_of(client_auth: str | ClientAuthentication | None) -> ClientAuthentication | None:

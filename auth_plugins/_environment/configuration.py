@@ -14,6 +14,7 @@ from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
+from auth_plugins._grants.oauth import OAuthGrant
 
 from .client_auth import call, take_client_auth
 from .definitions import (
@@ -28,6 +29,7 @@ from .definitions import (
     PROVIDED,
     CacheChoice,
 )
+from .tls import take_ca_bundle, take_certificate
 from .variables import Variables
 
 #: Variables that errors name although they are not set.
@@ -179,8 +181,10 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    values = take_client_auth(variables, values)
+    values = take_certificate(variables, take_client_auth(variables, values))
+    ca_bundle, values = take_ca_bundle(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in values}
     named = {**{name.lower(): name for name in _ALWAYS_NAMED}, **arguments}
     names = {argument: variables.named(name) for argument, name in named.items()}
-    return call(make, {argument: values[name] for argument, name in arguments.items()}, names)
+    grant = call(make, {argument: values[name] for argument, name in arguments.items()}, names)
+    return grant.with_ca_bundle(ca_bundle) if isinstance(grant, OAuthGrant) and ca_bundle else grant

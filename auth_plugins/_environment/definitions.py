@@ -34,8 +34,10 @@ READ_ONCE = ("CACHE", "CACHE_KEY")
 #: The options of each OAuth grant.
 OPTIONS = (
     "SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL",
-    "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME",
+    "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME", "CERTIFICATE", "CERTIFICATE_KEY", "CA_BUNDLE",
 )  # fmt: skip
+#: The values of CLIENT_AUTH by which the client presents a certificate.
+BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
 #: The arguments of token sources and adapters.
@@ -48,7 +50,7 @@ _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
 #: What client authentication by a JWT takes besides CLIENT_AUTH.
 ASSERTION = ("PRIVATE_KEY", "KEY_ID", "ALGORITHM", "CLIENT_ASSERTION")
 #: The values of CLIENT_AUTH that need no CLIENT_SECRET.
-WITHOUT_SECRET = ("none", "private_key_jwt")
+WITHOUT_SECRET = ("none", "private_key_jwt", *BY_CERTIFICATE)
 #: By grant type: the class, the variables that it needs, and those that it accepts besides.
 GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
     "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), (*OPTIONS, *ASSERTION)),

@@ -33,6 +33,11 @@ class Grant(ABC):
         """Whether a shared cache may be given; ``True`` by default. Without an identity it is then not used."""
         return True
 
+    @property
+    def tls_setting(self) -> str:
+        """What decides about TLS with the token endpoint, so that no session may; ``""``: nothing does."""
+        return ""
+
     # Not NoReturn: by that a type checker takes a grant for an auth=.
     def __call__(self, *_: object) -> None:
         """Say what ``auth=`` must be: requests and httpx call what they are given there."""

@@ -16,8 +16,9 @@ from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.answer_paths import freeze_answer
 from auth_plugins._protocol.tokens import Token
 
-from .base import Ask, Checks, FrozenGrant
+from .base import Ask, Checks
 from .combinations import check_combination
+from .tls import TLSGrant
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
@@ -29,7 +30,7 @@ _WITH_CALLABLES = ("params", "refresh_params", "headers")
 _NEW = ("answer", "names", "refresh_params", "lifetime")
 
 
-class _Client(FrozenGrant):
+class _Client(TLSGrant):
     """The client; each grant declares these fields at their place among its positional arguments."""
 
     client_id: str | None
@@ -57,6 +58,8 @@ class OAuthGrant(_Client):
     lifetime: float | None = None
     #: True, 1 and 1.0 are equal, but not the same in a request.
     _param_types: tuple[str, ...] = field(default=(), init=False, repr=False)
+    #: See :class:`TLSGrant`; no token depends on it.
+    _ca_bundle: str | None = field(default=None, init=False, repr=False, compare=False)
 
     _checks: ClassVar[Checks] = {
         "token_url": check_url,
@@ -122,6 +125,7 @@ class OAuthGrant(_Client):
         resolved = {name: [*self._resolved(name)] for name in _WITH_CALLABLES if members[name] is not None}
         if isinstance(self.client_auth, ClientAuthentication):
             members["client_auth"] = self.client_auth.identity()
+        del members["_ca_bundle"]
         members = {name: value for name, value in members.items() if name not in _NEW or value is not None}
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members, **resolved}
 
@@ -215,7 +219,7 @@ class OAuthGrant(_Client):
             facts = replace(request.facts, client_trouble=authentication.trouble)
             rebuild = lambda: self._request(endpoint, parameters, options, is_refresh=is_refresh)  # noqa: E731
             request = replace(request, facts=facts, rebuild=rebuild)
-        return replace(request, answer=dict(self._pairs("answer")), lifetime=self.lifetime)
+        return replace(request, answer=dict(self._pairs("answer")), lifetime=self.lifetime, tls=self.tls_files())
 
     def _called_values(self, resolved: Mapping[str, _Pairs]) -> list[str]:
         """Return the texts among *resolved* values that callables returned: secrets, whatever their names."""

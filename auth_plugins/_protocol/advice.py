@@ -51,6 +51,14 @@ ADVICE = {
         "check that {client_assertion} has not expired, and that its issuer, subject and audience are those that the "
         "server trusts for this client"
     ),
+    "certificate": (
+        "check that the server knows {client_id} by the certificate in {certificate}, that this has not expired, and "
+        "that {token_url} is the server's address for mutual TLS"
+    ),
+    "session_certificate": (
+        "check that the server knows {client_id} by the certificate of session= or client=, or give another one by "
+        "TLSClientAuth(certificate, key), or by the variables CERTIFICATE and CERTIFICATE_KEY"
+    ),
     "no_client": "no client was sent: if the server knows this one, set {client_id} and {client_secret}",
     "no_secret": "no client secret was sent: if this client has one, set {client_secret}",
     "ends": "{options} begins or ends with whitespace or a quote: remove it",
@@ -173,7 +181,7 @@ def advice_for(trouble: str, name_of: Callable[[str], str] = named) -> list[str]
 def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> str:
     """Return the advice to set ``answer`` to *pairs*, as an argument or as a variable is written."""
     values = dict(pair.partition("=")[::2] for pair in pairs.split(","))
-    if name_of is named:
+    if name_of("answer") == "answer":  # an argument, not a variable
         setting = f"answer=dict({', '.join(f'{name}={path!r}' for name, path in values.items())})"
     else:
         text = pairs.replace(",", " ")

@@ -6,6 +6,8 @@ import email.utils
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from auth_plugins._base.tls_files import NO_FILES, TLSFiles
+
 from .redaction import Redactor, without_tokens
 
 #: Bytes of an answer that are read. No token is longer, and no server can fill the memory.
@@ -51,6 +53,8 @@ class TokenRequest:
     answer: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Seconds that the token lives if the answer tells no expiry; ``None``: until it is refused.
     lifetime: float | None = field(default=None, repr=False)
+    #: The client's certificate, and the CA to trust: for a session or client of the transport's own.
+    tls: TLSFiles = field(default=NO_FILES, repr=False)
     #: Builds the request again, with new proofs, for a further attempt; ``None``: the same request is sent again.
     rebuild: Callable[[], TokenRequest] | None = field(default=None, repr=False)
 

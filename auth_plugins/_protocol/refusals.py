@@ -6,14 +6,14 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from auth_plugins._base.errors import TokenRequestError
 
-from .advice import advice_for, troubles_of
+from .advice import advice_for, named, troubles_of
 from .answer_paths import names_in, suggest
 from .expiry import is_absent
 from .messages import TokenRequest, TokenResponse
@@ -115,10 +115,16 @@ def fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:
         retry_after=seconds,
         extra=_extra(answer),
         trouble=trouble,
-        advice=", and ".join(advice_for(trouble)),
+        advice=", and ".join(advice_for(trouble, _namer(request))),
     )
     error._body_kind = answer.body
     raise error
+
+
+def _namer(request: TokenRequest) -> Callable[[str], str]:
+    """Return how the advice about *request* names options: the certificate by its path."""
+    path = request.tls.certificate
+    return lambda option: repr(path) if option == "certificate" and path else named(option)
 
 
 def _code(answer: Answer) -> str | None:

@@ -42,7 +42,7 @@ class RetryingSender:
             return transport
 
     def send(self, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
-        """Send *request*, and again at most twice after connection errors, 5xx, and 429 with ``Retry-After``.
+        """Send *request*, and again at most twice after passing connection errors, 5xx, and 429 with ``Retry-After``.
 
         A retry sends :meth:`TokenRequest.again`. Return the request that was sent last, and its answer.
 
@@ -57,8 +57,9 @@ class RetryingSender:
             delay = next(delays, None)
             try:
                 response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
-            except TokenTransportError:
-                delay = None if delay is None else with_jitter(delay)
+            except TokenTransportError as error:
+                # A certificate that one side refuses stays refused.
+                delay = None if delay is None or not error.transient else with_jitter(delay)
                 if delay is None or runtime.clock.monotonic() + delay >= deadline:
                     raise
             else:

@@ -129,6 +129,7 @@ def _transport_error(
         seconds=attempt.deadline.seconds,
         proxy=attempt.proxy,
         library=library_error.__module__.partition(".")[0],
+        tls=request.tls,
     )
     text = _without_secrets(attempt, reason.text, _LONGEST_REASON)
     failure = TokenTransportError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
+from auth_plugins._base.tls_files import NO_FILES
 
 from .attempt import Attempt, EndedError, send_once
 from .base import Transport
@@ -18,7 +19,7 @@ from .forks import renew_in_children
 from .lending import lent
 
 if TYPE_CHECKING:
-    from auth_plugins._protocol.messages import TokenResponse
+    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
 #: Seconds by which a read of HTTP/2 may outlast the deadline: one that times out ends all requests of its connection.
 _HTTP2_GRACE = 1.0
@@ -35,14 +36,19 @@ def httpx_transport(module: str, client: Any = None) -> Transport:
     def exchange(attempt: Attempt) -> TokenResponse:
         if client is not None:
             return _exchange(httpx, client, attempt)
-        # Without TLS no certificates are loaded.
-        verify = attempt.request.url.startswith("https") and _ssl_context(
-            module, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
-        )
+        verify = _trust(httpx, attempt.request)
         with httpx.Client(verify=verify, trust_env=not attempt.is_direct) as own:
             return _exchange(httpx, own, attempt)
 
     return lambda request, timeout: send_once(request, timeout, httpx.TransportError, exchange)
+
+
+def _trust(httpx: Any, request: TokenRequest) -> Any:
+    if request.tls != NO_FILES:
+        return request.tls.context(httpx.create_ssl_context)
+    if not request.url.startswith("https"):  # no certificates are loaded
+        return False
+    return _ssl_context(httpx.__name__, os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR"))
 
 
 @functools.cache

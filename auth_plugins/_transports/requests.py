@@ -5,13 +5,20 @@ from __future__ import annotations
 import copy
 import functools
 import http.client
+import os
+import ssl
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.cookies import RequestsCookieJar
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from urllib3 import HTTPConnectionPool, HTTPResponse, Retry
+from urllib3.connection import HTTPSConnection
+from urllib3.util.ssl_ import create_urllib3_context
+
+from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 
 from .attempt import Attempt, send_once
 from .base import Transport
@@ -21,6 +28,9 @@ from .lending import copy_with, lent
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenResponse
+
+#: Where requests looks for CA certificates.
+_CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
 def requests_transport(session: Any = None) -> Transport:
@@ -32,12 +42,28 @@ def requests_transport(session: Any = None) -> Transport:
         if session is not None:
             return _exchange(session, attempt)
         with requests.Session() as own:
-            return _exchange(own, attempt)
+            return _exchange(own, attempt, _use(attempt.request.tls, own))
 
     return lambda request, timeout: send_once(request, timeout, requests.RequestException, exchange)
 
 
-def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
+def _use(files: TLSFiles, session: requests.Session) -> str | None:
+    """Give *session* the client's certificate; return the path of the CA certificates; ``None``: as the session says.
+
+    A path, and not ``True``, by which some versions of requests ignore the context of an adapter.
+    """
+    if files == NO_FILES:
+        return None
+    context = files.context(create_urllib3_context)
+    if files.certificate is not None:
+        adapter: Any = HTTPAdapter()
+        adapter.init_poolmanager(1, 1, ssl_context=context)
+        adapter.proxy_manager_for = functools.partial(adapter.proxy_manager_for, ssl_context=context)
+        session.mount("https://", adapter)
+    return files.ca or next(filter(None, map(os.environ.get, _CA_VARIABLES)), DEFAULT_CA_BUNDLE_PATH)
+
+
+def _exchange(session: Any, attempt: Attempt, verify: str | None = None) -> TokenResponse:
     request, deadline, location = attempt.request, attempt.deadline, dict[str, str]()
     changes = {
         "cookies": RequestsCookieJar(),
@@ -58,6 +84,7 @@ def _exchange(session: Any, attempt: Attempt) -> TokenResponse:
                 timeout=(attempt.connect_timeout, deadline.seconds),
                 allow_redirects=False,
                 stream=True,
+                verify=verify,
                 # A request's hooks replace those of the session.
                 hooks={"response": [*session.hooks["response"], functools.partial(_hide_location, location)]},
                 **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
@@ -122,6 +149,8 @@ def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
     if not isinstance(pool, HTTPConnectionPool):  # of an adapter of the user's own
         return pool
     copied: Any = copy.copy(pool)
+    if copied.ConnectionCls is HTTPSConnection:  # none of a tool's, such as a recorder
+        copied.ConnectionCls = _AlertedConnection
     opened: list[http.client.HTTPResponse] = []
     take, give_back, send, deadline = copied._get_conn, copied._put_conn, copied.urlopen, attempt.deadline
 
@@ -154,6 +183,16 @@ def _bounded_pool(pool: Any, attempt: Attempt) -> Any:
     # The copy holds the pool, which closes its connections when it is deleted.
     vars(copied).update(_get_conn=take_watched, _put_conn=give_back_released, urlopen=send_first, _copied_from=pool)
     return copied
+
+
+class _AlertedConnection(HTTPSConnection):
+    """Reads on where the server has closed the connection, as httpcore does: its alert says why (RFC 8446 §6.2)."""
+
+    def send(self, data: Any) -> None:
+        try:
+            super().send(data)
+        except (ssl.SSLEOFError, ConnectionResetError) as error:
+            raise BrokenPipeError(error.errno, "the server closed the connection") from error  # urllib3 then reads
 
 
 def _watched_response(

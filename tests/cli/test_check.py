@@ -31,6 +31,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._cli.main import main
 from auth_plugins.sandbox import Sandbox
 from tests.support import stores
+from tests.support.certificates import pair_of
 from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.loopback import Clock, Loopback, Received, as_json
 from tests.support.stores import age, forget
@@ -746,6 +747,54 @@ def test_a_certificate_that_cannot_be_read(check: Run, tmp_path: Path, monkeypat
         detail = check(TOKEN_URL=endpoint.url).step("TLS")[1]
         assert detail == "self-signed certificate: TLSv1.3; a certificate that cannot be read (InvalidVersion)"
         assert detail in [step["detail"] for step in check("--json", TOKEN_URL=endpoint.url).report["steps"]]
+
+
+def mutual(endpoint: KeepAlive, ca: Path, certificate: Path, key: Path) -> dict[str, str | None]:
+    """The variables of a client with a certificate."""
+    files = {"CA_BUNDLE": ca, "CERTIFICATE": certificate, "CERTIFICATE_KEY": key}
+    client = {"TOKEN_URL": endpoint.url, "CLIENT_SECRET": None, "CLIENT_AUTH": "tls_client_auth"}
+    return {**client, **{name: str(path) for name, path in files.items()}}
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_a_client_certificate(check: Run, tmp_path: Path, library: str, version: ssl.TLSVersion) -> None:
+    """The certificate of the client is shown, whether its key belongs to it, and where the server refuses it."""
+    ca, pair, other = make_certificate(tmp_path), pair_of(tmp_path, "known"), pair_of(tmp_path, "unknown")
+    with KeepAlive(ca, [pair[0]], version) as endpoint:
+        good, bad = check(**mutual(endpoint, ca, *pair)), check(**mutual(endpoint, ca, *other))
+        mixed = check(**mutual(endpoint, ca, pair[0], other[1]))
+        endpoint.refused.add("known")
+        refused = check(**mutual(endpoint, ca, *pair))
+    shown = f"{str(pair[0])!r}: certificate of CN=known, by CN=known, until "
+    good.assert_step("certificate", "ok", shown)
+    assert good.step("certificate")[1].endswith(" UTC; its key belongs to it")
+    assert (good.status, good.step("TLS")[0], endpoint.peers) == (0, "ok", ["known"] * 2)
+    step = "TLS" if version is ssl.TLSVersion.TLSv1_2 else "token request"
+    assert bad.step(step)[0] == "FAILED"
+    assert "refused the client in the TLS handshake: unknown ca" in bad.step(step)[1]
+    assert f"by the certificate in {str(other[0])!r}" in bad.step(step)[2]
+    mixed.assert_step("certificate", "FAILED", f"the key file {str(other[1])!r} does not belong to the certificate; ")
+    mixed.assert_step("token request", "-", "not tried, as the certificate cannot be used")
+    refused.assert_step(
+        "token request", "FAILED", endpoint.url, "ACME_CLIENT_ID by the certificate in ACME_CERTIFICATE"
+    )
+
+
+def test_a_ca_of_a_variable(check: Run, tmp_path: Path, library: str) -> None:
+    """CA_BUNDLE is trusted in each step, for other ways as well; where it is the wrong one, its file is named."""
+    ca, other = make_certificate(tmp_path), pair_of(tmp_path, "other")[0]
+    with KeepAlive(ca) as endpoint:
+        assert check(TOKEN_URL=endpoint.url, CA_BUNDLE=str(ca)).status == 0
+        wrong = check(TOKEN_URL=endpoint.url, CA_BUNDLE=str(other))
+        endpoint.refused.add("?")
+        others = check("--try-others", TOKEN_URL=endpoint.url, CA_BUNDLE=str(ca))
+    others.assert_step("try client_secret_post", "ok", "answered 200")
+    wrong.assert_step("TLS", "FAILED", "self-signed certificate: ", f"check that {str(other)!r} holds the CA")
+    with KeepAlive(ca, []) as endpoint:
+        none = check(TOKEN_URL=endpoint.url, CA_BUNDLE=str(ca))
+    none.assert_step(
+        "token request", "FAILED", endpoint.url, "if the server wants a client certificate, set client_auth"
+    )
 
 
 def test_a_certificate_that_only_the_library_rejects(

@@ -28,6 +28,8 @@ from urllib.parse import parse_qsl
 import pytest
 
 from auth_plugins.sandbox import Sandbox
+from tests.support.certificates import pair_of
+from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.keys import pem
 from tests.support.loopback import Loopback, Received, as_json
 from tests.support.redis_server import RedisServer
@@ -66,6 +68,8 @@ HOSTS = (
     "https://123-ABC-456.mktorest.com",
     "https://your-server.jamfcloud.com",
 )
+#: The host for which a server stands in that knows clients by their certificates.
+BANK = "https://bank.example.com"
 #: By the path of a token endpoint: the parameters of its form or query, besides the grant type; ``basic`` is a header.
 PROVIDERS: Mapping[str, set[str]] = {
     "/your-tenant-id/oauth2/v2.0/token": {"client_id", "client_secret", "scope"},
@@ -128,6 +132,7 @@ class World:
         self.page = JWT_API
         self.sandbox, self.server = Sandbox(), Loopback()
         self.server.api = self._answer
+        self.bank: KeepAlive | None = None
         self._redis, self._monkeypatch, self._directory = redis, monkeypatch, directory
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
         #: The namespaces of the files of ``examples/`` that ran, by their names.
@@ -157,6 +162,8 @@ class World:
                 each.close()
             elif isinstance(each, Sandbox):
                 each.stop()
+        if self.bank is not None:
+            self.bank.__exit__()
         self.sandbox.stop()
         self.server.stop()
 
@@ -165,6 +172,8 @@ class World:
         for host, name in SYSTEMS.items():
             is_any = host in JWT_API and JWT_API not in self.page
             text = text.replace(host, self.server.url if is_any else self.sandbox[name].url)
+        if self.bank is not None:
+            text = text.replace(f"{BANK}/token", self.bank.url)
         for host in HOSTS:
             text = text.replace(host, self.server.url)
         text = text.replace("/run/secrets/", f"{self._directory}/secrets/")
@@ -180,6 +189,8 @@ class World:
         If *alone*, each block sees only what the first ``python`` block defines, as if it was copied alone.
         """
         self.page, found = page.read_text("utf-8"), blocks(page)
+        if BANK in self.page:
+            self._start_bank()
         for name in re.findall(r'os\.environ\["(\w+)"\]', self.page):
             # The page may show the variable after the program that needs it.
             if match := re.search(rf"\$ export (?:.* )?{name}=('[^']*'|\S+)", self.page):
@@ -192,6 +203,17 @@ class World:
                 self._run(block, following.text if following.language == "text" and following.is_run else None)
             if block.language == "python" and not names:
                 names = dict(self.namespace)
+
+    def _start_bank(self) -> None:
+        """Start a token endpoint that knows the client by the certificate among the secrets."""
+        secrets = self._directory / "secrets"
+        certificate, key = pair_of(self._directory, "orders")
+        ca = make_certificate(self._directory)
+        for name, path in {"tls.crt": certificate, "tls.key": key, "ca.crt": ca}.items():
+            (secrets / name).write_bytes(path.read_bytes())
+        self.bank = KeepAlive(ca, [certificate])
+        self.bank.__enter__()
+        self.server.live.add("token-of-orders")
 
     def _run(self, block: Block, expected: str | None = None) -> None:
         """Run a block, and compare what it prints with *expected*."""

@@ -166,7 +166,7 @@ def test_each_reason_of_no_answer_has_a_section() -> None:
     text = page("reference/errors")
     advice = {trouble: todo for _, trouble, _, todo in _TROUBLES}
     documented = set(re.findall(r"^\.\. _unreachable-(\w+):$", text, re.MULTILINE))
-    assert documented == advice.keys() | {"certificate", "proxy", "other"}
+    assert documented == advice.keys() | {"certificate", "client_certificate", "proxy", "other"}
     certificates = [certificate_advice(code, "requests") for code in (0, 10)]
     for each in (*certificates, *(advice[trouble] for trouble in ("name", "refused", "timeout"))):
         assert f"``{each}``" in plain(text)

@@ -21,7 +21,7 @@ HEAVY = """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
     InsecureTransportError LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
-    RefreshToken SecretFile Token TokenCache TokenRequestError TokenSource TokenTransportError
+    RefreshToken SecretFile TLSClientAuth Token TokenCache TokenRequestError TokenSource TokenTransportError
     from_env graphql_unauthenticated
 """
 

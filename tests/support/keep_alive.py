@@ -10,6 +10,7 @@ import json
 import socketserver
 import ssl
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qs
@@ -20,9 +21,23 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 
 class KeepAlive:
-    """Answers each request with a token that names its client, once :attr:`gate` is open."""
+    """Answers each request with a token that names its client, once :attr:`gate` is open.
 
-    def __init__(self, certificate: Path | None = None) -> None:
+    :param certificate: the server's certificate and key; ``None``: no TLS.
+    :param clients: the certificates of clients, one of which each connection must have; ``None``: none is asked for.
+    :param version: the highest version of TLS.
+    """
+
+    def __init__(
+        self,
+        certificate: Path | None = None,
+        clients: Sequence[Path] | None = None,
+        version: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED,
+    ) -> None:
+        #: The name in the certificate of each request's client.
+        self.peers: list[str] = []
+        #: The names in certificates, and the clients, that are refused; ``"?"``: those without an id in the body.
+        self.refused: set[str] = set()
         #: The client and the number of the connection of each request.
         self.requests: list[tuple[str, int]] = []
         #: Cleared to hold answers back.
@@ -48,10 +63,14 @@ class KeepAlive:
                 body = self.rfile.read(int(self.headers["Content-Length"])).decode()
                 client = parse_qs(body).get("client_id", ["?"])[0]
                 server.requests.append((client, self.number))
+                if clients is not None:
+                    server.peers.append(self.connection.getpeercert()["subject"][0][0][1])
                 server.came.set()
                 server.gate.wait(20)
-                answer = json.dumps({"access_token": f"token-of-{client}"}).encode()
-                self.send_response(200)
+                is_refused = not server.refused.isdisjoint([client, *server.peers[-1:]])
+                members = {"error": "invalid_client"} if is_refused else {"access_token": f"token-of-{client}"}
+                answer = json.dumps(members).encode()
+                self.send_response(401 if is_refused else 200)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
@@ -70,6 +89,10 @@ class KeepAlive:
         if certificate is not None:
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificate)
+            context.maximum_version = version
+            for path in clients or ():
+                context.load_verify_locations(path)
+            context.verify_mode = ssl.CERT_NONE if clients is None else ssl.CERT_REQUIRED
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         scheme = "http" if certificate is None else "https"
         self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}/token"

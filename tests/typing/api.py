@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import httpx2
 import requests
@@ -22,6 +24,7 @@ from auth_plugins import (
     PrivateKeyJWT,
     RefreshToken,
     SecretFile,
+    TLSClientAuth,
     Token,
     TokenRequestError,
     TokenSource,
@@ -84,6 +87,11 @@ grants: list[Grant] = [
     ),
     jwt_api("https://a", "id", "secret", answer={"scope": "x"}, names=None, refresh_params={"a": 1}, lifetime=None),
     ClientCredentials("https://a", "id", secret, client_auth="client_secret_post", encoding="json", method="POST"),
+    ClientCredentials(
+        "https://a", "id", client_auth=TLSClientAuth("c.pem", Path("k.pem"), password=secret, ca="ca.pem")
+    ),
+    ClientCredentials("https://a", "id", client_auth="self_signed_tls_client_auth"),
+    Password("https://a", "me", secret, "id", client_auth=TLSClientAuth(certificate=Path("both.pem"))),
     upload_api("https://a", "id", secret, ["a", "b"], client_auth="client_secret_basic_raw", method="GET"),
     jwt_api("https://a", "id", "secret", scope="a", audience="b", resource=["c"], encoding="query"),
     auth_api("https://a", "me", secret, True, client_id="id", client_secret=secret, refresh_url="https://b"),

@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 from auth_plugins._cli.configured import first_installed
 from auth_plugins._environment.configuration import configuration
 from auth_plugins._environment.variables import Variables
 from auth_plugins._grants.base import Grant
+from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor, one_line
 from auth_plugins._transports.base import Transport, default_transport
@@ -63,6 +65,11 @@ class Context:
         if self.provider and option == "token_url":  # some providers have one address for all
             option = "base_url" if "BASE_URL" in self.variables.given else "provider"
         return self.variables.named(option.upper())
+
+    @property
+    def tls(self) -> TLSFiles:
+        """The files for TLS with the token endpoint."""
+        return self.grant.tls_files() if isinstance(self.grant, OAuthGrant) else NO_FILES
 
     def redacted(self, text: str) -> str:
         """Return a text of others without secrets."""

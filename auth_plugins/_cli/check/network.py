@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from auth_plugins._base.errors import InsecureTransportError
 from auth_plugins._base.hosts import DEFAULT_PORTS, check_transport, is_loopback, normal_host
 from auth_plugins._base.runtime import runtime
-from auth_plugins._transports.reasons import certificate_advice
+from auth_plugins._transports.reasons import certificate_advice, refused_certificate
 
 from .context import FAILED, GOOD, NOTE, Context, Step
 
@@ -87,7 +87,7 @@ def bounded(action: Callable[[], _T], seconds: float) -> _T:
 def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
     library, variable, seconds = context.library, context.variable("token_url"), context.policy["timeout"]
     try:
-        trust = _trust_of(library, url)
+        trust = context.tls.context(lambda: _trust_of(library, url))
     except (OSError, ValueError) as error:
         advice = "check the files that REQUESTS_CA_BUNDLE, CURL_CA_BUNDLE, SSL_CERT_FILE and SSL_CERT_DIR name"
         return Step(FAILED, "TLS", f"the certificates to trust cannot be read ({reason(error)})", advice)
@@ -99,9 +99,12 @@ def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
         certificate = ""
         with contextlib.suppress(OSError, ValueError):
             certificate = f": {_handshake(host, port, no_trust, seconds)}"
-        advice = certificate_advice(error.verify_code, library.__name__, variable)
+        advice = certificate_advice(error.verify_code, library.__name__, variable, context.tls.ca)
         return Step(FAILED, "TLS", f"{error.verify_message}{certificate}", advice)
     except (OSError, ValueError) as error:
+        said = getattr(error, "reason", None)
+        if refusal := refused_certificate(said, f"{host}:{port}", library.__name__, context.tls):
+            return Step(FAILED, "TLS", refusal.text, refusal.advice)
         advice = f"check that the port in {variable} is one of https, and what certificates this machine trusts"
         return Step(FAILED, "TLS", f"{host} port {port}: {reason(error)}", advice)
 
@@ -119,12 +122,16 @@ def _handshake(host: str, port: int, trust: ssl.SSLContext, seconds: float) -> s
 
     version, encoded = bounded(shake_hands, seconds)
     try:
-        certificate = x509.load_der_x509_certificate(encoded or b"")
-        subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
-        ends = f"{certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
+        described = describe_certificate(x509.load_der_x509_certificate(encoded or b""))
     except Exception as error:  # cryptography's errors have no base class: InvalidVersion is not even a ValueError
         return f"{version}; a certificate that cannot be read ({type(error).__name__})"
-    return f"{version}; certificate of {subject}, by {issuer}, until {ends}"
+    return f"{version}; {described}"
+
+
+def describe_certificate(certificate: Any) -> str:
+    """Return whose certificate it is, who issued it, and when it expires, in words."""
+    subject, issuer = (name.rfc4514_string() or "no name" for name in (certificate.subject, certificate.issuer))
+    return f"certificate of {subject}, by {issuer}, until {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _trust_of(library: Any, url: str) -> ssl.SSLContext:

@@ -21,6 +21,7 @@ from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.reasons import certificate_advice
 
+from .certificate import check_certificate
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .network import check_way
 
@@ -44,6 +45,9 @@ def fetch_token(context: Context) -> _Steps:
     if not isinstance(grant, OAuthGrant):
         yield Step(NOTE, "token request", "an API key needs none")
         return grant.request_token(lambda request: _read(context, request))
+    if not (yield from check_certificate(context)):
+        yield Step(NOTE, "token request", "not tried, as the certificate cannot be used")
+        return None
     if not (yield from check_way(grant.token_url, context)):
         yield Step(NOTE, "token request", "not tried, as the token endpoint cannot be reached")
         return None
@@ -115,8 +119,13 @@ def _explained(error: AuthError, context: Context) -> list[str]:
         problem = error.problem + f": an error with {status}, the status of a success" * is_in_success
         return [problem, *filter(None, advice_for(trouble, context.variable) or [error.advice])]
     variable = context.variable("token_url")
+    if isinstance(error, TokenTransportError) and error.trouble == "client_certificate":
+        return [error.problem, error.advice]
     if isinstance(error, TokenTransportError) and error.trouble == "certificate":
-        return [error.problem, certificate_advice(error.verify_code, context.library.__name__, variable)]
+        return [
+            error.problem,
+            certificate_advice(error.verify_code, context.library.__name__, variable, context.tls.ca),
+        ]
     return [error.problem, f"check {variable}, the network and its proxies, and {context.variable('timeout')}"]
 
 
@@ -144,7 +153,7 @@ def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps
         yield Step(NOTE, "other client_auth", f"not tried: {', '.join(ways)}", advice)
         return None
     for way in ways:
-        changed = replace(grant, client_auth=way)
+        changed = replace(grant, client_auth=way).with_ca_bundle(context.tls.ca)
         outcome = _attempt(context, changed, _stored_token(changed, context))
         works = f"{way} works: set {variable}={way}"
         if isinstance(outcome, Token):
