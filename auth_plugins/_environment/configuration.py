@@ -145,8 +145,14 @@ def _typed_grant(variables: Variables) -> Grant:
     make, needed, accepted = GRANT_TYPES[grant_type]
     if grant_type == "client_credentials" and variables.needs_no_secret() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
+    if variables.has("ISSUER"):
+        if variables.has("TOKEN_URL"):
+            issuer, url = variables.full("ISSUER"), variables.full("TOKEN_URL")
+            problem = f"contradicts {url}, as its metadata name the token endpoint"
+            raise ConfigurationError(problem, argument=issuer, advice="unset one of them")
+        needed = tuple("ISSUER" if name == "TOKEN_URL" else name for name in needed)
     values = variables.take_all(needed, accepted, user)
-    return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
+    return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header", "ISSUER": "token_url"})
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:
