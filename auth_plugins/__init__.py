@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from auth_plugins._grants.base import Grant
     from auth_plugins._grants.client_credentials import ClientCredentials
     from auth_plugins._grants.custom import Custom
+    from auth_plugins._grants.issuer import Issuer
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
     from auth_plugins._protocol.tokens import Token
@@ -45,6 +46,7 @@ __all__ = [
     "FileCache",
     "Grant",
     "InsecureTransportError",
+    "Issuer",
     "LoginRequiredError",
     "MemoryCache",
     "Password",
@@ -80,6 +82,7 @@ _MODULES = {
     "_grants.base": "Grant",
     "_grants.client_credentials": "ClientCredentials",
     "_grants.custom": "Custom",
+    "_grants.issuer": "Issuer",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
     "_protocol.tokens": "Token",

@@ -48,7 +48,7 @@ def source_for(
         source = object.__new__(type(grant_or_source))
         vars(source).update(vars(grant_or_source), _sender=None, _single_flight=None)
     if transport is not None:
-        source._transport = transport
+        source._transport, source._session = transport, session
     source._allow_http = allow_http or source._allow_http  # a source of variables may allow it by itself
     if session is not None and wiring.has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.

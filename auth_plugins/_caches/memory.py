@@ -14,9 +14,12 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 
 from .grant_state import NOT_SEEN, GrantState
+from .issuer_state import IssuerState
 
 #: How many states a cache holds before it first looks for unused ones.
 _FEW = 256
+#: How many issuers' metadata are kept: the latest.
+_MOST_ISSUERS = 256
 
 
 class _SameObject(weakref.ref[Any]):
@@ -52,6 +55,7 @@ class MemoryCache:
         self._states: weakref.WeakValueDictionary[Hashable, GrantState] = weakref.WeakValueDictionary()
         self._kept: set[GrantState] = set()
         self._sweep_at = _FEW
+        self._issuers: dict[Hashable, IssuerState] = {}
         _caches.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -84,6 +88,21 @@ class MemoryCache:
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
 
+    def issuer_state(self, issuer: str, ca: str | None = None, session: object = None) -> IssuerState:
+        """Return what is known of *issuer*, by those that trust the same.
+
+        :param ca: the path of the CA certificates that are trusted; ``None``: those that the library trusts.
+        :param session: the user's session or client that fetches the metadata; ``None``: no user's own.
+        """
+        key: Hashable = issuer, ca, None if session is None else _SameObject(session)
+        with self.lock:
+            state = self._issuers.get(key)
+            if state is None:
+                state = self._issuers[key] = IssuerState()
+                for oldest in list(self._issuers)[:-_MOST_ISSUERS]:
+                    self._issuers.pop(oldest, None)
+        return state
+
     def keep(self, state: GrantState) -> None:
         """Keep *state*, which has a new token, although no source may hold it any more; under the lock."""
         self._kept.add(state)
@@ -97,6 +116,8 @@ class MemoryCache:
             state.token, state.seen, state.jitter = copy.copy(state.token), NOT_SEEN, runtime.uniform(0.0, 1.0)
             # The parent has it too; a refresh token that rotates must be used by one of them only.
             state.refreshable = None
+        for issuer_state in list(self._issuers.values()):
+            issuer_state.lookup = None
 
 
 _caches: weakref.WeakSet[MemoryCache] = weakref.WeakSet()

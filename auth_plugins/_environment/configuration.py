@@ -34,6 +34,8 @@ from .variables import Variables
 
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
+#: The arguments of grants that have another name than their variable.
+_OF_GRANTS = {"API_KEY": "value", "API_KEY_HEADER": "header", "API_KEY_QUERY": "query", "ISSUER": "token_url"}
 #: The variables of those arguments of providers that have another name.
 _OF_PROVIDERS = {
     **dict.fromkeys(("base_url", "identity_url", "server_address", "accounts_url"), "BASE_URL"),
@@ -158,10 +160,14 @@ def _typed_grant(variables: Variables) -> Grant:
     make, needed, accepted = GRANT_TYPES[grant_type]
     if grant_type == "client_credentials" and variables.needs_no_secret() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
+    if variables.has("ISSUER"):
+        if variables.has("TOKEN_URL"):
+            issuer, url = variables.full("ISSUER"), variables.full("TOKEN_URL")
+            problem = f"contradicts {url}, as its metadata name the token endpoint"
+            raise ConfigurationError(problem, argument=issuer, advice="unset one of them")
+        needed = tuple("ISSUER" if name == "TOKEN_URL" else name for name in needed)
     values = variables.take_all(needed, accepted, user)
-    return _make_grant(
-        variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header", "API_KEY_QUERY": "query"}
-    )
+    return _make_grant(variables, make, values, _OF_GRANTS)
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:

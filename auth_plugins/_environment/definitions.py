@@ -17,6 +17,7 @@ from auth_plugins._client_auth.keys import ALGORITHMS
 from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.password import Password
 from auth_plugins._grants.refresh_token import RefreshToken
 from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
@@ -66,7 +67,7 @@ IMPLIED_TYPE = {
     **dict.fromkeys((*_CLIENT, "PRIVATE_KEY", "CLIENT_ASSERTION"), "client_credentials"),
 }
 KNOWN = (
-    {"PROVIDER", "GRANT_TYPE", "CACHE", "CACHE_KEY", *PROVIDED, *POLICY}
+    {"PROVIDER", "GRANT_TYPE", "ISSUER", "CACHE", "CACHE_KEY", *PROVIDED, *POLICY}
     | {name for _, needed, accepted in GRANT_TYPES.values() for name in (*needed, *accepted)}
     | {f"{name}_FILE" for name in FROM_FILES}
 )
@@ -75,7 +76,12 @@ _INJECTED = re.compile(
     r"([A-Z0-9_]+?_)??(?P<tail>SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 #: A prefix that configures a grant has all of one of these, or their files.
-_SIGNS = [("PROVIDER", "BASE_URL"), ("PROVIDER", "CLIENT_ID"), *(needed[:2] for _, needed, _ in GRANT_TYPES.values())]
+_SIGNS = [
+    ("PROVIDER", "BASE_URL"),
+    ("PROVIDER", "CLIENT_ID"),
+    *(needed[:2] for _, needed, _ in GRANT_TYPES.values()),
+    *(("ISSUER", needed[1]) for _, needed, _ in GRANT_TYPES.values() if "TOKEN_URL" in needed),
+]
 
 
 def configured_prefixes(names: Collection[str]) -> set[str]:
@@ -139,6 +145,13 @@ def _form(freeze: Callable[[str, Any], Any], separators: str = "&") -> Callable[
             return None
 
     return read
+
+
+def _issuer(value: str) -> Issuer | None:
+    try:
+        return Issuer(value)
+    except ConfigurationError:  # the caller's error names the variable
+        return None
 
 
 def _hosts(value: str) -> list[str] | None:
@@ -205,6 +218,10 @@ READERS: Mapping[str, _Reader] = {
     "STAGING": _SWITCH,
     "CREDENTIALS": _choice("header", "query"),
     "GRANT_TYPE": _choice(*GRANT_TYPES),
+    "ISSUER": (
+        _issuer,
+        "an absolute URL such as https://login.example.com/realms/acme, without query and without /.well-known/",
+    ),
     "RESOURCE": (_words, "URIs, separated by spaces"),
     "CLIENT_AUTH": _choice(*CLIENT_AUTH, "private_key_jwt"),
     "ALGORITHM": _choice(*ALGORITHMS, *HMAC_ALGORITHMS),

@@ -14,7 +14,8 @@ from .oauth import OAuthGrant
 class ClientCredentials(OAuthGrant):
     """The client acts for itself (RFC 6749 §4.4). Frozen, comparable and hashable; equal grants share a token.
 
-    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback.
+    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback; or an :class:`Issuer`,
+        whose metadata name it.
     :param client_id: the client's id (RFC 6749 §2.2).
     :param client_secret: the client's secret: a str, or a callable without arguments that returns one and is called
         for each token request, in any thread; ``None`` (the default): a public client, which has none.
@@ -39,7 +40,7 @@ class ClientCredentials(OAuthGrant):
     :param headers: further headers of the token request, a mapping; a value may be a callable that returns a str.
         ``None`` (the default): none.
     :param revocation_url: the URL at which :meth:`TokenSource.revoke` revokes tokens (RFC 7009); ``None`` (the
-        default): tokens cannot be revoked.
+        default): that of the issuer, else tokens cannot be revoked.
     :param answer: where the members are in the server's answer, a mapping: from ``access_token``, ``token_type``,
         ``expires_in``, ``expires_at``, ``refresh_token``, ``scope``, ``error`` or ``error_description`` to a path:
         member names (or indices of arrays) joined by dots, as in ``"data.0.token"``, or ``"header:X-Auth-Token"``. A

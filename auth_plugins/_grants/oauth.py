@@ -18,6 +18,7 @@ from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, Checks
 from .combinations import check_combination
+from .issuer import Issuer, check_endpoint_or_issuer
 from .tls import TLSGrant
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class _Client(TLSGrant):
 class OAuthGrant(_Client):
     """The options of every OAuth grant; :class:`ClientCredentials` documents them."""
 
-    token_url: str
+    token_url: str | Issuer
     _: KW_ONLY
     scope: str | Sequence[str] | None = None
     audience: str | None = None
@@ -62,7 +63,7 @@ class OAuthGrant(_Client):
     _ca_bundle: str | None = field(default=None, init=False, repr=False, compare=False)
 
     _checks: ClassVar[Checks] = {
-        "token_url": check_url,
+        "token_url": check_endpoint_or_issuer,
         "client_id": validation.check_id,
         "client_secret": validation.check_secret,
         "scope": validation.join_scope,
@@ -82,7 +83,7 @@ class OAuthGrant(_Client):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.client_auth is None:
+        if self.client_auth is None and (self.client_secret is None or not isinstance(self.token_url, Issuer)):
             default = "none" if self.client_secret is None else "client_secret_basic"
             object.__setattr__(self, "client_auth", default)
         if self.params or self.refresh_params:
@@ -127,6 +128,8 @@ class OAuthGrant(_Client):
             members["client_auth"] = self.client_auth.identity()
         del members["_ca_bundle"]
         members = {name: value for name, value in members.items() if name not in _NEW or value is not None}
+        if isinstance(self.token_url, Issuer):  # tokens stay valid when its endpoints move; no URL has a space
+            members["token_url"] = f"issuer {self.token_url}"
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members, **resolved}
 
     def request_token(self, ask: Ask) -> Token:
@@ -210,7 +213,9 @@ class OAuthGrant(_Client):
             client_id=self.client_id,
             client_secret=secret,
             client_auth="none" if authentication else str(self.client_auth),
-            proof=authentication.parameters(Client(self.client_id, secret, self.token_url)) if authentication else {},
+            proof=authentication.parameters(Client(self.client_id, secret, str(self.token_url)))
+            if authentication
+            else {},
             encoding=self.encoding,
             method="POST" if is_revocation else self.method,
             endpoint=endpoint,

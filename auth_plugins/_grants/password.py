@@ -21,7 +21,7 @@ _MOST_REMEMBERED = 1000
 class Password(OAuthGrant):
     """Exchange a user's name and password for a token, once (RFC 6749 §4.3); then refresh it by refresh tokens.
 
-    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback.
+    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback; or an :class:`Issuer`.
     :param username: the user's name.
     :param password: a str, or a callable without arguments that returns one and is called whenever it is sent.
     :param client_id: the client's id; ``None`` (the default): the server does not ask for one.

@@ -18,7 +18,7 @@ class RefreshToken(OAuthGrant):
 
     Where the server rotates refresh tokens, only the cache holds the newest one.
 
-    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback.
+    :param token_url: the URL of the token endpoint: ``https://``, or ``http://`` on loopback; or an :class:`Issuer`.
     :param refresh_token: a str, or a callable without arguments that returns one.
     :param client_id: the client that it was issued to; ``None`` (the default): the server does not ask for one.
     :param client_secret: the client's secret, as in :class:`ClientCredentials`; ``None`` (the default): it has none.

@@ -85,6 +85,10 @@ ADVICE = {
         "have the server's owner allow this client its grant type, and say whether it must use a certificate or a key "
         "instead of a secret"
     ),
+    "issuer": "if that is the server that you mean, set {issuer} to exactly its value",
+    "issuer_of_tenant": "the server has one issuer for each tenant: set {issuer} to that of yours",
+    "bad_metadata": "have the server's owner correct it, or give the URL of the token endpoint in place of {issuer}",
+    "no_metadata": "check {issuer}, or, if the server has no metadata, give the URL of the token endpoint in its place",
     "grant_type": "check that the server offers this grant type at {options}, with this {encoding} and {method}",
 }
 _BY_CODE = {
@@ -106,6 +110,7 @@ _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
 _DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token"}
 #: How messages name options that are often set by a variable.
 _NAMED = {name: f"{name} (or the variable {name.upper()})" for name in ("client_auth", "scope", "refresh_token")}
+_NAMED["issuer"] = "the Issuer (or the variable ISSUER)"
 #: What a copy from elsewhere may bring along.
 _ODD_ENDS = " \t\r\n\v\f\xa0\u200b\ufeff\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 

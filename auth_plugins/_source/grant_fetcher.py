@@ -12,6 +12,7 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.tokens import Token
 
+from .discovery.resolver import with_endpoints
 from .flight import Flight
 from .retrying_sender import RetryingSender
 
@@ -43,10 +44,11 @@ class GrantFetcher:
         if self._grant.sends_token_requests:
             self._sender.load()
         exchange = _Exchange(self._grant, self._sender, flight, runtime.clock.monotonic() + self._timeout)
+        exchange.find_endpoints()
         refreshable = newer or self._state.refreshable
         old = refreshable.refresh_token if refreshable else None
         try:
-            token = self._grant.refresh(exchange, old)
+            token = exchange.grant.refresh(exchange, old)
             if token is None:
                 return self._request(exchange, flight, refreshable, entry)
         finally:
@@ -61,7 +63,7 @@ class GrantFetcher:
         self, exchange: _Exchange, flight: Flight, refreshable: Token | None, entry: SharedEntry | None
     ) -> Token:
         """Get a token by the grant, after the refresh token of *refreshable* was refused, or there is none."""
-        grant, state = self._grant, self._state
+        grant, state = exchange.grant, self._state
         old, origin = refreshable.refresh_token if refreshable else None, grant.own_refresh_token()
         if origin is not None and (state.is_spent(origin) or (entry and old not in (None, origin))):
             raise exchange.refusal or LoginRequiredError(
@@ -107,13 +109,23 @@ class _Exchange:
     """Sends the token requests of one attempt, and reads their answers."""
 
     def __init__(self, grant: Grant, sender: RetryingSender, flight: Flight, deadline: float) -> None:
-        self._grant, self._sender, self._flight = grant, sender, flight
+        self._sender, self._flight = sender, flight
+        #: The grant whose requests are sent.
+        self.grant = grant
         #: When to end, by ``runtime.clock.monotonic``.
         self.deadline = deadline
         #: What is sent, for the log.
         self.sends = "refresh token"
         #: The last error that the token endpoint answered.
         self.refusal: TokenRequestError | None = None
+
+    def find_endpoints(self) -> None:
+        """Use the endpoints of the grant's issuer, if it has one."""
+        self._flight.is_sending = True
+        try:
+            self.grant = with_endpoints(self.grant, self._sender, self.deadline)
+        finally:
+            self._flight.is_sending = False
 
     def __call__(self, request: TokenRequest) -> Token:
         from auth_plugins._protocol.answers import read
@@ -132,6 +144,6 @@ class _Exchange:
 
     def _refusal(self, error: TokenRequestError) -> TokenRequestError:
         """Return the error to raise for *error*: only a login replaces what a grant that is used up consisted of."""
-        if self._grant.is_repeatable or error.error not in REFUSED_REFRESH_TOKEN:
+        if self.grant.is_repeatable or error.error not in REFUSED_REFRESH_TOKEN:
             return error
         return copy_error(error, LoginRequiredError, transient=False)

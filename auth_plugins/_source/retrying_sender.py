@@ -24,10 +24,13 @@ class RetryingSender:
     """Sends token requests by one transport.
 
     :param transport: ``None``: that of the first installed library.
+    :param session: the user's session or client, by which *transport* sends; ``None``: it sends by none of the user's.
     """
 
-    def __init__(self, transport: Transport | LibraryTransport | None, *, allow_http: bool) -> None:
-        self._transport, self._allow_http = transport, allow_http
+    def __init__(
+        self, transport: Transport | LibraryTransport | None, *, allow_http: bool, session: object = None
+    ) -> None:
+        self._transport, self.allow_http, self.session = transport, allow_http, session
 
     def load(self) -> Transport:
         """Import all that a token request needs, while no fork can happen; return the transport."""
@@ -51,7 +54,7 @@ class RetryingSender:
         :raises TokenTransportError: no try got an answer.
         """
         transport = self.load()
-        check_endpoint(request.url, allow_http=self._allow_http)
+        check_endpoint(request.url, allow_http=self.allow_http)
         delays = iter(_RETRY_DELAYS)
         while True:
             delay = next(delays, None)

@@ -14,6 +14,7 @@ from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
 
 from . import wiring
+from .discovery.resolver import with_endpoints
 from .retrying_sender import RetryingSender
 from .shared_fetch import lock_if_possible
 
@@ -31,7 +32,10 @@ def revoke(source: TokenSource) -> None:
         with lock_if_possible(entry, source._lease):
             access, refresh = _forget(source, entry.read())
             entry.clear()
-    revoke_tokens(source.grant, access, refresh, sender, runtime.clock.monotonic() + source._timeout)
+    access, refresh, deadline = [*access], [*refresh], runtime.clock.monotonic() + source._timeout
+    if access or any(refresh):
+        grant = with_endpoints(source.grant, sender, deadline)
+        revoke_tokens(grant, access, refresh, sender, deadline)
 
 
 def _forget(source: TokenSource, stored: Token | None) -> tuple[Iterable[str], Iterable[str | None]]:

@@ -72,6 +72,8 @@ class TokenSource:
     _timeout, _lease, _refresh_ahead = DEFAULT_TIMEOUT, DEFAULT_TIMEOUT * LEASE_SHARE, True
     _transport: Transport | LibraryTransport | None = None
     _allow_http = False
+    #: The user's session or client behind the transport.
+    _session: object = None
     #: Whether an adapter may use a token without another call while it is fresh: not if a subclass decides.
     _may_be_kept = True
     _sender: RetryingSender | None = None
@@ -99,12 +101,8 @@ class TokenSource:
         else:
             self._given_cache = cache
             self._cache, self._shared = wiring.open_cache(cache, grant)
-        if (
-            leeway != DEFAULT_LEEWAY
-            or timeout != DEFAULT_TIMEOUT
-            or refresh_ahead is not True
-            or self._shared is not None
-        ):
+        is_default = leeway == DEFAULT_LEEWAY and timeout == DEFAULT_TIMEOUT and refresh_ahead is True
+        if not is_default or self._shared is not None:
             self._timeout, self._refresh_ahead = wiring.check_policy(leeway, timeout, refresh_ahead)
             # A script that exits during a background refresh must not lose a refresh token that others need.
             may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)

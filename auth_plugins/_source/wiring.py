@@ -79,7 +79,7 @@ def sender_of(source: TokenSource) -> RetryingSender:
     if source._sender is None:
         with small_imports():
             from .retrying_sender import RetryingSender
-        source._sender = RetryingSender(source._transport, allow_http=source._allow_http)
+        source._sender = RetryingSender(source._transport, allow_http=source._allow_http, session=source._session)
     return source._sender
 
 

@@ -281,6 +281,12 @@ class World:
         if path == "/login":
             token = str(self.server.issue(received).get_json()["access_token"])
             return as_json({"session": {"token": token, "seconds": 60}})
+        if path == "/realms/acme/.well-known/openid-configuration":
+            issuer = f"{self.server.url}/realms/acme"
+            methods = ["client_secret_basic", "client_secret_post"]
+            token_endpoint = f"{issuer}/protocol/openid-connect/token"
+            members = {"issuer": issuer, "token_endpoint": token_endpoint}
+            return as_json({**members, "token_endpoint_auth_methods_supported": methods})
         if path in PROVIDERS:
             is_basic = received.headers.get("authorization", "").startswith("Basic ")
             sent = {*form, *(["basic"] if is_basic else [])} - {"grant_type"}

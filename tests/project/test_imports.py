@@ -20,7 +20,7 @@ HEAVY = """
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
-    InsecureTransportError LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
+    InsecureTransportError Issuer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
     RefreshToken SecretFile TLSClientAuth Token TokenCache TokenRequestError TokenSource TokenTransportError
     from_env graphql_unauthenticated
 """

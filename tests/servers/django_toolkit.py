@@ -19,7 +19,7 @@ from django.core.management import call_command
 from django.core.wsgi import get_wsgi_application
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.urls import path
+from django.urls import include, path
 from django.utils import timezone
 from django.views import View
 
@@ -49,6 +49,7 @@ class DjangoToolkit(AuthorizationServer):
             # Tables are made from the models: migrations take much longer.
             MIGRATION_MODULES={"contenttypes": None, "auth": None, "oauth2_provider": None},
             OAUTH2_PROVIDER={
+                "OIDC_ENABLED": True,  # for its metadata, at /o/.well-known/openid-configuration
                 "EXTRA_SERVER_KWARGS": {"token_expires_in": lambda request: self.lifetime},
                 "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
                 "REFRESH_TOKEN_REUSE_PROTECTION": True,
@@ -59,7 +60,8 @@ class DjangoToolkit(AuthorizationServer):
         )
         django.setup()
         token, api = _views(self)
-        settings.ROOT_URLCONF = (path("token", token), path("api", api))
+        own = path("o/", include("oauth2_provider.urls", namespace="oauth2_provider"))
+        settings.ROOT_URLCONF = (path("token", token), path("api", api), own)
         with self._database():
             call_command("migrate", run_syncdb=True, verbosity=0)
             self._register()

@@ -17,7 +17,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from auth_plugins import ClientCredentials, Password, TokenRequestError
+from auth_plugins import ClientCredentials, Issuer, Password, TokenRequestError
 from tests.servers import AuthorizationServer
 from tests.support.drivers import SYNC, Driver, each
 
@@ -193,3 +193,19 @@ def test_wrong_credentials_are_an_error(server: AuthorizationServer, driver: Dri
         assert (caught.value.status_code, caught.value.error) == (status, error)
         assert isinstance(caught.value, driver.base_error)
     assert [sent.status for sent in server.token_requests()] == [401, 400]
+
+
+# Its metadata
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_the_metadata_of_a_real_server(driver: Driver, start: Callable[[str], AuthorizationServer]) -> None:
+    """The toolkit's metadata name its token endpoint, and no other; a slash at the end makes another issuer."""
+    server = start("django_toolkit:DjangoToolkit")
+    server.reset()
+    grant = ClientCredentials(Issuer(f"{server.url}/o"), server.client_id, server.client_secret)
+    auth = driver.auth(grant)
+    assert driver.get(server.api_url, auth).status == 200
+    assert server.token_requests() == []  # its own token endpoint is /o/token/
+    with pytest.raises(TokenRequestError, match=f"has the issuer {server.url}/o, not {server.url}/o/ .a slash"):
+        driver.get(server.api_url, driver.auth(ClientCredentials(Issuer(f"{server.url}/o/"), "id", "s3cr3t")))

@@ -40,6 +40,8 @@ class KeepAlive:
         self.refused: set[str] = set()
         #: The client and the number of the connection of each request.
         self.requests: list[tuple[str, int]] = []
+        #: By path, what a GET gets.
+        self.documents: dict[str, Any] = {}
         #: Cleared to hold answers back.
         self.gate = threading.Event()
         self.gate.set()
@@ -69,14 +71,18 @@ class KeepAlive:
                 server.gate.wait(20)
                 is_refused = not server.refused.isdisjoint([client, *server.peers[-1:]])
                 members = {"error": "invalid_client"} if is_refused else {"access_token": f"token-of-{client}"}
+                self.answer(401 if is_refused else 200, members)
+
+            def do_GET(self) -> None:
+                self.answer(200, server.documents.get(self.path, {}))
+
+            def answer(self, status: int, members: Any) -> None:
                 answer = json.dumps(members).encode()
-                self.send_response(401 if is_refused else 200)
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
-
-            do_GET = do_POST
 
         class Server(socketserver.ThreadingTCPServer):
             daemon_threads = True

@@ -18,6 +18,7 @@ from auth_plugins import (
     ClientSecretJWT,
     Custom,
     Grant,
+    Issuer,
     LoginRequiredError,
     MemoryCache,
     Password,
@@ -72,6 +73,9 @@ grants: list[Grant] = [
     ClientCredentials("https://id.example.com/token", "id", params={"tenant": 5, "scope": None}, headers={"X-A": "1"}),
     Password("https://id.example.com/token", "me", SecretFile("/run/secrets/password"), refresh_url=None),
     RefreshToken("https://id.example.com/token", "refresh", client_id="id"),
+    ClientCredentials(Issuer("https://id.example.com"), "id", secret, revocation_url="https://a"),
+    Password(token_url=Issuer("https://id.example.com"), username="me", password="pw"),
+    RefreshToken(Issuer("https://id.example.com"), "refresh"),
     ApiKey("key", header="X-Key", scheme="Key"),
     ApiKey(secret, query="api_key"),
     ClientCredentials(

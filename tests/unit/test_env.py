@@ -21,6 +21,7 @@ from auth_plugins import (
     FileCache,
     Grant,
     InsecureTransportError,
+    Issuer,
     MemoryCache,
     Password,
     RedisCache,
@@ -40,6 +41,7 @@ from tests.support.stores import KEY, OTHER_KEY, forget
 
 BASE = "https://id.example.com"
 URL = f"{BASE}/token"
+ISSUER = f"{BASE}/realms/acme"
 
 CLIENT = {"TOKEN_URL": URL, "CLIENT_ID": "me", "CLIENT_SECRET": "s3cr3t"}
 USER = {"TOKEN_URL": URL, "USERNAME": "ann", "PASSWORD": "pa55"}
@@ -80,6 +82,19 @@ STAGING = "https://auth-stg.example.com/auth"
 GOOD: dict[str, tuple[dict[str, str], Grant]] = {
     "client credentials": (CLIENT, ClientCredentials(URL, "me", "s3cr3t")),
     "a public client": ({**without(CLIENT, "CLIENT_SECRET"), "CLIENT_AUTH": "none"}, ClientCredentials(URL, "me")),
+    "an issuer": (
+        {**without(CLIENT, "TOKEN_URL"), "ISSUER": f" {ISSUER}/ "},
+        ClientCredentials(Issuer(f"{ISSUER}/"), "me", "s3cr3t"),
+    ),
+    "an issuer of a user": ({**without(USER, "TOKEN_URL"), "ISSUER": BASE}, Password(Issuer(BASE), "ann", "pa55")),
+    "an issuer of a refresh token": (
+        {**without(REFRESH, "TOKEN_URL"), "ISSUER": BASE},
+        RefreshToken(Issuer(BASE), "r3fr3sh"),
+    ),
+    "an issuer of a public client": (
+        {"ISSUER": BASE, "CLIENT_ID": "me", "CLIENT_AUTH": "none"},
+        ClientCredentials(Issuer(BASE), "me"),
+    ),
     "all options": (
         {
             **CLIENT,
@@ -185,6 +200,17 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
     # the variables, and what the error says of them
     "nothing": ({}, ["ACME_PROVIDER", "ACME_BASE_URL", "ACME_TOKEN_URL", "ACME_CLIENT_ID", "ACME_CLIENT_SECRET"]),
     "a token URL alone": ({"TOKEN_URL": URL}, ["ACME_CLIENT_ID", "ACME_CLIENT_SECRET", "are not set"]),
+    "an issuer alone": ({"ISSUER": ISSUER}, ["ACME_CLIENT_ID", "ACME_CLIENT_SECRET", "ACME_ISSUER needs them"]),
+    "an issuer and a token URL": (
+        {**CLIENT, "ISSUER": ISSUER},
+        ["ACME_ISSUER contradicts ACME_TOKEN_URL", "unset one"],
+    ),
+    "an issuer of a provider": ({**JWT_API, "ISSUER": ISSUER}, ["ACME_ISSUER contradicts ACME_PROVIDER=jwt-api"]),
+    "an issuer of a key": ({"API_KEY": "k", "ISSUER": ISSUER}, ["ACME_ISSUER contradicts ACME_API_KEY"]),
+    "metadata in place of an issuer": (
+        {**without(CLIENT, "TOKEN_URL"), "ISSUER": f"{ISSUER}/.well-known/openid-configuration"},
+        ["ACME_ISSUER is not valid; expected an absolute URL such as", "without /.well-known/"],
+    ),
     "no secret": (without(CLIENT, "CLIENT_SECRET"), ["ACME_CLIENT_SECRET (or ACME_CLIENT_SECRET_FILE) is not set"]),
     "a refresh URL alone": ({"REFRESH_URL": URL}, ["ACME_TOKEN_URL, ACME_USERNAME and ACME_PASSWORD"]),
     "a header alone": ({"API_KEY_HEADER": "X-Key"}, ["ACME_API_KEY (or ACME_API_KEY_FILE) is not set"]),
@@ -256,6 +282,7 @@ WRONG = {
     **dict.fromkeys(("LEEWAY", "TIMEOUT", "LIFETIME", "ANSWER", "NAMES", "HEADERS"), CLIENT),
     **dict.fromkeys(("REFUSED", "HEADER", "SCHEME", "QUERY"), CLIENT),
     "REFRESH_URL": USER,
+    "ISSUER": without(CLIENT, "TOKEN_URL"),
     "API_KEY_HEADER": {"API_KEY": "k"},
     "API_KEY_QUERY": {"API_KEY": "k"},
     "BASE_URL": JWT_API,
@@ -477,7 +504,14 @@ def test_a_prefix_is_suggested(prefix: str, others: dict[str, str], meant: str) 
 
 @pytest.mark.parametrize(
     "other",
-    [CLIENT, {"TOKEN_URL": URL, "REFRESH_TOKEN_FILE": "/r"}, JWT_API, {"API_KEY": "k"}, {**CLIENT, "SCOPES": "x"}],
+    [
+        CLIENT,
+        {"TOKEN_URL": URL, "REFRESH_TOKEN_FILE": "/r"},
+        {**without(CLIENT, "TOKEN_URL"), "ISSUER": BASE},
+        JWT_API,
+        {"API_KEY": "k"},
+        {**CLIENT, "SCOPES": "x"},
+    ],
 )
 @pytest.mark.parametrize("name", ["V2", "CLIENT"])
 def test_a_longer_prefix_does_not_disturb(other: dict[str, str], name: str) -> None:

@@ -64,6 +64,8 @@ class Context:
         """Return the name of the variable of an option, or of the one that names its file, if that one is set."""
         if self.provider and option == "token_url":  # some providers have one address for all
             option = "base_url" if "BASE_URL" in self.variables.given else "provider"
+        if option == "token_url" and "ISSUER" in self.variables.given:
+            option = "issuer"
         return self.variables.named(option.upper())
 
     @property

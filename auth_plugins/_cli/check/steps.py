@@ -11,6 +11,7 @@ from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
 from auth_plugins._environment.configuration import cache_secrets
 from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
+from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import has_odd_ends
 from auth_plugins._protocol.redaction import Redactor
@@ -68,11 +69,12 @@ def _check_grant(context: Context) -> Step:
     grant = context.grant
     text = type(grant).__name__ + (f" of the provider {context.provider}" if context.provider else "")
     if isinstance(grant, OAuthGrant):
-        text += f" at {shown(grant.token_url, grant.token_url)}"
+        url = str(grant.token_url)
+        text += f" at {'the issuer ' * isinstance(grant.token_url, Issuer)}{shown(url, url)}"
         for option in ("client_auth", "encoding", "method"):
             default = "" if option.upper() in context.variables.given else " (by default)"
             value = getattr(grant, option)
-            text += f", {option} {getattr(value, 'name', value)}{default}"
+            text += f", {option} {getattr(value, 'name', value) or 'as the metadata say'}{default}"
     return Step(GOOD, "grant", text)
 
 

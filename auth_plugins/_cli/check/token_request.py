@@ -23,7 +23,7 @@ from auth_plugins._transports.reasons import certificate_advice
 
 from .certificate import check_certificate
 from .context import FAILED, GOOD, NOTE, Context, Step
-from .network import check_way
+from .metadata import find_endpoints, resolved
 
 #: Seconds by which two clocks may differ.
 _SKEW = 30.0
@@ -48,7 +48,7 @@ def fetch_token(context: Context) -> _Steps:
     if not (yield from check_certificate(context)):
         yield Step(NOTE, "token request", "not tried, as the certificate cannot be used")
         return None
-    if not (yield from check_way(grant.token_url, context)):
+    if not (yield from find_endpoints(grant, context, _explained)):
         yield Step(NOTE, "token request", "not tried, as the token endpoint cannot be reached")
         return None
     if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
@@ -78,7 +78,7 @@ def _attempt(context: Context, grant: OAuthGrant, stored: Token | None) -> Token
     try:
         if not _uses_cache(grant, stored):
             # Without a TokenSource, which would retry: there may be a password in the request.
-            return grant.request_token(lambda request: _read(context, request))
+            return resolved(grant, context).request_token(lambda request: _read(context, request))
         options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
         source = source_for(grant, context.send, **options)
         if stored and grant.is_repeatable:
@@ -145,7 +145,7 @@ def _compare_clocks(context: Context) -> Step:
 
 def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps:
     """Try other ways of client authentication, where the refusal may be about that."""
-    ways, variable = _other_ways(error, grant), context.variable("client_auth")
+    ways, variable = _other_ways(error, resolved(grant, context)), context.variable("client_auth")
     if not grant.is_repeatable and _stored_token(grant, context):
         return None  # the configured refresh token was used: another client_auth would not find its successor
     if ways and not context.may_try(ways):
