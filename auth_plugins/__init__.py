@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
     from auth_plugins._grants.secret_file import SecretFile
+    from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
 
@@ -49,6 +50,7 @@ __all__ = [
     "SecretFile",
     "Token",
     "TokenCache",
+    "TokenExchange",
     "TokenRequestError",
     "TokenSource",
     "TokenTransportError",
@@ -74,6 +76,7 @@ _MODULES = {
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
     "_grants.secret_file": "SecretFile",
+    "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",
 }

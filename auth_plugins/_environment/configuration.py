@@ -138,7 +138,7 @@ def _typed_grant(variables: Variables) -> Grant:
 def _implied_type(variables: Variables) -> tuple[str, str]:
     """Return the only grant type that the variables can mean, and the variable that implies it."""
     implied = {IMPLIED_TYPE[name]: name for name in reversed(IMPLIED_TYPE) if variables.has(name)}
-    if "password" in implied or "refresh_token" in implied:
+    if implied.keys() & {"password", "refresh_token", "token_exchange"}:
         implied.pop("client_credentials", None)  # these may have a client as well
     if not implied:
         raise variables.no_grant_error()

@@ -17,10 +17,11 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
 from auth_plugins._grants.refresh_token import RefreshToken
+from auth_plugins._grants.token_exchange import TokenExchange
 from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
 #: Never shown, and taken unchanged, spaces included.
-SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY")
+SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "SUBJECT_TOKEN")
 #: Taken unchanged, but shown.
 VERBATIM = ("CLIENT_ID", "USERNAME")
 #: Never shown: values in these may be secrets.
@@ -46,6 +47,7 @@ GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] 
     "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), OPTIONS),
     "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS)),
     "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS)),
+    "token_exchange": (TokenExchange, ("TOKEN_URL", "SUBJECT_TOKEN"), (*_CLIENT, *OPTIONS)),
     "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER",)),
 }
 #: The grant type that a variable implies, the clearest first.
@@ -53,6 +55,7 @@ IMPLIED_TYPE = {
     **dict.fromkeys(("API_KEY", "API_KEY_HEADER"), "api_key"),
     **dict.fromkeys(("USERNAME", "PASSWORD", "REFRESH_URL"), "password"),
     "REFRESH_TOKEN": "refresh_token",
+    "SUBJECT_TOKEN": "token_exchange",
     **dict.fromkeys(_CLIENT, "client_credentials"),
 }
 KNOWN = (

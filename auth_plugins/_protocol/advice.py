@@ -51,6 +51,11 @@ ADVICE = {
     ),
     "proof": "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
     "grant": "check that what this grant consists of is valid, and has not expired",
+    "subject": (
+        "check that {subject_token} is valid, is what its type says, and may be exchanged by this client; and check "
+        "{audience}, {resource} and {scope}"
+    ),
+    "assertion": "check that the assertion is valid: its issuer, subject and audience, its times, and the key",
     "dpop": "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens",
     "refresh_token": (
         "the refresh token is expired, revoked or already used: obtain a new refresh token by signing in again, "
@@ -79,7 +84,13 @@ _BY_CODE = {
     **dict.fromkeys(TROUBLE, "trouble"),
 }
 #: By the grant that was refused by ``invalid_grant``.
-_INVALID_GRANT = {"client_credentials": "proof", "password": "user", "refresh_token": "refresh_token"}
+_INVALID_GRANT = {
+    "client_credentials": "proof",
+    "password": "user",
+    "refresh_token": "refresh_token",
+    "urn:ietf:params:oauth:grant-type:token-exchange": "subject",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer": "assertion",
+}
 #: Troubles that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
 _DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token"}
@@ -159,6 +170,8 @@ def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> st
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
     if code == "invalid_grant":
         return _INVALID_GRANT.get(facts.grant_type, "grant")
+    if code == "invalid_request" and _INVALID_GRANT.get(facts.grant_type) == "subject":
+        return "subject"  # RFC 8693 §2.2.2
     if code in _BY_CODE and (facts.credentials or code != "invalid_client"):
         return _BY_CODE[code]
     if status == 429 or status >= 500:

@@ -10,6 +10,9 @@ from .redaction import Redactor, without_tokens
 
 #: Bytes of an answer that are read. No token is longer, and no server can fill the memory.
 LONGEST_BODY = 1 << 20
+#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1).
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

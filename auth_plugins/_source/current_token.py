@@ -67,10 +67,11 @@ def replace(memory: MemoryCache, state: GrantState, token: Token) -> None:
         postpone(state, has_failed=True)
 
 
-def fall_back(memory: MemoryCache, state: GrantState, stored: Token) -> None:
+def fall_back(memory: MemoryCache, state: GrantState, stored: Token, origins: tuple[str, ...] | None) -> None:
     """Use *stored*, from a shared cache, although it is within its leeway: no other is available; under the lock."""
     has_token = state.token is not None and is_alive(state.token, runtime.clock.time())
     if not has_token and is_alive(stored, runtime.clock.time()) and not state.is_behind(stored):
+        state.origins = origins
         state.token = state.last_shared = stored
         memory.keep(state)
 

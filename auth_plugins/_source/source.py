@@ -11,7 +11,7 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.memory import MemoryCache, process_cache
 from auth_plugins._caches.protocol import TokenCache
-from auth_plugins._grants.base import Grant
+from auth_plugins._grants.base import BaseSource, Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.base import LibraryTransport, Transport
 
@@ -45,7 +45,7 @@ else:  # so that annotations can be resolved; to make a TypedDict takes longer t
     Overrides = dict
 
 
-class TokenSource:
+class TokenSource(BaseSource):
     """Tokens of one grant: returns one that can be used, and decides when to fetch another.
 
     Sources of equal grants over one cache share the token, and the request for it; any thread and event loop may use
@@ -174,9 +174,16 @@ class TokenSource:
         token = state.token
         if token is None:
             return None
+        if sources := self.grant.sources:
+            with small_imports():
+                from . import exchanges
+            if not exchanges.is_current(state, self._cache, sources, token):
+                return None
         window = current_token.window(state, token, self._schedule)
         freshness = window.freshness(runtime.clock.time())
         if freshness is Freshness.FRESH:
+            if sources:  # to be asked each time
+                return token
             state.seen = (token, self._schedule, window.usable_from, window.refresh_at)
         elif freshness is Freshness.EXPIRED:
             return token if current_token.serves_in_leeway(state, token) else None
@@ -244,7 +251,11 @@ class TokenSource:
 
     def _shared_entry(self) -> SharedEntry | None:
         """Return the entry in the shared cache; ``None``: there is no shared cache."""
-        return self._shared.entry_of(self.grant, self._state) if self._shared else None
+        if self._shared is None:
+            return None
+        # That of the token in memory, whatever its subject has become since.
+        grant, _ = self.grant.bind(origins) if (origins := self._state.origins) else (self.grant, ())
+        return self._shared.entry_of(grant, self._state)
 
 
 def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:

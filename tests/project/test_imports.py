@@ -19,8 +19,8 @@ HEAVY = """
 """
 NAMES = """
     ApiKey AuthError ClientCredentials ConfigurationError Custom FileCache Grant InsecureTransportError
-    LoginRequiredError MemoryCache Password RedisCache RefreshToken SecretFile Token TokenCache TokenRequestError
-    TokenSource TokenTransportError from_env graphql_unauthenticated
+    LoginRequiredError MemoryCache Password RedisCache RefreshToken SecretFile Token TokenCache TokenExchange
+    TokenRequestError TokenSource TokenTransportError from_env graphql_unauthenticated
 """
 
 
