@@ -17,10 +17,12 @@ if TYPE_CHECKING:
         TokenRequestError,
         TokenTransportError,
     )
+    from auth_plugins._base.secret_file import SecretFile
     from auth_plugins._caches.file import FileCache
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
+    from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from auth_plugins._grants.custom import Custom
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
-    from auth_plugins._grants.secret_file import SecretFile
     from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
@@ -36,7 +37,9 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "AuthError",
+    "ClientAssertion",
     "ClientCredentials",
+    "ClientSecretJWT",
     "ConfigurationError",
     "Custom",
     "FileCache",
@@ -45,6 +48,7 @@ __all__ = [
     "LoginRequiredError",
     "MemoryCache",
     "Password",
+    "PrivateKeyJWT",
     "RedisCache",
     "RefreshToken",
     "SecretFile",
@@ -64,10 +68,12 @@ _MODULES = {
     "_base.errors": (
         "AuthError ConfigurationError InsecureTransportError LoginRequiredError TokenRequestError TokenTransportError"
     ),
+    "_base.secret_file": "SecretFile",
     "_caches.file": "FileCache",
     "_caches.memory": "MemoryCache",
     "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",
+    "_client_auth.assertions": "ClientAssertion ClientSecretJWT PrivateKeyJWT",
     "_environment.configuration": "from_env",
     "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",
@@ -75,7 +81,6 @@ _MODULES = {
     "_grants.custom": "Custom",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
-    "_grants.secret_file": "SecretFile",
     "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",

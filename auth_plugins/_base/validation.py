@@ -21,7 +21,9 @@ Value = str | int | float | bool | Sequence[str] | None
 #: The value of a parameter in ``params``, or a callable that returns it; the callable is called for each token request.
 Parameter = Value | Callable[[], Value]
 
-ClientAuth = Literal["client_secret_basic", "client_secret_basic_raw", "client_secret_post", "none"]
+ClientAuth = Literal[
+    "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "client_secret_jwt", "none"
+]
 Encoding = Literal["form", "json", "query"]
 Method = Literal["POST", "GET"]
 CLIENT_AUTH, ENCODINGS, METHODS = get_args(ClientAuth), get_args(Encoding), get_args(Method)

@@ -7,7 +7,7 @@ from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
-from auth_plugins._grants.secret_file import SecretFile
+from auth_plugins._base.secret_file import SecretFile
 
 from . import definitions
 from .definitions import FROM_FILES, KNOWN, SECRETS

@@ -1,14 +1,13 @@
-"""What the rest of the package knows of a grant, and what grants that are dataclasses have in common."""
+"""What the rest of the package knows of a grant."""
 
 from __future__ import annotations
 
-import functools
-import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from auth_plugins._base.errors import not_an_auth
+from auth_plugins._base.frozen import Checks, Frozen
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 
 #: Sends one token request and reads its answer.
 Ask = Callable[["TokenRequest"], Token]
-#: By argument, the function that checks it and returns its normal form.
-Checks = Mapping[str, Callable[[str, Any], Any]]
+__all__ = ["Ask", "Checks", "FrozenGrant", "Grant"]
 
 
 # No ABC, as isinstance() takes longer for one.
@@ -100,59 +98,5 @@ class Grant(ABC):
         return None
 
 
-class FrozenGrant(Grant):
-    """The base of frozen dataclasses, made by ``dataclass(frozen=True, eq=False)``. Equal grants share a token.
-
-    Attributes besides the fields count in ``==``, as they may tell one tenant from another, but not in the hash.
-    """
-
-    # Cached, as an auth may be made for each request, and looks its grant up.
-    __slots__ = ("_hash",)
-
-    _hash: int
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-    #: Equal arguments, however they are written, have the same normal form, and so make equal grants.
-    _checks: ClassVar[Checks]
-
-    def __post_init__(self) -> None:
-        fields = self.__dataclass_fields__
-        for name, check in self._checks.items():
-            given = getattr(self, name)
-            if given is None and fields[name].default is None:
-                continue  # it is the default
-            if (normal := check(name, given)) is not given:
-                object.__setattr__(self, name, normal)
-
-    def __eq__(self, other: object) -> bool:
-        if type(self) is not type(other):
-            return NotImplemented
-        if vars(self) == vars(other) and not _has_slots(type(self)):  # at once
-            return True
-        values = _field_getter(type(self))
-        return bool(values(self) == values(other)) and self._other_attributes() == other._other_attributes()
-
-    def _other_attributes(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name not in self.__dataclass_fields__}
-
-    def __hash__(self) -> int:
-        try:
-            return self._hash
-        except AttributeError:
-            object.__setattr__(self, "_hash", hash((type(self), _field_getter(type(self))(self))))
-            return self._hash
-
-    def __getstate__(self) -> dict[str, Any]:
-        return vars(self).copy()  # without the hash, which is another in each process
-
-
-@functools.cache
-def _has_slots(kind: type[FrozenGrant]) -> bool:
-    return any("__slots__" in vars(base) for base in kind.__mro__[: kind.__mro__.index(FrozenGrant)])
-
-
-@functools.cache
-def _field_getter(kind: type[FrozenGrant]) -> Callable[[Any], Any]:
-    """Return a function that returns the values of all fields that count in ``==``, wherever they are stored."""
-    from dataclasses import fields
-
-    return operator.attrgetter(*(each.name for each in fields(kind) if each.compare))
+class FrozenGrant(Frozen, Grant):
+    """The base of grants that are frozen dataclasses. Equal grants share a token."""

@@ -8,13 +8,16 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from auth_plugins._base import mappings, validation
-from auth_plugins._base.errors import ConfigurationError, TokenRequestError
+from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_url, one_of
+from auth_plugins._client_auth.base import Client, ClientAuthentication
+from auth_plugins._client_auth.named import authentication_of, check_client_auth
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.answer_paths import freeze_answer
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, Checks, FrozenGrant
+from .combinations import check_combination
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
@@ -42,7 +45,7 @@ class OAuthGrant(_Client):
     scope: str | Sequence[str] | None = None
     audience: str | None = None
     resource: str | Sequence[str] | None = None
-    client_auth: ClientAuth | None = None
+    client_auth: ClientAuth | ClientAuthentication | None = None
     encoding: Encoding = "form"
     method: Method = "POST"
     params: Mapping[str, Parameter] | tuple[tuple[str, Parameter], ...] | None = field(default=None, repr=False)
@@ -62,7 +65,7 @@ class OAuthGrant(_Client):
         "scope": validation.join_scope,
         "audience": validation.check_text,
         "resource": validation.freeze_strings,
-        "client_auth": one_of(*validation.CLIENT_AUTH),
+        "client_auth": check_client_auth,
         "encoding": one_of(*validation.ENCODINGS),
         "method": one_of(*validation.METHODS),
         "params": mappings.freeze_params,
@@ -82,29 +85,7 @@ class OAuthGrant(_Client):
         if self.params or self.refresh_params:
             pairs = (*self._pairs("params"), *self._pairs("refresh_params"))
             object.__setattr__(self, "_param_types", tuple(type(value).__name__ for _, value in pairs))
-        self._check_combination()
-
-    def _check_combination(self) -> None:
-        argument, problem, advice = "client_auth", "", ""
-        if self.client_secret is None:
-            if self.client_auth != "none":
-                problem = f"must be none without {{client_secret}}, got {self.client_auth}"
-                advice = "give {client_secret} as well"
-        elif self.client_id is None:
-            argument, problem, advice = "client_secret", "needs {client_id}", "give both"
-        elif self.client_auth == "none":
-            problem, advice = "must not be none with {client_secret}, which would not be sent", "leave one of them out"
-        elif self.client_auth == "client_secret_basic_raw" and ":" in self.client_id:
-            argument, problem = "client_id", 'must not have ":" with client_secret_basic_raw (RFC 7617 §2)'
-            advice = "use client_secret_basic"
-        if not problem and self.method == "GET" and self.encoding == "json":
-            argument, problem = "encoding", "must not be json when {method} is GET, which has no body"
-            advice = "use POST, or query"
-        if self.names and "client_secret" in dict(self._pairs("names")) and "basic" in str(self.client_auth):
-            argument, problem = "names", "must not have client_secret where {client_auth} sends it in a header"
-            advice = "set {client_auth} to client_secret_post"
-        if problem:
-            raise ConfigurationError(problem, argument=argument, advice=advice)
+        check_combination(self)
 
     @abstractmethod
     def _parameters(self) -> dict[str, str]:
@@ -112,7 +93,9 @@ class OAuthGrant(_Client):
 
     def secrets(self) -> tuple[str, ...]:
         secret = self._present_client_secret()
-        return (*(() if secret is None else (secret,)), *self._secret_files())
+        authentication = authentication_of(self.client_auth)
+        proofs = () if authentication is None else authentication.secrets()
+        return (*(() if secret is None else (secret,)), *proofs, *self._secret_files())
 
     def _secret_files(self) -> list[str]:
         """Return what the secret files hold that are values of options.
@@ -123,7 +106,7 @@ class OAuthGrant(_Client):
         called = [value for name in _WITH_CALLABLES for _, value in self._pairs(name) if callable(value)]
         if not called:
             return []
-        from .secret_file import SecretFile
+        from auth_plugins._base.secret_file import SecretFile
 
         return [value() for value in called if isinstance(value, SecretFile)]
 
@@ -137,6 +120,8 @@ class OAuthGrant(_Client):
             name: validation.resolve_secret(name, value) if callable(value) else value for name, value in values.items()
         }
         resolved = {name: [*self._resolved(name)] for name in _WITH_CALLABLES if members[name] is not None}
+        if isinstance(self.client_auth, ClientAuthentication):
+            members["client_auth"] = self.client_auth.identity()
         members = {name: value for name, value in members.items() if name not in _NEW or value is not None}
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members, **resolved}
 
@@ -209,6 +194,7 @@ class OAuthGrant(_Client):
             # A grant type in params is the grant's, not the refresh's; None removes it from both.
             own = ("grant_type", names.get("grant_type"))
             resolved["params"] = [pair for pair in resolved["params"] if pair[0] not in own or pair[1] is None]
+        secret, authentication = self._present_client_secret(), authentication_of(self.client_auth)
         request = build(
             getattr(self, endpoint),
             parameters,
@@ -218,12 +204,17 @@ class OAuthGrant(_Client):
             called=self._called_values(resolved),
             names=names,
             client_id=self.client_id,
-            client_secret=self._present_client_secret(),
-            client_auth=str(self.client_auth),
+            client_secret=secret,
+            client_auth="none" if authentication else str(self.client_auth),
+            proof=authentication.parameters(Client(self.client_id, secret, self.token_url)) if authentication else {},
             encoding=self.encoding,
             method="POST" if is_revocation else self.method,
             endpoint=endpoint,
         )
+        if authentication:
+            facts = replace(request.facts, client_trouble=authentication.trouble)
+            rebuild = lambda: self._request(endpoint, parameters, options, is_refresh=is_refresh)  # noqa: E731
+            request = replace(request, facts=facts, rebuild=rebuild)
         return replace(request, answer=dict(self._pairs("answer")), lifetime=self.lifetime)
 
     def _called_values(self, resolved: Mapping[str, _Pairs]) -> list[str]:

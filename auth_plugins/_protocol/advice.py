@@ -38,6 +38,19 @@ ADVICE = {
         "check {options}, and that the server expects them where {client_auth} puts them: "
         "client_secret_basic, client_secret_basic_raw or client_secret_post"
     ),
+    "key": (
+        "check that the server knows the public key of {private_key} under this {key_id} (many servers demand a "
+        "kid), that {client_id} is right, that the server expects its token endpoint's URL as the audience of an "
+        "assertion, and that this machine's clock is right"
+    ),
+    "secret_jwt": (
+        "check {client_id} and {client_secret}, that the server lets this client use client_secret_jwt, and expects "
+        "its token endpoint's URL as the audience of an assertion, and that this machine's clock is right"
+    ),
+    "assertion": (
+        "check that {client_assertion} has not expired, and that its issuer, subject and audience are those that the "
+        "server trusts for this client"
+    ),
     "no_client": "no client was sent: if the server knows this one, set {client_id} and {client_secret}",
     "no_secret": "no client secret was sent: if this client has one, set {client_secret}",
     "ends": "{options} begins or ends with whitespace or a quote: remove it",
@@ -55,7 +68,10 @@ ADVICE = {
         "check that {subject_token} is valid, is what its type says, and may be exchanged by this client; and check "
         "{audience}, {resource} and {scope}"
     ),
-    "assertion": "check that the assertion is valid: its issuer, subject and audience, its times, and the key",
+    "jwt_bearer": (
+        "check that {assertion} has not expired, that its issuer, subject, audience and key are those that the server "
+        "trusts, and that this machine's clock is right"
+    ),
     "dpop": "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens",
     "refresh_token": (
         "the refresh token is expired, revoked or already used: obtain a new refresh token by signing in again, "
@@ -89,7 +105,7 @@ _INVALID_GRANT = {
     "password": "user",
     "refresh_token": "refresh_token",
     "urn:ietf:params:oauth:grant-type:token-exchange": "subject",
-    "urn:ietf:params:oauth:grant-type:jwt-bearer": "assertion",
+    "urn:ietf:params:oauth:grant-type:jwt-bearer": "jwt_bearer",
 }
 #: Troubles that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
@@ -121,7 +137,7 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
         yield "no_scope"
         if main == "scope":
             return
-    if main in _DOUBTS_CLIENT and not facts.has_secret:
+    if main in _DOUBTS_CLIENT and not facts.has_secret and facts.client_trouble == "client":
         if "client_id" in facts.credentials:
             yield "no_secret"
         elif code == "invalid_client":
@@ -131,12 +147,18 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
     if main in _DOUBTS_CLIENT and facts.is_refresh and code not in _BY_CODE:
         yield "old_refresh_token"
     if main == "client":
-        of_client = [option for option in facts.credentials if option.startswith("client_")]
-        yield f"client:{','.join(of_client if of_client and code == 'invalid_client' else facts.credentials)}"
+        yield _client_trouble(code, facts)
     else:
         yield f"{main}:{facts.endpoint}" if "{options}" in ADVICE[main] else main
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
+
+
+def _client_trouble(code: str | None, facts: RequestFacts) -> str:
+    if facts.client_trouble != "client":
+        return facts.client_trouble
+    of_client = [option for option in facts.credentials if option.startswith("client_")]
+    return f"client:{','.join(of_client if of_client and code == 'invalid_client' else facts.credentials)}"
 
 
 def advice_for(trouble: str, name_of: Callable[[str], str] = named) -> list[str]:

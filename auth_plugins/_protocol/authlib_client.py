@@ -21,7 +21,9 @@ from .redaction import Redactor, secret_words
 
 _Pairs = Sequence[tuple[str, Any]]
 
-_SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token", "assertion", "subject_token", "actor_token"})
+_SECRET_PARAMETERS = frozenset(
+    {"password", "refresh_token", "token", "client_assertion", "assertion", "subject_token", "actor_token"}
+)
 #: Parameters, and a header, that prove who the client is.
 _PROOFS = frozenset({"client_secret", "client_assertion", "authorization"})
 #: Requests that need no scope have one of the last two.
@@ -56,6 +58,7 @@ def build(
     method: str,
     endpoint: str = "token_url",
     called: Sequence[str] = (),
+    proof: Mapping[str, str] = MappingProxyType({}),
     names: Mapping[str, str] = MappingProxyType({}),
 ) -> TokenRequest:
     """Build a token request, or a revocation request where *parameters* hold no ``grant_type``.
@@ -65,22 +68,21 @@ def build(
     :param params: the user's own parameters, applied last: they replace a standard one of the same name, and
         ``None`` removes it.
     :param called: the values among *params* and *headers* that callables returned: secrets, whatever their names.
+    :param proof: parameters that authenticate the client, where *client_auth* alone does not.
     :param names: other names for standard parameters.
     """
     values = {**parameters, "client_id": client_id, "client_secret": client_secret}
     sent_url, sent_headers, body = _authlib_parts(url, parameters, client_id, client_secret, client_auth)
-    secrets = _secrets(url, parameters, [*params, *headers, *(("secret", value) for value in called)])
+    secrets = _secrets(url, {**parameters, **proof}, [*params, *headers, *(("secret", value) for value in called)])
     if client_secret:
         headers_of_client = (basic(client_id or "", client_secret), sent_headers.get("Authorization", ""))
         secrets += [client_secret, *(value.removeprefix("Basic ") for value in headers_of_client)]
-    standard = [*parse_qsl(body, keep_blank_values=True), *(("resource", each) for each in resources)]
+    standard = [*parse_qsl(body, keep_blank_values=True), *proof.items(), *(("resource", each) for each in resources)]
     pairs = _replaced(_renamed(standard, names, params), params)
     sent_url, content_type, content = _encoded(sent_url, pairs, "query" if method == "GET" else encoding)
     if content_type:
         sent_headers["Content-Type"] = content_type
-    for name, value in headers:
-        sent_headers = {known: old for known, old in sent_headers.items() if known.lower() != name.lower()}
-        sent_headers[name] = value
+    sent_headers = _replaced_headers(sent_headers, headers)
     sent = {**dict.fromkeys(map(str.lower, sent_headers), ""), **_standard(pairs, names)}
     facts = _facts(endpoint, values, client_auth, sent)
     return TokenRequest(
@@ -127,6 +129,11 @@ def _replaced(pairs: _Pairs, params: _Pairs) -> _Pairs:
         if value is not None:
             pairs += [(name, each) for each in value] if isinstance(value, tuple) else [(name, value)]
     return pairs
+
+
+def _replaced_headers(sent: Mapping[str, str], headers: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the headers *sent* with the user's own *headers* in place of those of the same name."""
+    return dict({name.lower(): (name, value) for name, value in (*sent.items(), *headers)}.values())
 
 
 def _encoded(url: str, pairs: _Pairs, encoding: str) -> tuple[str, str, bytes]:

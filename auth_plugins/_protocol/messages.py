@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import email.utils
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from .redaction import Redactor, without_tokens
@@ -33,6 +33,8 @@ class RequestFacts:
     has_scope: bool = True
     #: The options whose value begins or ends with whitespace or a quote.
     odd_ends: tuple[str, ...] = ()
+    #: The name of the advice for a client that is refused.
+    client_trouble: str = "client"
     #: Whether ``client_secret_basic`` and ``client_secret_basic_raw`` send different things, and one of them was used.
     has_spellings: bool = False
 
@@ -52,6 +54,12 @@ class TokenRequest:
     answer: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Seconds that the token lives if the answer tells no expiry; ``None``: until it is refused.
     lifetime: float | None = field(default=None, repr=False)
+    #: Builds the request anew, with new proofs, for a further attempt; ``None``: the same request is sent again.
+    rebuild: Callable[[], TokenRequest] | None = field(default=None, repr=False)
+
+    def again(self) -> TokenRequest:
+        """Return the request of a further attempt; no I/O."""
+        return self if self.rebuild is None else self.rebuild()
 
     @property
     def endpoint(self) -> str:

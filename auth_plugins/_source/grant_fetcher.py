@@ -121,7 +121,7 @@ class _Exchange:
         asked_at, began = runtime.clock.time(), runtime.clock.monotonic()
         self._flight.is_sending = True
         try:
-            token = read(request, self._sender.send(request, self.deadline), asked_at)
+            token = read(*self._sender.send(request, self.deadline), asked_at)
         except TokenRequestError as error:
             self.refusal = self._refusal(error)
             raise self.refusal from error.__cause__

@@ -41,8 +41,10 @@ class RetryingSender:
             self._transport = transport
             return transport
 
-    def send(self, request: TokenRequest, deadline: float) -> TokenResponse:
+    def send(self, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
         """Send *request*, and again at most twice after connection errors, 5xx, and 429 with ``Retry-After``.
+
+        A retry sends :meth:`TokenRequest.again`. Return the request that was sent last, and its answer.
 
         :param deadline: when to end, by ``runtime.clock.monotonic``.
         :raises InsecureTransportError: the URL is ``http://``, and not on loopback.
@@ -62,9 +64,10 @@ class RetryingSender:
             else:
                 delay = _delay_after(response, delay)
                 if delay is None or runtime.clock.monotonic() + delay >= deadline:
-                    return response
+                    return request, response
             _log.debug("%s did not answer, or answered an error; retrying in %.1f s", request.endpoint, delay)
             runtime.clock.sleep(delay)
+            request = request.again()
 
 
 def _delay_after(response: TokenResponse, delay: float | None) -> float | None:

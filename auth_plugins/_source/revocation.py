@@ -69,7 +69,7 @@ def revoke_tokens(
 def _revoke(request: TokenRequest, sender: RetryingSender, deadline: float) -> AuthError | None:
     """Send *request*; return the error, if there is one."""
     try:
-        response = sender.send(request, deadline)
+        request, response = sender.send(request, deadline)
         if not 200 <= response.status < 300:
             read(request, response, runtime.clock.time())
     except AuthError as error:

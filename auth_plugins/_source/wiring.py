@@ -76,7 +76,8 @@ def endpoint_of(grant: Grant) -> str:
 
 def has_no_secret(grant: Grant) -> bool:
     """Return whether an OAuth *grant* holds nothing by which the server knows the client."""
-    return hasattr(grant, "client_auth") and all(getattr(grant, name, None) is None for name in _SECRETS)
+    by_name = isinstance(getattr(grant, "client_auth", None), str)
+    return by_name and all(getattr(grant, name, None) is None for name in _SECRETS)
 
 
 def sender_of(source: TokenSource) -> RetryingSender:

@@ -18,9 +18,10 @@ HEAVY = """
     dataclasses inspect requests httpx httpx2 authlib click rich asyncio trio cryptography redis filelock platformdirs
 """
 NAMES = """
-    ApiKey AuthError ClientCredentials ConfigurationError Custom FileCache Grant InsecureTransportError
-    LoginRequiredError MemoryCache Password RedisCache RefreshToken SecretFile Token TokenCache TokenExchange
-    TokenRequestError TokenSource TokenTransportError from_env graphql_unauthenticated
+    ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
+    InsecureTransportError LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
+    RefreshToken SecretFile Token TokenCache TokenExchange TokenRequestError TokenSource TokenTransportError
+    from_env graphql_unauthenticated
 """
 
 

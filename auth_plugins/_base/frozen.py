@@ -1,0 +1,70 @@
+"""Values that are frozen dataclasses: grants, and what they consist of."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from abc import ABC
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+#: By argument, the function that checks it and returns its normal form.
+Checks = Mapping[str, Callable[[str, Any], Any]]
+
+
+class Frozen(ABC):
+    """The base of frozen dataclasses, made by ``dataclass(frozen=True, eq=False)``: comparable and hashable.
+
+    Attributes besides the fields count in ``==``, as they may tell one tenant from another, but not in the hash.
+    """
+
+    # Cached, as an auth may be made for each request, and looks its grant up.
+    __slots__ = ("_hash",)
+
+    _hash: int
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+    #: Equal arguments, however they are written, have the same normal form, and so make equal objects.
+    _checks: ClassVar[Checks]
+
+    def __post_init__(self) -> None:
+        fields = self.__dataclass_fields__
+        for name, check in self._checks.items():
+            given = getattr(self, name)
+            if given is None and fields[name].default is None:
+                continue  # it is the default
+            if (normal := check(name, given)) is not given:
+                object.__setattr__(self, name, normal)
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        if vars(self) == vars(other) and not _has_slots(type(self)):  # at once
+            return True
+        values = _field_getter(type(self))
+        return bool(values(self) == values(other)) and self._other_attributes() == other._other_attributes()
+
+    def _other_attributes(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name not in self.__dataclass_fields__}
+
+    def __hash__(self) -> int:
+        try:
+            return self._hash
+        except AttributeError:
+            object.__setattr__(self, "_hash", hash((type(self), _field_getter(type(self))(self))))
+            return self._hash
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self).copy()  # without the hash, which is another in each process
+
+
+@functools.cache
+def _has_slots(kind: type[Frozen]) -> bool:
+    return any("__slots__" in vars(base) for base in kind.__mro__[: kind.__mro__.index(Frozen)])
+
+
+@functools.cache
+def _field_getter(kind: type[Frozen]) -> Callable[[Any], Any]:
+    """Return a function that returns the values of all fields that count in ``==``, wherever they are stored."""
+    from dataclasses import fields
+
+    return operator.attrgetter(*(each.name for each in fields(kind) if each.compare))
