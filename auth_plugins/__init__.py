@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from auth_plugins._grants.base import Grant
     from auth_plugins._grants.client_credentials import ClientCredentials
     from auth_plugins._grants.custom import Custom
+    from auth_plugins._grants.jwt_bearer import JWTBearer
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
+    from auth_plugins._grants.signed_jwt import SignedJWT
     from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
@@ -45,6 +47,7 @@ __all__ = [
     "FileCache",
     "Grant",
     "InsecureTransportError",
+    "JWTBearer",
     "LoginRequiredError",
     "MemoryCache",
     "Password",
@@ -52,6 +55,7 @@ __all__ = [
     "RedisCache",
     "RefreshToken",
     "SecretFile",
+    "SignedJWT",
     "Token",
     "TokenCache",
     "TokenExchange",
@@ -79,8 +83,10 @@ _MODULES = {
     "_grants.base": "Grant",
     "_grants.client_credentials": "ClientCredentials",
     "_grants.custom": "Custom",
+    "_grants.jwt_bearer": "JWTBearer",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
+    "_grants.signed_jwt": "SignedJWT",
     "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",

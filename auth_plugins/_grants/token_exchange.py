@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._base.validation import Secret, check_secret, check_text, hide_arguments, resolve_secret
-from auth_plugins._protocol.messages import TOKEN_EXCHANGE
+from auth_plugins._protocol.advice import TOKEN_EXCHANGE
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, BaseSource, Checks, Grant

@@ -14,6 +14,9 @@ from auth_plugins._base.errors import TROUBLE
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
+#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1).
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token"})
 
@@ -69,8 +72,13 @@ ADVICE = {
         "{audience}, {resource} and {scope}"
     ),
     "jwt_bearer": (
-        "check that {assertion} has not expired, that its issuer, subject, audience and key are those that the server "
-        "trusts, and that this machine's clock is right"
+        "check that {assertion} has not expired, and that its issuer, subject and audience are those that the server "
+        "trusts"
+    ),
+    "signed_jwt": (
+        "check that the server knows the public key of {private_key} under this {key_id} (many servers demand a kid), "
+        "that it trusts the issuer for this subject, that it expects its token endpoint's URL as the audience, and "
+        "that this machine's clock is right"
     ),
     "dpop": "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens",
     "refresh_token": (
@@ -104,8 +112,7 @@ _INVALID_GRANT = {
     "client_credentials": "proof",
     "password": "user",
     "refresh_token": "refresh_token",
-    "urn:ietf:params:oauth:grant-type:token-exchange": "subject",
-    "urn:ietf:params:oauth:grant-type:jwt-bearer": "jwt_bearer",
+    TOKEN_EXCHANGE: "subject",
 }
 #: Troubles that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
@@ -191,8 +198,8 @@ def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> st
 
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
     if code == "invalid_grant":
-        return _INVALID_GRANT.get(facts.grant_type, "grant")
-    if code == "invalid_request" and _INVALID_GRANT.get(facts.grant_type) == "subject":
+        return facts.grant_trouble or _INVALID_GRANT.get(facts.grant_type, "grant")
+    if code == "invalid_request" and facts.grant_type == TOKEN_EXCHANGE:
         return "subject"  # RFC 8693 §2.2.2
     if code in _BY_CODE and (facts.credentials or code != "invalid_client"):
         return _BY_CODE[code]

@@ -15,9 +15,10 @@ from urllib.parse import parse_qsl
 
 from auth_plugins._base.errors import TokenRequestError
 
+from .advice import TOKEN_EXCHANGE
 from .answer_paths import find_members
 from .expiry import expires_at, is_absent
-from .messages import LONGEST_BODY, TOKEN_EXCHANGE, TokenRequest, TokenResponse
+from .messages import LONGEST_BODY, TokenRequest, TokenResponse
 from .redaction import Redactor
 from .refusals import Answer, fail, no_token, refuse
 from .tokens import Token, looks_like_jwt

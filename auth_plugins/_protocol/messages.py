@@ -10,9 +10,6 @@ from .redaction import Redactor, without_tokens
 
 #: Bytes of an answer that are read. No token is longer, and no server can fill the memory.
 LONGEST_BODY = 1 << 20
-#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1).
-TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +32,8 @@ class RequestFacts:
     odd_ends: tuple[str, ...] = ()
     #: The name of the advice for a client that is refused.
     client_trouble: str = "client"
+    #: The name of the advice for a grant that is refused by ``invalid_grant``; ``""``: the grant type says it.
+    grant_trouble: str = ""
     #: Whether ``client_secret_basic`` and ``client_secret_basic_raw`` send different things, and one of them was used.
     has_spellings: bool = False
 

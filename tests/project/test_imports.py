@@ -19,8 +19,8 @@ HEAVY = """
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
-    InsecureTransportError LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
-    RefreshToken SecretFile Token TokenCache TokenExchange TokenRequestError TokenSource TokenTransportError
+    InsecureTransportError JWTBearer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
+    RefreshToken SecretFile SignedJWT Token TokenCache TokenExchange TokenRequestError TokenSource TokenTransportError
     from_env graphql_unauthenticated
 """
 
