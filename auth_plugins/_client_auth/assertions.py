@@ -24,6 +24,8 @@ from auth_plugins._base.validation import (
 from .base import Client, ClientAuthentication
 from .keys import ALGORITHMS, check_key, load_key, present_text, sign
 
+#: The algorithms of :class:`ClientSecretJWT`.
+HMAC_ALGORITHMS = ("HS256", "HS384", "HS512")
 _TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: Seconds by which a server's clock may be behind: part of the lifetime, and at most so many.
 _SKEW_SHARE, _LONGEST_SKEW = 1 / 6, 10.0
@@ -125,7 +127,7 @@ class ClientSecretJWT(ClientAuthentication):
     trouble: ClassVar[str] = "secret_jwt"
     needs_client_secret: ClassVar[bool] = True
     _checks: ClassVar[Checks] = {
-        "algorithm": one_of("HS256", "HS384", "HS512"),
+        "algorithm": one_of(*HMAC_ALGORITHMS),
         "audience": check_text,
         "lifetime": check_lifetime,
     }

@@ -136,7 +136,7 @@ def _read(text: str) -> SigningKey:
     if "-----BEGIN" in text:
         return _read_pem(text)
     if re.fullmatch(_PATH, text):
-        raise ConfigurationError("must be the text of a key, and looks like a path", advice="give SecretFile(path)")
+        raise ConfigurationError("must be the text of a key, and is a path", advice="give the path by {SecretFile}")
     raise ConfigurationError("is no key: PEM begins with -----BEGIN PRIVATE KEY-----, a JWK with {")
 
 
@@ -215,7 +215,7 @@ def _checked(native: Any, jwk: Mapping[str, Any]) -> SigningKey:
         return SigningKey(RSAKey(native, native), "RSA", f"RSA, {native.key_size} bits", jwk)
     if isinstance(native, EllipticCurvePrivateKey):
         kind = f"EC P-{native.key_size}"
-        if kind in _ALGORITHMS and native.curve.name.endswith("r1"):
+        if kind in _ALGORITHMS and re.fullmatch(r"secp\d+r1", native.curve.name):
             return SigningKey(ECKey(native, native), kind, kind, jwk)
     if isinstance(native, Ed25519PrivateKey):
         return SigningKey(OKPKey(native, native), "Ed25519", "Ed25519", jwk)

@@ -32,6 +32,9 @@ def check_client_auth(argument: str, value: object) -> str | ClientAuthenticatio
     """Return a name of a client authentication, or an object, unchanged."""
     if isinstance(value, ClientAuthentication):
         return value
+    if value == "private_key_jwt":
+        problem = "must be an object for private_key_jwt"
+        raise ConfigurationError(problem, argument=argument, advice="give PrivateKeyJWT(key)")
     if isinstance(value, str):
         return one_of(*CLIENT_AUTH)(argument, value)
     if isinstance(value, type) and issubclass(value, ClientAuthentication):

@@ -5,7 +5,7 @@ An error names the variable that is missing, unknown, misspelt or contradictory,
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auth_plugins import providers
@@ -15,10 +15,21 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 
-from .definitions import API_POLICY, GRANT_TYPES, IMPLIED_TYPE, MEMORY, OPTIONS, POLICY, PROVIDED, CacheChoice
+from .assertions import take_assertion
+from .client_auth import call, take_client_auth
+from .definitions import (
+    API_POLICY,
+    ASSERTION,
+    GRANT_TYPES,
+    IMPLIED_TYPE,
+    MEMORY,
+    OPTIONS,
+    POLICY,
+    PROVIDED,
+    CacheChoice,
+)
 from .variables import Variables
 
-_T = TypeVar("_T")
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 #: The arguments of providers for which BASE_URL stands.
@@ -91,7 +102,7 @@ def _cache(variables: Variables) -> FileCache | RedisCache | None:
     choice = _cache_choice(variables)
     if choice.make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
-        return _call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
+        return call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)
     if variables.has("CACHE_KEY"):
         problem = "needs a cache that outlives the process, which memory does not"
         raise ConfigurationError(problem, argument=key, advice=f"set {cache}=file, or unset it")
@@ -110,7 +121,7 @@ def _provider_grant(variables: Variables) -> Grant:
     arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
     names = {each.name: "BASE_URL" if each.name in _ADDRESSES else each.name.upper() for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
-    accepted = [*names.values(), *OPTIONS]
+    accepted = [*names.values(), *OPTIONS, *ASSERTION]
     address = next((argument for argument in names if argument in _ADDRESSES), "")
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
@@ -129,16 +140,18 @@ def _typed_grant(variables: Variables) -> Grant:
         grant_type, name = _implied_type(variables)
         user = variables.full(name)
     make, needed, accepted = GRANT_TYPES[grant_type]
-    if grant_type == "client_credentials" and variables.is_public() and not variables.has("CLIENT_SECRET"):
+    if grant_type == "client_credentials" and variables.needs_no_secret() and not variables.has("CLIENT_SECRET"):
         needed = ("TOKEN_URL", "CLIENT_ID")
-    values = variables.take_all(needed, accepted, user)
+    values: Mapping[str, Any] = variables.take_all(needed, accepted, user)
+    if grant_type == "jwt_bearer":
+        values = take_assertion(variables, values, user)
     return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:
     """Return the only grant type that the variables can mean, and the variable that implies it."""
     implied = {IMPLIED_TYPE[name]: name for name in reversed(IMPLIED_TYPE) if variables.has(name)}
-    if implied.keys() & {"password", "refresh_token", "token_exchange"}:
+    if implied.keys() & {"password", "refresh_token", "token_exchange", "jwt_bearer"}:
         implied.pop("client_credentials", None)  # these may have a client as well
     if not implied:
         raise variables.no_grant_error()
@@ -152,15 +165,7 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
+    values = take_client_auth(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
-    return _call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)
-
-
-def _call(make: Callable[..., _T], arguments: Mapping[str, Any], names: Mapping[str, str]) -> _T:
-    """Call *make*; an error has the *names* of variables in place of those of arguments."""
-    try:
-        return make(**arguments)
-    except ConfigurationError as error:
-        problem = error.renamed(names)
-    raise problem  # without a context, which would be shown
+    return call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)

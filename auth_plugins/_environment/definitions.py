@@ -12,16 +12,22 @@ from auth_plugins._base.mappings import STANDARD_PARAMETERS, freeze_headers, fre
 from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.redis import RedisCache
+from auth_plugins._client_auth.assertions import HMAC_ALGORITHMS
+from auth_plugins._client_auth.keys import ALGORITHMS
 from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.password import Password
 from auth_plugins._grants.refresh_token import RefreshToken
 from auth_plugins._grants.token_exchange import TokenExchange
 from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
 #: Never shown, and taken unchanged, spaces included.
-SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "SUBJECT_TOKEN")
+SECRETS = (
+    "CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "PRIVATE_KEY", "CLIENT_ASSERTION",
+    "SUBJECT_TOKEN", "ASSERTION",
+)  # fmt: skip
 #: Taken unchanged, but shown.
 VERBATIM = ("CLIENT_ID", "USERNAME")
 #: Never shown: values in these may be secrets.
@@ -42,12 +48,19 @@ POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "
 #: Those of them that are about API requests, which a token source does not send.
 API_POLICY = ("ALLOWED_HOSTS", "REFUSED", "HEADER", "SCHEME")
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
+#: What client authentication by a JWT takes besides CLIENT_AUTH.
+ASSERTION = ("PRIVATE_KEY", "KEY_ID", "ALGORITHM", "CLIENT_ASSERTION")
+#: What jwt_bearer takes to sign an assertion, besides a key.
+SIGNED = ("JWT_ISSUER", "JWT_SUBJECT")
+#: The values of CLIENT_AUTH that need no CLIENT_SECRET.
+WITHOUT_SECRET = ("none", "private_key_jwt")
 #: By grant type: the class, the variables that it needs, and those that it accepts besides.
 GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] = {
-    "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), OPTIONS),
-    "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS)),
-    "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS)),
-    "token_exchange": (TokenExchange, ("TOKEN_URL", "SUBJECT_TOKEN"), (*_CLIENT, *OPTIONS)),
+    "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), (*OPTIONS, *ASSERTION)),
+    "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS, *ASSERTION)),
+    "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
+    "token_exchange": (TokenExchange, ("TOKEN_URL", "SUBJECT_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
+    "jwt_bearer": (JWTBearer, ("TOKEN_URL",), ("ASSERTION", *SIGNED, *_CLIENT, *OPTIONS, *ASSERTION)),
     "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER",)),
 }
 #: The grant type that a variable implies, the clearest first.
@@ -56,7 +69,8 @@ IMPLIED_TYPE = {
     **dict.fromkeys(("USERNAME", "PASSWORD", "REFRESH_URL"), "password"),
     "REFRESH_TOKEN": "refresh_token",
     "SUBJECT_TOKEN": "token_exchange",
-    **dict.fromkeys(_CLIENT, "client_credentials"),
+    **dict.fromkeys(("ASSERTION", *SIGNED), "jwt_bearer"),
+    **dict.fromkeys((*_CLIENT, "PRIVATE_KEY", "CLIENT_ASSERTION"), "client_credentials"),
 }
 KNOWN = (
     {"PROVIDER", "GRANT_TYPE", "CACHE", "CACHE_KEY", *PROVIDED, *POLICY}
@@ -68,7 +82,10 @@ _INJECTED = re.compile(
     r"([A-Z0-9_]+?_)??(?P<tail>SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 #: A prefix that configures a grant has all of one of these, or their files.
-_SIGNS = [("PROVIDER", "BASE_URL"), ("PROVIDER", "CLIENT_ID"), *(needed[:2] for _, needed, _ in GRANT_TYPES.values())]
+_SIGNS = [
+    *(("PROVIDER", "BASE_URL"), ("PROVIDER", "CLIENT_ID"), ("TOKEN_URL", "ASSERTION"), ("TOKEN_URL", "JWT_ISSUER")),
+    *(needed[:2] for _, needed, _ in GRANT_TYPES.values() if needed != ("TOKEN_URL",)),
+]
 
 
 def configured_prefixes(names: Collection[str]) -> set[str]:
@@ -194,7 +211,8 @@ READERS: Mapping[str, _Reader] = {
     "CREDENTIALS": _choice("header", "query"),
     "GRANT_TYPE": _choice(*GRANT_TYPES),
     "RESOURCE": (_words, "URIs, separated by spaces"),
-    "CLIENT_AUTH": _choice(*CLIENT_AUTH),
+    "CLIENT_AUTH": _choice(*CLIENT_AUTH, "private_key_jwt"),
+    "ALGORITHM": _choice(*ALGORITHMS, *HMAC_ALGORITHMS),
     "ENCODING": _choice(*ENCODINGS),
     "METHOD": _choice(*METHODS),
     "CACHE": (_cache, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),

@@ -83,9 +83,10 @@ class Variables:
         """Return whether a variable or the one for its file is left."""
         return name in self._left or f"{name}_FILE" in self._left
 
-    def is_public(self) -> bool:
-        """Return whether CLIENT_AUTH says that the client has no secret."""
-        return str(self._left.get("CLIENT_AUTH", "")).strip().lower() == "none"
+    def needs_no_secret(self) -> bool:
+        """Return whether the client has no secret, or proves who it is by another thing."""
+        way = str(self._left.get("CLIENT_AUTH", "")).strip().lower().replace("-", "_")
+        return way in definitions.WITHOUT_SECRET or self.has("PRIVATE_KEY") or self.has("CLIENT_ASSERTION")
 
     def take(self, name: str) -> Any:
         """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""

@@ -19,6 +19,7 @@ from auth_plugins import (
     SecretFile,
     SignedJWT,
     TokenRequestError,
+    from_env,
 )
 from auth_plugins.requests import OAuth2Auth
 from tests.support.drivers import ALL, Driver, each, succeeded
@@ -34,10 +35,11 @@ if TYPE_CHECKING:
 URL = "https://id.example.com/token"
 GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 ASSERTION = "ready-made.assertion"
+PEM = pem("ES256").strip()
 
 
 def signed(**options: Any) -> SignedJWT:
-    return SignedJWT(pem("ES256"), **{"issuer": "robot@example.com", **options})
+    return SignedJWT(PEM, **{"issuer": "robot@example.com", **options})
 
 
 def sent(request: Any) -> dict[str, str]:
@@ -129,7 +131,7 @@ def test_nothing_secret_is_shown() -> None:
     assertion = signed(claims={"password": "cl4im"})
     shown = repr([assertion, vars(assertion), JWTBearer(URL, assertion), JWTBearer(URL, ASSERTION)])
     assert "issuer='robot@example.com'" in shown
-    for text in ("cl4im", ASSERTION, *pem("ES256").split("\n")[1:3]):
+    for text in ("cl4im", ASSERTION, *PEM.split("\n")[1:3]):
         assert text not in shown
 
 
@@ -154,7 +156,7 @@ def test_an_argument_that_cannot_work(options: dict[str, Any], message: str) -> 
     """The error names the argument, and what to give in its place."""
     with pytest.raises(ConfigurationError, match=message) as caught:
         signed(**options)
-    assert pem("ES256") not in variables_of(caught.value)
+    assert PEM not in variables_of(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +194,7 @@ def test_client_and_grant_are_both_signed_anew(server: Loopback) -> None:
     """With a client that authenticates by a key too, a retry has two new assertions."""
     outage = iter([as_json({}, 503)])
     server.token_play = lambda received: next(outage, None) or server.issue(received)
-    grant = JWTBearer(server.token_url, signed(), "app", client_auth=PrivateKeyJWT(pem("ES256")))
+    grant = JWTBearer(server.token_url, signed(), "app", client_auth=PrivateKeyJWT(PEM))
     OAuth2Auth(grant).source.token()
     first, second = map(sent, server.token_requests)
     assert len({first["assertion"], second["assertion"], first["client_assertion"], second["client_assertion"]}) == 4
@@ -231,7 +233,7 @@ def test_a_refused_assertion_is_remembered(endpoint: Endpoint, assertion: Callab
 def test_a_new_key_ends_a_refusal(endpoint: Endpoint, tmp_path: Path) -> None:
     """When the file of the key changes, the next call tries again, with the new key."""
     path = tmp_path / "key.pem"
-    path.write_text(pem("ES256"))
+    path.write_text(PEM)
     endpoint.script = [refusal("invalid_grant", 400)]
     tokens = source(endpoint, JWTBearer(URL, SignedJWT(SecretFile(path), issuer="me")))
     with pytest.raises(TokenRequestError):
@@ -265,5 +267,66 @@ def test_processes_share_the_token(endpoint: Endpoint, tmp_path: Path, assertion
         tokens = source(endpoint, JWTBearer(URL, assertion()), cache=FileCache(tmp_path / "tokens"))
         assert tokens.token().access_token == "token-1"
     entries = b"".join(each.read_bytes() for each in (tmp_path / "tokens").iterdir())
-    assert pem("ES256").split("\n")[1].encode() not in entries
+    assert PEM.split("\n")[1].encode() not in entries
     assert ASSERTION.encode() not in entries
+
+
+def from_variables(**variables: str) -> Any:
+    return from_env("A", {"A_TOKEN_URL": URL, **{f"A_{name}": value for name, value in variables.items()}})
+
+
+def test_a_ready_made_assertion_from_the_environment() -> None:
+    """ASSERTION implies the grant type; its file is read for each attempt."""
+    assert from_variables(ASSERTION=ASSERTION) == JWTBearer(URL, ASSERTION)
+    assert from_variables(ASSERTION_FILE="/run/jwt", CLIENT_ID="app", CLIENT_SECRET="s3cr3t", SCOPE="a") == JWTBearer(
+        URL, SecretFile("/run/jwt"), "app", "s3cr3t", scope="a"
+    )
+    by_key = PrivateKeyJWT(PEM)
+    client = {"CLIENT_ID": "app", "CLIENT_AUTH": "private_key_jwt", "PRIVATE_KEY": PEM}
+    assert from_variables(ASSERTION=ASSERTION, **client) == JWTBearer(URL, ASSERTION, "app", client_auth=by_key)
+
+
+def test_a_signed_assertion_from_the_environment(tmp_path: Path) -> None:
+    """A key and JWT_ISSUER make a SignedJWT; the key authenticates the client too, if CLIENT_AUTH says so."""
+    path = tmp_path / "key.pem"
+    path.write_text(PEM)
+    plain = {"JWT_ISSUER": "robot@example.com", "PRIVATE_KEY": PEM}
+    assert from_variables(**plain) == JWTBearer(URL, signed())
+    assert from_variables(GRANT_TYPE="jwt_bearer", JWT_ISSUER="me", PRIVATE_KEY_FILE=str(path)) == JWTBearer(
+        URL, SignedJWT(SecretFile(path), issuer="me")
+    )
+    full = {**plain, "JWT_SUBJECT": "ada", "KEY_ID": "k1", "ALGORITHM": "ES256", "CLIENT_ID": "app"}
+    assertion = signed(subject="ada", key_id="k1", algorithm="ES256")
+    assert from_variables(**full) == JWTBearer(URL, assertion, "app")
+    by_key = PrivateKeyJWT(PEM, key_id="k1", algorithm="ES256")
+    expected = JWTBearer(URL, assertion, "app", client_auth=by_key)
+    assert from_variables(**full, CLIENT_AUTH="private_key_jwt") == expected
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"GRANT_TYPE": "jwt_bearer"},
+            r"A_ASSERTION \(or A_ASSERTION_FILE\) is not set; .* needs it, or A_PRIVATE_KEY and A_JWT_ISSUER",
+        ),
+        ({"JWT_ISSUER": "me"}, r"A_PRIVATE_KEY \(or A_PRIVATE_KEY_FILE\) is not set; A_JWT_ISSUER needs it"),
+        ({"JWT_SUBJECT": "me"}, "A_PRIVATE_KEY .* and A_JWT_ISSUER are not set"),
+        ({"ASSERTION": ASSERTION, "JWT_SUBJECT": "me"}, "A_JWT_SUBJECT contradicts A_ASSERTION; unset one of them"),
+        ({"ASSERTION": ASSERTION, "REFRESH_TOKEN": "r"}, "contradicts"),
+        ({"JWT_ISSUER": "me", "PRIVATE_KEY": "s3cr3t-nonsense"}, "A_PRIVATE_KEY is no key"),
+        ({"JWT_ISSUER": "me", "PRIVATE_KEY": "/run/key.pem"}, "A_PRIVATE_KEY must be the text of a key"),
+        ({"CLIENT_ID": "app", "CLIENT_SECRET": "s3cr3t", "JWT_ISSUER": "me"}, "A_PRIVATE_KEY .* is not set"),
+    ],
+)
+def test_variables_that_cannot_work(variables: dict[str, str], message: str) -> None:
+    """The error names the variable, and no secret."""
+    with pytest.raises(ConfigurationError, match=message) as caught:
+        from_variables(**variables)
+    assert "s3cr3t" not in str(caught.value)
+
+
+def test_other_prefixes_of_assertions_are_known() -> None:
+    """A prefix that has an assertion is a configuration of its own, beside which another prefix may stand."""
+    other = {"B_TOKEN_URL": URL, "B_ASSERTION_FILE": "/run/jwt"}
+    assert from_variables(ASSERTION=ASSERTION, **other) == JWTBearer(URL, ASSERTION)

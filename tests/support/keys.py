@@ -13,8 +13,9 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from tests.support.loopback import Received
 
+Key = RSAKey | ECKey | OKPKey
 #: By the algorithm that a key signs by unless another one is given.
-MAKERS: dict[str, Callable[[], Any]] = {
+MAKERS: dict[str, Callable[[], Key]] = {
     "RS256": lambda: RSAKey.generate_key(2048),
     "ES256": lambda: ECKey.generate_key("P-256"),
     "ES384": lambda: ECKey.generate_key("P-384"),
@@ -23,18 +24,18 @@ MAKERS: dict[str, Callable[[], Any]] = {
 }
 
 
-def key(algorithm: str, number: int = 0) -> Any:
+def key(algorithm: str, number: int = 0) -> Key:
     """A key; another *number* is another key."""
     return _key(algorithm, number)
 
 
 @functools.cache
-def _key(algorithm: str, _: int) -> Any:
+def _key(algorithm: str, _: int) -> Key:
     return MAKERS[algorithm]()
 
 
 def pem(algorithm: str, number: int = 0) -> str:
-    return str(key(algorithm, number).as_pem(private=True).decode())
+    return key(algorithm, number).as_pem(private=True).decode()
 
 
 def jwk(algorithm: str, **members: Any) -> str:

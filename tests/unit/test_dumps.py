@@ -24,23 +24,28 @@ import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
     AuthError,
+    ClientAssertion,
     ClientCredentials,
     InsecureTransportError,
     MemoryCache,
     Password,
+    PrivateKeyJWT,
     RefreshToken,
     Token,
     TokenSource,
     TokenTransportError,
 )
 from auth_plugins._base.hidden import Hidden
+from auth_plugins._client_auth.keys import load_key
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenResponse
 from tests.support.frames import variables_of
+from tests.support.keys import pem
 from tests.support.loopback import Clock, Loopback, Received, as_json
 
 SECRET, PASSWORD, REFRESH, ACCESS = "cl13nt-s3cr3t-7", "p4ssw0rd-of-ann", "r3fr3sh-t0k3n-7", "acc3ss-t0k3n-777"
-ALL = (SECRET, PASSWORD, REFRESH, ACCESS)
+KEY = pem("ES256")
+ALL = (SECRET, PASSWORD, REFRESH, ACCESS, KEY.splitlines()[1])
 TOKEN = Token(access_token=ACCESS, refresh_token=REFRESH, scope="read", extra={"a": [{"id_token": REFRESH}]})
 
 
@@ -70,6 +75,9 @@ OBJECTS = [
     Password(QUERY_URL, "u", PASSWORD, "id", SECRET, **OPTIONS),
     RefreshToken(QUERY_URL, REFRESH, "id", lambda: SECRET, revocation_url=QUERY_URL),
     ApiKey(SECRET),
+    ClientCredentials(QUERY_URL, "id", client_auth=PrivateKeyJWT(KEY)),
+    ClientCredentials(QUERY_URL, "id", client_auth=ClientAssertion(SECRET)),
+    load_key("key", KEY),
 ]
 
 
@@ -134,6 +142,12 @@ GRANTS: dict[str, Callable[..., Any]] = {
     "client credentials": lambda url, **options: ClientCredentials(url, "id", SECRET, **options),
     "password": lambda url, **options: Password(url, "ann", PASSWORD, "id", SECRET, **options),
     "refresh token": lambda url, **options: RefreshToken(url, REFRESH, "id", SECRET, **options),
+    "key": lambda url, **options: Password(
+        url, "ann", PASSWORD, "id", **{**options, "client_auth": PrivateKeyJWT(KEY)}
+    ),
+    "assertion": lambda url, **options: RefreshToken(
+        url, REFRESH, **{**options, "client_auth": ClientAssertion(SECRET)}
+    ),
 }
 POST: dict[str, Any] = {"client_auth": "client_secret_post", "encoding": "json"}
 QUERY: dict[str, Any] = {"client_auth": "client_secret_post", "encoding": "query", "method": "GET"}
