@@ -1,4 +1,4 @@
-"""A JWT that is signed anew for each token request, as an assertion (RFC 7523 §2.1)."""
+"""A JWT that is signed for each token request, as an assertion (RFC 7523 §2.1)."""
 
 from __future__ import annotations
 

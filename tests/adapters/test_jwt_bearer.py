@@ -190,7 +190,7 @@ def test_a_ready_made_assertion(server: Loopback, tmp_path: Path) -> None:
     assert server.token_requests[0].headers["authorization"].startswith("Basic ")
 
 
-def test_client_and_grant_are_both_signed_anew(server: Loopback) -> None:
+def test_a_retry_has_a_new_assertion_of_the_client_too(server: Loopback) -> None:
     """With a client that authenticates by a key too, a retry has two new assertions."""
     outage = iter([as_json({}, 503)])
     server.token_play = lambda received: next(outage, None) or server.issue(received)

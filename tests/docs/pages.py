@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from auth_plugins.sandbox import Sandbox
+from tests.support.keys import pem
 from tests.support.loopback import Loopback, Received, as_json
 from tests.support.redis_server import RedisServer
 
@@ -131,6 +132,7 @@ class World:
         monkeypatch.chdir(directory)
         (directory / "secrets").mkdir()
         (directory / "secrets" / "orders").write_text("s3cr3t-of-orders\n", "utf-8")
+        (directory / "secrets" / "robot.pem").write_text(pem("ES256"), "utf-8")
 
     def __enter__(self) -> Self:
         self.sandbox.start()
