@@ -68,7 +68,7 @@ ADVICE = {
     "proof": "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
     "grant": "check that what this grant consists of is valid, and has not expired",
     "subject": (
-        "check that {subject_token} is valid, is what its type says, and may be exchanged by this client; and check "
+        "check that {subject_token} is valid, is what its type says, and may be exchanged by this client, and check "
         "{audience}, {resource} and {scope}"
     ),
     "jwt_bearer": (

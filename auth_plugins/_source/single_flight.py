@@ -21,7 +21,7 @@ from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpe
 from .wiring import GRACE
 
 if TYPE_CHECKING:
-    from .exchanges import ExchangeFetch
+    from .subjects.exchange_fetch import ExchangeFetch
 
 _log = logging.getLogger("auth_plugins")
 

@@ -16,7 +16,7 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.base import LibraryTransport, Transport
 
 from . import current_token, rejections, wiring
-from .freshness import DEFAULT_SCHEDULE, Freshness, Schedule
+from .freshness import DEFAULT_SCHEDULE, Schedule
 
 if TYPE_CHECKING:
     from auth_plugins._caches.shared import SharedCache
@@ -170,26 +170,7 @@ class TokenSource(BaseSource):
 
     def _usable(self) -> Token | None:
         """Return the present token if it may be used; start its background refresh when that is due."""
-        state = self._state
-        token = state.token
-        if token is None:
-            return None
-        if sources := self.grant.sources:
-            with small_imports():
-                from . import exchanges
-            if not exchanges.is_current(state, self._cache, sources, token):
-                return None
-        window = current_token.window(state, token, self._schedule)
-        freshness = window.freshness(runtime.clock.time())
-        if freshness is Freshness.FRESH:
-            if sources:  # to be asked each time
-                return token
-            state.seen = (token, self._schedule, window.usable_from, window.refresh_at)
-        elif freshness is Freshness.EXPIRED:
-            return token if current_token.serves_in_leeway(state, token) else None
-        elif self._schedule[1] and runtime.elapsed() >= state.refresh_after:
-            self._flights().refresh(token)
-        return token
+        return current_token.usable(self)
 
     def fresh_between(self, token: Token) -> tuple[float, float]:
         """For adapters: return from when until when *token* is fresh while the state holds it, in Unix seconds."""
@@ -251,11 +232,7 @@ class TokenSource(BaseSource):
 
     def _shared_entry(self) -> SharedEntry | None:
         """Return the entry in the shared cache; ``None``: there is no shared cache."""
-        if self._shared is None:
-            return None
-        # That of the token in memory, whatever its subject has become since.
-        grant, _ = self.grant.bind(origins) if (origins := self._state.origins) else (self.grant, ())
-        return self._shared.entry_of(grant, self._state)
+        return wiring.shared_entry(self)
 
 
 def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:

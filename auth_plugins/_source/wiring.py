@@ -18,13 +18,14 @@ from auth_plugins._grants.base import Grant
 if TYPE_CHECKING:
     from auth_plugins._caches.grant_state import GrantState
     from auth_plugins._caches.shared import SharedCache
+    from auth_plugins._caches.shared_entry import SharedEntry
 
-    from .exchanges import ExchangeFetch
     from .freshness import Schedule
     from .negative_cache import NegativeCache
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
     from .source import TokenSource
+    from .subjects.exchange_fetch import ExchangeFetch
 
 #: Seconds that waiters give a leader beyond its own time.
 GRACE = 1.0
@@ -89,6 +90,16 @@ def sender_of(source: TokenSource) -> RetryingSender:
     return source._sender
 
 
+def shared_entry(source: TokenSource) -> SharedEntry | None:
+    """Return the entry of *source* in the shared cache; ``None``: there is no shared cache."""
+    if source._shared is None:
+        return None
+    # That of the token in memory, whatever its subject has become since.
+    origins = source._state.origins
+    grant, _ = source.grant.bind(origins) if origins else (source.grant, ())
+    return source._shared.entry_of(grant, source._state)
+
+
 def longest_wait(source: TokenSource) -> float:
     """Return the seconds that a token of *source* may take."""
     return source._timeout + _lock_timeout(source) + GRACE
@@ -119,7 +130,7 @@ def build(source: TokenSource) -> SingleFlight:
     fetcher: NegativeCache | ExchangeFetch
     if grant.is_bound_late:
         with small_imports():
-            from .exchanges import ExchangeFetch
+            from .subjects.exchange_fetch import ExchangeFetch
         fetcher = ExchangeFetch(grant, memory, state, schedule, make)
     else:
         fetcher = make(grant)

@@ -1,4 +1,4 @@
-"""Tokens that depend on tokens of other sources, by which they were exchanged: those are asked first.
+"""Asks the sources of subject tokens, and exchanges what they have.
 
 No lock is held while another source is asked, so that the single flights of both never wait for each other.
 """
@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from auth_plugins._base.errors import AuthError, TokenRequestError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins._grants.base import BaseSource, Grant
+from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
+from auth_plugins._source import current_token, rejections
+from auth_plugins._source.flight import Ending, Flight
+from auth_plugins._source.freshness import Schedule
+from auth_plugins._source.negative_cache import NegativeCache
 
-from . import current_token, rejections
-from .flight import Ending, Flight
-from .freshness import Schedule
-from .negative_cache import NegativeCache
-from .source import TokenSource
+from .origins import forget
+
+if TYPE_CHECKING:
+    from auth_plugins._source.source import TokenSource
 
 _log = logging.getLogger("auth_plugins")
 
@@ -28,40 +31,6 @@ _log = logging.getLogger("auth_plugins")
 #: errors by which servers say so.
 _VAGUE = "invalid_request"
 _REFUSED = ("invalid_grant", "invalid_token", _VAGUE)
-
-
-def is_current(state: GrantState, memory: MemoryCache, sources: Sequence[BaseSource | None], token: Token) -> bool:
-    """Return whether *token* is still that of *sources*; forget it if one of them has another token.
-
-    Nothing is fetched here, as this may be an event loop. Where a source has to fetch, an attempt asks it.
-    """
-    origins, given = state.origins, cast("Sequence[TokenSource | None]", sources)
-    if origins is None:  # it was seeded: it belongs to what the sources have now
-        present = [None if source is None else source._usable() for source in given]
-        with memory.lock:
-            if state.token is token and state.origins is None:
-                state.origins = tuple(None if each is None else each.access_token for each in present)
-        return True
-    asks = False
-    for source, origin in zip(given, origins, strict=False):
-        if source is None or origin is None:
-            continue
-        present_token = source._usable() if source._may_be_kept else source._state.token
-        last = present_token or source._state.token
-        if last is None or last.access_token != origin:
-            _forget(state, memory, token)
-            return False
-        asks |= present_token is None or not source._may_be_kept
-    if not asks or current_token.serves_in_leeway(state, token):
-        return True
-    state.asks_sources = True
-    return False
-
-
-def _forget(state: GrantState, memory: MemoryCache, token: Token | None) -> None:
-    with memory.lock:
-        if token is not None and state.token is token:
-            state.token = state.refreshable = None
 
 
 class ExchangeFetch:
@@ -114,7 +83,7 @@ class ExchangeFetch:
         except AuthError as error:
             # While a server is down, the last token counts. If it refuses, the token of this grant ends as well.
             if not error.transient:
-                _forget(state, self._memory, state.token)
+                forget(state, self._memory, state.token)
             raise
 
     def _exchange(self, flight: Flight, tokens: list[tuple[TokenSource, Token]]) -> Token | Ending:
