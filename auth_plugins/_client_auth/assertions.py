@@ -164,7 +164,7 @@ class ClientAssertion(ClientAuthentication):
 
     assertion: Secret = field(repr=False)
 
-    # Whoever issues it, the server checks a JWT that is signed by a private key.
+    # Another system signs it, but by a private key all the same.
     name: ClassVar[str] = "private_key_jwt"
     trouble: ClassVar[str] = "assertion"
     needs_client_id: ClassVar[bool] = False

@@ -157,7 +157,7 @@ def _read_pem(text: str) -> SigningKey:
     except TypeError:  # OpenSSH's own format does not tell
         is_encrypted = True
     except Exception:
-        raise ConfigurationError("is a PEM that is damaged", advice="copy it anew") from None
+        raise ConfigurationError("is a PEM that is damaged", advice="copy it again") from None
     if is_encrypted:
         advice = "decrypt it (openssl pkey -in FILE -out OTHER_FILE)"
         raise ConfigurationError("is encrypted with a password", advice=advice)
@@ -172,7 +172,7 @@ def _read_jwk(text: str) -> SigningKey:
         problem = _jwk_problem(jwk)
         native = None if problem else JWKRegistry.import_key(jwk).private_key
     except Exception:
-        raise ConfigurationError("is a JWK that is damaged", advice="copy it anew") from None
+        raise ConfigurationError("is a JWK that is damaged", advice="copy it again") from None
     if problem:
         raise ConfigurationError(problem)
     return _checked(native, jwk)

@@ -121,12 +121,14 @@ def _provider_grant(variables: Variables) -> Grant:
     arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
     names = {each.name: "BASE_URL" if each.name in _ADDRESSES else each.name.upper() for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
+    absent = [name for name in ("CLIENT_SECRET",) if name in needed and variables.has_key() and not variables.has(name)]
+    needed = [name for name in needed if name not in absent]
     accepted = [*names.values(), *OPTIONS, *ASSERTION]
     address = next((argument for argument in names if argument in _ADDRESSES), "")
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
     values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, values, {"BASE_URL": address})
+    return _make_grant(variables, provider, {**values, **dict.fromkeys(absent)}, {"BASE_URL": address})
 
 
 def _typed_grant(variables: Variables) -> Grant:

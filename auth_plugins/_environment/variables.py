@@ -86,7 +86,11 @@ class Variables:
     def needs_no_secret(self) -> bool:
         """Return whether the client has no secret, or proves who it is by another thing."""
         way = str(self._left.get("CLIENT_AUTH", "")).strip().lower().replace("-", "_")
-        return way in definitions.WITHOUT_SECRET or self.has("PRIVATE_KEY") or self.has("CLIENT_ASSERTION")
+        return way in definitions.WITHOUT_SECRET or self.has_key()
+
+    def has_key(self) -> bool:
+        """Return whether the client has a key or an assertion."""
+        return self.has("PRIVATE_KEY") or self.has("CLIENT_ASSERTION")
 
     def take(self, name: str) -> Any:
         """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""

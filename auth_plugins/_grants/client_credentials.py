@@ -26,8 +26,9 @@ class ClientCredentials(OAuthGrant):
         ``None`` (the default): not sent.
     :param client_auth: the client authentication: ``client_secret_basic`` (RFC 6749 §2.3.1: id and secret
         percent-encoded, then Base64), ``client_secret_basic_raw`` (Base64 of ``id:secret`` in UTF-8),
-        ``client_secret_post`` (as parameters) or ``none``. ``None`` (the default): ``client_secret_basic`` with a
-        secret, else ``none``.
+        ``client_secret_post`` (as parameters), ``client_secret_jwt`` (signs an assertion by the secret) or ``none``;
+        or a :class:`PrivateKeyJWT`, :class:`ClientSecretJWT` or :class:`ClientAssertion`. ``None`` (the default):
+        ``client_secret_basic`` with a secret, else ``none``.
     :param encoding: how the parameters are sent: ``form`` (the default), ``json`` (an object as the body) or ``query``
         (in the URL). Every proxy sees a URL, and so do the DEBUG logs of urllib3 and the INFO logs of httpx: use
         ``query`` only for servers that accept nothing else.

@@ -53,7 +53,7 @@ class TokenRequest:
     answer: Mapping[str, str] = field(default_factory=dict, repr=False)
     #: Seconds that the token lives if the answer tells no expiry; ``None``: until it is refused.
     lifetime: float | None = field(default=None, repr=False)
-    #: Builds the request anew, with new proofs, for a further attempt; ``None``: the same request is sent again.
+    #: Builds the request again, with new proofs, for a further attempt; ``None``: the same request is sent again.
     rebuild: Callable[[], TokenRequest] | None = field(default=None, repr=False)
 
     def again(self) -> TokenRequest:

@@ -8,11 +8,12 @@ from urllib.parse import quote
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_id, check_url
+from auth_plugins._client_auth.base import ClientAuthentication
 
 
 class _CommonOptions(TypedDict, total=False):
     resource: str | Sequence[str] | None
-    client_auth: ClientAuth | None
+    client_auth: ClientAuth | ClientAuthentication | None
     encoding: Encoding
     params: Mapping[str, Parameter] | None
     headers: Mapping[str, Secret] | None

@@ -309,13 +309,16 @@ def test_it_asks_before_it_tries(check: Run, server: Loopback) -> None:
     """At a terminal it asks first; in a script, and with ``--json``, it neither asks nor tries without the option."""
     server.token_play = wanting(server, basic=RAW)
     yes = check(typed="y\n")
-    assert "Try client_secret_basic_raw and client_secret_post as well, at the same token endpoint?" in yes.err
+    assert (
+        "Try client_secret_basic_raw and client_secret_post and client_secret_jwt as well, at the same token endpoint?"
+        in yes.err
+    )
     # Old versions of click print the blank behind a question to standard output.
     assert "ok      try client_secret_basic_raw: answered 200\n" in yes.out
     assert len(server.token_requests) == 2
     for outcome in (check(typed="n\n"), check()):
         assert outcome.out.endswith(
-            "-       other client_auth: not tried: client_secret_basic_raw, client_secret_post\n"
+            "-       other client_auth: not tried: client_secret_basic_raw, client_secret_post, client_secret_jwt\n"
             "        → have them tried by --try-others, or set ACME_CLIENT_AUTH to one of them\n"
         )
     silent = check("--json", typed="y\n")
@@ -326,10 +329,10 @@ def test_it_asks_before_it_tries(check: Run, server: Loopback) -> None:
 TRIED: dict[str, tuple[dict[str, str], list[str]]] = {
     "Basic without encoding, and encoded, are the same": (
         {"CLIENT_SECRET": CANARY, "CLIENT_ID": "i", "CLIENT_AUTH": "client_secret_post"},
-        ["client_secret_basic"],
+        ["client_secret_basic", "client_secret_jwt"],
     ),
-    "a colon in the id, and a secret in a URL": ({"CLIENT_ID": "a:b", "ENCODING": "query"}, []),
-    "GET": ({"METHOD": "GET"}, ["client_secret_basic_raw"]),
+    "a colon in the id, and a secret in a URL": ({"CLIENT_ID": "a:b", "ENCODING": "query"}, ["client_secret_jwt"]),
+    "GET": ({"METHOD": "GET"}, ["client_secret_basic_raw", "client_secret_jwt"]),
 }
 
 
@@ -393,7 +396,7 @@ def test_a_secret_is_sent_again_only_where_the_client_may_be_meant(check: Run, s
     """``--try-others`` sends the secret again only where the refusal can be about client authentication."""
     server.token_play = lambda _: {**NOT_OF_CLIENT, **OF_CLIENT}[case]
     assert check("--try-others").status == 1
-    assert len(server.token_requests) == (3 if case in OF_CLIENT else 1)
+    assert len(server.token_requests) == (4 if case in OF_CLIENT else 1)
 
 
 # A token endpoint that refuses

@@ -131,8 +131,9 @@ class World:
         monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
         monkeypatch.chdir(directory)
         (directory / "secrets").mkdir()
-        (directory / "secrets" / "orders").write_text("s3cr3t-of-orders\n", "utf-8")
-        (directory / "secrets" / "robot.pem").write_text(pem("ES256"), "utf-8")
+        secrets = {"orders": "s3cr3t-of-orders\n", "orders.pem": pem("ES256"), "assertion": "eyJh.e30.c2ln\n"}
+        for name, text in secrets.items():
+            (directory / "secrets" / name).write_text(text, "utf-8")
 
     def __enter__(self) -> Self:
         self.sandbox.start()

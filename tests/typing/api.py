@@ -11,13 +11,16 @@ import auth_plugins.httpx2
 import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
+    ClientAssertion,
     ClientCredentials,
+    ClientSecretJWT,
     Custom,
     Grant,
     JWTBearer,
     LoginRequiredError,
     MemoryCache,
     Password,
+    PrivateKeyJWT,
     RefreshToken,
     SecretFile,
     SignedJWT,
@@ -88,6 +91,13 @@ grants: list[Grant] = [
     JWTBearer("https://a", SecretFile("/run/secrets/jwt"), "id", scope="a"),
     JWTBearer("https://a", SignedJWT(secret, issuer="me", subject="you", claims={"scope": "a"}, lifetime=60)),
     from_env("ACME", {"ACME_API_KEY": "key"}),
+    ClientCredentials(
+        "https://a", "id", client_auth=PrivateKeyJWT(SecretFile("key.pem"), key_id="1", algorithm="PS256")
+    ),
+    ClientCredentials("https://a", "id", secret, client_auth=ClientSecretJWT(algorithm="HS512", lifetime=30)),
+    ClientCredentials("https://a", "id", secret, client_auth="client_secret_jwt"),
+    Password("https://a", "me", "s", "id", client_auth=ClientAssertion(secret)),
+    okta("https://a", "id", secret, "a", client_auth=ClientSecretJWT(audience="https://a")),
     Custom(secret),
     Custom(log_in, key="ops"),
     Custom(lambda: Token(access_token="token")),

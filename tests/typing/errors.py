@@ -12,7 +12,7 @@ import requests
 import auth_plugins.httpx
 import auth_plugins.httpx2
 import auth_plugins.requests
-from auth_plugins import ClientCredentials, Custom, Password, RefreshToken, TokenSource, providers
+from auth_plugins import ClientCredentials, Custom, Password, RefreshToken, SecretFile, TokenSource, providers
 
 URL = "https://id.example.com"
 grant = ClientCredentials(URL, "id", "secret")
@@ -40,6 +40,7 @@ auth_plugins.httpx2.OAuth2Auth(grant, client=client)  # type: ignore[arg-type]  
 
 # Options with few values.
 ClientCredentials(URL, "id", "s", client_auth="basic")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ClientCredentials(URL, "id", client_auth=SecretFile("key"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Password(URL, "me", "s", encoding="JSON")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 RefreshToken(URL, "s", method="PUT")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 providers.json_api(URL, "id", "s", method="PUT")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

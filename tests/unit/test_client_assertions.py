@@ -97,7 +97,7 @@ def test_the_client_secret_signs_an_assertion(client_auth: Any, algorithm: str, 
 
 
 def test_a_ready_made_assertion_is_read_for_each_attempt(tmp_path: Path) -> None:
-    """The text is sent without whitespace around it; a file and a callable are read anew."""
+    """The text is sent without whitespace around it; a file and a callable are read again."""
     file, numbers = tmp_path / "token", iter("123")
     for assertion in (" a.b.1\n", SecretFile(file), lambda: f"\n a.b.{next(numbers)}\n"):
         file.write_text("\n a.b.1 \n\n")

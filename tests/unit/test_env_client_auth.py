@@ -58,6 +58,12 @@ MADE: dict[str, tuple[dict[str, str], Any]] = {
         {**BY_KEY, "USERNAME": "ann", "PASSWORD": "pa55"},
         Password(URL, "ann", "pa55", "me", client_auth=PrivateKeyJWT(pem("ES256").rstrip("\n"))),
     ),
+    "a provider": (
+        {"PROVIDER": "keycloak", "BASE_URL": "https://a", "REALM": "r", "CLIENT_ASSERTION": "a.b.c", "TOKEN_URL": ""},
+        ClientCredentials(
+            "https://a/realms/r/protocol/openid-connect/token", "me", client_auth=ClientAssertion("a.b.c")
+        ),
+    ),
 }
 
 

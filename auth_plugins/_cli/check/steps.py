@@ -16,6 +16,7 @@ from auth_plugins._protocol.advice import has_odd_ends
 from auth_plugins._protocol.redaction import Redactor
 
 from .api import call
+from .client_auth import describe_client_auth
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .token import describe, facts_of
 from .token_request import fetch_token
@@ -31,6 +32,7 @@ def take_steps(context: Context, url: str | None) -> Iterator[Step]:
     """
     yield from _check_variables(context)
     yield _check_grant(context)
+    yield from describe_client_auth(context)
     yield _check_cache(context)
     token = yield from fetch_token(context)
     if token is not None:
@@ -69,7 +71,8 @@ def _check_grant(context: Context) -> Step:
         text += f" at {shown(grant.token_url, grant.token_url)}"
         for option in ("client_auth", "encoding", "method"):
             default = "" if option.upper() in context.variables.given else " (by default)"
-            text += f", {option} {getattr(grant, option)}{default}"
+            value = getattr(grant, option)
+            text += f", {option} {getattr(value, 'name', value)}{default}"
     return Step(GOOD, "grant", text)
 
 

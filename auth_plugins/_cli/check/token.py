@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,7 +29,7 @@ def facts_of(token: Token, context: Context) -> dict[str, Any]:
         "expires_in": None if token.expires_at is None else token.expires_at - runtime.clock.time(),
         "scope": None if token.scope is None else context.redacted(token.scope),
         "refresh_token": token.refresh_token is not None,
-        "claims": {name: _claim(token.claims[name], context) for name in _CLAIMS if name in token.claims},
+        "claims": claims_of(token.claims, _CLAIMS, context),
     }
 
 
@@ -68,12 +68,21 @@ def _how_to_read_the_end(token: Token, context: Context) -> Iterator[str]:
 def _describe_jwt(token: Token, claims: Mapping[str, Any], context: Context) -> Step:
     header = token.access_token.partition(".")[0]
     algorithm = (jwt_claims(f"{header}.{header}.") or {}).get("alg")  # the header, read as a payload
-    members = {"alg": _claim(algorithm, context), **claims}
-    what = ", ".join(f"{name} {json.dumps(claim)}" for name, claim in members.items())
+    what = text_of({"alg": _claim(algorithm, context), **claims})
     begins = token.claims.get("nbf")
     if isinstance(begins, (int, float)) and begins > runtime.clock.time() + 1:
         return Step(NOTE, "JWT", what, "by this machine's clock it is not valid yet: compare the clocks")
     return Step(GOOD, "JWT", what)
+
+
+def claims_of(claims: Mapping[str, Any], names: Iterable[str], context: Context) -> dict[str, Any]:
+    """Return those of *claims* that have one of *names*, without secrets."""
+    return {name: _claim(claims[name], context) for name in names if name in claims}
+
+
+def text_of(claims: Mapping[str, Any]) -> str:
+    """Return *claims* as a step shows them."""
+    return ", ".join(f"{name} {json.dumps(claim)}" for name, claim in claims.items())
 
 
 def _claim(claim: Any, context: Context) -> Any:

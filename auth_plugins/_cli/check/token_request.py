@@ -11,6 +11,8 @@ from auth_plugins._base.errors import TROUBLE, AuthError, ConfigurationError, To
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import ClientAuth
 from auth_plugins._cli.common import loses_successor, shared_entry
+from auth_plugins._client_auth.assertions import ClientSecretJWT
+from auth_plugins._client_auth.named import authentication_of
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import advice_for
@@ -162,12 +164,16 @@ def _other_ways(error: AuthError, grant: OAuthGrant) -> list[ClientAuth]:
     """Return the other values of client_auth that the server may expect, and that send something else."""
     if grant.client_secret is None or not isinstance(error, TokenRequestError) or not _doubts_client(error):
         return []
-    others: tuple[ClientAuth, ...] = ("client_secret_basic", "client_secret_basic_raw", "client_secret_post")
+    others: tuple[ClientAuth, ...] = (
+        "client_secret_basic", "client_secret_basic_raw", "client_secret_post", "client_secret_jwt"
+    )  # fmt: skip
     ways: list[ClientAuth] = []
     requests = [_sent(grant)]
     for way in others:
         if way == "client_secret_post" and (grant.encoding == "query" or grant.method == "GET"):
             continue  # a secret is not put into a URL to see what happens
+        if way == "client_secret_jwt" and isinstance(authentication_of(grant.client_auth), ClientSecretJWT):
+            continue  # no two assertions are alike
         with contextlib.suppress(ConfigurationError):  # an id with a colon, as Basic without encoding
             request = _sent(replace(grant, client_auth=way))
             if request not in requests:

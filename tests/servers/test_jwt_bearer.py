@@ -8,30 +8,30 @@ from typing import Any
 import pytest
 
 from auth_plugins import JWTBearer, SignedJWT, TokenRequestError
-from tests.servers.authlib_assertions import AuthlibAssertions
+from tests.servers.authlib_jwt_bearer import AuthlibJWTBearer
 from tests.support.drivers import ALL, Driver, each
 from tests.support.keys import pem
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[AuthlibAssertions]:
-    with AuthlibAssertions() as server:
+def running() -> Iterator[AuthlibJWTBearer]:
+    with AuthlibJWTBearer() as server:
         yield server
 
 
 @pytest.fixture
-def server(running: AuthlibAssertions) -> AuthlibAssertions:
+def server(running: AuthlibJWTBearer) -> AuthlibJWTBearer:
     running.reset()
     return running
 
 
-def grant(server: AuthlibAssertions, number: int = 0, **changes: Any) -> JWTBearer:
+def grant(server: AuthlibJWTBearer, number: int = 0, **changes: Any) -> JWTBearer:
     return JWTBearer(server.token_url, SignedJWT(pem("ES256", number), **{"issuer": server.issuer, **changes}))
 
 
 @pytest.mark.parametrize("driver", each(ALL))
-@pytest.mark.parametrize("subject", [None, AuthlibAssertions.subject])
-def test_a_signed_assertion_is_accepted(server: AuthlibAssertions, driver: Driver, subject: str | None) -> None:
+@pytest.mark.parametrize("subject", [None, AuthlibJWTBearer.subject])
+def test_a_signed_assertion_is_accepted(server: AuthlibJWTBearer, driver: Driver, subject: str | None) -> None:
     """The server accepts each assertion, and no assertion comes twice: neither after a 401 nor in another library."""
     auth = driver.auth(grant(server, subject=subject))
     for _ in range(3):
@@ -47,7 +47,7 @@ def test_a_signed_assertion_is_accepted(server: AuthlibAssertions, driver: Drive
     [{"number": 1}, {"issuer": "other"}, {"subject": "bob"}, {"audience": "https://other.example.com"}],
     ids=["key", "issuer", "subject", "audience"],
 )
-def test_a_wrong_assertion_is_refused(server: AuthlibAssertions, changes: dict[str, Any]) -> None:
+def test_a_wrong_assertion_is_refused(server: AuthlibJWTBearer, changes: dict[str, Any]) -> None:
     """The error says what to check, and the assertion is sent once."""
     auth = ALL[0].auth(grant(server, **changes))
     for _ in range(2):

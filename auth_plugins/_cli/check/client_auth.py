@@ -1,0 +1,68 @@
+"""What ``auth-plugins check`` says of a client that has a key or an assertion; never the key or the assertion."""
+
+from collections.abc import Iterator
+
+from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._base.validation import resolve_secret
+from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
+from auth_plugins._client_auth.keys import load_key
+from auth_plugins._client_auth.named import authentication_of
+from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._protocol.tokens import jwt_claims
+
+from .context import FAILED, GOOD, NOTE, Context, Step
+from .token import claims_of, text_of
+
+#: The claims by which a server knows the client (RFC 7523 §3).
+_CLAIMS = ("iss", "sub", "aud", "exp", "nbf")
+
+
+def describe_client_auth(context: Context) -> Iterator[Step]:
+    """Describe the key or the assertion by which the client proves who it is."""
+    grant = context.grant
+    authentication = authentication_of(grant.client_auth) if isinstance(grant, OAuthGrant) else None
+    if isinstance(authentication, PrivateKeyJWT):
+        yield _describe_key(authentication, context)
+    elif isinstance(authentication, ClientAssertion):
+        yield _describe_assertion(authentication, context)
+    elif isinstance(authentication, ClientSecretJWT):
+        yield from _describe_secret(authentication, context)
+
+
+def _describe_key(authentication: PrivateKeyJWT, context: Context) -> Step:
+    try:
+        key = load_key("key", authentication.key)
+        algorithm = key.choose_algorithm(authentication.algorithm)
+    except ConfigurationError as error:
+        names = {"key": context.variable("private_key"), "algorithm": context.variable("algorithm")}
+        raise error.renamed(names) from None
+    key_id = authentication.key_id or key.key_id
+    what = f"{key.description}, signs by {algorithm}"
+    if key_id is None:
+        return Step(NOTE, "key", f"{what}, no kid", f"many servers demand a kid: set {context.variable('key_id')}")
+    return Step(GOOD, "key", f"{what}, kid {key_id}")
+
+
+def _describe_assertion(authentication: ClientAssertion, context: Context) -> Step:
+    text = authentication.present("assertion")
+    claims = jwt_claims(text)
+    variable = context.variable("client_assertion")
+    if claims is None:
+        return Step(NOTE, "assertion", f"{variable} is no JWT", "check that it is the assertion itself, and complete")
+    what = text_of(claims_of(claims, _CLAIMS, context)) or "none of the claims that a server needs"
+    ends = claims.get("exp")
+    if isinstance(ends, (int, float)) and ends <= runtime.clock.time():
+        advice = f"renew what {variable} has, or compare the clocks"
+        return Step(FAILED, "assertion", f"expired {runtime.clock.time() - ends:.0f} s ago: {what}", advice)
+    return Step(GOOD, "assertion", what)
+
+
+def _describe_secret(authentication: ClientSecretJWT, context: Context) -> Iterator[Step]:
+    """Note a short secret: to sign by it is no worse than to send it, but the RFC asks for more."""
+    secret = getattr(context.grant, "client_secret", "")
+    size = len(resolve_secret("client_secret", secret).encode())
+    least = int(authentication.algorithm[2:]) // 8
+    if size < least:
+        what = f"{context.variable('client_secret')} has {size} bytes, and RFC 7518 §3.2 asks for {least} or more"
+        yield Step(NOTE, "key", what, "if the server refuses it, ask its owner for a longer one")
