@@ -118,17 +118,27 @@ def _provider_grant(variables: Variables) -> Grant:
     """Make the grant of a provider; the provider's signature says which variables it takes."""
     name = variables.take("PROVIDER")
     provider = providers.BY_NAME[name]
-    arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
-    names = {each.name: "BASE_URL" if each.name in _ADDRESSES else each.name.upper() for each in arguments}
+    parameters = inspect.signature(provider).parameters
+    arguments = [each for each in parameters.values() if each.kind != each.VAR_KEYWORD and each.name != "path"]
+    names = {each.name: _renamed(each.name) for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
     absent = [name for name in ("CLIENT_SECRET",) if name in needed and variables.has_key() and not variables.has(name)]
     needed = [name for name in needed if name not in absent]
-    accepted = [*names.values(), *OPTIONS, *ASSERTION]
+    # A key or a token of the platform is the provider's affair.
+    is_keyed = not parameters.keys().isdisjoint(("key", "path"))
+    accepted = [*names.values(), *OPTIONS, *(() if is_keyed else ASSERTION)]
     address = next((argument for argument in names if argument in _ADDRESSES), "")
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
-    values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
-    return _make_grant(variables, provider, {**values, **dict.fromkeys(absent)}, {"BASE_URL": address})
+    values: Mapping[str, Any] = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
+    values = values if is_keyed else take_client_auth(variables, values)
+    renamed = {"BASE_URL": address, "PRIVATE_KEY": "key"}
+    return _make_grant(variables, provider, {**values, **dict.fromkeys(absent)}, renamed)
+
+
+def _renamed(argument: str) -> str:
+    """Return the variable for an argument of a provider."""
+    return "BASE_URL" if argument in _ADDRESSES else "PRIVATE_KEY" if argument == "key" else argument.upper()
 
 
 def _typed_grant(variables: Variables) -> Grant:
@@ -147,6 +157,7 @@ def _typed_grant(variables: Variables) -> Grant:
     values: Mapping[str, Any] = variables.take_all(needed, accepted, user)
     if grant_type == "jwt_bearer":
         values = take_assertion(variables, values, user)
+    values = take_client_auth(variables, values)
     return _make_grant(variables, make, values, {"API_KEY": "value", "API_KEY_HEADER": "header"})
 
 
@@ -167,7 +178,6 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    values = take_client_auth(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in (*values, *_ALWAYS_NAMED)}
     names = {argument: variables.named(name) for argument, name in arguments.items()}
     return call(make, {argument: values[name] for argument, name in arguments.items() if name in values}, names)

@@ -33,7 +33,9 @@ def _freeze_claims(argument: str, claims: Any) -> Any:
         return claims
     if not isinstance(claims, Mapping):
         raise wrong_type(argument, claims, "a mapping")
-    for name in claims:
+    for name, value in claims.items():
+        if value is None:
+            continue
         if name in _ARGUMENTS:
             problem, advice = f"must not have {name}", f"give {{{_ARGUMENTS[name]}}}"
             raise ConfigurationError(problem, argument=argument, advice=advice)
@@ -64,7 +66,8 @@ class SignedJWT(Frozen):
     :param subject: for whom a token is requested (``sub``); ``None`` (the default): *issuer*.
     :param audience: the server that the JWT is for (``aud``); ``None`` (the default): the URL of the token endpoint.
     :param claims: further claims, a mapping of what JSON is made of, such as ``{"scope": "…"}`` for Google; ``None``
-        (the default): none. They are not shown.
+        (the default): none. ``None`` as the value of a standard claim, such as ``sub``, leaves that out. Claims are not
+        shown.
     :param key_id: as in :class:`PrivateKeyJWT`, like *algorithm*.
     :param lifetime: seconds, more than 0, from ``iat`` to ``exp``, as whole numbers; the default is 300.
     :raises ConfigurationError: an argument cannot work, or *claims* has one that another argument sets.
@@ -103,7 +106,9 @@ class SignedJWT(Frozen):
         header = {"alg": key.choose_algorithm(self.algorithm), **({"kid": key_id} if key_id else {})}
         names = {"iss": self.issuer, "sub": self.subject or self.issuer, "aud": self.audience or token_url}
         claims = json.loads(self.claims) if isinstance(self.claims, str) else {}
-        return key.sign(header, {**claims, **names, **timed_claims(self.lifetime)})
+        standard = {**names, **timed_claims(self.lifetime)}
+        kept = {name: value for name, value in standard.items() if name not in claims}
+        return key.sign(header, {**{name: claims[name] for name in claims if name not in standard}, **kept})
 
     def present_key(self) -> str:
         """Return the present text of the key."""

@@ -107,6 +107,13 @@ def test_the_claims_of_an_assertion(clock: Clock) -> None:
     assert {name: claims[name] for name in given} == given
 
 
+def test_a_standard_claim_can_be_left_out(clock: Clock) -> None:
+    """``None`` as its value removes a standard claim, as it removes a parameter; of any other claim it is sent."""
+    claims = claims_of(signed(claims={"sub": None, "jti": None, "tenant": None}).sign(URL))
+    assert claims.keys() == {"iss", "aud", "iat", "exp", "tenant"}
+    assert claims["tenant"] is None
+
+
 def test_equal_assertions_are_equal() -> None:
     """What is signed makes a grant equal to another one, claims included; a copy is equal."""
     same = [signed(claims={"a": [1, {"b": 2}], "c": 1}), signed(claims={"c": 1, "a": [1, {"b": 2}]})]
