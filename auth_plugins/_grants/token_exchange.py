@@ -136,6 +136,10 @@ class TokenExchange(OAuthGrant):
                 found.append(resolve_secret(argument, given))
         return tuple(found)
 
+    def subject_text(self) -> str:
+        """Return the subject token of the moment."""
+        return self._texts()[0]
+
     def bind(self, texts: Sequence[str | None]) -> tuple[Grant, tuple[str, ...]]:
         bound = copy.copy(self)
         for argument, text in zip(_ARGUMENTS, texts, strict=False):
