@@ -39,7 +39,7 @@ class SecretFile:
 
     def __call__(self) -> str:
         """Read the secret; ConfigurationError: the file cannot be read, or its content is no secret."""
-        return resolve_secret(self.label(), self.read())
+        return resolve_secret(self._label(), self.read())
 
     def read(self) -> str:
         """Read the file, whatever its content; ConfigurationError: it cannot be read, or is not UTF-8 text."""
@@ -51,8 +51,8 @@ class SecretFile:
         else:
             return text.removesuffix("\n").removesuffix("\r")
         advice = "check path and permissions"
-        raise ConfigurationError(f"cannot be read ({reason})", argument=self.label(), advice=advice)
+        raise ConfigurationError(f"cannot be read ({reason})", argument=self._label(), advice=advice)
 
-    def label(self) -> str:
+    def _label(self) -> str:
         """Return how errors name the file."""
         return f"the file of {self._variable}" if self._variable else f"the secret file {self.path!r}"

@@ -134,11 +134,11 @@ class ClientSecretJWT(ClientAuthentication):
 
     def parameters(self, client: Client) -> Mapping[str, str]:
         with request_imports():
+            import joserfc.jwt  # noqa: F401 - now, while no fork can happen
             from joserfc.jwk import OctKey
-        secret = cast("str", client.client_secret).encode()
-        # Not by import_key, which warns of a short secret, and reads one that looks like a key.
-        claims = _claims(client, self.audience, self.lifetime)
-        return _parameters(sign(OctKey(secret, secret), {"alg": self.algorithm}, claims))
+        # Not by import_key, which warns of a short secret, and refuses one that looks like a public key.
+        key = OctKey(cast("str", client.client_secret).encode(), None)
+        return _parameters(sign(key, {"alg": self.algorithm}, _claims(client, self.audience, self.lifetime)))
 
     def secrets(self) -> tuple[str, ...]:
         return ()  # the client secret is the grant's

@@ -100,14 +100,14 @@ def check_key(argument: str, key: Any) -> Any:
         problem = wrong_type(argument, key, "PEM or JWK text, or a callable that returns it").problem
         raise ConfigurationError(problem, argument=argument, advice="for a file, give SecretFile(path)")
     load_key(argument, key)
-    return hidden(key)
+    return hidden(key.strip())
 
 
 @hide_arguments
 def present_text(argument: str, secret: Secret) -> str:
     """Return the present text of a key or an assertion, without whitespace around it; it may have several lines."""
     if isinstance(secret, SecretFile):
-        argument, secret = secret.label(), secret.read()
+        argument, secret = secret._label(), secret.read()
     text = call_secret(argument, secret) if callable(secret) else secret
     return Hidden(check_text(argument, check_text(argument, text).strip()))
 
@@ -122,7 +122,7 @@ def load_key(argument: str, key: Secret) -> SigningKey:
     try:
         return _read(text)
     except ConfigurationError as error:
-        subject = key.label() if isinstance(key, SecretFile) else argument
+        subject = key._label() if isinstance(key, SecretFile) else argument
         problem = ConfigurationError(error.problem, argument=subject, advice=error.advice or _ADVICE)
     raise problem  # without a context: what cryptography says may hold a part of the key
 

@@ -20,12 +20,12 @@ def _client_secret_jwt() -> ClientAuthentication:
 _OBJECTS: Mapping[str, Callable[[], ClientAuthentication]] = {"client_secret_jwt": _client_secret_jwt}
 
 
-def authentication_of(client_auth: object) -> ClientAuthentication | None:
+def authentication_of(client_auth: str | ClientAuthentication | None) -> ClientAuthentication | None:
     """Return the object that authenticates the client; ``None``: the name is one of a function of ``_protocol``."""
-    if isinstance(client_auth, ClientAuthentication):
-        return client_auth
-    make = _OBJECTS.get(str(client_auth))
-    return None if make is None else make()
+    if isinstance(client_auth, str):  # first, as a grant may be made for each request
+        make = _OBJECTS.get(client_auth)
+        return None if make is None else make()
+    return client_auth
 
 
 def check_client_auth(argument: str, value: object) -> str | ClientAuthentication:

@@ -46,7 +46,7 @@ def from_env(prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = N
     :raises ConfigurationError: a variable is missing, unknown, misspelt or contradicts another. The error names the
         variable, and does not show its value.
 
-    A client without a secret needs ``ACME_CLIENT_AUTH=none``; else a missing secret is an error.
+    A client without a secret needs ``ACME_CLIENT_AUTH=none``, a key or an assertion; else a missing secret is an error.
     Variables for the cache and the policy are errors here, as a grant has neither.
     """
     variables = Variables(prefix, environ)

@@ -157,8 +157,14 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
         yield _client_trouble(code, facts)
     else:
         yield f"{main}:{facts.endpoint}" if "{options}" in ADVICE[main] else main
+    yield from _further_troubles(main, facts)
+
+
+def _further_troubles(main: str, facts: RequestFacts) -> Iterator[str]:
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
+    if main == "unauthorized" and facts.client_trouble != "client":  # Keycloak answers so to a wrong assertion
+        yield facts.client_trouble
 
 
 def _client_trouble(code: str | None, facts: RequestFacts) -> str:

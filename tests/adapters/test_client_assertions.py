@@ -164,16 +164,17 @@ ADVICE = {
 }
 
 
+@pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client"])
 @pytest.mark.parametrize("grant", ADVICE, indirect=True)
-def test_a_refusal_says_what_to_check(server: Loopback, grant: ClientCredentials, request: Any) -> None:
+def test_a_refusal_says_what_to_check(server: Loopback, grant: ClientCredentials, code: str, request: Any) -> None:
     """The error for a refused client names what to check; it shows no assertion that the server quotes."""
 
     def refuse(received: Any) -> Any:
         description = f"{form_of(received)['client_assertion']} is not valid"
-        return as_json({"error": "invalid_client", "error_description": description}, 401)
+        return as_json({"error": code, "error_description": description}, 401)
 
     server.token_play = refuse
     with pytest.raises(TokenRequestError) as caught:
         TokenSource(grant, cache=MemoryCache()).token()
-    assert "(invalid_client: *** is not valid)" in str(caught.value)
+    assert f"({code}: *** is not valid)" in str(caught.value)
     assert ADVICE[request.node.callspec.params["grant"]] in str(caught.value)

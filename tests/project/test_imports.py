@@ -15,7 +15,8 @@ import auth_plugins
 
 PACKAGE = Path(auth_plugins.__file__).parent
 HEAVY = """
-    dataclasses inspect requests httpx httpx2 authlib click rich asyncio trio cryptography redis filelock platformdirs
+    dataclasses inspect requests httpx httpx2 authlib joserfc click rich asyncio trio cryptography redis filelock
+    platformdirs
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant

@@ -35,7 +35,7 @@ def granted(client_auth: Any, *secret: str) -> ClientCredentials:
 
 
 MADE: dict[str, tuple[dict[str, str], Any]] = {
-    "a key": (BY_KEY, granted(PrivateKeyJWT(pem("ES256").rstrip("\n")))),
+    "a key": (BY_KEY, granted(PrivateKeyJWT(pem("ES256")))),
     "a key with options": (
         {"CLIENT_AUTH": "Private-Key-JWT", "PRIVATE_KEY": jwk("RS256"), "KEY_ID": "k", "ALGORITHM": "ps256"},
         granted(PrivateKeyJWT(jwk("RS256"), key_id="k", algorithm="PS256")),
@@ -56,7 +56,7 @@ MADE: dict[str, tuple[dict[str, str], Any]] = {
     ),
     "another grant": (
         {**BY_KEY, "USERNAME": "ann", "PASSWORD": "pa55"},
-        Password(URL, "ann", "pa55", "me", client_auth=PrivateKeyJWT(pem("ES256").rstrip("\n"))),
+        Password(URL, "ann", "pa55", "me", client_auth=PrivateKeyJWT(pem("ES256"))),
     ),
     "a provider": (
         {"PROVIDER": "keycloak", "BASE_URL": "https://a", "REALM": "r", "CLIENT_ASSERTION": "a.b.c", "TOKEN_URL": ""},
