@@ -392,6 +392,18 @@ def test_processes_share_the_tokens_of_one_subject(
     assert b"subject-2" not in store.look() or "key" not in repr(store)
 
 
+@over(["files"])
+def test_a_revocation_needs_no_subject(store: Store, endpoint: Endpoint, subjects: Endpoint, clock: Clock) -> None:
+    """The exchanged token is deleted from the shared cache, even if its subject has expired and cannot be renewed."""
+    tokens = source(endpoint, exchange_of(subject_of(subjects)), cache=store.cache())
+    tokens.token()
+    assert b"token-1" in store.look()
+    expire(tokens, clock)
+    subjects.script = [TokenTransportError("is unreachable")] * 3
+    tokens.revoke()
+    assert b"token-1" not in store.look()
+
+
 def test_no_refresh_token_of_a_source_is_kept(rotating: Endpoint, subjects: Endpoint, clock: Clock) -> None:
     """A source can be asked at any time, so that a refresh token of the exchange is neither used nor stored."""
     subjects.lifetime = None
