@@ -30,8 +30,11 @@ if TYPE_CHECKING:
     from auth_plugins._grants.client_credentials import ClientCredentials
     from auth_plugins._grants.custom import Custom
     from auth_plugins._grants.issuer import Issuer
+    from auth_plugins._grants.jwt_bearer import JWTBearer
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
+    from auth_plugins._grants.signed_jwt import SignedJWT
+    from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
 
@@ -47,6 +50,7 @@ __all__ = [
     "Grant",
     "InsecureTransportError",
     "Issuer",
+    "JWTBearer",
     "LoginRequiredError",
     "MemoryCache",
     "Password",
@@ -54,9 +58,11 @@ __all__ = [
     "RedisCache",
     "RefreshToken",
     "SecretFile",
+    "SignedJWT",
     "TLSClientAuth",
     "Token",
     "TokenCache",
+    "TokenExchange",
     "TokenRequestError",
     "TokenSource",
     "TokenTransportError",
@@ -83,8 +89,11 @@ _MODULES = {
     "_grants.client_credentials": "ClientCredentials",
     "_grants.custom": "Custom",
     "_grants.issuer": "Issuer",
+    "_grants.jwt_bearer": "JWTBearer",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
+    "_grants.signed_jwt": "SignedJWT",
+    "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",
 }

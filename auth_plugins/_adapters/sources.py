@@ -53,5 +53,5 @@ def source_for(
     if session is not None and wiring.has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
-        source._state = source._cache.state(source.grant, session)
+        source._state, source._session = source._cache.state(source.grant, session), session
     return source

@@ -27,6 +27,8 @@ class GrantState:
     token: Token | None = None
     #: A number of 0 to 1, drawn for each token: how much later than possible its background refresh starts.
     jitter = 0.0
+    #: What the token was exchanged for; in place of a text ``None``: unknown. ``None``: nothing, or it was seeded.
+    origins: tuple[str | None, ...] | None = None
     #: The latest rejected tokens: a shared cache may still hold them.
     rejected: tuple[Token, ...] = ()
     #: When tokens were rejected lately.
@@ -66,6 +68,8 @@ class GrantState:
     probation_until = 0.0
     #: The token last checked, its schedule, and from when until when it is fresh, in Unix seconds.
     seen: tuple[Token | None, tuple[float, bool] | None, float, float] = NOT_SEEN
+    #: Whether a token that was exchanged has expired, so that its source has to be asked before the token is used.
+    asks_sources = False
     #: Hash of the grant's identity, and the names of its entry in a shared cache.
     names: tuple[int, tuple[str, ...]] | None = None
     #: In Unix seconds.

@@ -16,6 +16,7 @@ from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.oauth import OAuthGrant
 
+from .assertions import take_assertion
 from .client_auth import call, take_client_auth
 from .definitions import (
     API_POLICY,
@@ -39,6 +40,7 @@ _OF_GRANTS = {"API_KEY": "value", "API_KEY_HEADER": "header", "API_KEY_QUERY": "
 #: The variables of those arguments of providers that have another name.
 _OF_PROVIDERS = {
     **dict.fromkeys(("base_url", "identity_url", "server_address", "accounts_url"), "BASE_URL"),
+    "key": "PRIVATE_KEY",
     "app_id": "CLIENT_ID",
     "app_secret": "CLIENT_SECRET",
 }
@@ -134,15 +136,19 @@ def _provider_grant(variables: Variables) -> Grant:
     """Make the grant of a provider; the provider's signature says which variables it takes."""
     name = variables.take("PROVIDER")
     provider = providers.BY_NAME[name]
-    arguments = [each for each in inspect.signature(provider).parameters.values() if each.kind != each.VAR_KEYWORD]
+    parameters = inspect.signature(provider).parameters
+    arguments = [each for each in parameters.values() if each.kind != each.VAR_KEYWORD and each.name != "path"]
     names = {each.name: _OF_PROVIDERS.get(each.name, each.name.upper()) for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
     absent = [name for name in ("CLIENT_SECRET",) if name in needed and variables.has_key() and not variables.has(name)]
     needed = [name for name in needed if name not in absent]
-    accepted = [*names.values(), *OPTIONS, *ASSERTION]
+    # A key or a token of the platform is the provider's affair.
+    is_keyed = not parameters.keys().isdisjoint(("key", "path"))
+    accepted = [*names.values(), *OPTIONS, *(() if is_keyed else ASSERTION)]
     if provider is providers.auth_api:
         accepted.append("REFRESH_URL")
-    values = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
+    values: Mapping[str, Any] = variables.take_all(needed, accepted, f"{variables.full('PROVIDER')}={name}")
+    values = values if is_keyed else take_client_auth(variables, values)
     renamed = {variable: argument for argument, variable in names.items()}
     return _make_grant(variables, provider, {**values, **dict.fromkeys(absent)}, renamed)
 
@@ -166,14 +172,16 @@ def _typed_grant(variables: Variables) -> Grant:
             problem = f"contradicts {url}, as its metadata name the token endpoint"
             raise ConfigurationError(problem, argument=issuer, advice="unset one of them")
         needed = tuple("ISSUER" if name == "TOKEN_URL" else name for name in needed)
-    values = variables.take_all(needed, accepted, user)
-    return _make_grant(variables, make, values, _OF_GRANTS)
+    values: Mapping[str, Any] = variables.take_all(needed, accepted, user)
+    if grant_type == "jwt_bearer":
+        values = take_assertion(variables, values, user)
+    return _make_grant(variables, make, take_client_auth(variables, values), _OF_GRANTS)
 
 
 def _implied_type(variables: Variables) -> tuple[str, str]:
     """Return the only grant type that the variables can mean, and the variable that implies it."""
     implied = {IMPLIED_TYPE[name]: name for name in reversed(IMPLIED_TYPE) if variables.has(name)}
-    if "password" in implied or "refresh_token" in implied:
+    if implied.keys() & {"password", "refresh_token", "token_exchange", "jwt_bearer"}:
         implied.pop("client_credentials", None)  # these may have a client as well
     if not implied:
         raise variables.no_grant_error()
@@ -187,7 +195,7 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    values = take_certificate(variables, take_client_auth(variables, values))
+    values = take_certificate(variables, values)
     ca_bundle, values = take_ca_bundle(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in values}
     named = {**{name.lower(): name for name in _ALWAYS_NAMED}, **arguments}

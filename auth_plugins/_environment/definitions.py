@@ -18,12 +18,17 @@ from auth_plugins._grants.api_key import ApiKey
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.issuer import Issuer
+from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.password import Password
 from auth_plugins._grants.refresh_token import RefreshToken
+from auth_plugins._grants.token_exchange import TokenExchange
 from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
 #: Never shown, and taken unchanged, spaces included.
-SECRETS = ("CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "PRIVATE_KEY", "CLIENT_ASSERTION")
+SECRETS = (
+    "CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "PRIVATE_KEY", "CLIENT_ASSERTION",
+    "SUBJECT_TOKEN", "ASSERTION",
+)  # fmt: skip
 #: Taken unchanged, but shown.
 VERBATIM = ("CLIENT_ID", "USERNAME")
 #: Never shown: values in these may be secrets.
@@ -50,6 +55,8 @@ PLACES = (("QUERY", "HEADER"), ("QUERY", "SCHEME"), ("API_KEY_QUERY", "API_KEY_H
 _CLIENT = ("CLIENT_ID", "CLIENT_SECRET")
 #: What client authentication by a JWT takes besides CLIENT_AUTH.
 ASSERTION = ("PRIVATE_KEY", "KEY_ID", "ALGORITHM", "CLIENT_ASSERTION")
+#: What jwt_bearer takes to sign an assertion, besides a key.
+SIGNED = ("JWT_ISSUER", "JWT_SUBJECT")
 #: The values of CLIENT_AUTH that need no CLIENT_SECRET.
 WITHOUT_SECRET = ("none", "private_key_jwt", *BY_CERTIFICATE)
 #: By grant type: the class, the variables that it needs, and those that it accepts besides.
@@ -57,6 +64,8 @@ GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] 
     "client_credentials": (ClientCredentials, ("TOKEN_URL", *_CLIENT), (*OPTIONS, *ASSERTION)),
     "password": (Password, ("TOKEN_URL", "USERNAME", "PASSWORD"), (*_CLIENT, "REFRESH_URL", *OPTIONS, *ASSERTION)),
     "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
+    "token_exchange": (TokenExchange, ("TOKEN_URL", "SUBJECT_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
+    "jwt_bearer": (JWTBearer, ("TOKEN_URL",), ("ASSERTION", *SIGNED, *_CLIENT, *OPTIONS, *ASSERTION)),
     "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER", "API_KEY_QUERY")),
 }
 #: The grant type that a variable implies, the clearest first.
@@ -64,6 +73,8 @@ IMPLIED_TYPE = {
     **dict.fromkeys(("API_KEY", "API_KEY_HEADER", "API_KEY_QUERY"), "api_key"),
     **dict.fromkeys(("USERNAME", "PASSWORD", "REFRESH_URL"), "password"),
     "REFRESH_TOKEN": "refresh_token",
+    "SUBJECT_TOKEN": "token_exchange",
+    **dict.fromkeys(("ASSERTION", *SIGNED), "jwt_bearer"),
     **dict.fromkeys((*_CLIENT, "PRIVATE_KEY", "CLIENT_ASSERTION"), "client_credentials"),
 }
 KNOWN = (
@@ -77,10 +88,10 @@ _INJECTED = re.compile(
 )
 #: A prefix that configures a grant has all of one of these, or their files.
 _SIGNS = [
-    ("PROVIDER", "BASE_URL"),
-    ("PROVIDER", "CLIENT_ID"),
-    *(needed[:2] for _, needed, _ in GRANT_TYPES.values()),
-    *(("ISSUER", needed[1]) for _, needed, _ in GRANT_TYPES.values() if "TOKEN_URL" in needed),
+    *(("PROVIDER", "BASE_URL"), ("PROVIDER", "CLIENT_ID")),
+    *((url, name) for url in ("TOKEN_URL", "ISSUER") for name in ("ASSERTION", "JWT_ISSUER")),
+    *(needed[:2] for _, needed, _ in GRANT_TYPES.values() if needed != ("TOKEN_URL",)),
+    *(("ISSUER", *needed[1:2]) for _, needed, _ in GRANT_TYPES.values() if needed[0] == "TOKEN_URL" and needed[1:]),
 ]
 
 

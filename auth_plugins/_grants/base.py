@@ -18,6 +18,20 @@ Ask = Callable[["TokenRequest"], Token]
 __all__ = ["Ask", "Checks", "FrozenGrant", "Grant"]
 
 
+# No ABC, as isinstance() takes longer for one.
+class BaseSource:
+    """The base of TokenSource, by which a grant that exchanges its tokens knows it."""
+
+    #: The grant of the tokens.
+    grant: Grant
+    #: The session or client that alone identifies the client of the server; ``None``: the grant does.
+    _session: Any = None
+
+    if TYPE_CHECKING:
+
+        def token(self) -> Token: ...
+
+
 class Grant(ABC):
     """What is exchanged for a token; a :class:`~auth_plugins.TokenSource` decides when."""
 
@@ -37,6 +51,23 @@ class Grant(ABC):
     def tls_setting(self) -> str:
         """What decides about TLS with the token endpoint, so that no session may; ``""``: nothing does."""
         return ""
+
+    @property
+    def sources(self) -> Sequence[BaseSource | None]:
+        """The token sources whose tokens are exchanged, in the order of :meth:`bind`; empty for most grants."""
+        return ()
+
+    @property
+    def is_bound_late(self) -> bool:
+        """Whether what is exchanged may be another with each token request, so that :meth:`bind` is called for it."""
+        return False
+
+    def bind(self, texts: Sequence[str | None]) -> tuple[Grant, tuple[str, ...]]:  # noqa: ARG002
+        """Return the grant for what is exchanged at this moment, and the texts of it.
+
+        :param texts: the tokens of :attr:`sources`; ``None`` where there is no source.
+        """
+        return self, ()
 
     # Not NoReturn: by that a type checker takes a grant for an auth=.
     def __call__(self, *_: object) -> None:

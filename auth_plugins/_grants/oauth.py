@@ -133,10 +133,14 @@ class OAuthGrant(_Client):
         return {"grant": type(self).__qualname__, "of": type(self).__module__, **members, **resolved}
 
     def request_token(self, ask: Ask) -> Token:
+        return ask(self.grant_request())
+
+    def grant_request(self) -> "TokenRequest":
+        """Return the request for a token by the grant itself; no I/O."""
         parameters = self._parameters()
         if self.scope:
             parameters["scope"] = str(self.scope)
-        return ask(self._request("token_url", parameters, self._param_options()))
+        return self._request("token_url", parameters, self._param_options())
 
     def _param_options(self) -> tuple[str, ...]:
         """Return the options that hold the further parameters of a request for the grant itself."""

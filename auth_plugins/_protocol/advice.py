@@ -14,6 +14,9 @@ from auth_plugins._base.errors import TROUBLE
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
+#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1).
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub, Zoho).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token", "invalid_code"})
 
@@ -72,6 +75,19 @@ ADVICE = {
     ),
     "proof": "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
     "grant": "check that what this grant consists of is valid, and has not expired",
+    "subject": (
+        "check that {subject_token} is valid, is what its type says, and may be exchanged by this client, and check "
+        "{audience}, {resource} and {scope}"
+    ),
+    "jwt_bearer": (
+        "check that {assertion} has not expired, and that its issuer, subject and audience are those that the server "
+        "trusts"
+    ),
+    "signed_jwt": (
+        "check that the server knows the public key of {private_key} under this {key_id} (many servers demand a kid), "
+        "that it trusts the issuer for this subject, that it expects its token endpoint's URL as the audience, and "
+        "that this machine's clock is right"
+    ),
     "dpop": "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens",
     "refresh_token": (
         "the refresh token is expired, revoked or already used: obtain a new refresh token by signing in again, "
@@ -104,7 +120,12 @@ _BY_CODE = {
     **dict.fromkeys(TROUBLE, "trouble"),
 }
 #: By the grant that was refused by ``invalid_grant``.
-_INVALID_GRANT = {"client_credentials": "proof", "password": "user", "refresh_token": "refresh_token"}
+_INVALID_GRANT = {
+    "client_credentials": "proof",
+    "password": "user",
+    "refresh_token": "refresh_token",
+    TOKEN_EXCHANGE: "subject",
+}
 #: Troubles that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
 _DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token"}
@@ -196,10 +217,10 @@ def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> st
 
 
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
-    if code == "invalid_grant":
-        return _INVALID_GRANT.get(facts.grant_type, "grant")
-    if code == "invalid_code":
-        return "refresh_token" if facts.is_refresh else "grant"
+    if code in ("invalid_grant", "invalid_code"):  # the latter is Zoho's
+        return facts.grant_trouble or _INVALID_GRANT.get(facts.grant_type, "grant")
+    if code == "invalid_request" and facts.grant_type == TOKEN_EXCHANGE:
+        return "subject"  # RFC 8693 §2.2.2
     if code in _BY_CODE and (facts.credentials or code != "invalid_client"):
         return _BY_CODE[code]
     if status == 429 or status >= 500:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from auth_plugins._base.errors import TokenRequestError
 
+from .advice import TOKEN_EXCHANGE
 from .answer_paths import find_members
 from .expiry import expires_at, is_absent
 from .messages import LONGEST_BODY, TokenRequest, TokenResponse
@@ -149,6 +150,8 @@ def _token_type(answer: Answer, hide: Redactor) -> str:
     name = "" if is_absent(value) else str(value).strip()
     if not name or name.lower() == "bearer":
         return "Bearer"
+    if name.lower() == "n_a" and request.facts.grant_type == TOKEN_EXCHANGE:
+        return name  # what it is, issued_token_type says (RFC 8693 §2.2.1)
     if name.lower() in _NOT_BEARER:
         fail(answer, f"answered a token of type {name.lower()!r}", "not_bearer")
     shown = hide(request.excerpt(name, _LONGEST_TYPE))

@@ -21,7 +21,9 @@ from .redaction import Redactor, secret_words
 
 _Pairs = Sequence[tuple[str, Any]]
 
-_SECRET_PARAMETERS = frozenset({"password", "refresh_token", "token", "client_assertion"})
+_SECRET_PARAMETERS = frozenset(
+    {"password", "refresh_token", "token", "client_assertion", "assertion", "subject_token", "actor_token"}
+)
 #: Parameters, and a header, that prove who the client is.
 _PROOFS = frozenset({"client_secret", "client_assertion", "authorization"})
 #: Requests that need no scope have one of the last two.

@@ -34,6 +34,8 @@ class RequestFacts:
     odd_ends: tuple[str, ...] = ()
     #: The name of the advice for a client that is refused.
     client_trouble: str = "client"
+    #: The name of the advice for a grant that is refused by ``invalid_grant``; ``""``: the grant type says it.
+    grant_trouble: str = ""
     #: Whether ``client_secret_basic`` and ``client_secret_basic_raw`` send different things, and one of them was used.
     has_spellings: bool = False
 

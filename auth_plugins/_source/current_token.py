@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
+from typing import TYPE_CHECKING
 
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._protocol.tokens import Token
 
 from .freshness import CLOCK_SKEW, Freshness, Schedule, Window, is_alive
+
+if TYPE_CHECKING:
+    from .source import TokenSource
 
 _log = logging.getLogger("auth_plugins")
 
@@ -32,6 +37,29 @@ def is_usable(state: GrantState, token: Token, schedule: Schedule) -> bool:
     """Return whether *token* may be used now."""
     is_expired = window(state, token, schedule).freshness(runtime.clock.time()) is Freshness.EXPIRED
     return not is_expired or serves_in_leeway(state, token)
+
+
+def usable(source: TokenSource) -> Token | None:
+    """Return the present token of *source* if it may be used; start its background refresh when that is due."""
+    state, schedule, sources = source._state, source._schedule, source.grant.sources
+    token = state.token
+    if token is None:
+        return None
+    if sources:
+        with small_imports():
+            from .subjects.origins import is_current
+        if not is_current(state, source._cache, sources, token):
+            return None
+    limits = window(state, token, schedule)
+    freshness = limits.freshness(runtime.clock.time())
+    if freshness is Freshness.FRESH:
+        if not sources:  # they are asked each time
+            state.seen = (token, schedule, limits.usable_from, limits.refresh_at)
+    elif freshness is Freshness.EXPIRED:
+        return token if serves_in_leeway(state, token) else None
+    elif schedule[1] and runtime.elapsed() >= state.refresh_after:
+        source._flights().refresh(token)
+    return token
 
 
 def seconds_left(state: GrantState) -> float:
@@ -67,10 +95,11 @@ def replace(memory: MemoryCache, state: GrantState, token: Token) -> None:
         postpone(state, has_failed=True)
 
 
-def fall_back(memory: MemoryCache, state: GrantState, stored: Token) -> None:
+def fall_back(memory: MemoryCache, state: GrantState, stored: Token, origins: tuple[str, ...] | None) -> None:
     """Use *stored*, from a shared cache, although it is within its leeway: no other is available; under the lock."""
     has_token = state.token is not None and is_alive(state.token, runtime.clock.time())
     if not has_token and is_alive(stored, runtime.clock.time()) and not state.is_behind(stored):
+        state.origins = origins
         state.token = state.last_shared = stored
         memory.keep(state)
 

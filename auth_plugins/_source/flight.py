@@ -24,6 +24,7 @@ class Ending(enum.Enum):
 
     INTERRUPTED = "the leader was interrupted, by KeyboardInterrupt for example; a waiter becomes the new leader"
     REFRESHED_ELSEWHERE = "another process refreshes the token at this moment, and the present one can be used"
+    UNCHANGED = "the token that was exchanged is still used, and so is the token"
     SEEDED = "a token was seeded meanwhile"
 
 
@@ -46,6 +47,8 @@ class Flight(Future[Token | Ending]):
         self.is_shared = False
         #: A token in the shared cache that is within its leeway: used if no other is available.
         self.fallback: Token | None = None
+        #: What was exchanged; ``None``: nothing.
+        self.origins: tuple[str, ...] | None = None
         #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
         self.log_details: tuple[str, str, float] | None = None
         #: By event loop, what its tasks wait for.

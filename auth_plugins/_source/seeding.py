@@ -34,6 +34,7 @@ def use(source: TokenSource, token: Token, now: float) -> None:
         flight, state.flight = state.flight, None
         state.rejected = tuple(each for each in state.rejected if each.access_token != token.access_token)
         state.seeded_at, state.refreshable = now, token if token.refresh_token else None
+        state.origins = None  # unknown
         current_token.replace(memory, state, token)
     if flight is not None:
         flight.complete(Ending.SEEDED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
 from auth_plugins._base.runtime import runtime
@@ -17,13 +18,15 @@ from . import current_token
 from .flight import Ending, Flight, log_token, wait_in_loop
 from .freshness import Schedule
 from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
+from .wiring import GRACE
+
+if TYPE_CHECKING:
+    from .subjects.exchange_fetch import ExchangeFetch
 
 _log = logging.getLogger("auth_plugins")
 
 #: How many attempts in a row a caller takes part in while they end without a token and without an error.
 _MOST_ATTEMPTS = 5
-#: Seconds that waiters give the leader beyond its own time.
-_GRACE = 1.0
 
 
 class SingleFlight:
@@ -35,7 +38,7 @@ class SingleFlight:
 
     def __init__(
         self,
-        fetcher: NegativeCache,
+        fetcher: NegativeCache | ExchangeFetch,
         grant: Grant,
         memory: MemoryCache,
         state: GrantState,
@@ -93,7 +96,7 @@ class SingleFlight:
 
     def _wait_timeout(self, flight: Flight) -> float:
         """Return the seconds to wait for *flight*: at most half of the time that a present token lives."""
-        seconds = max(self._timeout, flight.deadline - runtime.clock.monotonic()) + _GRACE
+        seconds = max(self._timeout, flight.deadline - runtime.clock.monotonic()) + GRACE
         left = current_token.seconds_left(self._state)
         return min(seconds, left / 2) if left else seconds
 
@@ -113,7 +116,7 @@ class SingleFlight:
             flight, now = state.flight, runtime.clock.monotonic()
             if flight is not None:
                 # Later its leader is lost, interrupted before it could say so, or stuck.
-                if now < flight.deadline + 2 * _GRACE:
+                if now < flight.deadline + 2 * GRACE:
                     if flight.leader == threading.get_ident():
                         raise ConfigurationError(
                             "the token request needs the very token that it asks for; let its session, the callable "
@@ -124,7 +127,8 @@ class SingleFlight:
             flight = Flight(now + self._lock_timeout + self._timeout, refreshing, leader)
             # Look again: the last attempt may have completed meanwhile.
             token = state.token
-            if token is not None and token is not refreshing and current_token.is_usable(state, token, self._schedule):
+            is_due = token is refreshing or state.asks_sources
+            if token is not None and not is_due and current_token.is_usable(state, token, self._schedule):
                 flight.set_result(token)
                 return flight, False
             state.flight = flight
@@ -137,7 +141,7 @@ class SingleFlight:
         """
         if flight.is_stuck():
             seconds = min(back_off(self._state.stuck), LONGEST_RETRY_AFTER)
-            if runtime.clock.monotonic() < flight.deadline + 2 * _GRACE + seconds:
+            if runtime.clock.monotonic() < flight.deadline + 2 * GRACE + seconds:
                 raise flight.overdue_error(self._grant)
             self._state.stuck += 1
 
@@ -183,11 +187,12 @@ class SingleFlight:
                     # The refresh token in the shared cache belongs to all processes: it is read there under the lock.
                     is_shared_token = flight.is_shared and self._grant.is_repeatable
                     state.refreshable = result if result.refresh_token and not is_shared_token else None
+                    state.origins = flight.origins  # first, as readers take no lock
                     current_token.replace(self._memory, state, result)
                 else:
                     has_failed = isinstance(result, AuthError)
                     if has_failed and flight.fallback is not None:
-                        current_token.fall_back(self._memory, state, flight.fallback)
+                        current_token.fall_back(self._memory, state, flight.fallback, flight.origins)
                     current_token.postpone(state, has_failed=has_failed)
         flight.complete(result)
 

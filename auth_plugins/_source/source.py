@@ -11,12 +11,12 @@ from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.memory import MemoryCache, process_cache
 from auth_plugins._caches.protocol import TokenCache
-from auth_plugins._grants.base import Grant
+from auth_plugins._grants.base import BaseSource, Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.base import LibraryTransport, Transport
 
 from . import current_token, rejections, wiring
-from .freshness import DEFAULT_SCHEDULE, Freshness, Schedule
+from .freshness import DEFAULT_SCHEDULE, Schedule
 
 if TYPE_CHECKING:
     from auth_plugins._caches.shared import SharedCache
@@ -45,7 +45,7 @@ else:  # so that annotations can be resolved; to make a TypedDict takes longer t
     Overrides = dict
 
 
-class TokenSource:
+class TokenSource(BaseSource):
     """Tokens of one grant: returns one that can be used, and decides when to fetch another.
 
     Sources of equal grants over one cache share the token, and the request for it; any thread and event loop may use
@@ -168,19 +168,7 @@ class TokenSource:
 
     def _usable(self) -> Token | None:
         """Return the present token if it may be used; start its background refresh when that is due."""
-        state = self._state
-        token = state.token
-        if token is None:
-            return None
-        window = current_token.window(state, token, self._schedule)
-        freshness = window.freshness(runtime.clock.time())
-        if freshness is Freshness.FRESH:
-            state.seen = (token, self._schedule, window.usable_from, window.refresh_at)
-        elif freshness is Freshness.EXPIRED:
-            return token if current_token.serves_in_leeway(state, token) else None
-        elif self._schedule[1] and runtime.elapsed() >= state.refresh_after:
-            self._flights().refresh(token)
-        return token
+        return current_token.usable(self)
 
     def fresh_between(self, token: Token) -> tuple[float, float]:
         """For adapters: return from when until when *token* is fresh while the state holds it, in Unix seconds."""
@@ -242,7 +230,7 @@ class TokenSource:
 
     def _shared_entry(self) -> SharedEntry | None:
         """Return the entry in the shared cache; ``None``: there is no shared cache."""
-        return self._shared.entry_of(self.grant, self._state) if self._shared else None
+        return wiring.shared_entry(self)
 
 
 def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.loading import small_imports
@@ -16,14 +16,21 @@ from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 
 if TYPE_CHECKING:
+    from auth_plugins._caches.grant_state import GrantState
     from auth_plugins._caches.shared import SharedCache
+    from auth_plugins._caches.shared_entry import SharedEntry
 
+    from .freshness import Schedule
+    from .negative_cache import NegativeCache
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
     from .source import TokenSource
+    from .subjects.exchange_fetch import ExchangeFetch
 
+#: Seconds that waiters give a leader beyond its own time.
+GRACE = 1.0
 #: Arguments of grants by which a server knows the client.
-_SECRETS = ("client_secret", "password", "refresh_token", "value")
+_SECRETS = ("client_secret", "password", "refresh_token", "value", "subject_token", "assertion")
 
 
 def open_cache(cache: object, grant: Grant) -> tuple[MemoryCache, SharedCache | None]:
@@ -83,22 +90,71 @@ def sender_of(source: TokenSource) -> RetryingSender:
     return source._sender
 
 
+def shared_entry(source: TokenSource) -> SharedEntry | None:
+    """Return the entry of *source* in the shared cache; ``None``: there is no shared cache."""
+    if source._shared is None:
+        return None
+    # That of the token in memory, whatever its subject has become since.
+    origins = source._state.origins
+    grant, _ = source.grant.bind(origins) if origins else (source.grant, ())
+    return source._shared.entry_of(grant, source._state)
+
+
+def longest_wait(source: TokenSource) -> float:
+    """Return the seconds that a token of *source* may take."""
+    return source._timeout + _lock_timeout(source) + GRACE
+
+
+def _lock_timeout(source: TokenSource) -> float:
+    """Return the seconds that others are waited for before a token request of *source*."""
+    seconds = 0.0
+    if source._shared is not None:
+        from .shared_fetch import LOCK_GRACE
+
+        seconds = source._lease + LOCK_GRACE
+    if others := [other for other in source.grant.sources if other is not None]:
+        # Each may be asked twice, and the token requested twice.
+        seconds = 2 * (seconds + sum(longest_wait(cast("TokenSource", other)) for other in others)) + source._timeout
+    return seconds
+
+
 def build(source: TokenSource) -> SingleFlight:
     """Return the pieces behind *source*, each of which wraps the next."""
     with small_imports():
-        from .grant_fetcher import GrantFetcher
-        from .negative_cache import NegativeCache
         from .single_flight import SingleFlight
     grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
-    by_grant = GrantFetcher(grant, state, sender_of(source), source._timeout)
-    fetcher: GrantFetcher | SharedFetch = by_grant
-    lock_timeout = 0.0
-    if source._shared is not None:
+    # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
+    make = functools.partial(
+        _fetcher, memory, state, schedule, sender_of(source), source._timeout, source._shared, source._lease
+    )
+    fetcher: NegativeCache | ExchangeFetch
+    if grant.is_bound_late:
         with small_imports():
-            from .shared_fetch import LOCK_GRACE, SharedFetch
-        # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
-        open_entry = functools.partial(source._shared.entry_of, grant, state)
-        fetcher = SharedFetch(by_grant, state, schedule, open_entry, source._lease)
-        lock_timeout = source._lease + LOCK_GRACE
-    remembering = NegativeCache(fetcher, grant, memory, state)
-    return SingleFlight(remembering, grant, memory, state, schedule, source._timeout, lock_timeout)
+            from .subjects.exchange_fetch import ExchangeFetch
+        fetcher = ExchangeFetch(grant, memory, state, schedule, make)
+    else:
+        fetcher = make(grant)
+    return SingleFlight(fetcher, grant, memory, state, schedule, source._timeout, _lock_timeout(source))
+
+
+def _fetcher(
+    memory: MemoryCache,
+    state: GrantState,
+    schedule: Schedule,
+    sender: RetryingSender,
+    timeout: float,
+    shared: SharedCache | None,
+    lease: float,
+    grant: Grant,
+) -> NegativeCache:
+    """Return what fetches tokens for *grant*."""
+    with small_imports():
+        from .grant_fetcher import GrantFetcher
+        from .negative_cache import NegativeCache
+    by_grant = GrantFetcher(grant, state, sender, timeout)
+    if shared is None:
+        return NegativeCache(by_grant, grant, memory, state)
+    with small_imports():
+        from .shared_fetch import SharedFetch
+    open_entry = functools.partial(shared.entry_of, grant, state)
+    return NegativeCache(SharedFetch(by_grant, state, schedule, open_entry, lease), grant, memory, state)

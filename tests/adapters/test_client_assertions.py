@@ -138,6 +138,9 @@ BY_VARIABLES = {
     "a key": {"CLIENT_AUTH": "private_key_jwt", "PRIVATE_KEY": pem("ES256"), "KEY_ID": "k"},
     "an assertion": {"CLIENT_ASSERTION": "a.b.c"},
     "the secret": {"CLIENT_AUTH": "client_secret_jwt", "CLIENT_SECRET": "s3cr3t"},
+    "a signed assertion as grant": {"JWT_ISSUER": "me", "PRIVATE_KEY": pem("ES256")},
+    "a ready-made assertion as grant": {"ASSERTION": "a.b.c"},
+    "a subject token": {"SUBJECT_TOKEN": "s3cr3t-subject"},
 }
 
 

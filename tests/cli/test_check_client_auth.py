@@ -62,6 +62,17 @@ SAID: dict[str, tuple[dict[str, str], str]] = {
     "an expired one": ({"CLIENT_ASSERTION": EXPIRED}, "        → renew what ACME_CLIENT_ASSERTION has, or compare"),
     "an empty one": ({"CLIENT_ASSERTION": unsigned()}, "assertion: none of the claims that a server needs\n"),
     "no JWT": ({"CLIENT_ASSERTION": "a.b.c"}, "-       assertion: ACME_CLIENT_ASSERTION is no JWT\n"),
+    "a signed assertion": (
+        {"JWT_ISSUER": "me", "PRIVATE_KEY": pem("ES256")},
+        'set ACME_KEY_ID\nok      assertion: iss "me", sub "me", aud "http://127.0.0.1:',
+    ),
+    "a ready-made assertion": ({"ASSERTION": LASTING}, 'ok      assertion: iss "https://k8s", sub "ns:app"'),
+    "a subject token": (
+        {"SUBJECT_TOKEN": LASTING, "GRANT_TYPE": "token_exchange"},
+        'ok      subject token: iss "https://k8s"',
+    ),
+    "an expired subject token": ({"SUBJECT_TOKEN": EXPIRED}, "        → renew what ACME_SUBJECT_TOKEN has, or compare"),
+    "an opaque subject token": ({"SUBJECT_TOKEN": "s3cr3t-subject"}, "ok      token: Bearer"),
     "a short secret": (
         {"CLIENT_SECRET": "s3cr3t", "CLIENT_AUTH": "client_secret_jwt"},
         "key: ACME_CLIENT_SECRET has 6 bytes, and RFC 7518 §3.2 asks for 32 or more\n",

@@ -20,8 +20,9 @@ HEAVY = """
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
-    InsecureTransportError Issuer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
-    RefreshToken SecretFile TLSClientAuth Token TokenCache TokenRequestError TokenSource TokenTransportError
+    InsecureTransportError Issuer JWTBearer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
+    RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenExchange TokenRequestError TokenSource
+    TokenTransportError
     from_env graphql_unauthenticated
 """
 

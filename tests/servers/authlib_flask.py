@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hmac
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from wsgiref.types import WSGIApplication
@@ -121,7 +122,7 @@ class AuthlibFlask(AuthorizationServer):
                 lambda **_: generate_token(42), lambda **_: generate_token(48), lambda *_: self.lifetime
             ),
         )
-        for grant in (_ClientCredentials, _Password, Refresh):
+        for grant in (_ClientCredentials, _Password, Refresh, *self.further_grants()):
             server.register_grant(grant)
         require_oauth = flask_oauth2.ResourceProtector()
         require_oauth.register_token_validator(Bearer())
@@ -137,6 +138,10 @@ class AuthlibFlask(AuthorizationServer):
             return jsonify(client=flask_oauth2.current_token.client_id)
 
         return app
+
+    def further_grants(self) -> Sequence[type[Any]]:
+        """Return the grants that a subclass adds."""
+        return ()
 
     def revoke_access_tokens(self) -> None:
         with self._lock:

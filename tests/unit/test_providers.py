@@ -396,9 +396,10 @@ def test_options_add_to_parameters_and_headers_of_a_provider(name: str) -> None:
 
 
 def test_every_provider_has_a_name() -> None:
-    """Each public function is a provider of the environment, and names the document that says what is sent."""
+    """Each public function but two is a provider of the environment, and names the document that says what is sent."""
     names = {name.replace("-", "_") for name in providers.BY_NAME}
-    assert names == set(providers.__all__)
+    in_code = {"azure_workload_identity", "google_service_account"}  # they have variables and a file of their own
+    assert names | in_code == set(providers.__all__)
     partners = {"upload_api", "jwt_api", "auth_api", "organization_api", "json_api"}
-    for name in names - partners:
+    for name in {*names, *in_code} - partners:
         assert "Documented " in getattr(providers, name).__doc__

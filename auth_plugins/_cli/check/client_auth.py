@@ -8,7 +8,10 @@ from auth_plugins._base.validation import resolve_secret
 from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
 from auth_plugins._client_auth.keys import load_key
 from auth_plugins._client_auth.named import authentication_of
+from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._grants.signed_jwt import SignedJWT
+from auth_plugins._grants.token_exchange import TokenExchange
 from auth_plugins._protocol.tokens import jwt_claims
 
 from .context import FAILED, GOOD, NOTE, Context, Step
@@ -25,37 +28,53 @@ def describe_client_auth(context: Context) -> Iterator[Step]:
     if isinstance(authentication, PrivateKeyJWT):
         yield _describe_key(authentication, context)
     elif isinstance(authentication, ClientAssertion):
-        yield _describe_assertion(authentication, context)
+        yield _describe_assertion("client_assertion", authentication.present("assertion"), context)
     elif isinstance(authentication, ClientSecretJWT):
         yield from _describe_secret(authentication, context)
 
 
-def _describe_key(authentication: PrivateKeyJWT, context: Context) -> Step:
+def describe_exchanged(context: Context) -> Iterator[Step]:
+    """Describe what the grant exchanges: an assertion, or the key that signs it; or a subject token that is a JWT."""
+    grant = context.grant
+    if isinstance(grant, JWTBearer) and isinstance(signed := grant.assertion, SignedJWT):
+        yield _describe_key(signed, context)
+        claims = {
+            "iss": signed.issuer,
+            "sub": signed.subject or signed.issuer,
+            "aud": signed.audience or grant.token_url,
+        }
+        yield Step(GOOD, "assertion", text_of(claims_of(claims, _CLAIMS, context)))
+    elif isinstance(grant, JWTBearer):
+        yield _describe_assertion("assertion", grant.secrets()[-1], context)
+    elif isinstance(grant, TokenExchange) and jwt_claims(text := grant.subject_text()) is not None:
+        yield _describe_assertion("subject_token", text, context)
+
+
+def _describe_key(signer: PrivateKeyJWT | SignedJWT, context: Context) -> Step:
     try:
-        key = load_key("key", authentication.key)
-        algorithm = key.choose_algorithm(authentication.algorithm)
+        key = load_key("key", signer.key)
+        algorithm = key.choose_algorithm(signer.algorithm)
     except ConfigurationError as error:
         names = {"key": context.variable("private_key"), "algorithm": context.variable("algorithm")}
         raise error.renamed(names) from None
-    key_id = authentication.key_id or key.key_id
+    key_id = signer.key_id or key.key_id
     what = f"{key.description}, signs by {algorithm}"
     if key_id is None:
         return Step(NOTE, "key", f"{what}, no kid", f"many servers demand a kid: set {context.variable('key_id')}")
     return Step(GOOD, "key", f"{what}, kid {key_id}")
 
 
-def _describe_assertion(authentication: ClientAssertion, context: Context) -> Step:
-    text = authentication.present("assertion")
-    claims = jwt_claims(text)
-    variable = context.variable("client_assertion")
+def _describe_assertion(option: str, text: str, context: Context) -> Step:
+    claims, variable = jwt_claims(text), context.variable(option)
+    label = option.removeprefix("client_").replace("_", " ")
     if claims is None:
-        return Step(NOTE, "assertion", f"{variable} is no JWT", "check that it is the assertion itself, and complete")
+        return Step(NOTE, label, f"{variable} is no JWT", "check that it is the assertion itself, and complete")
     what = text_of(claims_of(claims, _CLAIMS, context)) or "none of the claims that a server needs"
     ends = claims.get("exp")
     if isinstance(ends, (int, float)) and ends <= runtime.clock.time():
         advice = f"renew what {variable} has, or compare the clocks"
-        return Step(FAILED, "assertion", f"expired {runtime.clock.time() - ends:.0f} s ago: {what}", advice)
-    return Step(GOOD, "assertion", what)
+        return Step(FAILED, label, f"expired {runtime.clock.time() - ends:.0f} s ago: {what}", advice)
+    return Step(GOOD, label, what)
 
 
 def _describe_secret(authentication: ClientSecretJWT, context: Context) -> Iterator[Step]:

@@ -17,7 +17,7 @@ from auth_plugins._protocol.advice import has_odd_ends
 from auth_plugins._protocol.redaction import Redactor
 
 from .api import call
-from .client_auth import describe_client_auth
+from .client_auth import describe_client_auth, describe_exchanged
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .token import describe, facts_of
 from .token_request import fetch_token
@@ -34,6 +34,7 @@ def take_steps(context: Context, url: str | None) -> Iterator[Step]:
     yield from _check_variables(context)
     yield _check_grant(context)
     yield from describe_client_auth(context)
+    yield from describe_exchanged(context)
     yield _check_cache(context)
     token = yield from fetch_token(context)
     if token is not None:

@@ -1,0 +1,1 @@
+"""Tokens that depend on tokens of other sources, for which they were exchanged: those are asked first."""
