@@ -27,15 +27,16 @@ def send_again(refusal: requests.Response, fresh: Any, adapter: Any, **kwargs: A
     """Send the refused request by *adapter*, with the token of the *fresh* hook."""
     sent = refusal.request
     request = sent.copy()
-    request.headers[fresh.header] = fresh.plain
+    fresh.put(request)
     jar: Any = request._cookies
     requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
     request.prepare_cookies(jar)
     # No adapter takes it; requests-cache hands it to hooks, and requests itself does not.
     kwargs.pop("allow_redirects", None)
     response: requests.Response = adapter.send(request, **kwargs)
-    response.history.append(refusal)
-    response.request = request
+    if not response.history:  # else another auth has replayed it, and its request is that one
+        response.request = request
+    response.history.insert(0, refusal)
     return response
 
 

@@ -50,14 +50,30 @@ class TokenHook:
         # Dumps show the attributes that are listed here.
         return sorted({*super().__dir__()} - {"plain"})
 
+    def carries(self, request: requests.PreparedRequest) -> bool:
+        """Return whether *request* carries the token: after a redirect to another origin it does not."""
+        return bool(request.headers.get(self.header) == self.plain)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # No token and no source: a request that is pickled was sent, as a rule.
         return functools.partial, (keep_within_origin, self.header)
 
+    def put(self, request: requests.PreparedRequest) -> None:
+        """Put the token on *request*, in the place of an older one."""
+        request.headers[self.header] = self.plain
+
+    def put_on_redirects(self, request: requests.PreparedRequest) -> None:
+        """Put the token on *request*, of which redirects are copies."""
+        self.put(request)
+
+    def renewed(self, token: Token) -> TokenHook:
+        """Return a hook for *token* in the same place."""
+        return TokenHook(self.source, self.header, self.scheme, self.rules, token)
+
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         sent = response.request
         # After a redirect to another origin, its responses come here as well. They do not concern this token.
-        if sent.headers.get(self.header) != self.plain:
+        if not self.carries(sent):
             return response
         if response.status_code < self.rules.least:
             self.source.accept(self.token)
@@ -85,7 +101,7 @@ class TokenHook:
         if not source.grant.is_constant:  # the token request may need the connection
             discard_body(refusal)
         try:
-            fresh = TokenHook(source, self.header, self.scheme, self.rules, source.token())
+            fresh = self.renewed(source.token())
         except AuthError as error:
             if is_restored(refusal, source, self.token, verdict):
                 return refusal
@@ -99,7 +115,7 @@ class TokenHook:
             hooks = sent.hooks["response"]
             if self in hooks:  # not if another thread, which sends the same request, was here before
                 hooks[hooks.index(self)] = fresh
-            sent.headers[self.header] = fresh.plain
+            fresh.put_on_redirects(sent)
         return response
 
     def replay(self, refusal: requests.Response, adapter: Any, **kwargs: Any) -> requests.Response:
