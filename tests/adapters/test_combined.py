@@ -165,9 +165,12 @@ def test_new_tokens_are_sent_once_more(driver: Driver, gateway: Gateway, clock: 
 
 
 @all_drivers
-def test_a_key_that_is_the_same_costs_nothing(driver: Driver, gateway: Gateway) -> None:
+def test_a_key_that_is_the_same_costs_nothing(driver: Driver, gateway: Gateway, clock: Clock) -> None:
     """A constant key is read again, and the request is sent again for the other token only."""
-    auth = driver.auth(ApiKey("k3y-of-mine", header="X-Key")) + one(driver, gateway, "b")
+    key, other_key = (driver.auth(ApiKey("k3y-of-mine", header=header)) for header in ("X-Key", "X-Other-Key"))
+    assert driver.get(gateway.server.api_url, key + other_key).status == 401
+    assert (gateway.seen(), clock.sleeps) == (["- -"], [])
+    auth = key + one(driver, gateway, "b")
     gateway.names = "b"
     driver.get(gateway.server.api_url, auth)
     gateway.revoke("b")
@@ -229,6 +232,22 @@ def test_a_token_that_another_request_replaced_comes_first(driver: Driver, gatew
     gateway.server.api = replace
     assert driver.get(gateway.server.api_url, auths[0] + auths[1]).status == 200
     assert gateway.seen() == ["a-1 b-1", "a-1 b-2"]
+
+
+@all_drivers
+def test_a_token_is_replaced_once_per_request(driver: Driver, gateway: Gateway, clock: Clock) -> None:
+    """A request takes one other token of each source, even if more are issued while it travels."""
+    auths = one(driver, gateway, "a"), one(driver, gateway, "b")
+
+    def refuse(_: Received) -> Response:
+        for auth in auths:
+            auth.source.invalidate(auth.source.token())
+        return as_json({}, 401)
+
+    gateway.server.api = refuse
+    assert driver.get(gateway.server.api_url, auths[0] + auths[1]).status == 401
+    assert gateway.seen() == ["a-1 b-1", "a-2 b-1", "a-2 b-3", "a-2 b-3"]
+    assert clock.sleeps == [1.0]
 
 
 @pytest.mark.parametrize("revoked", ["", "a", "b"])

@@ -27,7 +27,7 @@ class CombinedAuth(Combined[AuthBase], AuthBase):
         """Put the credentials on *request*; requests calls this. Those of other auths may depend on the tokens."""
         for auth in self._own:
             request = auth(request)
-        hooks = request.hooks["response"]
+        hooks = request.hooks.setdefault("response", [])
         carried = tuple(hook for hook in hooks if isinstance(hook, TokenHook))
         hooks[:] = [hook for hook in hooks if hook not in carried]
         for auth in self._others:
