@@ -40,14 +40,12 @@ class Part:
 class Exchange:
     """The tokens of one request, in the order in which they are replaced, each at most once."""
 
-    __slots__ = ("has_settled", "parts", "refused")
+    __slots__ = ("parts", "refused")
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.parts = tuple(parts)
         #: Those that the last response may refuse.
         self.refused: list[Part] = []
-        #: Whether the request was sent once more because a token is new.
-        self.has_settled = False
 
     def is_refused(self, carries: Callable[[Part], bool]) -> bool:
         """Note the verdicts on the last response, and return whether it may refuse a token that its request carries."""
@@ -71,12 +69,10 @@ class Exchange:
                 yield part
 
     def settles(self, refusal: Any) -> bool:
-        """Return whether the request is sent once more after a pause, as one of its tokens is new; once."""
-        if self.has_settled:
-            return False
+        """Return whether the request is sent once more after a pause, as a refused token is new; once per token."""
+        # Of all, so that one pause is for all of them.
         new = [settles(refusal, part.source, part.token) for part in self.refused if part.is_renewed]
-        self.has_settled = any(new)
-        return self.has_settled
+        return any(new)
 
     def failure(self) -> AuthError | None:
         """Return the first error for which a refused token was not replaced."""
