@@ -18,6 +18,7 @@ import requests
 from werkzeug.wrappers import Response
 
 from auth_plugins import ApiKey, AuthError, ClientCredentials, ConfigurationError, MemoryCache
+from tests.adapters.test_redirects import follow
 from tests.adapters.test_refusals import RAISERS, HookError, raise_own
 from tests.support.drivers import ALL, ASYNC, HTTPX, SYNC, AsyncHttpx, Call, Driver, each, succeeded
 from tests.support.frames import variables_of
@@ -277,6 +278,16 @@ def test_no_token_reaches_another_origin(
     assert [received.target for received in gateway.requests][-2:] == ["/second", "/third"]
     [elsewhere] = other_server.api_requests
     assert not [value for value in elsewhere.headers.values() if "a-" in value or "b-" in value]
+
+
+def test_a_wrapper_around_a_copy_takes_no_key_to_another_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both keys stay within their origin also where a tool that traces calls wraps the ``copy()`` of requests."""
+    copied = requests.PreparedRequest.copy
+    monkeypatch.setattr(requests.PreparedRequest, "copy", lambda request: copied(request))  # noqa: PLW0108 - a frame
+    auth = SYNC[0].auth(ApiKey("k3y-of-a", header="Authorization")) + SYNC[0].auth(ApiKey("k3y-of-b"))
+    (_, here), (_, there) = follow("https://other.example/", auth)
+    assert (here["Authorization"], here["X-API-Key"]) == ("k3y-of-a", "k3y-of-b")
+    assert not [value for value in there.values() if "k3y-of" in str(value)]
 
 
 @all_drivers
