@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import io
 import operator
 import pickle
 import threading
@@ -188,6 +189,31 @@ def test_a_body_that_cannot_be_read_again_gives_up_all(driver: Driver, gateway: 
     assert driver.send(Call("POST", gateway.server.api_url, driver.chunks([b"one"])), auth).status == 401
     assert driver.send(Call("POST", gateway.server.api_url, driver.chunks([b"two"])), auth).status == 200
     assert gateway.seen() == ["a-1 b-1", "a-1 b-1", "a-2 b-2"]
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_body_that_was_sent_twice_may_not_be_sent_again(driver: Driver, gateway: Gateway, clock: Clock) -> None:
+    """If a file cannot be rewound after the first replay, the second 401 is returned, and each token is given up."""
+
+    class Spool(io.BytesIO):
+        is_over = False
+
+        def seek(self, *position: int) -> int:
+            if self.is_over:
+                raise OSError
+            return super().seek(*position)
+
+    auth, body = both(driver, gateway), Spool(b"b0dy")
+
+    def refuse(_: Received) -> Response:
+        body.is_over = len(gateway.requests) == 2
+        return as_json({}, 401)
+
+    gateway.server.api = refuse
+    assert driver.send(Call("POST", gateway.server.api_url, {"content": body}), auth).history == [401]
+    gateway.server.api = gateway.check
+    assert driver.get(gateway.server.api_url, auth).status == 200
+    assert (gateway.seen(), clock.sleeps) == (["a-1 b-1", "a-2 b-1", "a-2 b-2"], [])
 
 
 @pytest.mark.parametrize("refused", [None, (403,)])
