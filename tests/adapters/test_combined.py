@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import io
@@ -446,6 +447,35 @@ def test_another_flow_beside_a_token(driver: Driver, gateway: Gateway, other_ser
         assert (received.headers["x-login"], received.headers["authorization"]) == ("logged-in", "Basic bWU6bWluZQ==")
     for received in other_server.api_requests:
         assert not {"authorization", "x-b"} & set(received.headers)
+
+
+@pytest.mark.parametrize("driver", each(HTTPX))
+def test_the_flow_of_another_auth_is_closed(driver: Driver, gateway: Gateway) -> None:
+    """If a hook raises, the flow of another auth is closed before the client is."""
+    closed = list[str]()
+
+    class Other(driver.module.Auth):  # type: ignore[name-defined]  # of either library
+        def sync_auth_flow(self, request: Any) -> Any:
+            with contextlib.ExitStack() as stack:
+                stack.callback(closed.append, "flow")
+                yield request
+
+        async def async_auth_flow(self, request: Any) -> Any:
+            with contextlib.ExitStack() as stack:
+                stack.callback(closed.append, "flow")
+                yield request
+
+    class Transport(driver.module.MockTransport):  # type: ignore[name-defined]  # of either library
+        def close(self) -> None:
+            closed.append("client")
+
+        async def aclose(self) -> None:
+            closed.append("client")
+
+    transport = Transport(lambda _: driver.module.Response(500))
+    with pytest.raises(HookError):
+        driver.get(gateway.server.api_url, both(driver, gateway) + Other(), hook=raise_own, transport=transport)
+    assert closed == ["flow", "client"]
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))
