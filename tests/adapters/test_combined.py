@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
+import io
 import operator
 import pickle
 import threading
@@ -189,6 +191,31 @@ def test_a_body_that_cannot_be_read_again_gives_up_all(driver: Driver, gateway: 
     assert gateway.seen() == ["a-1 b-1", "a-1 b-1", "a-2 b-2"]
 
 
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_body_that_was_sent_twice_may_not_be_sent_again(driver: Driver, gateway: Gateway, clock: Clock) -> None:
+    """If a file cannot be rewound after the first replay, the second 401 is returned, and each token is given up."""
+
+    class Spool(io.BytesIO):
+        is_over = False
+
+        def seek(self, *position: int) -> int:
+            if self.is_over:
+                raise OSError
+            return super().seek(*position)
+
+    auth, body = both(driver, gateway), Spool(b"b0dy")
+
+    def refuse(_: Received) -> Response:
+        body.is_over = len(gateway.requests) == 2
+        return as_json({}, 401)
+
+    gateway.server.api = refuse
+    assert driver.send(Call("POST", gateway.server.api_url, {"content": body}), auth).history == [401]
+    gateway.server.api = gateway.check
+    assert driver.get(gateway.server.api_url, auth).status == 200
+    assert (gateway.seen(), clock.sleeps) == (["a-1 b-1", "a-2 b-1", "a-2 b-2"], [])
+
+
 @pytest.mark.parametrize("refused", [None, (403,)])
 @all_drivers
 def test_a_token_that_was_not_refused_is_used_while_no_other_can_be_had(
@@ -279,6 +306,42 @@ def test_no_token_reaches_another_origin(
     assert not [value for value in elsewhere.headers.values() if "a-" in value or "b-" in value]
 
 
+@pytest.mark.parametrize("answers", [[302], [401, 302], [401, 307, 302]])
+def test_a_wrapper_around_a_copy_takes_no_key_to_another_origin(
+    server: Loopback, other_server: Loopback, monkeypatch: pytest.MonkeyPatch, answers: list[int]
+) -> None:
+    """Both keys stay within their origin also where a tool that traces calls wraps the ``copy()`` of requests."""
+    copied, keys = requests.PreparedRequest.copy, iter(["k3y-of-a", "new-k3y-of-a"])
+    monkeypatch.setattr(requests.PreparedRequest, "copy", lambda request: copied(request))  # noqa: PLW0108 - a frame
+    targets = {302: other_server.api_url, 307: "/there"}
+    plays = iter([as_json({}, status, Location=targets.get(status, "")) for status in answers])
+    server.api, other_server.api = lambda _: next(plays), lambda _: as_json({})
+    auth = SYNC[0].auth(ApiKey(lambda: next(keys), header="X-A")) + SYNC[0].auth(ApiKey("k3y-of-b"))
+    assert SYNC[0].get(server.api_url, auth).status == 200
+    last = server.api_requests[-1].headers
+    assert (last["x-a"], last["x-api-key"]) == ("new-" * (401 in answers) + "k3y-of-a", "k3y-of-b")
+    assert not [value for value in other_server.api_requests[0].headers.values() if "k3y-of" in value]
+
+
+@all_drivers
+def test_a_token_is_replaced_behind_a_redirect_too(driver: Driver, gateway: Gateway) -> None:
+    """If the second token is refused behind a redirect that a replay led to, it is replaced there."""
+    auth = both(driver, gateway)
+    assert driver.get(gateway.server.api_url, auth).status == 200
+    gateway.revoke("a")
+
+    def api(received: Received) -> Response:
+        answer = gateway.check(received)
+        if received.target != "/api" or answer.status_code == 401:
+            return answer
+        gateway.revoke("b")
+        return as_json({}, 302, Location="/there")
+
+    gateway.server.api = api
+    assert driver.get(gateway.server.api_url, auth).status == 200
+    assert (gateway.requests[-1].target, gateway.seen()[-1].split()[1]) == ("/there", "b-2")
+
+
 @all_drivers
 def test_one_token_for_each_host(driver: Driver, gateway: Gateway, other_server: Loopback) -> None:
     """Two auths with one header and ``allowed_hosts`` each put a token on requests to their hosts; not both on one."""
@@ -347,6 +410,9 @@ def test_digest_authentication_beside_a_token(driver: Driver, gateway: Gateway, 
     assert gateway.issued == {"b": 2, "c": 2}
     assert gateway.seen()[-1] == "b-2 c-2"
     assert answer.history == [401] * (len(gateway.seen()) - 3)
+    if driver.library == "requests":  # httpx sends one object again
+        shown = [response.request.headers["X-C"] for response in (*answer.response.history, answer.response)]
+        assert shown == [received.headers["x-c"] for received in gateway.requests[2:]]
     # A redirect after a replay by the other auth.
     plays = iter([as_json({}, 401, WWW_Authenticate=challenge.format("x")), as_json({}, 401)])
     gateway.server.api = lambda _: next(plays, None) or as_json({}, 302, Location=other_server.api_url)
@@ -381,6 +447,35 @@ def test_another_flow_beside_a_token(driver: Driver, gateway: Gateway, other_ser
         assert (received.headers["x-login"], received.headers["authorization"]) == ("logged-in", "Basic bWU6bWluZQ==")
     for received in other_server.api_requests:
         assert not {"authorization", "x-b"} & set(received.headers)
+
+
+@pytest.mark.parametrize("driver", each(HTTPX))
+def test_the_flow_of_another_auth_is_closed(driver: Driver, gateway: Gateway) -> None:
+    """If a hook raises, the flow of another auth is closed before the client is."""
+    closed = list[str]()
+
+    class Other(driver.module.Auth):  # type: ignore[name-defined]  # of either library
+        def sync_auth_flow(self, request: Any) -> Any:
+            with contextlib.ExitStack() as stack:
+                stack.callback(closed.append, "flow")
+                yield request
+
+        async def async_auth_flow(self, request: Any) -> Any:
+            with contextlib.ExitStack() as stack:
+                stack.callback(closed.append, "flow")
+                yield request
+
+    class Transport(driver.module.MockTransport):  # type: ignore[name-defined]  # of either library
+        def close(self) -> None:
+            closed.append("client")
+
+        async def aclose(self) -> None:
+            closed.append("client")
+
+    transport = Transport(lambda _: driver.module.Response(500))
+    with pytest.raises(HookError):
+        driver.get(gateway.server.api_url, both(driver, gateway) + Other(), hook=raise_own, transport=transport)
+    assert closed == ["flow", "client"]
 
 
 @pytest.mark.parametrize("driver", each(HTTPX))
