@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 try:
     import httpx
 except ImportError as error:
@@ -11,6 +13,13 @@ from auth_plugins._adapters.base import own_errors
 from auth_plugins._adapters.for_httpx.flow import HttpxAuthFlow
 from auth_plugins._adapters.for_httpx.headers import OriginBoundHeaders
 from auth_plugins._transports.base import LibraryTransport
+
+if TYPE_CHECKING:
+    from auth_plugins._adapters.for_httpx.combined import HttpxCombined
+
+    class CombinedAuth(HttpxCombined[httpx.Auth], httpx.Auth):
+        """For type checkers: what ``auth_a + auth_b`` is."""
+
 
 __all__ = ["OAuth2Auth"]
 
@@ -60,6 +69,12 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
 
     While a request is sent, every error is an :class:`auth_plugins.AuthError` and an ``httpx.RequestError``.
     """
+
+    if TYPE_CHECKING:
+
+        def __add__(self, other: httpx.Auth) -> CombinedAuth: ...
+
+        def __radd__(self, other: httpx.Auth) -> CombinedAuth: ...
 
     _library = httpx
     _client = httpx.Client  # now, as tracers put a class of their own in its place

@@ -31,6 +31,7 @@ from auth_plugins._transports.base import LibraryTransport, Transport
 
 if TYPE_CHECKING:
     from auth_plugins._adapters.base import Overrides
+    from auth_plugins._adapters.for_requests.combined import CombinedAuth
 
     class _Overrides(Overrides, total=False):
         session: requests.Session | None
@@ -89,6 +90,10 @@ class OAuth2Auth(Adapter, AuthBase):
         def from_env(  # noqa: D102 - the base describes it
             cls, prefix: str = "AUTH_PLUGINS", environ: Mapping[str, str] | None = None, **overrides: Unpack[_Overrides]
         ) -> Self: ...
+
+        def __add__(self, other: AuthBase) -> CombinedAuth: ...
+
+        def __radd__(self, other: AuthBase) -> CombinedAuth: ...
 
     def __init__(
         self,
@@ -171,6 +176,11 @@ class OAuth2Auth(Adapter, AuthBase):
         elif present is not None and parameter.holds(url, present):
             request.url = parameter.remove(url)
         return request
+
+    def _combined(self, *auths: AuthBase) -> CombinedAuth:
+        with small_imports():
+            from auth_plugins._adapters.for_requests.combined import CombinedAuth
+        return CombinedAuth(*auths)
 
     def _allowed_origin(self, url: str) -> str | None:
         """Return how all URLs begin that get the token as *url* does; ``""``: no others; ``None``: it gets none."""

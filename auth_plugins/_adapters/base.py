@@ -71,6 +71,11 @@ class Adapter:
     #: The name of the argument for the library's own session or client.
     _session_argument: ClassVar[str]
 
+    if TYPE_CHECKING:
+
+        def _combined(self, *auths: Any) -> Any:
+            """Return the library's auth that combines *auths*."""
+
     def _configure(
         self,
         grant_or_source: Grant | TokenSource,
@@ -169,6 +174,26 @@ class Adapter:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source.grant!r})"
+
+    @hide_arguments
+    def __add__(self, other: Any) -> Any:
+        """Return an auth that puts the credentials of both on each request: ``auth_a + auth_b``.
+
+        On a refusal, the token of the left one is replaced first, then that of the right one, each at most once per
+        request.
+
+        :param other: any auth of the same library, its own ones included; several may follow one another.
+        :raises ConfigurationError: it is none, or both use one header or parameter.
+        """
+        return self._combined(self, other)
+
+    @hide_arguments
+    def __radd__(self, other: Any) -> Any:
+        return self._combined(other, self)
+
+    def _place(self) -> str:
+        """Return where the token stands on a request: two auths on one request need two places."""
+        return self.header.lower() if self.query is None else f"the parameter {self.query}"
 
     def _may_carry(self, scheme: str, host: str, port: int | None) -> bool:
         """Return whether a request to this origin gets the token.

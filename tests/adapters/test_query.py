@@ -341,3 +341,45 @@ def test_the_environment_names_the_parameter(driver: Driver, server: Loopback) -
     ):
         driver.get(server.api_url, kind.from_env("A", variables, **overrides))
         assert server.api_requests[-1].target == target
+
+
+@all_drivers
+def test_it_may_be_one_of_several(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
+    """``auth_a + auth_b``: a token in the query beside one in a header, each replaced in its place, in either order."""
+    other = ClientCredentials(server.token_url, "other", "s3cr3t-of-other")
+    for order in (1, -1):
+        auths = [driver.auth(grant, query="access_token"), driver.auth(other)][::order]
+        auth, plays = auths[0] + auths[1], iter([200, 401, 401, 200])
+        server.api = lambda _, plays=plays: as_json({}, next(plays))  # type: ignore[misc]
+        assert driver.get(f"{server.api_url}?a=1", auth).history == []
+        assert driver.get(f"{server.api_url}?a=1&access_token=old", auth).history == [401, 401]
+    shown = [
+        (each_.target.removeprefix("/api?a=1&access_token=token-"), each_.headers["authorization"].rpartition("-")[2])
+        for each_ in server.api_requests
+    ]
+    assert [tuple(map(int, pair)) for pair in shown] == [
+        *[(1, 2), (1, 2), (3, 2), (3, 4)],
+        *[(3, 4), (3, 4), (3, 5), (6, 5)],
+    ]
+
+
+@pytest.mark.usefixtures("clock", "_headers_unlogged")
+@all_drivers
+def test_two_in_one_query(driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials) -> None:
+    """Two tokens in one query: one parameter is refused; no other origin gets a fresh one; no error shows one."""
+    other = ClientCredentials(server.token_url, "other", "s3cr3t-of-other")
+    first, second = (driver.auth(each_, query=name) for each_, name in ((grant, "a"), (other, "b")))
+    with pytest.raises(ConfigurationError, match="both use the parameter a"):
+        first + driver.auth(other, query="a")
+    server.api = lambda _: as_json({}, 302, Location=f"{other_server.api_url}?a=token-1")
+    other_server.api = lambda _: as_json({}, 401)
+    assert driver.get(server.api_url, first + second).status == 401
+    assert [each_.target for each_ in (*server.api_requests, *other_server.api_requests)] == [
+        "/api?a=token-1&b=token-2",
+        "/api?a=token-1",  # by the server's doing
+    ]
+    assert len(server.token_requests) == 2
+    server.api, server.token_play = lambda _: as_json({}, 401), lambda _: as_json({"error": "invalid_client"}, 401)
+    with pytest.raises(AuthError) as caught:
+        driver.get(server.api_url, first + second)
+    assert "token-" not in variables_of(caught.value) + repr(vars(caught.value)) + str(caught.value)

@@ -223,11 +223,16 @@ def test_a_flow_within_another_sees_the_error_too(
     assert len(server.token_requests) == 2
 
 
-def test_one_connection_is_enough_for_api_and_token(server: Loopback, grant: ClientCredentials) -> None:
+@pytest.mark.parametrize("is_combined", [False, True])
+def test_one_connection_is_enough_for_api_and_token(
+    server: Loopback, grant: ClientCredentials, is_combined: bool
+) -> None:
     """If the API's own session sends the token requests by its only connection, a 401 is answered all the same."""
     session, statuses = requests.Session(), list[int]()
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=1, pool_block=True))
-    auth = auth_plugins.requests.OAuth2Auth(grant, session=session)
+    auth: Any = auth_plugins.requests.OAuth2Auth(grant, session=session)
+    if is_combined:
+        auth += requests.auth.HTTPProxyAuth("me", "mine")
 
     def work() -> None:
         for stream in (False, True):
@@ -467,7 +472,8 @@ def test_refusals_are_logged_without_secrets(
     assert lines() == [f"GET{began}the key is still the same, so the request is not sent again"]
 
 
-def test_a_refusal_is_closed_when_the_renewal_fails(server: Loopback) -> None:
+@pytest.mark.parametrize("is_combined", [False, True])
+def test_a_refusal_is_closed_when_the_renewal_fails(server: Loopback, is_combined: bool) -> None:
     """The connection of a 401 is free after the next token could not be fetched, although the body was streamed."""
     refusals: list[requests.Response] = []
 
@@ -477,7 +483,9 @@ def test_a_refusal_is_closed_when_the_renewal_fails(server: Loopback) -> None:
             return refusals[-1]
 
     keys = iter(["k3y-of-mine"])
-    auth = auth_plugins.requests.OAuth2Auth(ApiKey(lambda: next(keys, "")))
+    auth: Any = auth_plugins.requests.OAuth2Auth(ApiKey(lambda: next(keys, "")))
+    if is_combined:
+        auth += auth_plugins.requests.OAuth2Auth(ApiKey("0ther-key", header="X-Other-Key"))
     server.api = lambda _: Response(b"x" * 1_000_000, 401)
     with requests.Session() as session:
         session.mount("http://", Keeping())

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 import httpx2
 import requests
+from requests.auth import AuthBase, HTTPBasicAuth, HTTPProxyAuth
 
 import auth_plugins.httpx
 import auth_plugins.httpx2
@@ -171,6 +172,12 @@ with requests.Session() as session:
     auth = auth_plugins.requests.OAuth2Auth.from_env("ACME", refused=graphql_unauthenticated)
 with httpx.Client(auth=auth_plugins.httpx.OAuth2Auth(grants[0], client=httpx.Client())) as client:
     client.get("https://a", auth=auth_plugins.httpx.OAuth2Auth.from_env("ACME", timeout=3, client=client, header="A"))
+two = auth_plugins.requests.OAuth2Auth(grants[0]) + auth_plugins.requests.OAuth2Auth(grants[3], header="X-User")
+session.auth = HTTPBasicAuth("me", "mine") + (two + auth_plugins.requests.OAuth2Auth.from_env("ACME"))
+any_auth: AuthBase = two + HTTPProxyAuth("me", "mine") + two
+httpx_two: httpx.Auth = httpx.NetRCAuth() + auth_plugins.httpx.OAuth2Auth(grants[3], header="X-User")
+httpx.AsyncClient(auth=httpx.BasicAuth("me", "mine") + auth_plugins.httpx.OAuth2Auth(source, header="X-Token"))
+httpx2.Client(auth=auth_plugins.httpx2.OAuth2Auth(source) + (auth_plugins.httpx2.OAuth2Auth(source) + httpx2.Auth()))
 httpx_auth = auth_plugins.httpx.OAuth2Auth(grants[0], refused=lambda response: response.status_code == 403)
 httpx2_client = httpx2.AsyncClient(auth=auth_plugins.httpx2.OAuth2Auth(source, scheme="Token", header="X-Token"))
 

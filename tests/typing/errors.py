@@ -8,6 +8,7 @@ from __future__ import annotations
 import httpx
 import httpx2
 import requests
+from requests.auth import AuthBase
 
 import auth_plugins.httpx
 import auth_plugins.httpx2
@@ -32,6 +33,12 @@ httpx.get(URL, auth=auth_plugins.httpx2.OAuth2Auth(grant))  # type: ignore[arg-t
 httpx2.Client(auth=grant)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 httpx2.get(URL, auth=source)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 httpx2.get(URL, auth=auth_plugins.httpx.OAuth2Auth(grant))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+# What is added to an auth is one of its library.
+auth_plugins.requests.OAuth2Auth(grant) + grant  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
+auth_plugins.httpx.OAuth2Auth(grant) + auth_plugins.httpx2.OAuth2Auth(grant)  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
+source + auth_plugins.httpx2.OAuth2Auth(grant)  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnusedExpression]
+httpx.get(URL, auth=auth_plugins.requests.OAuth2Auth(grant) + AuthBase())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 # A session or client is the library's own, and sync.
 auth_plugins.requests.OAuth2Auth(grant, session=client)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

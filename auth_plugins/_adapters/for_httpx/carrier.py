@@ -83,6 +83,11 @@ class HttpxCarrier(Adapter, Generic[Client]):
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
         self._ready = _NOT_READY
 
+    def _combined(self, *auths: Any) -> Any:
+        with small_imports():
+            from .combined import class_for
+        return class_for(self._library)(*auths)
+
     def __call__(self, request: object) -> None:
         """Raise an error that names the right module: requests calls any ``auth=``, and so does httpx for httpx2's."""
         raise self._wrong_library(request)

@@ -6,7 +6,7 @@ The sync and the async form are the same lines twice, as in the flows.
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.refusals import (
     NO_BODY,
@@ -24,6 +24,9 @@ from auth_plugins._protocol.tokens import Token
 from .bodies import add_cookies, aread, read, rewind
 from .carrier import Client, HttpxCarrier
 from .predicates import ajudge, ask, judge
+
+if TYPE_CHECKING:
+    from auth_plugins._adapters.parts import Part
 
 
 class Exchange:
@@ -47,10 +50,7 @@ class HttpxReplays(HttpxCarrier[Client]):
 
     def _next(self, exchange: Exchange, response: Any) -> bool:
         """Set the request that follows *response*, and return whether there is one; else the user gets the response."""
-        verdict = self._rules.verdict(response)
-        if verdict is Verdict.UNDECIDED:
-            is_refused = judge(self._rules.predicate, response, self._byte_stream)
-            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        verdict = self._verdict(response)
         request = self._refused_request(exchange, response, verdict)
         if request is None:
             return False
@@ -65,10 +65,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         return True
 
     async def _anext(self, exchange: Exchange, response: Any) -> bool:
-        verdict = self._rules.verdict(response)
-        if verdict is Verdict.UNDECIDED:
-            is_refused = await ajudge(self._rules.predicate, response, self._byte_stream)
-            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        verdict = await self._averdict(response)
         request = self._refused_request(exchange, response, verdict)
         if request is None:
             return False
@@ -81,6 +78,21 @@ class HttpxReplays(HttpxCarrier[Client]):
         add_cookies(request, response)
         exchange.request = request
         return True
+
+    def _verdict(self, response: Any) -> Verdict:
+        """Return what *response* means; where a predicate needs the body, that is read."""
+        verdict = self._rules.verdict(response)
+        if verdict is Verdict.UNDECIDED:
+            is_refused = judge(self._rules.predicate, response, self._byte_stream)
+            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        return verdict
+
+    async def _averdict(self, response: Any) -> Verdict:
+        verdict = self._rules.verdict(response)
+        if verdict is Verdict.UNDECIDED:
+            is_refused = await ajudge(self._rules.predicate, response, self._byte_stream)
+            verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
+        return verdict
 
     def _refused_request(self, exchange: Exchange, response: Any, verdict: Verdict) -> Any:
         """Note what *response* says of the token, and return the request if it is sent again, else ``None``."""
@@ -98,7 +110,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         obstacle = "" if rewind(request.stream, exchange.position) else NO_BODY
         return request if is_repeatable(response, self.source, token, verdict, obstacle) else None
 
-    def _renew(self, exchange: Exchange, request: Any, refusal: Any, verdict: Verdict) -> bool:
+    def _renew(self, exchange: Exchange | Part, request: Any, refusal: Any, verdict: Verdict) -> bool:
         """Put a fresh token on *request*, and return whether there is another than the refused one."""
         if not self.source.grant.is_constant:  # the token request may need the connection
             read(refusal)
@@ -114,7 +126,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         exchange.token = self._put(request, fresh)
         return True
 
-    async def _arenew(self, exchange: Exchange, request: Any, refusal: Any, verdict: Verdict) -> bool:
+    async def _arenew(self, exchange: Exchange | Part, request: Any, refusal: Any, verdict: Verdict) -> bool:
         if not self.source.grant.is_constant:
             await aread(refusal, self._byte_stream)
         try:

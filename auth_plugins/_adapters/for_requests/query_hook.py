@@ -49,6 +49,10 @@ class QueryHook(TokenHook):
         fresh.home = self.home
         return fresh
 
+    @property
+    def place(self) -> str:
+        return f"the parameter {self.parameter.name}"
+
     def carries(self, request: requests.PreparedRequest) -> bool:
         """Return whether *request* carries the token within the origin that it was put for."""
         url = request.url or ""

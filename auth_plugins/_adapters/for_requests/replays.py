@@ -34,8 +34,9 @@ def send_again(refusal: requests.Response, fresh: Any, adapter: Any, **kwargs: A
     # No adapter takes it; requests-cache hands it to hooks, and requests itself does not.
     kwargs.pop("allow_redirects", None)
     response: requests.Response = adapter.send(request, **kwargs)
-    response.history.append(refusal)
-    response.request = request
+    if not response.history:  # else another auth has replayed it, and its request is that one
+        response.request = request
+    response.history.insert(0, refusal)
     return response
 
 

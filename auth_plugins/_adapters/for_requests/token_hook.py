@@ -50,6 +50,15 @@ class TokenHook:
         # Dumps show the attributes that are listed here.
         return sorted({*super().__dir__()} - {"plain"})
 
+    @property
+    def place(self) -> str:
+        """Where the token stands on a request, for an error."""
+        return self.header
+
+    def carries(self, request: requests.PreparedRequest) -> bool:
+        """Return whether *request* carries the token: after a redirect to another origin it does not."""
+        return bool(request.headers.get(self.header) == self.plain)
+
     def __reduce__(self) -> tuple[Any, ...]:
         # No token and no source: a request that is pickled was sent, as a rule.
         return functools.partial, (keep_within_origin, self.header)
@@ -72,7 +81,7 @@ class TokenHook:
     def __call__(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         sent = response.request
         # After a redirect to another origin, its responses come here as well. They do not concern this token.
-        if sent.headers.get(self.header) != self.plain:
+        if not self.carries(sent):
             return response
         if response.status_code < self.rules.least:
             self.source.accept(self.token)
