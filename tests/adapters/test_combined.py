@@ -607,6 +607,23 @@ def test_a_hook_that_raises_for_another_hosts_refusal_costs_no_token(
     assert auth._own[0].source.token().access_token == "a-1"
 
 
+@pytest.mark.parametrize("driver", each(HTTPX))
+def test_a_replay_that_is_lost_costs_no_token(driver: Driver, gateway: Gateway) -> None:
+    """If the connection breaks off while a replay is sent, the tokens that it carried stay in use."""
+    auth, sent = both(driver, gateway), list[Any]()
+
+    def play(request: Any) -> Any:
+        sent.append(request)
+        if len(sent) == 2:
+            raise driver.module.ConnectError("lost")
+        return driver.module.Response(401)
+
+    with pytest.raises(driver.module.ConnectError):
+        driver.get(gateway.server.api_url, auth, transport=driver.module.MockTransport(play))
+    assert driver.get(gateway.server.api_url, auth).history == []
+    assert gateway.seen() == ["a-2 b-1"]
+
+
 def test_a_request_that_threads_share(gateway: Gateway) -> None:
     """Threads may send one prepared request of requests whose token is rejected and whose replay is redirected."""
     request = requests.Request("GET", gateway.server.api_url, auth=both(SYNC[0], gateway)).prepare()
