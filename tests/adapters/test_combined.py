@@ -157,6 +157,24 @@ def test_a_refusal_that_stays_costs_one_token_each(driver: Driver, gateway: Gate
 
 
 @all_drivers
+def test_each_replay_has_the_cookie_of_the_refusal(driver: Driver, gateway: Gateway, clock: Clock) -> None:
+    """A cookie that a refusal sets is on the next replay, also on the one after the pause."""
+    gateway.server.api = lambda _: as_json({}, 401, Set_Cookie=f"visit={len(gateway.requests)}")
+    assert driver.get(gateway.server.api_url, both(driver, gateway)).status == 401
+    shown = [received.headers.get("cookie") for received in gateway.requests]
+    assert (shown, clock.sleeps) == ([None, "visit=1", "visit=2", "visit=3"], [1.0])
+
+
+def test_a_cookie_of_the_users_stays(gateway: Gateway, clock: Clock) -> None:
+    """A header that the user gave to requests is sent with each replay, and no cookie is added to it."""
+    gateway.server.api = lambda _: as_json({}, 401, Set_Cookie="visit=1")
+    auth = both(SYNC[0], gateway)
+    requests.get(gateway.server.api_url, auth=auth, headers={"Cookie": "own=1"}, timeout=5)
+    assert [received.headers["cookie"] for received in gateway.requests] == ["own=1"] * 4
+    assert clock.sleeps == [1.0]
+
+
+@all_drivers
 def test_new_tokens_are_sent_once_more(driver: Driver, gateway: Gateway, clock: Clock) -> None:
     """If the API learns of new tokens after a moment, the last request is the one that it accepts."""
     auth, began = both(driver, gateway), clock.now
