@@ -157,6 +157,24 @@ def test_a_refusal_that_stays_costs_one_token_each(driver: Driver, gateway: Gate
 
 
 @all_drivers
+def test_each_replay_has_the_cookie_of_the_refusal(driver: Driver, gateway: Gateway, clock: Clock) -> None:
+    """A cookie that a refusal sets is on the next replay, also on the one after the pause."""
+    gateway.server.api = lambda _: as_json({}, 401, Set_Cookie=f"visit={len(gateway.requests)}")
+    assert driver.get(gateway.server.api_url, both(driver, gateway)).status == 401
+    shown = [received.headers.get("cookie") for received in gateway.requests]
+    assert (shown, clock.sleeps) == ([None, "visit=1", "visit=2", "visit=3"], [1.0])
+
+
+def test_a_cookie_of_the_users_stays(gateway: Gateway, clock: Clock) -> None:
+    """A header that the user gave to requests is sent with each replay, and no cookie is added to it."""
+    gateway.server.api = lambda _: as_json({}, 401, Set_Cookie="visit=1")
+    auth = both(SYNC[0], gateway)
+    requests.get(gateway.server.api_url, auth=auth, headers={"Cookie": "own=1"}, timeout=5)
+    assert [received.headers["cookie"] for received in gateway.requests] == ["own=1"] * 4
+    assert clock.sleeps == [1.0]
+
+
+@all_drivers
 def test_new_tokens_are_sent_once_more(driver: Driver, gateway: Gateway, clock: Clock) -> None:
     """If the API learns of new tokens after a moment, the last request is the one that it accepts."""
     auth, began = both(driver, gateway), clock.now
@@ -605,6 +623,23 @@ def test_a_hook_that_raises_for_another_hosts_refusal_costs_no_token(
     with pytest.raises(HookError):
         driver.get(gateway.server.api_url, auth, hook=raise_own)
     assert auth._own[0].source.token().access_token == "a-1"
+
+
+@pytest.mark.parametrize("driver", each(HTTPX))
+def test_a_replay_that_is_lost_costs_no_token(driver: Driver, gateway: Gateway) -> None:
+    """If the connection breaks off while a replay is sent, the tokens that it carried stay in use."""
+    auth, sent = both(driver, gateway), list[Any]()
+
+    def play(request: Any) -> Any:
+        sent.append(request)
+        if len(sent) == 2:
+            raise driver.module.ConnectError("lost")
+        return driver.module.Response(401)
+
+    with pytest.raises(driver.module.ConnectError):
+        driver.get(gateway.server.api_url, auth, transport=driver.module.MockTransport(play))
+    assert driver.get(gateway.server.api_url, auth).history == []
+    assert gateway.seen() == ["a-2 b-1"]
 
 
 def test_a_request_that_threads_share(gateway: Gateway) -> None:

@@ -29,6 +29,10 @@ def send_again(refusal: requests.Response, fresh: Any, adapter: Any, **kwargs: A
     request = sent.copy()
     fresh.put(request)
     jar: Any = request._cookies
+    # requests adds no cookie beside others. Those of the jar are added again; a header of the user's stays.
+    given = request.headers.pop("Cookie", None)
+    if given is not None and given != requests.cookies.get_cookie_header(jar, request):
+        request.headers["Cookie"] = given
     requests.cookies.extract_cookies_to_jar(jar, sent, refusal.raw)
     request.prepare_cookies(jar)
     # No adapter takes it; requests-cache hands it to hooks, and requests itself does not.
