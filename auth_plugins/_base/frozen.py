@@ -35,7 +35,7 @@ _TEXTS = frozenset({str, type(None)})
 class _Reusing(ABCMeta):
     """Returns the object in use that the same class made of the same texts: to check them takes longer than a call.
 
-    Not for classes of the user's, whose instances may differ by attributes that are set later.
+    For our grants only: the user's may differ by attributes that are set later, other objects by the working directory.
     """
 
     if not TYPE_CHECKING:  # which would take the result for Any
