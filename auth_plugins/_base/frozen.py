@@ -42,9 +42,8 @@ class _Reusing(ABCMeta):
 
         @hide_arguments
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            if not (
-                cls.__module__.startswith("auth_plugins.") and _TEXTS.issuperset(map(type, (*args, *kwargs.values())))
-            ):
+            is_grant = cls.__module__.startswith("auth_plugins._grants.")
+            if not (is_grant and _TEXTS.issuperset(map(type, (*args, *kwargs.values())))):
                 return super().__call__(*args, **kwargs)
             key = _Texts((cls, args, *kwargs.items()))
             reference = _in_use.get(key)
