@@ -80,6 +80,8 @@ def public_reference(
 ) -> nodes.reference | None:
     """Resolve the name of a class in its private module, as annotations have it, to its public name."""
     module, _dot, name = node.get("reftarget", "").rpartition(".")
+    if name == "BaseSource":  # What grants know of a TokenSource.
+        name, content = "TokenSource", nodes.inline("", "TokenSource")
     if not module.startswith("auth_plugins._") or name not in auth_plugins.__all__:
         return None
     target = f"auth_plugins.{name}"

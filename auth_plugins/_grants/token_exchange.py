@@ -94,12 +94,12 @@ class TokenExchange(OAuthGrant):
     can be exchanged again at any time, none is kept. The errors of that source reach the caller as they are.
     """
 
-    subject_token: Secret | BaseSource | SourceToken = field(repr=False)
+    subject_token: Secret | BaseSource = field(repr=False)
     client_id: str | None = None
     client_secret: Secret | None = field(default=None, repr=False)
     _: KW_ONLY
     subject_token_type: str = "access_token"
-    actor_token: Secret | BaseSource | SourceToken | None = field(default=None, repr=False)
+    actor_token: Secret | BaseSource | None = field(default=None, repr=False)
     actor_token_type: str = "access_token"
     requested_token_type: str | None = None
     #: Whether a token source gave the subject token, so that no refresh token is needed.
