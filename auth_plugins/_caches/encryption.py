@@ -11,10 +11,13 @@ import re
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Bytes of the longest entry that a cache of ours reads; no token is that long.
 LONGEST = 1 << 23
@@ -113,6 +116,10 @@ class BaseCache(ABC):
 
         Raises what the cache raises, or OSError if the text is not one that this package made.
         """
+
+    def released(self, key: str, /) -> Future[None] | None:  # noqa: ARG002 - for a cache that can tell
+        """Return what is done as soon as no process holds the lock of that name; ``None``: the cache cannot tell."""
+        return None
 
     @abstractmethod
     def delete_name_key(self) -> None:

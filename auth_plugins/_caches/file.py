@@ -8,7 +8,7 @@ import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
@@ -16,6 +16,9 @@ from auth_plugins._base.validation import hide_arguments
 
 from .directory import Directory
 from .encryption import LONGEST, BaseCache, Key, check_name_key, new_name_key
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: The file of :meth:`FileCache.name_key`. While it is made, it has a random name with the same suffix.
 _NAME_KEY = "name.key"
@@ -141,6 +144,12 @@ class FileCache(BaseCache):
             yield True
         finally:
             lock.release()
+
+    def released(self, key: str, /) -> Future[None] | None:
+        """Return what is done as soon as no process holds the lock of that name; ``None``: the system cannot tell."""
+        from .lock_watch import released
+
+        return released(self._directory, f"{key}.lock")
 
     def name_key(self) -> str:
         """Return the random text that names depend on without a key.
