@@ -1,6 +1,7 @@
 """A fleet on paper: what 1,000 and 100,000 workers that share one token through Redis ask of it, and of the server.
 
-Each worker is a process of its own, such as a container, with one ``TokenSource`` over a ``RedisCache``. The rows:
+Each worker is a process of its own, such as a container, with one ``TokenSource`` over a ``RedisCache`` without a key.
+The rows:
 
 cold start
     no process has a token, and all workers start within one second.
@@ -46,8 +47,12 @@ LATENCY, ROUND_TRIP = 0.3, 0.001
 LEEWAY, TIMEOUT = (inspect.signature(TokenSource).parameters[name].default for name in ("leeway", "timeout"))
 #: The mean of the number by which each pause is multiplied, a random one between 0.5 and 1.
 MEAN_SPREAD = 0.75
-#: Commands of who finds the token: EVAL; of who asks for it: EVAL, SET NX, EVAL, EVAL; of a look in vain: EVAL, SET NX.
-FINDS, ASKS, IN_VAIN = 1, 4, 2
+#: Commands by which an attempt begins, without a key: EVAL reads the name key.
+BEGINS = 1
+#: Commands of who finds the token: EVAL; of who asks for it: EVAL, SET NX, EVAL, EVAL; both begin an attempt before.
+FINDS, ASKS = BEGINS + 1, BEGINS + 4
+#: Commands of a look in vain: EVAL, SET NX.
+IN_VAIN = 2
 #: Commands by which redis-py opens a connection: HELLO, and three that Redis may not know, by CLIENT.
 CONNECTS = 4
 #: How many tokens in a row a simulated steady state lasts.
@@ -120,10 +125,10 @@ def cold_formula(setting: Setting) -> Load:
 
 
 def steady_formula(setting: Setting) -> Load:
-    """Each process looks once; one that finds no token, as the first still waits for it, looks again much later."""
+    """Each process looks once; one that finds no token, as the first still waits for it, begins again much later."""
     others = setting.workers - 1
     share_while_asking = min(1.0, (LATENCY + ASKS * ROUND_TRIP) / setting.spread)
-    in_vain = IN_VAIN * others * share_while_asking
+    in_vain = (BEGINS + IN_VAIN) * others * share_while_asking
     commands = ASKS + others * FINDS + in_vain
     share_per_second = min(1.0, 1.0 / setting.spread)
     # In the first second there are those who look in vain, and those who find it; the former find it later.
@@ -211,6 +216,7 @@ class Fleet:
 
     def _ask(self, renewing: float | None) -> Generator[float, None, float | None]:
         """Do as ``SharedFetch.fetch``; return the token, or ``None`` if another worker renews it at this moment."""
+        yield self._command()  # EVAL reads the name key
         began = self.now
         while True:
             yield self._command()  # EVAL reads the entry

@@ -30,9 +30,6 @@ a constant header in httpx, and twice as long in requests.
 
 Why some goals are missed:
 
-- Processes that share a cache without a key compute the names of its entries by a slow hash, so that an attacker cannot
-  guess what a name was made from. This takes about 35 ms, once in each process; the test has eight processes on two
-  processors. With a key, the hash is not needed.
 - With 100,000 auth objects, a call waits for memory. A constant header waits as long.
 - A grant that is built for each call checks all its arguments each time. Build it once.
 - The first answer of a process waits about 6 ms until Authlib is loaded.

@@ -38,6 +38,8 @@ class Runtime:
         self.start_thread = _start_thread
         #: Wait until a future is done, for at most so many seconds.
         self.wait = _wait
+        #: Sleep for so many seconds, or until a future is done.
+        self.sleep_until = _wait
         #: Sleep in asyncio or trio, for so many seconds; other tasks go on.
         self.sleep_in_loop: Callable[[float], Awaitable[None]] = _sleep_in_loop
 

@@ -50,6 +50,17 @@ class Directory:
         descriptor = self._descriptor
         _retry(lambda: os.replace(self._at(name), self._at(target), src_dir_fd=descriptor, dst_dir_fd=descriptor))
 
+    def link(self, name: str, target: str) -> None:
+        """Give a file the name *target* as well, if there is no such file."""
+        descriptor = self._descriptor
+        try:
+            os.link(self._at(name), self._at(target), src_dir_fd=descriptor, dst_dir_fd=descriptor)
+        except FileExistsError:
+            pass
+        except OSError:
+            # The file system has no hard links. A target that another process made at this moment is replaced.
+            self.replace(name, target)
+
     def remove(self, name: str) -> None:
         """Remove a file, if it exists."""
         with contextlib.suppress(FileNotFoundError):

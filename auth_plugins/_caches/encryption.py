@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import errno
 import functools
 import hashlib
 import hmac
 import re
+import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 #: Bytes of the longest entry that a cache of ours reads; no token is that long.
 LONGEST = 1 << 23
@@ -58,17 +64,19 @@ class EntryCipher:
         if self.keys:
             _fernet(self.keys)  # loads cryptography here, rather than when a request waits for it
 
-    def names(self, identity: str) -> tuple[str, ...]:
+    def names(self, identity: str, name_key: str | None = None) -> tuple[str, ...]:
         """Return the name of an entry, then its names under older keys.
 
-        *identity*, which contains secrets, cannot be guessed from a name: with a key not at all, without one only at
-        the price of a slow hash for each try.
+        *identity*, which contains secrets, cannot be guessed from a name without a key or a *name_key*. If there is
+        neither, each guess costs a slow hash.
+
+        :param name_key: for a cache without a key, what its :meth:`BaseCache.name_key` returned.
         """
         text = Opaque(identity.encode("utf-8", "surrogatepass"))
         del identity
-        if not self.keys:
+        if not (self.keys or name_key):
             return (hashlib.scrypt(text.open(), salt=_VERSION, n=2**14, r=8, p=1, dklen=32).hex(),)
-        keys = map(Opaque, map(base64.urlsafe_b64decode, self.keys))
+        keys = [Opaque(name_key.encode())] if name_key else map(Opaque, map(base64.urlsafe_b64decode, self.keys))
         return tuple(hmac.digest(key.open(), _VERSION + text.open(), "sha256").hex() for key in keys)
 
     def encrypt(self, text: str, name: str) -> str:
@@ -89,7 +97,7 @@ class EntryCipher:
         return str(text.open().removeprefix(f"{name} ")) if stored_name == name else None
 
 
-class BaseCache:
+class BaseCache(ABC):
     """The base of :class:`FileCache` and :class:`RedisCache`, which are equal by their configuration."""
 
     def __init__(self, key: Key, *configuration: object) -> None:
@@ -101,6 +109,36 @@ class BaseCache:
 
     def __hash__(self) -> int:
         return hash(self._identity)
+
+    @abstractmethod
+    def name_key(self) -> str:
+        """Return the random text that names depend on without a key; the first process makes it, for all others.
+
+        Raises what the cache raises, or OSError if the text is not one that this package made.
+        """
+
+    def released(self, key: str, /) -> Future[None] | None:  # noqa: ARG002 - for a cache that can tell
+        """Return what is done as soon as no process holds the lock of that name; ``None``: the cache cannot tell."""
+        return None
+
+    @abstractmethod
+    def delete_name_key(self) -> None:
+        """Delete that text: no process finds the entries that were stored before."""
+
+
+def new_name_key() -> str:
+    """Return a new random text, of 256 bits, for :meth:`BaseCache.name_key`."""
+    text: str = hidden(secrets.token_hex(32))
+    return text
+
+
+def check_name_key(text: str | None, place: str) -> str:
+    """Return *text*, which was read at *place*, if it is such a text; raise OSError, which says what to do, if not."""
+    checked: str = hidden(text or "")
+    del text
+    if re.fullmatch("[0-9a-f]{64}", checked) is None:
+        raise OSError(errno.EINVAL, "it is damaged, or another program's or user's; delete it", place)
+    return checked
 
 
 @functools.lru_cache(maxsize=16)

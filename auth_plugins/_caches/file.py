@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.validation import hide_arguments
 
 from .directory import Directory
-from .encryption import LONGEST, BaseCache, Key
+from .encryption import LONGEST, BaseCache, Key, check_name_key, new_name_key
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+#: The file of :meth:`FileCache.name_key`. While it is made, it has a random name with the same suffix.
+_NAME_KEY = "name.key"
 
 
 class FileCache(BaseCache):
@@ -53,6 +60,8 @@ class FileCache(BaseCache):
                 advice="give another one, such as /var/cache/acme",
             )
         self._directory = directory
+        #: The last one that was read, hidden from dumps.
+        self._name_key: str | None = None
         super().__init__(key, str(self._directory))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -102,11 +111,10 @@ class FileCache(BaseCache):
             # Always the same name, so that what a killed process left is replaced.
             new = f"{key}.new"
             directory.remove(new)
-            with os.fdopen(directory.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-                file.write(value.encode("ascii"))
-                file.flush()
-                os.fsync(file.fileno())
+            _write(directory, new, value)
             directory.replace(new, f"{key}.token")
+            if self._name_key is not None:  # another process may have removed all files since it was read
+                _make_name_key(directory, self._name_key)
             directory.sync()
 
     def delete(self, key: str, /) -> None:
@@ -136,6 +144,33 @@ class FileCache(BaseCache):
             yield True
         finally:
             lock.release()
+
+    def released(self, key: str, /) -> Future[None] | None:
+        """Return what is done as soon as no process holds the lock of that name; ``None``: the system cannot tell."""
+        from .lock_watch import released
+
+        return released(self._directory, f"{key}.lock")
+
+    def name_key(self) -> str:
+        """Return the random text that names depend on without a key.
+
+        :raises OSError: it cannot be read or made, or is not ours.
+        """
+        with self._open_or_make() as directory:
+            _make_name_key(directory, new_name_key())
+            text = hidden(self._read(directory, _NAME_KEY))
+        self._name_key = check_name_key(text, str(self._directory / _NAME_KEY))
+        return self._name_key
+
+    def delete_name_key(self) -> None:
+        """Delete that text, and what a killed process left of one.
+
+        :raises OSError: the directory cannot be used.
+        """
+        with contextlib.suppress(FileNotFoundError), Directory(self._directory) as directory:
+            for name in directory.names():
+                if name.endswith(".key"):
+                    directory.remove(name)
 
     def names(self) -> list[str]:
         """Return the names of all entries.
@@ -173,3 +208,28 @@ class FileCache(BaseCache):
             for path in reversed([self._directory, *self._directory.parents]):
                 path.mkdir(mode=0o700, exist_ok=True)
             return Directory(self._directory)
+
+
+def _make_name_key(directory: Directory, text: str) -> None:
+    """Store *text* as the name key, unless there is one."""
+    text = hidden(text)
+    try:
+        directory.is_link(_NAME_KEY)
+    except FileNotFoundError:
+        # The file is whole from the first moment, and there is no lock to wait for; of two that are made, one stays.
+        new = f"{secrets.token_hex(8)}.key"
+        try:
+            _write(directory, new, text)
+            directory.link(new, _NAME_KEY)
+        finally:
+            directory.remove(new)
+        directory.sync()
+
+
+def _write(directory: Directory, name: str, text: str) -> None:
+    """Write a new file, safe from a power cut."""
+    text = hidden(text)
+    with os.fdopen(directory.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(text.encode("ascii"))
+        file.flush()
+        os.fsync(file.fileno())

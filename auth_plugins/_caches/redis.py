@@ -17,7 +17,7 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.validation import hide_arguments
 
-from .encryption import LONGEST, BaseCache, Key, LockLostError, Opaque
+from .encryption import LONGEST, BaseCache, Key, LockLostError, Opaque, check_name_key, new_name_key
 
 #: Seconds to wait for a connection to Redis, and for each answer: a request waits as well.
 _TIMEOUT = 1.0
@@ -36,6 +36,15 @@ if redis.call('get', KEYS[2]) == ARGV[1] then
   return 1
 end
 return redis.call('get', KEYS[1]) == ARGV[2] and 1 or 0
+"""
+#: Returns the name key; stores the given one if there is none.
+_NAME_KEY = """
+local value = redis.call('get', KEYS[1])
+if not value then
+  redis.call('set', KEYS[1], ARGV[1])
+  return ARGV[1]
+end
+return #value == #ARGV[1] and value or ''
 """
 _RELEASE = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1])"
 
@@ -82,10 +91,7 @@ class RedisCache(BaseCache):
 
     def get(self, key: str, /) -> str | None:
         """Return the entry of that name; ``None``: there is none; ``""``: there is one, but it is not ours."""
-        try:
-            return _text(self._redis.open().eval(_READ, 1, self._name(key), LONGEST))
-        except UnicodeError:  # of a client that decodes answers
-            return ""
+        return self._eval(_READ, self._name(key), LONGEST)
 
     def set(self, key: str, value: str, ttl: float, /) -> None:
         """Replace the entry of that name for *ttl* seconds, and release its lock if this thread holds it.
@@ -121,11 +127,29 @@ class RedisCache(BaseCache):
             if proofs.pop(key, None) is not None:
                 self._redis.open().eval(_RELEASE, 1, self._lock_name(key), proof)
 
+    def name_key(self) -> str:
+        """Return the random text that names depend on without a key. It has no end."""
+        name = self._name_key_name()
+        return check_name_key(self._eval(_NAME_KEY, name, new_name_key()), name)
+
+    def delete_name_key(self) -> None:
+        """Delete that text."""
+        self._redis.open().delete(self._name_key_name())
+
     def names(self) -> list[str]:
         """Return the names of all entries."""
         pattern = re.sub(r"([*?\[\]\\])", r"\\\1", self._prefix) + "{*}"
         found = [_text(name) or "" for name in self._redis.open().scan_iter(match=pattern, count=1000)]
         return sorted(name[len(self._prefix) + 1 : -1] for name in found)
+
+    def _eval(self, script: str, name: str, argument: object) -> str | None:
+        try:
+            return _text(self._redis.open().eval(script, 1, name, str(argument)))
+        except UnicodeError:  # of a client that decodes answers
+            return ""
+
+    def _name_key_name(self) -> str:
+        return f"{self._prefix}name-key"  # without braces: no entry has this name
 
     def _name(self, key: str) -> str:
         # In a cluster, the text in braces decides on the node: an entry and its lock must be on the same one.

@@ -111,9 +111,10 @@ class SharedCache:
         self.attempt = self._outages.attempt
         self._damaged: set[str] = set()
         self._is_key_checked = not self.cipher.keys
+        self._has_name_key = isinstance(cache, BaseCache) and not self.cipher.keys
 
     def entry_of(self, grant: Grant, state: GrantState) -> SharedEntry | None:
-        """Return the entry of *grant*; ``None``: it has no identity to share by, or the hash of names is forbidden.
+        """Return the entry of *grant*; ``None``: it has no identity to share by, or its name cannot be made.
 
         :raises ConfigurationError: a secret cannot be read, or the identity is not JSON.
         """
@@ -128,16 +129,33 @@ class SharedCache:
                 "token",
                 advice="override identity()",
             ) from None
+        names = self._names(text, grant, state)
+        if names is None:
+            return None
+        about = {name: str(identity.open()[name]) for name in _ABOUT if identity.open().get(name)}
+        if "token_url" in about:
+            about["token_url"] = about["token_url"].partition("?")[0]
+        return SharedEntry(self, names, about)
+
+    def _names(self, text: str, grant: Grant, state: GrantState) -> tuple[str, ...] | None:
+        """Return the names of the entry of *grant*, whose identity is *text*; ``None`` in trouble, which is logged."""
+        # A grant that cannot be used again must find its successor, whatever becomes of the name key.
+        if self._has_name_key and grant.is_repeatable:
+            # For each attempt: all processes agree again when another one has deleted it.
+            name_key = self.attempt("name key", self.name_key)
+            return None if name_key is None else self.cipher.names(text, name_key)
         # Another secret is another identity, and another name.
         if state.names is None or state.names[0] != hash(text):
             names = self.attempt("hash", self.cipher.names, text)
             if names is None:
                 return None
             state.names = (hash(text), names)
-        about = {name: str(identity.open()[name]) for name in _ABOUT if identity.open().get(name)}
-        if "token_url" in about:
-            about["token_url"] = about["token_url"].partition("?")[0]
-        return SharedEntry(self, state.names[1], about)
+        return state.names[1]
+
+    def name_key(self) -> str | None:
+        """Return the name key; ``None``: this cache has none. Raises what the cache raises."""
+        text: str | None = hidden(self.cache.name_key()) if self._has_name_key else None  # type: ignore[attr-defined]
+        return text
 
     def read(self, name: str, about: Mapping[str, str]) -> StoredToken | None:
         """Return the entry of that name; one that is not ours counts as none, with one warning.

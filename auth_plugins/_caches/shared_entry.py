@@ -12,10 +12,12 @@ from auth_plugins._base.hidden import hidden
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
-from .encryption import LockLostError
+from .encryption import BaseCache, LockLostError
 from .entries import StoredToken
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from .shared import SharedCache
 
 #: Seconds for which an entry is stored that has a refresh token, or a token that tells no expiry.
@@ -71,6 +73,12 @@ class SharedEntry:
                 lock.__exit__(None, None, None)
 
         return self._shared.attempt("lock", enter) or LockState.UNAVAILABLE
+
+    def released(self) -> Future[None] | None:
+        """Return what is done as soon as no process holds the lock; ``None``: the cache cannot tell."""
+        cache = self._shared.cache
+        # Of several locks, it is not known which one is held.
+        return cache.released(self.names[0]) if isinstance(cache, BaseCache) and len(self.names) == 1 else None
 
     def store(self, token: Token, previous: Token | None) -> bool:
         """Store *token* in place of *previous*, under the lock; return whether other processes can find it."""

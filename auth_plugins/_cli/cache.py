@@ -38,8 +38,10 @@ def delete(prefix: str | None, *, everything: bool) -> None:
     with _cache_errors(prefix or "AUTH_PLUGINS"):
         found = _cache_of(prefix or "AUTH_PLUGINS")
         if prefix is None or everything:
+            found.delete_name_key()  # first: entries that are stored from now on have other names
             names = set(found.names())
         else:
+            shared_cache_for(found).name_key()  # raises what would be logged only, and end in "forgot 0"
             entry = shared_entry(configuration(prefix, None)[0], found)
             names = {name for name in entry.names if found.get(name) is not None} if entry else set()
         for name in names:

@@ -22,7 +22,8 @@ _log = logging.getLogger("auth_plugins")
 #: Seconds that a busy lock is waited for after its lease has ended.
 LOCK_GRACE = 1.0
 #: Seconds between two reads while another process fetches: this part of the time waited so far, within limits, so that
-#: the wait is hardly longer than needed, and a fleet does not keep the cache busy.
+#: the wait is hardly longer than needed, and a fleet does not keep the cache busy. Where the cache can tell that its
+#: lock is released, that ends a wait of the longest pause.
 POLL_SHARE, SHORTEST_POLL, LONGEST_POLL = 0.2, 0.01, 0.5
 
 
@@ -48,7 +49,7 @@ class SharedFetch:
         """Get a token; ``Ending.REFRESHED_ELSEWHERE``: another process does, and there is no hurry."""
         entry = self._open_entry()
         if entry is not None:
-            for _ in lock_attempts(self._lease):
+            for _ in lock_attempts(entry, self._lease):
                 if (found := self._usable(entry.read(), flight)) is not None:
                     return found
                 with entry.locked(self._lease) as lock:
@@ -91,7 +92,7 @@ class SharedFetch:
 @contextlib.contextmanager
 def lock_if_possible(entry: SharedEntry, lease: float) -> Iterator[None]:
     """Hold the lock of *entry*; go on without it if it is unavailable, or busy for too long."""
-    for _ in lock_attempts(lease):
+    for _ in lock_attempts(entry, lease):
         with entry.locked(lease) as lock:
             if lock is not LockState.BUSY:
                 yield
@@ -99,13 +100,18 @@ def lock_if_possible(entry: SharedEntry, lease: float) -> Iterator[None]:
     yield
 
 
-def lock_attempts(lease: float) -> Iterator[None]:
-    """Yield once for each attempt to lock an entry, and sleep in between, until *lease* and a second have passed."""
+def lock_attempts(entry: SharedEntry, lease: float) -> Iterator[None]:
+    """Yield once for each attempt to lock *entry*, and wait in between, until *lease* and a second have passed."""
     began, slept = runtime.clock.monotonic(), 0.0
     yield
     # The time slept counts as well: a test that freezes time stops the clock.
     while (waited := max(runtime.clock.monotonic() - began, slept)) <= lease + LOCK_GRACE:
-        pause = with_jitter(min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL))
+        if (released := entry.released()) is None:
+            pause = with_jitter(min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL))
+            runtime.clock.sleep(pause)
+        else:
+            runtime.sleep_until(released, LONGEST_POLL)
+            # A lock that is released again and again, and never free, is no loop without end.
+            pause = SHORTEST_POLL if released.done() else LONGEST_POLL
         slept += pause
-        runtime.clock.sleep(pause)
         yield

@@ -198,7 +198,11 @@ def test_the_identity_of_a_grant_decides_whether_it_is_shared(store: Store, endp
 def test_the_commands_that_a_token_costs_in_redis(
     redis_server: RedisServer, endpoint: Endpoint, key: str | None
 ) -> None:
-    """A process that fetches a token sends four commands to Redis, one that finds it one, and a warm token none."""
+    """A process that fetches a token sends four commands to Redis, one that finds it one, and a warm token none.
+
+    Without a key, each of them reads the name key first.
+    """
+    name_key = [] if key else ["EVAL"]
     sent: list[str] = []
 
     class Counting(redis.Redis):
@@ -210,15 +214,15 @@ def test_the_commands_that_a_token_costs_in_redis(
         cache = RedisCache(client, key=key)
         source(endpoint, ClientCredentials(URL, "first", "s"), cache=cache).token()
         # With a key, a process that finds nothing checks once whether another key is in use.
-        assert len(sent) <= (7 if key else 4)
+        assert len(sent) <= (7 if key else 5)
         sent.clear()
         source(endpoint, cache=cache).token()
-        assert sent == ["EVAL", "SET", "EVAL", "EVAL"]
+        assert sent == [*name_key, "EVAL", "SET", "EVAL", "EVAL"]
         sent.clear()
         tokens = process(cache, endpoint)
         for _ in range(100):
             tokens.token()
-        assert sent == ["EVAL"]
+        assert sent == [*name_key, "EVAL"]
     assert len(endpoint.requests) == 2
 
 
@@ -415,14 +419,14 @@ def test_an_entry_in_redis_expires(store: Store, endpoint: Endpoint, clock: Cloc
 
 @over(PROMPT)
 def test_a_lock_holder_that_is_stuck_is_not_waited_for_long(store: Store, endpoint: Endpoint, clock: Clock) -> None:
-    """A lock holder that is stuck is waited for a little longer than its lease, with fewer and fewer looks."""
+    """A lock holder that is stuck is waited for a little longer than its lease, with few looks, or fewer and fewer."""
     tokens = process(store, endpoint)
     with store.cache().lock(name_of(tokens), 3600) as held:
         assert held is True
         assert tokens.token().access_token == "token-1"
     lease = 12.5
     assert lease < sum(clock.sleeps) < lease + 2
-    assert clock.sleeps[0] <= 0.01
+    assert clock.sleeps[0] <= (0.5 if isinstance(store.cache(), FileCache) else 0.01)
     assert 0.2 < max(clock.sleeps) <= 0.5
     assert len(clock.sleeps) < 80
     assert tokens.token().access_token == "token-1", "it is not stored, but in memory"

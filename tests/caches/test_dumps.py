@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import pprint
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -97,9 +98,15 @@ def test_a_dump_of_a_cache_shows_neither_password_nor_key(dump: Callable[[Any], 
 # Variables of frames
 
 
-def _leaks(variables: str) -> list[str]:
+def _leaks(variables: str, *more: str) -> list[str]:
     """Return the secrets that variables show."""
-    return [secret for secret in SECRETS if secret in variables]
+    return [secret for secret in (*SECRETS, *more) if secret in variables]
+
+
+def _name_keys(store: Store) -> list[str]:
+    """Return the name key of a store that has one."""
+    name_key = getattr(store.cache(), "name_key", None)
+    return [str(name_key())] if name_key else []
 
 
 class Interruption(BaseException):
@@ -150,7 +157,28 @@ def test_no_variable_of_our_frames_shows_a_secret(
                     step()
                 except (Interruption, AttributeError) as error:  # a cache of a user's own cannot be listed
                     errors.append(error)
-    assert [leak for error in errors for leak in _leaks(variables_of(error, "_caches"))] == []
+    assert [leak for error in errors for leak in _leaks(variables_of(error, "_caches"), *_name_keys(store))] == []
+
+
+@pytest.mark.parametrize("place", ["while a file is written", "while a file is read", "while Redis is asked"])
+@over(["files", "redis"])
+def test_no_variable_shows_a_name_key_that_is_made(
+    store: Store, place: str, rotating: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the process that makes the name key is interrupted, no variable or attribute of ours shows it."""
+    tokens = process(store, rotating, _GRANT)
+    assert tokens._shared is not None
+    monkeypatch.setattr(secrets, "token_hex", lambda count: "5e" * count)
+    variables = ""
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(*{**PLACES, "while a file is read": (os, "read")}[place], _interrupt)
+            tokens.token()
+    except Interruption as error:
+        variables = variables_of(error, "_caches")
+    assert _leaks(variables, "5e" * 32) == []
+    assert tokens._shared.name_key() == "5e" * 32
+    assert _leaks(repr(vars(tokens._shared.cache)), "5e" * 32) == []
 
 
 class Interrupting(LockingCache):

@@ -76,8 +76,8 @@ def test_another_secret_finds_nothing(request: pytest.FixtureRequest, endpoint: 
         assert len(endpoint.requests) == before + 1
 
 
-def _names(grant: Any, key: Any = KEY) -> tuple[str, ...]:
-    entry = SharedCache(FileCache("tokens", key=key)).entry_of(grant, MemoryCache().state(grant))
+def _names(grant: Any, key: Any = KEY, path: Path | str = "tokens") -> tuple[str, ...]:
+    entry = SharedCache(FileCache(path, key=key)).entry_of(grant, MemoryCache().state(grant))
     assert entry is not None
     return entry.names
 
@@ -142,17 +142,17 @@ from auth_plugins import ClientCredentials, FileCache, MemoryCache
 from auth_plugins._caches.shared import SharedCache
 grant = ClientCredentials({url!r}, "client", "s3cr3t", scope={{"b", "a", "c"}}, params={{"y": ["1", "2"], "x": 1.5}})
 for key in (None, {key!r}):
-    print(*SharedCache(FileCache("anywhere", key=key)).entry_of(grant, MemoryCache().state(grant)).names)
+    print(*SharedCache(FileCache({path!r}, key=key)).entry_of(grant, MemoryCache().state(grant)).names)
 """
 
 
-def test_equal_grants_have_the_same_name_everywhere() -> None:
+def test_equal_grants_have_the_same_name_everywhere(tmp_path: Path) -> None:
     """A process with another hash seed, and mappings in another order, finds the same entry."""
     grant = ClientCredentials(URL, "client", "s3cr3t", scope="a b c", params={"x": 1.5, "y": ("1", "2")})
-    here = [*_names(grant, None), *_names(grant, KEY)]
+    here = [*_names(grant, None, tmp_path), *_names(grant, KEY)]
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        command = [sys.executable, "-c", _ELSEWHERE.format(url=URL, key=KEY)]
+        command = [sys.executable, "-c", _ELSEWHERE.format(url=URL, key=KEY, path=str(tmp_path))]
         there = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60)
         assert there.stdout.split() == here
 
@@ -177,8 +177,11 @@ def test_a_rotated_secret_finds_no_older_token(store: Store, endpoint: Endpoint,
         process(store, endpoint, grant).token()
 
 
-def test_a_name_reveals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name is no quick hash of what can be guessed: without a key it is a slow hash, with a key an HMAC."""
+def test_a_name_reveals_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name is no quick hash of what can be guessed: it is an HMAC under a key or a name key, or a slow hash.
+
+    The slow hash is for caches of a user's own, and for grants whose entry must be found without the name key.
+    """
     used: list[str] = []
 
     def note(module: Any, name: str) -> None:
@@ -194,10 +197,17 @@ def test_a_name_reveals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
     note(hashlib, "scrypt")
     note(hmac, "digest")
-    [plain], [keyed], [other] = _names(GRANT, None), _names(GRANT, KEY), _names(GRANT, OTHER_KEY)
-    assert used == ["scrypt", "digest", "digest"]
-    assert len({plain, keyed, other}) == 3
-    assert all(name.isalnum() and "client" not in name for name in (plain, keyed))
+    own = SharedCache(LockingCache())
+    entry = own.entry_of(GRANT, own.memory.state(GRANT))
+    assert entry is not None
+    names = [
+        *(_names(GRANT, None, tmp_path / directory)[0] for directory in ("a", "b", "b")),
+        *(_names(GRANT, key)[0] for key in (KEY, OTHER_KEY)),
+        *(_names(RefreshToken(URL, "client"), None, tmp_path / "a")[0], entry.names[0]),
+    ]
+    assert used == ["scrypt", *["digest"] * 5, "scrypt"]
+    assert (names[1], len(set(names))) == (names[2], 6)
+    assert all(name.isalnum() and "client" not in name for name in names)
 
 
 def test_names_are_those_of_older_versions() -> None:
@@ -207,7 +217,7 @@ def test_names_are_those_of_older_versions() -> None:
     assert EntryCipher(KEY).names("\udcff") != EntryCipher(KEY).names("\udcfe")
 
 
-def test_a_name_costs_once(files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+def test_a_name_costs_once(endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """The slow hash is computed once per process and secret, not for each token."""
     hashed = []
 
@@ -216,7 +226,7 @@ def test_a_name_costs_once(files: Store, endpoint: Endpoint, monkeypatch: pytest
         return bytes(32)
 
     monkeypatch.setattr(hashlib, "scrypt", count)
-    tokens = process(files, endpoint)
+    tokens = process(LockingCache(), endpoint)
     for _ in range(5):
         tokens.token()
         expire(clock)
@@ -330,9 +340,9 @@ def test_only_their_owner_reads_the_files(
         process(in_files(tmp_path / "a" / "tokens"), endpoint).token()
     finally:
         os.umask(before)
-    assert (made[".new"], made[".lock"]) == (0o600, 0o600)
+    assert (made[".new"], made[".key"], made[".lock"]) == (0o600, 0o600, 0o600)
     modes = {(path.suffix, stat.S_IMODE(path.stat().st_mode)) for path in tmp_path.glob("**/*")}
-    assert modes == {("", 0o700), (".token", 0o600), (".lock", 0o600)}
+    assert modes == {("", 0o700), *((suffix, 0o600) for suffix in (".token", ".key", ".lock"))}
 
 
 def test_what_a_killed_process_left_is_replaced(files: Store, endpoint: Endpoint, tmp_path: Path) -> None:
@@ -658,7 +668,6 @@ def test_a_link_or_pipe_in_the_place_of_an_entry_counts_as_none(
     """A link or a pipe in the place of an entry is neither followed nor waited for, and is replaced."""
     tokens = process(files, endpoint)
     path = tmp_path / "tokens" / f"{name_of(tokens)}.token"
-    path.parent.mkdir()
     make(path)
     _assert_replaced(files, tokens, endpoint, caplog)
     assert path.is_file()
@@ -681,17 +690,22 @@ def test_a_directory_in_the_place_of_an_entry_costs_no_request(
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has no owner by number")
 @pytest.mark.parametrize("whose", ["another user's", "not readable"])
 def test_a_foreign_file_counts_as_none(
-    files: Store, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, whose: str
+    files: Store,
+    endpoint: Endpoint,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    whose: str,
 ) -> None:
     """A file of another user, or one that cannot be read, in the place of an entry is not used, and is replaced."""
     tokens = process(files, endpoint)
     files.put(name_of(tokens), entry())
     status, open_file = os.fstat, os.open
+    entry_file = (tmp_path / "tokens" / f"{name_of(tokens)}.token").stat()
 
     def of_another_user(descriptor: int) -> os.stat_result:
-        found = status(descriptor)
-        values = list(found)
-        values[4] += stat.S_ISREG(found.st_mode)
+        values = list(status(descriptor))
+        values[4] += values[1] == entry_file.st_ino
         return os.stat_result(values)
 
     def refuse(path: Any, flags: int, *arguments: Any, **more: Any) -> int:

@@ -259,7 +259,10 @@ def test_nothing_is_sent_to_redis_twice() -> None:
     assert len(connections) == 1
 
 
-def test_the_permissions_that_a_user_of_redis_needs(own_redis: RedisServer, rotating: Endpoint, clock: Clock) -> None:
+@pytest.mark.parametrize("key", [KEY, None], ids=["key", "no key"])
+def test_the_permissions_that_a_user_of_redis_needs(
+    own_redis: RedisServer, rotating: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture, key: str | None
+) -> None:
     """GET, SET, DEL and EVAL on the keys of the prefix are enough, and SCAN to list them."""
     with own_redis.client() as client:
         client.acl_setuser(
@@ -270,7 +273,7 @@ def test_the_permissions_that_a_user_of_redis_needs(own_redis: RedisServer, rota
             commands=["+get", "+set", "+del", "+eval"],
         )
         url = own_redis.url.replace("//", "//auth:pw@")
-        store = in_redis(own_redis, lambda: RedisCache(url, prefix="mine:", key=KEY))
+        store = in_redis(own_redis, lambda: RedisCache(url, prefix="mine:", key=key))
         tokens = process(store, rotating, PASSWORD)
         tokens.token()
         expire(clock)
@@ -279,15 +282,12 @@ def test_the_permissions_that_a_user_of_redis_needs(own_redis: RedisServer, rota
         assert len(rotating.requests) == 2
         tokens.revoke()
         client.acl_setuser("auth", enabled=True, commands=["+scan"])
-        assert store.cache().names() == ["key-check"]
+        assert store.cache().names() == (["key-check"] if key else [])
+    assert logged(caplog) == []
 
 
 def test_a_forbidden_hash_is_no_error(
-    files: Store,
-    endpoint: Endpoint,
-    clock: Clock,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+    endpoint: Endpoint, clock: Clock, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Where the system forbids scrypt, tokens are not shared, a warning says so, and no request fails."""
 
@@ -295,7 +295,7 @@ def test_a_forbidden_hash_is_no_error(
         raise ValueError("unsupported hash type")
 
     monkeypatch.setattr(hashlib, "scrypt", forbidden)
-    tokens = process(files, endpoint)
+    tokens = process(LockingCache(), endpoint)
     for _ in range(3):
         tokens.token()
         expire(clock)

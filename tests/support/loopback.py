@@ -158,4 +158,5 @@ class Clock:
         """Make this the clock of the package."""
         monkeypatch.setattr(runtime, "clock", self)
         monkeypatch.setattr(runtime, "sleep_in_loop", self.sleep_in_loop)
+        monkeypatch.setattr(runtime, "sleep_until", lambda _, seconds: self.sleep(seconds))
         monkeypatch.setattr(runtime, "elapsed", lambda: self.elapsed())  # noqa: PLW0108 - a test may replace it

@@ -1,0 +1,157 @@
+"""Waiting for the lock of a file: a process that waits goes on when the lock is released."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import runpy
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_plugins import FileCache, RedisCache, TokenRequestError
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.lock_watch import released
+from tests.support.forks import forks, in_child
+from tests.support.loopback import Clock
+from tests.support.sources import Endpoint, refusal
+from tests.support.stores import KEY, OTHER_KEY, LockingCache, entry_of, in_files, process
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows cannot wait for a lock")
+
+#: Seconds after which a test fails; nothing takes nearly as long.
+SAFETY = 30.0
+
+
+@pytest.fixture
+def waits(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[Future[Any]]:
+    """What was waited for; a wait that only time would end fails the test."""
+    waits: list[Future[Any]] = []
+
+    def sleep_until(future: Future[Any], _: float) -> None:
+        waits.append(future)
+        assert wait([future], SAFETY).done
+
+    monkeypatch.setattr(runtime, "sleep_until", sleep_until)
+    return waits
+
+
+@contextlib.contextmanager
+def held(cache: FileCache, name: str = "name") -> Iterator[None]:
+    with cache.lock(name, 60) as is_held:
+        assert is_held is True
+        yield
+
+
+@pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
+@pytest.mark.parametrize("then", ["a token", "an error"])
+def test_a_released_lock_ends_the_wait(
+    tmp_path: Path, endpoint: Endpoint, waits: list[Future[Any]], key: str | None, then: str
+) -> None:
+    """Two processes wait until the lock is released, and use the stored token; if there is none, one fetches one."""
+    store = in_files(tmp_path, key=key)
+    holder, *waiting = (process(store, endpoint) for _ in range(3))
+    threads = [threading.Thread(target=each.token) for each in waiting]
+
+    def answer() -> Any:
+        for thread in threads:
+            thread.start()
+        while len(waits) < 2:
+            threading.Event().wait(0.001)
+        return endpoint.issue if then == "a token" else refusal()
+
+    endpoint.script = [answer]
+    with contextlib.nullcontext() if then == "a token" else pytest.raises(TokenRequestError):
+        holder.token()
+    for thread in threads:
+        thread.join(SAFETY)
+    assert waiting[0].token() == waiting[1].token()
+    assert len(endpoint.requests) == (1 if then == "a token" else 2)
+
+
+def test_with_several_keys_it_is_not_known_which_lock_is_held(tmp_path: Path, endpoint: Endpoint) -> None:
+    """With several keys, as with a cache that is not in files, the process looks again and again."""
+    assert entry_of(process(FileCache(tmp_path, key=[KEY, OTHER_KEY]), endpoint)).released() is None
+    assert entry_of(process(LockingCache(), endpoint)).released() is None
+    assert RedisCache("redis://host").released("name") is None
+
+
+def test_one_thread_waits_for_all(tmp_path: Path) -> None:
+    """All that wait for one lock share a thread; after the release another one waits for the next holder."""
+    cache = FileCache(tmp_path)
+    with held(cache):
+        first = cache.released("name")
+        assert first is not None
+        assert cache.released("name") is first
+        assert first.done() is False
+    assert wait([first], SAFETY).done
+    with held(cache):
+        second = cache.released("name")
+        assert second not in (None, first)
+    assert second is not None
+    assert wait([second], SAFETY).done
+
+
+def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the file cannot be opened, no thread can be started, or the system has no such locks, time ends the wait."""
+    started: list[threading.Thread] = []
+
+    def start(function: Any, name: str) -> None:
+        started.append(threading.Thread(target=function, name=name))
+        started[-1].start()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runtime, "start_thread", start)
+        watched = released(tmp_path, "missing.lock")
+        started[0].join(SAFETY)
+        assert watched is not None
+        assert watched.done() is False
+        assert released(tmp_path, "missing.lock") is None
+        assert len(started) == 1
+
+        def fail(*_: Any) -> None:
+            raise RuntimeError("can't start new thread")
+
+        patch.setattr(runtime, "start_thread", fail)
+        assert released(tmp_path, "other.lock") is None
+        patch.setitem(sys.modules, "fcntl", None)
+        patch.delitem(sys.modules, "auth_plugins._caches.lock_watch")
+        elsewhere = runpy.run_module("auth_plugins._caches.lock_watch")["released"]
+        assert elsewhere(tmp_path, "name.lock") is None
+
+
+@forks
+def test_a_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
+    """A child that is forked while its parent waits has no part in the lock, and waits by a thread of its own."""
+    cache = FileCache(tmp_path)
+    forked, (is_released, released_to) = threading.Event(), os.pipe()
+    is_held = threading.Event()
+
+    def hold() -> None:
+        with held(cache):
+            is_held.set()
+            assert forked.wait(SAFETY)
+        assert watched is not None
+        wait([watched], SAFETY)
+        os.write(released_to, b"released")
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert is_held.wait(SAFETY)
+    watched = cache.released("name")
+    threading.Event().wait(0.1)  # the thread waits by then, or the test shows nothing
+    os.register_at_fork(after_in_parent=forked.set)
+
+    def can_lock() -> bool:
+        mine = FileCache(tmp_path)
+        assert os.read(is_released, 100) == b"released"
+        with held(mine):
+            return mine.released("name") is not watched
+
+    in_child(can_lock)
+    thread.join(SAFETY)
