@@ -524,19 +524,21 @@ def test_a_subclass_keeps_its_flow(driver: Driver, gateway: Gateway) -> None:
 
 @all_drivers
 def test_an_auth_that_replaces_a_token_is_an_error(driver: Driver, gateway: Gateway) -> None:
-    """If another auth writes into the token's header, the request is not sent, and the error names the header."""
+    """If another auth writes into the token's place, the request is not sent, and the error names the place."""
     base: Any = requests.auth.AuthBase if driver.library == "requests" else driver.module.Auth
 
     class Other(base):
         def __call__(self, request: Any) -> Any:
             request.headers["authorization"] = "Signature of-mine"
+            request.url = type(request.url)(gateway.server.api_url)  # without a query
             return request
 
         def auth_flow(self, request: Any) -> Any:
             yield self(request)
 
-    for auth in (one(driver, gateway, "a") + Other(), Other() + one(driver, gateway, "a")):
-        with pytest.raises(ConfigurationError, match="both use Authorization on one request; give one of") as caught:
+    header, query = one(driver, gateway, "a"), one(driver, gateway, "a", header=None, query="key")
+    for auth, place in ((header + Other(), "Authorization"), (Other() + header, "Auth"), (query + Other(), ".* key")):
+        with pytest.raises(ConfigurationError, match=f"both use {place}.* on one request; give one of") as caught:
             driver.get(gateway.server.api_url, auth)
         assert isinstance(caught.value, driver.base_error)
     assert gateway.requests == []

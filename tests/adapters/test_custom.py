@@ -6,7 +6,6 @@ import copy
 import datetime as dt
 import gc
 import itertools
-import multiprocessing
 import os
 import pickle
 import threading
@@ -14,7 +13,6 @@ import time
 import urllib.error
 import warnings
 import weakref
-from concurrent.futures import ProcessPoolExecutor
 from email.message import Message
 from functools import partial
 from pathlib import Path
@@ -39,6 +37,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from tests.support.drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
+from tests.support.forks import spawned
 from tests.support.logins import log_in, shared_token
 from tests.support.loopback import Clock, Loopback
 from tests.support.sources import begin, wait_for
@@ -484,7 +483,7 @@ def test_a_shared_cache_needs_a_key(driver: Driver, tmp_path: Path) -> None:
 def test_processes_share_the_token_of_a_key(server: Loopback, tmp_path: Path) -> None:
     """Four processes that need a token at one moment make one call."""
     server.api = lambda _: Response("counted")
-    with ProcessPoolExecutor(4, multiprocessing.get_context("spawn")) as pool:
+    with spawned(4) as pool:
         list(pool.map(time.sleep, [0.5] * 4))  # all four have started
         start = time.time() + 0.5
         tokens = [pool.submit(shared_token, server.url, str(tmp_path), start) for _ in range(4)]

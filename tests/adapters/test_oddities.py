@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
-import multiprocessing
 import pickle
 import re
 import time
@@ -22,7 +21,7 @@ from werkzeug.wrappers import Response
 
 from auth_plugins import ClientCredentials, Custom, FileCache, MemoryCache, graphql_unauthenticated
 from tests.support.drivers import ALL, SYNC, Driver, each
-from tests.support.forks import forks, in_child
+from tests.support.forks import forks, in_child, spawned
 from tests.support.logins import fetch, status_by_variables, status_of, tenant
 from tests.support.loopback import Clock, Loopback, Received, as_json
 from tests.support.stores import KEY
@@ -197,7 +196,7 @@ def quiet_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def other_process() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+    with spawned(1) as pool:
         yield pool
 
 

@@ -255,6 +255,14 @@ def test_what_fails_is_a_line_and_a_status(run: Run, server: Loopback, case: str
     assert "canary" not in outcome.err
 
 
+def test_an_error_of_another_kind_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that is not the package's keeps its traceback, as it is a bug."""
+    monkeypatch.setattr(sys, "argv", ["auth-plugins", "cache", "key"])
+    monkeypatch.setattr("cryptography.fernet.Fernet.generate_key", lambda: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main()
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_its_extra_it_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import functools
 import gc
+import importlib
 import json
 import logging
 import os
@@ -50,7 +51,10 @@ def handed(certificate: Path) -> Iterator[Callable[[str], Any]]:
 
         def make(library: str) -> Any:
             if library != "requests":
-                return stack.enter_context(new_session(library, verify=ssl.create_default_context(cafile=certificate)))
+                # 60 s without a request: by default 5 s, which a busy machine needs for the children.
+                limits = importlib.import_module(library).Limits(keepalive_expiry=60)
+                verify = ssl.create_default_context(cafile=certificate)
+                return stack.enter_context(new_session(library, verify=verify, limits=limits))
             session = stack.enter_context(new_session(library))
             session.verify, session.trust_env = str(certificate), False
             return session

@@ -84,7 +84,9 @@ def test_a_command_loads_what_it_needs(tmp_path: Path, words: str, out: str, loa
         "from auth_plugins.__main__ import main; main()"
     )
     assert printed.startswith(out)
-    assert set(printed.splitlines()[-1].split()) - {"inspect"} == loaded  # click loads inspect in some versions
+    # click loads inspect in some versions; a tool that measures child processes may load anything.
+    tool = run(f"import sys; print(*(name for name in {HEAVY!r}.split() if name in sys.modules))")
+    assert set(printed.splitlines()[-1].split()) - {"inspect"} == loaded | set(tool.split()) - {"inspect"}
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])

@@ -32,7 +32,9 @@ class AuthlibJWTBearer(AuthlibFlask):
                 seen.add(claims["jti"])
 
             def resolve_issuer_client(self, issuer: str) -> Any:
-                return server._clients.get(issuer)
+                if issuer not in server._clients:  # which Authlib 1.7.0 does not expect
+                    raise InvalidGrantError(description="the issuer is not known")
+                return server._clients[issuer]
 
             def resolve_client_public_key(self, client: Any) -> Any:
                 return key("ES256")

@@ -1,11 +1,16 @@
-"""Forked children of the process that runs the tests."""
+"""Children of the process that runs the tests: forked ones, and spawned ones."""
 
 from __future__ import annotations
 
+import contextlib
+import multiprocessing
 import os
 import signal
+import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -24,3 +29,12 @@ def in_child(check: Callable[[], object]) -> None:
         except BaseException:
             os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@contextlib.contextmanager
+def spawned(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Spawn up to *count* processes that find the modules of the tests, and import the installed package."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [*sys.path, str(Path(__file__).parents[2])])  # the last place, unlike PYTHONPATH
+        with ProcessPoolExecutor(count, multiprocessing.get_context("spawn")) as pool:
+            yield pool

@@ -335,6 +335,12 @@ def test_equal_texts_make_one_grant() -> None:
     assert reference() is None
 
 
+def test_most_grants_exchange_nothing() -> None:
+    """A grant without sources is the same at each moment."""
+    grant = ClientCredentials("https://a.example/token", "one", SECRET)
+    assert (grant.sources, grant.is_bound_late, grant.bind(())) == ((), False, (grant, ()))
+
+
 def test_equal_values_of_other_types_are_checked() -> None:
     """A number that equals another one is not taken for it: each call checks it."""
     grant = ClientCredentials("https://a.example/token", "one", lifetime=1)
