@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from auth_plugins._base.errors import TokenRequestError
 
 from .advice import advice_for, named, troubles_of
-from .answer_paths import names_in, suggest
+from .answer_paths import is_plain, names_in, suggest
 from .expiry import is_absent
 from .messages import TokenRequest, TokenResponse
 
@@ -86,7 +86,10 @@ def no_token(answer: Answer) -> NoReturn:
     troubles = []
     if found and {**request.answer, **found} != request.answer:
         trouble, others = ("answer", []) if "access_token" in found else ("answer_error", ["request"])
-        troubles = [f"{trouble}:{','.join(f'{name}={path}' for name, path in found.items())}", *others]
+        # The setting replaces the present one, so it has what is right in that.
+        kept = {name: path for name, path in request.answer.items() if name not in found and is_plain(path)}
+        pairs = [",".join(f"{name}={path}" for name, path in some.items()) for some in (found, kept) if some]
+        troubles = [f"{trouble}:{'|'.join(pairs)}", *others]
     if not answer.document or not isinstance(answer.document, (dict, list)):
         looks = {"empty": "the body is empty", "page": "it is a web page"}
         what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")
