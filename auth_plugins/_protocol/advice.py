@@ -32,6 +32,7 @@ ADVICE = {
     ),
     "answer": "the answer has {paths}: set {answer}",
     "answer_error": "the server sends errors with the status of a success: to have them named, set {answer}",
+    "success": "the answer holds a token as well: if this code means success, leave error out of {answer}",
     "packed": "have the server's owner send answers that are not compressed",
     "not_bearer": "have the server's owner give this client Bearer tokens",
     "request": (

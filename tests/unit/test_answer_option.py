@@ -98,6 +98,7 @@ def test_a_listed_error_counts_more_than_a_token(code: Any, error: str | None) -
     """Any value of a listed ``error`` but 0, "0", "", false and null is an error; a number is text in ``.error``."""
     refused = error_of(request(answer=CODES), {"code": code, "msg": "no such app", "data": {"token": TOKEN}})
     assert (refused.error, refused.description, refused.status_code) == (error, "no such app", 200)
+    assert "if this code means success, leave error out of answer" in str(refused)
 
 
 def test_an_error_without_the_object_of_the_token_is_read_at_the_top() -> None:
