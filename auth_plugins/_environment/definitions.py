@@ -158,6 +158,12 @@ def _form(freeze: Callable[[str, Any], Any], separators: str = "&") -> Callable[
     return read
 
 
+def _params(text: str) -> Any:
+    """Read parameters. A name alone has to be one: JSON, for example, would be the name of nothing."""
+    alone = (pair for pair in text.split("&") if "=" not in pair)
+    return _form(freeze_params)(text) if all(re.fullmatch(r"[\w.%+\[\]-]*", name) for name in alone) else None
+
+
 def _issuer(value: str) -> Issuer | None:
     try:
         return Issuer(value)
@@ -214,15 +220,15 @@ _PARAMETER: _Reader = (_parameter, "the name of a parameter in the query, such a
 _PAIRS = "name=value pairs, form-encoded, such as tenant=a%20b&version=2"
 READERS: Mapping[str, _Reader] = {
     "ANSWER": (
-        _form(freeze_answer, r"\s&"),
+        _form(freeze_answer, r"\s&,"),
         f"{', '.join(MEMBERS)}, each with the path of the member, such as access_token=data.token expires_in=data.ttl",
     ),
     "NAMES": (
-        _form(freeze_names, r"\s&"),
+        _form(freeze_names, r"\s&,"),
         f"other names for {', '.join(STANDARD_PARAMETERS)}, such as client_id=app_id client_secret=app_secret",
     ),
-    "PARAMS": (_form(freeze_params), f"{_PAIRS}, or a name alone to remove that parameter"),
-    "REFRESH_PARAMS": (_form(freeze_params), f"{_PAIRS}, or a name alone to remove that parameter"),
+    "PARAMS": (_params, f"{_PAIRS}, or a name alone to remove that parameter"),
+    "REFRESH_PARAMS": (_params, f"{_PAIRS}, or a name alone to remove that parameter"),
     "HEADERS": (_form(freeze_headers), "name=value pairs, form-encoded, such as X-Tenant=a&X-Version=2"),
     "LIFETIME": (lambda value: _seconds(value) or None, "seconds, such as 3600"),
     "PROVIDER": _choice(*providers.BY_NAME),
