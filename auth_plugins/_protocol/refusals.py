@@ -89,7 +89,8 @@ def no_token(answer: Answer) -> NoReturn:
     if found and {**request.answer, **found} != request.answer:
         trouble, others = ("answer", []) if "access_token" in found else ("answer_error", ["request"])
         # The setting replaces the present one, so it has what is right in that.
-        kept = {name: path for name, path in request.answer.items() if name not in found and is_plain(path)}
+        present = {name: path for name, path in request.answer.items() if is_plain(path) and path not in request.redact}
+        kept = {name: path for name, path in present.items() if name not in found}
         pairs = [",".join(f"{name}={path}" for name, path in some.items()) for some in (found, kept) if some]
         troubles = [f"{trouble}:{'|'.join(pairs)}", *others]
     if not answer.document or not isinstance(answer.document, (dict, list)):
