@@ -46,6 +46,13 @@ OPTIONS = (
 BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
+#: The variables of those arguments of providers that have another name.
+OF_PROVIDERS = {
+    **dict.fromkeys(("base_url", "identity_url", "server_address", "accounts_url"), "BASE_URL"),
+    "key": "PRIVATE_KEY",
+    "app_id": "CLIENT_ID",
+    "app_secret": "CLIENT_SECRET",
+}
 #: The arguments of token sources and adapters.
 POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "REFUSED", "HEADER", "SCHEME", "QUERY")
 #: Those of them that are about API requests, which a token source does not send.

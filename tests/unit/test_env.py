@@ -238,6 +238,7 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
     "an empty secret": ({**CLIENT, "CLIENT_SECRET": "\n"}, ["ACME_CLIENT_SECRET must not be empty"]),
     "an empty file's name": ({**CLIENT, "CACHE_KEY_FILE": ""}, ["ACME_CACHE_KEY_FILE must not be empty"]),
     "an unknown variable": ({**CLIENT, "ZZZ": "1"}, ["ACME_ZZZ is no known variable", "unset it"]),
+    "an argument of a provider": ({"PROVIDER": "feishu", "APP_ID": "a"}, ["did you mean ACME_CLIENT_ID?"]),
     "a misspelt one": ({**CLIENT, "CLIENT_SECERT": "x"}, ["ACME_CLIENT_SECERT", "did you mean ACME_CLIENT_SECRET?"]),
     "lower case": ({**without(CLIENT, "CLIENT_ID"), "client_id": "x"}, ["did you mean ACME_CLIENT_ID?"]),
     "a word too many": ({**CLIENT, "V2_CLIENT_SECRET": "x"}, ["did you mean ACME_CLIENT_SECRET?"]),
