@@ -73,10 +73,8 @@ def build(
     """
     values = {**parameters, "client_id": client_id, "client_secret": client_secret}
     sent_url, sent_headers, body = _authlib_parts(url, parameters, client_id, client_secret, client_auth)
-    known = {other: name for name, other in names.items()}
-    # A parameter of the user's may be a secret by the name that it stands for.
-    own = [(f"{name} {known.get(name, '')}", value) for name, value in params]
-    secrets = _secrets(url, {**parameters, **proof}, [*own, *headers, *(("secret", value) for value in called)])
+    own = [*_by_both_names(params, names), *headers, *(("secret", value) for value in called)]
+    secrets = _secrets(url, {**parameters, **proof}, own)
     if client_secret:
         headers_of_client = (basic(client_id or "", client_secret), sent_headers.get("Authorization", ""))
         secrets += [client_secret, *(value.removeprefix("Basic ") for value in headers_of_client)]
@@ -86,7 +84,7 @@ def build(
     if content_type:
         sent_headers["Content-Type"] = content_type
     sent_headers = _replaced_headers(sent_headers, headers)
-    sent = {**dict.fromkeys(map(str.lower, sent_headers), ""), **_standard(pairs, known)}
+    sent = {**dict.fromkeys(map(str.lower, sent_headers), ""), **_standard(pairs, names)}
     facts = _facts(endpoint, values, client_auth, sent)
     return TokenRequest(
         method=method, url=sent_url, headers=sent_headers, body=content, redact=Redactor(secrets), facts=facts
@@ -119,8 +117,15 @@ def _renamed(pairs: _Pairs, names: Mapping[str, str], params: _Pairs) -> _Pairs:
     return [(names.get(name, name), value) for name, value in pairs if name not in removed]
 
 
-def _standard(pairs: _Pairs, known: Mapping[str, str]) -> dict[str, Any]:
-    """Return *pairs* by their standard names, which *known* has by the other ones."""
+def _by_both_names(params: _Pairs, names: Mapping[str, str]) -> _Pairs:
+    """Return *params* by their own name and the standard one that it stands for: either says what is secret."""
+    known = {other: name for name, other in names.items()}
+    return [(f"{name} {known.get(name, '')}", value) for name, value in params]
+
+
+def _standard(pairs: _Pairs, names: Mapping[str, str]) -> dict[str, Any]:
+    """Return *pairs* by their standard names."""
+    known = {other: name for name, other in names.items()}
     return {known.get(name, name): value for name, value in pairs}
 
 
