@@ -11,7 +11,10 @@ def body_of(response: Any) -> dict[str, Any]:
     kind = response.headers.get("content-type", "")
     if not kind.startswith("application/json"):
         return {}
-    body = response.json()
+    try:
+        body = response.json()
+    except ValueError:  # the answer to a HEAD has no body
+        return {}
     return body if isinstance(body, dict) else {}
 
 
@@ -20,8 +23,8 @@ def feishu_refused(response: Any) -> bool:
 
 
 def marketo_refused(response: Any) -> bool:
-    errors = body_of(response).get("errors", [])
-    return any(error["code"] in ("601", "602") for error in errors)
+    errors = body_of(response).get("errors") or []
+    return any(error.get("code") in ("601", "602") for error in errors)
 
 
 def withings_refused(response: Any) -> bool:

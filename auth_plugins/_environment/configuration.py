@@ -24,6 +24,7 @@ from .definitions import (
     GRANT_TYPES,
     IMPLIED_TYPE,
     MEMORY,
+    OF_PROVIDERS,
     OPTIONS,
     PLACES,
     POLICY,
@@ -37,13 +38,6 @@ from .variables import Variables
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 #: The arguments of grants that have another name than their variable.
 _OF_GRANTS = {"API_KEY": "value", "API_KEY_HEADER": "header", "API_KEY_QUERY": "query", "ISSUER": "token_url"}
-#: The variables of those arguments of providers that have another name.
-_OF_PROVIDERS = {
-    **dict.fromkeys(("base_url", "identity_url", "server_address", "accounts_url"), "BASE_URL"),
-    "key": "PRIVATE_KEY",
-    "app_id": "CLIENT_ID",
-    "app_secret": "CLIENT_SECRET",
-}
 
 
 @hide_arguments
@@ -138,7 +132,7 @@ def _provider_grant(variables: Variables) -> Grant:
     provider = providers.BY_NAME[name]
     parameters = inspect.signature(provider).parameters
     arguments = [each for each in parameters.values() if each.kind != each.VAR_KEYWORD and each.name != "path"]
-    names = {each.name: _OF_PROVIDERS.get(each.name, each.name.upper()) for each in arguments}
+    names = {each.name: OF_PROVIDERS.get(each.name, each.name.upper()) for each in arguments}
     needed = [names[each.name] for each in arguments if each.default is each.empty]
     absent = [name for name in ("CLIENT_SECRET",) if name in needed and variables.has_key() and not variables.has(name)]
     needed = [name for name in needed if name not in absent]

@@ -46,6 +46,13 @@ OPTIONS = (
 BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
 #: The arguments of providers alone.
 PROVIDED = ("BASE_URL", "STAGING", "CREDENTIALS", "ACCOUNT_ID", "REALM", "TENANT", "USER_AGENT")
+#: The variables of those arguments of providers that have another name.
+OF_PROVIDERS = {
+    **dict.fromkeys(("base_url", "identity_url", "server_address", "accounts_url"), "BASE_URL"),
+    "key": "PRIVATE_KEY",
+    "app_id": "CLIENT_ID",
+    "app_secret": "CLIENT_SECRET",
+}
 #: The arguments of token sources and adapters.
 POLICY = ("ALLOWED_HOSTS", "ALLOW_HTTP", "LEEWAY", "TIMEOUT", "REFRESH_AHEAD", "REFUSED", "HEADER", "SCHEME", "QUERY")
 #: Those of them that are about API requests, which a token source does not send.
@@ -158,6 +165,12 @@ def _form(freeze: Callable[[str, Any], Any], separators: str = "&") -> Callable[
     return read
 
 
+def _params(text: str) -> Any:
+    """Read parameters. A name alone has to be one: JSON, for example, would be the name of nothing."""
+    alone = (pair for pair in text.split("&") if "=" not in pair)
+    return _form(freeze_params)(text) if all(re.fullmatch(r"[\w.%+\[\]-]*", name) for name in alone) else None
+
+
 def _issuer(value: str) -> Issuer | None:
     try:
         return Issuer(value)
@@ -214,15 +227,15 @@ _PARAMETER: _Reader = (_parameter, "the name of a parameter in the query, such a
 _PAIRS = "name=value pairs, form-encoded, such as tenant=a%20b&version=2"
 READERS: Mapping[str, _Reader] = {
     "ANSWER": (
-        _form(freeze_answer, r"\s&"),
+        _form(freeze_answer, r"\s&,"),
         f"{', '.join(MEMBERS)}, each with the path of the member, such as access_token=data.token expires_in=data.ttl",
     ),
     "NAMES": (
-        _form(freeze_names, r"\s&"),
+        _form(freeze_names, r"\s&,"),
         f"other names for {', '.join(STANDARD_PARAMETERS)}, such as client_id=app_id client_secret=app_secret",
     ),
-    "PARAMS": (_form(freeze_params), f"{_PAIRS}, or a name alone to remove that parameter"),
-    "REFRESH_PARAMS": (_form(freeze_params), f"{_PAIRS}, or a name alone to remove that parameter"),
+    "PARAMS": (_params, f"{_PAIRS}, or a name alone to remove that parameter"),
+    "REFRESH_PARAMS": (_params, f"{_PAIRS}, or a name alone to remove that parameter"),
     "HEADERS": (_form(freeze_headers), "name=value pairs, form-encoded, such as X-Tenant=a&X-Version=2"),
     "LIFETIME": (lambda value: _seconds(value) or None, "seconds, such as 3600"),
     "PROVIDER": _choice(*providers.BY_NAME),

@@ -34,7 +34,8 @@ class Variables:
         found = self._own_variables(texts)
         for name in sorted(found):
             if name not in KNOWN:
-                similar = difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1)
+                of_provider = definitions.OF_PROVIDERS.get(name.lower())
+                similar = [of_provider] if of_provider else difflib.get_close_matches(name.upper(), sorted(KNOWN), n=1)
                 advice = f"did you mean {self.full(similar[0])}?" if similar else "unset it, or use another prefix"
                 raise self._error(name, "is no known variable", advice)
             if not isinstance(found[name], str):

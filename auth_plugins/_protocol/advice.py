@@ -32,6 +32,7 @@ ADVICE = {
     ),
     "answer": "the answer has {paths}: set {answer}",
     "answer_error": "the server sends errors with the status of a success: to have them named, set {answer}",
+    "success": "the answer holds a token as well: if this code means success, leave error out of {answer}",
     "packed": "have the server's owner send answers that are not compressed",
     "not_bearer": "have the server's owner give this client Bearer tokens",
     "request": (
@@ -205,14 +206,20 @@ def advice_for(trouble: str, name_of: Callable[[str], str] = named) -> list[str]
 
 
 def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> str:
-    """Return the advice to set ``answer`` to *pairs*, as an argument or as a variable is written."""
+    """Return the advice to set ``answer`` to *pairs*, as an argument or as a variable is written.
+
+    :param pairs: those that the answer has, and, behind a ``|``, those of the present setting.
+    """
+    new, _, _ = pairs.partition("|")
+    pairs = pairs.replace("|", ",")
     values = dict(pair.partition("=")[::2] for pair in pairs.split(","))
     if name_of("answer") == "answer":  # an argument, not a variable
         setting = f"answer=dict({', '.join(f'{name}={path!r}' for name, path in values.items())})"
     else:
         text = pairs.replace(",", " ")
         setting = f"{name_of('answer')}={text if len(values) == 1 else repr(text)}"
-    paths = " and ".join(path.replace("header:", "the header ") for path in values.values())
+    found = [pair.partition("=")[2] for pair in new.split(",")]
+    paths = " and ".join(path.replace("header:", "the header ") for path in found)
     return ADVICE[trouble].format(paths=paths, answer=setting)
 
 

@@ -133,6 +133,11 @@ def names_in(document: Any) -> Iterator[tuple[tuple[str, ...], Any]]:
             yield parts, value
 
 
+def is_plain(path: str) -> bool:
+    """Return whether *path* can stand in a setting without quotes."""
+    return re.fullmatch(_PLAIN_PATH, path) is not None
+
+
 def suggest(document: Any, headers: Mapping[str, str], is_token: Callable[[Any], bool]) -> dict[str, str]:
     """Return the option ``answer`` that would read an answer; empty: none is known.
 
@@ -154,9 +159,7 @@ def suggest(document: Any, headers: Mapping[str, str], is_token: Callable[[Any],
     return {
         name: each
         for name, each in found.items()
-        if each
-        and (name == "access_token" or each != f"{place}.{name}".lstrip("."))
-        and re.fullmatch(_PLAIN_PATH, each)
+        if each and (name == "access_token" or each != f"{place}.{name}".lstrip(".")) and is_plain(each)
     }
 
 
@@ -167,7 +170,7 @@ def suggest_expiry(extra: Mapping[str, Any], paths: Mapping[str, str]) -> str | 
     :param paths: the present ``answer``.
     """
     place, dot, _ = paths.get("access_token", "").rpartition(".")
-    leaves = [(name, value) for name, value in extra.items() if re.fullmatch(_PLAIN_PATH, name) and "." not in name]
+    leaves = [(name, value) for name, value in extra.items() if is_plain(name) and "." not in name]
     found = ((name, _likely(name, leaves)) for name in ("expires_in", "expires_at"))
     path = next(((name, f"{place}{dot}{each}") for name, each in found if each), None)
     return path and " ".join(f"{name}={each}" for name, each in [*paths.items(), path])

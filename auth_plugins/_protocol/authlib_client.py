@@ -73,7 +73,8 @@ def build(
     """
     values = {**parameters, "client_id": client_id, "client_secret": client_secret}
     sent_url, sent_headers, body = _authlib_parts(url, parameters, client_id, client_secret, client_auth)
-    secrets = _secrets(url, {**parameters, **proof}, [*params, *headers, *(("secret", value) for value in called)])
+    own = [*_by_both_names(params, names), *headers, *(("secret", value) for value in called)]
+    secrets = _secrets(url, {**parameters, **proof}, own)
     if client_secret:
         headers_of_client = (basic(client_id or "", client_secret), sent_headers.get("Authorization", ""))
         secrets += [client_secret, *(value.removeprefix("Basic ") for value in headers_of_client)]
@@ -114,6 +115,12 @@ def _renamed(pairs: _Pairs, names: Mapping[str, str], params: _Pairs) -> _Pairs:
     """Return standard *pairs* under their other *names*, without those that *params* remove by their standard name."""
     removed = {name for name, value in params if value is None}
     return [(names.get(name, name), value) for name, value in pairs if name not in removed]
+
+
+def _by_both_names(params: _Pairs, names: Mapping[str, str]) -> _Pairs:
+    """Return *params* by their own name and the standard one that it stands for: either says what is secret."""
+    known = {other: name for name, other in names.items()}
+    return [(f"{name} {known.get(name, '')}", value) for name, value in params]
 
 
 def _standard(pairs: _Pairs, names: Mapping[str, str]) -> dict[str, Any]:

@@ -26,7 +26,9 @@ _RUN = r"[A-Za-z0-9_-]{20,}"
 _MIXED = r"(?=.*[A-Za-z]).*\d"
 _UUID = r"(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 #: Names of parameters and headers that say that the value is a secret.
-_SECRET_NAMES = r"(?i)secret|pass|pwd|pin\b|key|token|assert|code|otp|sign|auth|cred|proof|cookie"
+_SECRET_NAMES = (
+    r"(?i)secret|pass|pw|pin\b|key|token|assert|code|otp|sign|auth|cred|proof|cookie|session|ticket|kennwort"
+)
 #: Eight characters or more, letters and digits: no ordinary word.
 _ODD_WORD = r"(?=.{8})(?=.*\d)(?=.*[^\W\d])"
 
@@ -97,7 +99,9 @@ def secret_words(name: str, value: Any) -> list[str]:
     characters or more with letters and digits are taken: ordinary words would be dropped from every message.
     """
     values = value if isinstance(value, tuple) else (value,)
-    words = [word for text in values if isinstance(text, str) for word in (text, *text.split())]
+    given = [each for each in values if each is not None and not isinstance(each, bool)]
+    texts = [each if isinstance(each, str) else json.dumps(each) for each in given]
+    words = [word for text in texts for word in (text, *text.split())]
     return words if re.search(_SECRET_NAMES, name) else [word for word in words if re.search(_ODD_WORD, word)]
 
 

@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 from auth_plugins._base.errors import TokenRequestError
 
 from .advice import advice_for, named, troubles_of
-from .answer_paths import names_in, suggest
+from .answer_paths import is_plain, names_in, suggest
 from .expiry import is_absent
 from .messages import TokenRequest, TokenResponse
 
@@ -71,7 +71,9 @@ def refuse(answer: Answer) -> NoReturn:
         said = (description or json.dumps(_shown(request, answer.members), ensure_ascii=False))[:_EXCERPT]
     else:
         said = request.excerpt(answer.text, _EXCERPT) or "an empty body"
-    troubles = troubles_of(code, response.status, answer.body, request.facts)
+    troubles = [*troubles_of(code, response.status, answer.body, request.facts)]
+    if "error" in request.answer and response.status < 300 and not is_absent(answer.members.get("access_token")):
+        troubles = ["success"]
     fail(answer, f"answered {response.status} ({said})", *troubles)
 
 
@@ -86,7 +88,11 @@ def no_token(answer: Answer) -> NoReturn:
     troubles = []
     if found and {**request.answer, **found} != request.answer:
         trouble, others = ("answer", []) if "access_token" in found else ("answer_error", ["request"])
-        troubles = [f"{trouble}:{','.join(f'{name}={path}' for name, path in found.items())}", *others]
+        # The setting replaces the present one, so it has what is right in that.
+        present = {name: path for name, path in request.answer.items() if is_plain(path) and path not in request.redact}
+        kept = {name: path for name, path in present.items() if name not in found}
+        pairs = [",".join(f"{name}={path}" for name, path in some.items()) for some in (found, kept) if some]
+        troubles = [f"{trouble}:{'|'.join(pairs)}", *others]
     if not answer.document or not isinstance(answer.document, (dict, list)):
         looks = {"empty": "the body is empty", "page": "it is a web page"}
         what = looks.get(answer.body or "", "the body is neither a JSON object nor a form nor a JWT")

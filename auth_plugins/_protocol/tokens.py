@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hidden
+from auth_plugins._base.validation import hide_arguments
 
 #: :attr:`Token.extra` of most tokens.
 _NO_EXTRA = "{}"
@@ -44,6 +45,7 @@ class Token:
     #: The members of :attr:`extra`, as JSON: immutable, so that equal tokens can be hashed, and hidden.
     _extra: str
 
+    @hide_arguments
     def __init__(
         self,
         *,

@@ -8,6 +8,7 @@ import enum
 import logging
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
@@ -86,7 +87,7 @@ class Flight(Future[Token | Ending]):
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
-        callables = {name: value for name, value in sorted(vars(grant).items()) if callable(value)}
+        callables = dict(_callables_of(grant))
         if callables and self.thread is not None and not self.is_sending:
             names = " or ".join(f"{name} ({_name(value)})" for name, value in callables.items())
             return TokenTransportError(
@@ -97,6 +98,16 @@ class Flight(Future[Token | Ending]):
             "timed out waiting for a token request in another thread; "
             "check that the token endpoint's name resolves, or try again later"
         )
+
+
+def _callables_of(grant: Grant) -> Iterator[tuple[str, Any]]:
+    """Yield the callables of *grant* by the names of their arguments, those in its parameters and headers as well."""
+    for name, value in sorted(vars(grant).items()):
+        if callable(value):
+            yield name, value
+        elif isinstance(value, tuple):
+            pairs = (pair for pair in value if isinstance(pair, tuple) and callable(pair[-1]))
+            yield from ((f"{name}[{pair[0]!r}]", pair[-1]) for pair in pairs)
 
 
 def _name(function: Any) -> str:

@@ -50,10 +50,11 @@ def marketo(base_url: str, client_id: str, client_secret: Secret, **options: Unp
 
     Documented at https://experienceleague.adobe.com/en/docs/marketo-developer/marketo/rest/authentication
 
-    :param base_url: the address, such as ``https://123-ABC-456.mktorest.com``, or the *Identity URL*, which ends in
-        ``/identity``.
+    :param base_url: the address, such as ``https://123-ABC-456.mktorest.com``, or one of those that Marketo shows: the
+        *Endpoint*, which ends in ``/rest``, or the *Identity*, which ends in ``/identity``.
     """
-    url = join("base_url", base_url, "").removesuffix("/identity") + "/identity/oauth/token"
+    address = join("base_url", base_url, "").removesuffix("/identity").removesuffix("/rest")
+    url = f"{address}/identity/oauth/token"
     return ClientCredentials(url, client_id, client_secret, **POST | {"method": "GET"} | options)
 
 

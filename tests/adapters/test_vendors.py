@@ -240,9 +240,9 @@ def test_every_vendor_is_played() -> None:
 
 
 @pytest.mark.parametrize("name", ["feishu", "marketo", "withings"])
-@pytest.mark.parametrize("body", ["[]", "{}", "5", '{"errors": [], "code": 0, "status": 0}'])
+@pytest.mark.parametrize("body", ["", "[]", "{}", "5", '{"errors": [{}], "code": 0, "status": 0}', '{"errors": null}'])
 def test_other_bodies_refuse_no_token(name: str, body: str) -> None:
-    """The functions for ``refused`` take any JSON, and read nothing else."""
+    """The functions for ``refused`` take any JSON, and the empty body of a HEAD, and read nothing else."""
     response = requests.Response()
     response._content, response.headers["Content-Type"] = body.encode(), "application/json; charset=utf-8"
     assert not REFUSED[f"{name}_refused"](response)

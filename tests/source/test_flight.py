@@ -491,11 +491,25 @@ def hanging() -> Iterator[Hanging]:
 
 def overdue(hanging: Hanging, clock: Clock) -> TokenSource:
     """A source whose leader hangs in its callable, beyond all its time."""
-    tokens = source(Endpoint(clock), ClientCredentials(URL, "client", hanging), cache=MemoryCache())
+    return overdue_source(ClientCredentials(URL, "client", hanging), hanging, clock)
+
+
+def overdue_source(grant: Any, hanging: Hanging, clock: Clock) -> TokenSource:
+    tokens = source(Endpoint(clock), grant, cache=MemoryCache())
     begin(tokens)
     assert wait_for(lambda: hanging.calls == 1)
     clock.forward(12.5)
     return tokens
+
+
+def test_a_callable_among_the_parameters_that_hangs_is_named(hanging: Hanging, clock: Clock) -> None:
+    """The error names the parameter whose callable hangs, and the header, as one of them does."""
+    grant = ClientCredentials(URL, "id", "s", params={"otp": hanging, "x": "y"}, headers={"X-Key": hanging})
+    tokens = overdue_source(grant, hanging, clock)
+    with pytest.raises(
+        TokenTransportError, match=r"of headers\['X-Key'\] \(Hanging\) or params\['otp'\] \(Hanging\) has"
+    ):
+        tokens.token()
 
 
 def test_a_callable_that_hangs_costs_few_threads(hanging: Hanging, clock: Clock) -> None:

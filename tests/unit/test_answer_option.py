@@ -11,6 +11,7 @@ import pytest
 from auth_plugins import ClientCredentials, ConfigurationError, Token, TokenRequestError
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
+from tests.support.frames import variables_of
 from tests.unit.test_answers import NOW, URL, error_of, jwt, request, response, rows
 
 NESTED = {"access_token": "data.token"}
@@ -97,6 +98,7 @@ def test_a_listed_error_counts_more_than_a_token(code: Any, error: str | None) -
     """Any value of a listed ``error`` but 0, "0", "", false and null is an error; a number is text in ``.error``."""
     refused = error_of(request(answer=CODES), {"code": code, "msg": "no such app", "data": {"token": TOKEN}})
     assert (refused.error, refused.description, refused.status_code) == (error, "no such app", 200)
+    assert "if this code means success, leave error out of answer" in str(refused)
 
 
 def test_an_error_without_the_object_of_the_token_is_read_at_the_top() -> None:
@@ -196,6 +198,7 @@ def test_extra_cannot_be_changed() -> None:
         with pytest.raises(ConfigurationError, match="extra must be a mapping of what JSON is made of") as caught:
             Token(access_token=TOKEN, extra=wrong)  # type: ignore[arg-type]
         assert caught.value.__context__ is None
+        assert not re.search(f"{TOKEN}|s3cr3t", variables_of(caught.value))
 
 
 #: The body of an answer without a token, its headers, and the option that the error suggests.
@@ -237,6 +240,21 @@ def test_an_answer_without_a_token_suggests_the_option(body: Any, headers: dict[
         else:
             again = error_of(asked, body)
             assert (again.error, again.description) == (str(body.get("errcode", body.get("code"))), error.description)
+
+
+#: The present option, an answer without a token, and the option that the error suggests.
+EXTENDED: list[tuple[dict[str, str], Any, str]] = [
+    ({"access_token": "body.access_token"}, {"code": 40013, "msg": "no", "body": None},
+     "set answer=dict(error='code', error_description='msg', access_token='body.access_token')"),
+    ({"error": "status", "scope": "a b"}, {"status": 0, "data": {"access_token": "x"}},
+     "the answer has data.access_token: set answer=dict(access_token='data.access_token', error='status')"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "body", "words"), EXTENDED)
+def test_the_suggested_option_replaces_the_present_one(answer: dict[str, str], body: Any, words: str) -> None:
+    """It holds what the present one lists besides, without paths that a variable could not hold."""
+    assert words in str(error_of(request(answer=answer), body))
 
 
 def test_all_members_are_named() -> None:

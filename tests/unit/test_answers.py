@@ -546,6 +546,10 @@ SENT_SECRETS: dict[str, tuple[TokenRequest, str]] = {
     "a header": (request(headers={"Authorization": "as53rt10n"}), "as53rt10n"),
     "a header with a scheme": (request(headers={"Authorization": "Bearer as53rt10n"}), "as53rt10n"),
     "a short code": (request(params={"pin": "my_own_secret"}), "my_own_secret"),
+    "a number": (request(params={"pin": 48151623}), "48151623"),
+    "a number that a callable returns": (request(params={"n": lambda: 4815.25}), "4815.25"),
+    "an old name": (request(params={"user_pw": "hunterhunter"}), "hunterhunter"),
+    "another name": (request(params={"x": "hunterhunter"}, names={"password": "x"}), "hunterhunter"),
     "a key in the URL": (ClientCredentials(f"{URL}?code=QUERYKEY99", "id").refresh_request("r"), "QUERYKEY99"),
 }
 

@@ -182,13 +182,13 @@ def test_keycloak() -> None:
 
 
 def test_marketo() -> None:
-    """The token request to Marketo is the documented one, with the Identity URL as well.
+    """The token request to Marketo is the documented one, with the Identity URL or the REST endpoint as well.
 
     Adobe, "Authentication" (https://experienceleague.adobe.com/en/docs/marketo-developer/marketo/rest/authentication):
     ``GET <Identity URL>/oauth/token`` with ``grant_type``, ``client_id`` and ``client_secret`` in the query.
     """
     base = "https://123-ABC-456.mktorest.com"
-    for address in (base, f"{base}/identity", f"{base}/identity/"):
+    for address in (base, f"{base}/identity", f"{base}/identity/", f"{base}/rest"):
         grant = providers.marketo(address, "the-id", SECRET)
         assert grant == of("marketo", BASE_URL=address)
         request = request_of(grant)
