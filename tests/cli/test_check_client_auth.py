@@ -64,7 +64,11 @@ SAID: dict[str, tuple[dict[str, str], str]] = {
     "no JWT": ({"CLIENT_ASSERTION": "a.b.c"}, "-       assertion: ACME_CLIENT_ASSERTION is no JWT\n"),
     "a signed assertion": (
         {"JWT_ISSUER": "me", "PRIVATE_KEY": pem("ES256")},
-        'set ACME_KEY_ID\nok      assertion: iss "me", sub "me", aud "http://127.0.0.1:',
+        'ok      assertion: iss "me", sub "me", aud "http://127.0.0.1:',
+    ),
+    "what a key signs": (
+        {**BY_KEY, "PRIVATE_KEY": pem("ES256")},
+        'ok      assertion: iss "client", sub "client", aud "http://127.0.0.1:',
     ),
     "a ready-made assertion": ({"ASSERTION": LASTING}, 'ok      assertion: iss "https://k8s", sub "ns:app"'),
     "a subject token": (

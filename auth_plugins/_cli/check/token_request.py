@@ -22,6 +22,7 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.reasons import certificate_advice
 
 from .certificate import check_certificate
+from .client_auth import describe_signed
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .metadata import find_endpoints, resolved
 
@@ -51,6 +52,7 @@ def fetch_token(context: Context) -> _Steps:
     if not (yield from find_endpoints(grant, context, _explained)):
         yield Step(NOTE, "token request", "not tried, as the token endpoint cannot be reached")
         return None
+    yield from describe_signed(resolved(grant, context), context)
     if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
         yield Step(NOTE, "token request", f"not tried: {loss[0]}", loss[1])
         return None
