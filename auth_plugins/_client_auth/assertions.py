@@ -164,6 +164,7 @@ class ClientAssertion(ClientAuthentication):
     name: ClassVar[str] = "private_key_jwt"
     trouble: ClassVar[str] = "assertion"
     needs_client_id: ClassVar[bool] = False
+    is_renewed: ClassVar[bool] = True
     _checks: ClassVar[Checks] = {"assertion": _check_assertion}
 
     def parameters(self, client: Client) -> Mapping[str, str]:  # noqa: ARG002
