@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from auth_plugins import (
+    ClientAssertion,
     ConfigurationError,
     FileCache,
     JWTBearer,
@@ -235,6 +236,15 @@ def test_a_refused_assertion_is_remembered(endpoint: Endpoint, assertion: Callab
         with pytest.raises(TokenRequestError, match=advice):
             tokens.token()
     assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "unknown"])
+def test_a_client_without_an_id_is_known_by_its_assertion(endpoint: Endpoint, code: str) -> None:
+    """The error for a refused client that sends an assertion alone names the assertion."""
+    endpoint.script = [refusal(code)]
+    grant = JWTBearer(URL, ASSERTION, client_auth=ClientAssertion("a.b.c"))
+    with pytest.raises(TokenRequestError, match="check that client_assertion has not expired"):
+        source(endpoint, grant).token()
 
 
 def test_a_new_key_ends_a_refusal(endpoint: Endpoint, tmp_path: Path) -> None:
