@@ -20,6 +20,7 @@ from auth_plugins import (
     SecretFile,
     SignedJWT,
     TokenRequestError,
+    TokenSource,
     from_env,
 )
 from auth_plugins.requests import OAuth2Auth
@@ -150,7 +151,7 @@ def test_nothing_secret_is_shown() -> None:
         ({"issuer": None}, "issuer must be a str, got None"),
         ({"algorithm": "RS256"}, "algorithm must be ES256, as key is EC P-256"),
         ({"algorithm": "none"}, "algorithm must be one of"),
-        ({"lifetime": 0}, "lifetime must be a number of seconds, more than 0"),
+        ({"lifetime": 0}, "lifetime must be a number of seconds, more than 0$"),
         ({"claims": "scope"}, "claims must be a mapping, got str"),
         ({"claims": {"iss": "a"}}, "claims must not have iss; give issuer"),
         ({"claims": {"exp": 1}}, "claims must not have exp; give lifetime"),
@@ -173,6 +174,8 @@ def test_an_argument_that_cannot_work(options: dict[str, Any], message: str) -> 
         ("", "assertion must not be empty"),
         (None, "assertion must be a str or a callable"),
         ("a\nb", "assertion must not have a control character"),
+        (JWTBearer(URL, "a.b.c"), "assertion must be a str or a callable that returns one, got JWTBearer; for the to"),
+        (TokenSource(JWTBearer(URL, "a.b.c")), "got TokenSource; for the token of a TokenSource, give a function"),
     ],
 )
 def test_an_assertion_that_cannot_be(assertion: Any, message: str) -> None:

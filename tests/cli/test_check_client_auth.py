@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auth_plugins import ConfigurationError
+from auth_plugins import ConfigurationError, providers
 from auth_plugins._cli.main import cli
 from tests.support.keys import form_of, jwk, pem
 from tests.support.loopback import Loopback, Received, as_json
@@ -120,6 +121,19 @@ def test_a_refusal_is_explained(check: Run, server: Loopback, variables: dict[st
     result = check("--try-others", **variables)
     assert (result.exit_code, said in result.output) == (1, True)
     assert len(server.token_requests) == (3 if "CLIENT_SECRET" in variables else 1)
+
+
+def test_the_file_of_a_provider_is_named(
+    check: Run, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice about the token of a Kubernetes service account names its file, as no variable has it."""
+    path = tmp_path / "token"
+    path.write_text(LASTING)
+    monkeypatch.setattr(inspect.unwrap(providers.kubernetes_service_account), "__defaults__", (str(path),))
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    assert f"check that the file '{path}' has not expired" in check(PROVIDER="kubernetes-service-account").output
+    path.write_text(EXPIRED)
+    assert f"renew what the file '{path}' has" in check(PROVIDER="kubernetes-service-account").output
 
 
 def test_the_secret_may_have_to_sign(check: Run, server: Loopback) -> None:
