@@ -126,7 +126,9 @@ def _explained(error: AuthError, context: Context) -> list[str]:
     if isinstance(error, TokenTransportError) and error.trouble == "certificate":
         return [
             error.problem,
-            certificate_advice(error.verify_code, context.library.__name__, variable, context.tls.ca),
+            certificate_advice(
+                error.verify_code, context.library.__name__, variable, context.tls.ca, context.variable("ca_bundle")
+            ),
         ]
     return [error.problem, f"check {variable}, the network and its proxies, and {context.variable('timeout')}"]
 
