@@ -136,6 +136,21 @@ def test_the_file_of_a_provider_is_named(
     assert f"renew what the file '{path}' has" in check(PROVIDER="kubernetes-service-account").output
 
 
+@pytest.mark.parametrize("code", ["invalid_client", "unknown"])
+def test_another_way_is_tried_with_a_signed_assertion(check: Run, server: Loopback, code: str) -> None:
+    """``--try-others`` tries a way that sends something else of the client, although no two assertions are alike."""
+
+    def play(received: Received) -> Any:
+        known = form_of(received).get("client_secret") == "s3cr3t"
+        return server.issue(received) if known else as_json({"error": code}, 401)
+
+    server.token_play = play
+    result = check("--try-others", JWT_ISSUER="me", PRIVATE_KEY=pem("ES256"), CLIENT_SECRET="s3cr3t")
+    is_tried = code == "invalid_client"  # else the assertion may have been judged
+    assert ("client_secret_post works: set ACME_CLIENT_AUTH=client_secret_post" in result.output) == is_tried
+    assert len(server.token_requests) == 1 + is_tried
+
+
 def test_the_secret_may_have_to_sign(check: Run, server: Loopback) -> None:
     """``--try-others`` finds a server that wants ``client_secret_jwt``."""
 

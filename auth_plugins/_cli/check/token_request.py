@@ -14,6 +14,7 @@ from auth_plugins._cli.configured import loses_successor, shared_entry
 from auth_plugins._client_auth.assertions import ClientSecretJWT
 from auth_plugins._client_auth.named import authentication_of
 from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, advice_for
 from auth_plugins._protocol.answers import read
@@ -208,7 +209,9 @@ def _doubts_client(error: TokenRequestError) -> bool:
 
 
 def _sent(grant: OAuthGrant) -> tuple[str | None, bytes]:
-    """Return what *grant* would send."""
+    """Return what *grant* would send, but for its assertion."""
     requests: list[TokenRequest] = []
+    if isinstance(grant, JWTBearer):
+        grant = replace(grant, assertion="-")  # no two that a key signs are alike
     grant.request_token(lambda request: requests.append(request) or Token(access_token="none"))  # type: ignore[func-returns-value]
     return requests[0].headers.get("Authorization"), requests[0].body
