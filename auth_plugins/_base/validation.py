@@ -111,6 +111,10 @@ def check_secret(argument: str, secret: Any) -> Any:
 
 def check_callable(argument: str, function: Any) -> Any:
     """Return a callable that can be hashed, as the grant that holds it is."""
+    if getattr(function, "_is_no_secret", False):
+        advice = "for the token of a TokenSource, give a function that returns source.token().access_token"
+        problem = wrong_type(argument, function, "a str or a callable that returns one").problem
+        raise ConfigurationError(problem, argument=argument, advice=advice)
     with contextlib.suppress(TypeError):
         hash(function)
         return function
@@ -213,10 +217,14 @@ def join_scope(argument: str, scope: object) -> str | None:
 
 
 def check_lifetime(argument: str, seconds: object) -> float:
+    """Return the lifetime of a token: a number of seconds that is more than 0."""
+    return check_seconds(argument, seconds, "leave it out if tokens are to be used until they are refused")
+
+
+def check_seconds(argument: str, seconds: object, advice: str = "") -> float:
     """Return a number of seconds that is more than 0."""
     is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
     if not is_number or not 0 < cast("float", seconds) < math.inf:
-        advice = "leave it out if tokens are to be used until they are refused"
         raise ConfigurationError("must be a number of seconds, more than 0", argument=argument, advice=advice)
     return float(cast("float", seconds))
 

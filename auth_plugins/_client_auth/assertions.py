@@ -15,7 +15,7 @@ from auth_plugins._base.validation import (
     Secret,
     check_callable,
     check_id,
-    check_lifetime,
+    check_seconds,
     check_text,
     one_of,
 )
@@ -82,7 +82,7 @@ class PrivateKeyJWT(ClientAuthentication):
         "key_id": check_text,
         "algorithm": one_of(*ALGORITHMS),
         "audience": check_text,
-        "lifetime": check_lifetime,
+        "lifetime": check_seconds,
     }
 
     def __post_init__(self) -> None:
@@ -126,7 +126,7 @@ class ClientSecretJWT(ClientAuthentication):
     _checks: ClassVar[Checks] = {
         "algorithm": one_of(*HMAC_ALGORITHMS),
         "audience": check_text,
-        "lifetime": check_lifetime,
+        "lifetime": check_seconds,
     }
 
     def parameters(self, client: Client) -> Mapping[str, str]:
@@ -164,6 +164,7 @@ class ClientAssertion(ClientAuthentication):
     name: ClassVar[str] = "private_key_jwt"
     trouble: ClassVar[str] = "assertion"
     needs_client_id: ClassVar[bool] = False
+    is_renewed: ClassVar[bool] = True
     _checks: ClassVar[Checks] = {"assertion": _check_assertion}
 
     def parameters(self, client: Client) -> Mapping[str, str]:  # noqa: ARG002

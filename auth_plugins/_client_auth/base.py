@@ -31,6 +31,8 @@ class ClientAuthentication(Frozen):
     needs_client_secret: ClassVar[bool] = False
     #: Whether it has a certificate for TLS, in place of that of a session.
     brings_certificate: ClassVar[bool] = False
+    #: Whether it is renewed all the time, so that a refresh token must be found by the next one as well.
+    is_renewed: ClassVar[bool] = False
 
     @abstractmethod
     def parameters(self, client: Client) -> Mapping[str, str]:

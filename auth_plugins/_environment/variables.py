@@ -86,12 +86,15 @@ class Variables:
 
     def needs_no_secret(self) -> bool:
         """Return whether the client has no secret, or proves who it is by another thing."""
-        way = str(self._left.get("CLIENT_AUTH", "")).strip().lower().replace("-", "_")
-        return way in definitions.WITHOUT_SECRET or self.has_key()
+        return self._client_auth() in definitions.WITHOUT_SECRET or self.has_key()
 
     def has_key(self) -> bool:
-        """Return whether the client has a key or an assertion."""
-        return self.has("PRIVATE_KEY") or self.has("CLIENT_ASSERTION")
+        """Return whether the client has a key, an assertion or a certificate."""
+        is_by_certificate = self._client_auth() in definitions.BY_CERTIFICATE
+        return is_by_certificate or any(map(self.has, ("PRIVATE_KEY", "CLIENT_ASSERTION", "CERTIFICATE")))
+
+    def _client_auth(self) -> str:
+        return str(self._left.get("CLIENT_AUTH", "")).strip().lower().replace("-", "_")
 
     def take(self, name: str) -> Any:
         """Return what a variable means, which is an error if it is not valid; ``None``: it is not set."""

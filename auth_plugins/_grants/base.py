@@ -26,6 +26,8 @@ class BaseSource:
     grant: Grant
     #: The session or client that alone identifies the client of the server; ``None``: the grant does.
     _session: Any = None
+    #: It can be called, but returns nothing.
+    _is_no_secret: ClassVar[bool] = True
 
     if TYPE_CHECKING:
 
@@ -41,6 +43,8 @@ class Grant(ABC):
     is_constant: ClassVar[bool] = False
     #: Whether *ask* is used, for which Authlib and an HTTP library are imported.
     sends_token_requests: ClassVar[bool] = True
+    #: It can be called, but returns nothing.
+    _is_no_secret: ClassVar[bool] = True
 
     @property
     def can_be_shared(self) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.validation import Secret, check_secret, resolve_secret
+from auth_plugins._client_auth.base import ClientAuthentication
 
 from .base import Checks
 from .oauth import OAuthGrant
@@ -47,6 +49,13 @@ class RefreshToken(OAuthGrant):
     def refresh_refused(self, error: TokenRequestError, refresh_token: str) -> bool:
         # The grant is a refresh token itself: the same one is not sent twice.
         return super().refresh_refused(error, refresh_token) and refresh_token != self.own_refresh_token()
+
+    def identity(self) -> Mapping[str, Any]:
+        members, authentication = super().identity(), self.client_auth
+        if isinstance(authentication, ClientAuthentication) and authentication.is_renewed:
+            # The refresh token is a secret that tells users apart. By the next assertion its successor must be found.
+            members = {**members, "client_auth": type(authentication).__qualname__}
+        return members
 
     def secrets(self) -> tuple[str, ...]:
         return (*super().secrets(), self.own_refresh_token())

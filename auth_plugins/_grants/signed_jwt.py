@@ -13,7 +13,7 @@ from auth_plugins._base.hidden import Hidden, hidden
 from auth_plugins._base.validation import (
     Secret,
     check_id,
-    check_lifetime,
+    check_seconds,
     check_text,
     hide_arguments,
     one_of,
@@ -91,7 +91,7 @@ class SignedJWT(Frozen):
         "claims": _freeze_claims,
         "key_id": check_text,
         "algorithm": one_of(*ALGORITHMS),
-        "lifetime": check_lifetime,
+        "lifetime": check_seconds,
     }
 
     def __post_init__(self) -> None:

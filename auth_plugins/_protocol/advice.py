@@ -228,10 +228,12 @@ def _main_trouble(code: str | None, status: int, body: str | None, facts: Reques
         return facts.grant_trouble or _INVALID_GRANT.get(facts.grant_type, "grant")
     if code == "invalid_request" and facts.grant_type == TOKEN_EXCHANGE:
         return "subject"  # RFC 8693 §2.2.2
-    if code in _BY_CODE and (facts.credentials or code != "invalid_client"):
+    # An assertion may prove the client without its id.
+    has_client = bool(facts.credentials) or facts.client_trouble != "client"
+    if code in _BY_CODE and (has_client or code != "invalid_client"):
         return _BY_CODE[code]
     if status == 429 or status >= 500:
         return "trouble"
-    if status in (401, 403) and facts.credentials:
+    if status in (401, 403) and has_client:
         return "client"
     return "method" if status in (404, 405) or body == "page" else "request"

@@ -106,7 +106,8 @@ def refused_certificate(said: object, peer: str, library: str, tls: TLSFiles) ->
     if tls.certificate:
         return Reason("client_certificate", text, _certificate_file_advice(tls.certificate))
     advice = "if the server wants a client certificate, set client_auth to TLSClientAuth(certificate, key)"
-    return Reason("client_certificate", text, f"{advice}, or give a {_argument(library)} that has one it knows")
+    others = f"set the variables CLIENT_AUTH and CERTIFICATE, or give a {_argument(library)} that has one it knows"
+    return Reason("client_certificate", text, f"{advice}, {others}")
 
 
 def _certificate_file_advice(path: str) -> str:
@@ -127,12 +128,19 @@ def _certificate(errors: Sequence[BaseException], host: str, library: str, tls: 
     return Reason("certificate", text, certificate_advice(code, library, ca=tls.ca), code)
 
 
-def certificate_advice(code: int, library: str, variable: str = "token_url", ca: str | None = None) -> str:
+def certificate_advice(
+    code: int,
+    library: str,
+    variable: str = "token_url",
+    ca: str | None = None,
+    bundle: str = "the variable CA_BUNDLE",
+) -> str:
     """Return the advice for a certificate that *library* rejects.
 
     :param code: OpenSSL's number for the problem.
     :param variable: the argument or variable that holds the host.
     :param ca: the path of the CA certificates that were configured; ``None``: none were.
+    :param bundle: the variable that configures them.
     """
     if code in _CERTIFICATE_TIME:
         return "have the server's owner renew it, or set this machine's clock right"
@@ -141,7 +149,8 @@ def certificate_advice(code: int, library: str, variable: str = "token_url", ca:
     if ca is not None:
         return f"check that {ca!r} holds the CA that issued the server's certificate"
     name = "REQUESTS_CA_BUNDLE" if library == "requests" else "SSL_CERT_FILE"
-    return f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {_argument(library)} in code"
+    todo = f"set {name} or {bundle} to its file, or give {_argument(library)} in code"
+    return f"if that is a CA of your own, or a proxy's: {todo}"
 
 
 def _argument(library: str) -> str:

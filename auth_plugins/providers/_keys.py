@@ -58,7 +58,7 @@ def _service_account(info: object) -> Mapping[str, Any]:
     text: object = info
     if isinstance(info, os.PathLike) or (isinstance(info, str) and not info.lstrip().startswith("{")):
         try:
-            text = Path(info).read_text("utf-8")
+            text = Path(os.path.expanduser(info)).read_text("utf-8-sig")  # noqa: PTH111 - it raises nothing
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             text = None

@@ -24,7 +24,9 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
+from tests.support.certificates import pair_of
 from tests.support.drivers import ALL, SYNC, Driver, each
+from tests.support.issuers import Published
 from tests.support.keys import form_of, jwk, key, opened, pem
 from tests.support.loopback import Clock, Loopback, as_json
 
@@ -141,13 +143,20 @@ BY_VARIABLES = {
     "a signed assertion as grant": {"JWT_ISSUER": "me", "PRIVATE_KEY": pem("ES256")},
     "a ready-made assertion as grant": {"ASSERTION": "a.b.c"},
     "a subject token": {"SUBJECT_TOKEN": "s3cr3t-subject"},
+    "a certificate": {"CLIENT_AUTH": "tls_client_auth", "CERTIFICATE": "client/certificate-and-key.pem"},
+    "an issuer": {"ISSUER": "", "TOKEN_URL": "", "CLIENT_SECRET": "s3cr3t"},
 }
 
 
 @pytest.mark.parametrize("variables", BY_VARIABLES.values(), ids=BY_VARIABLES)
 def test_four_processes_share_a_token(server: Loopback, variables: dict[str, str], tmp_path: Path) -> None:
     """Four processes that are configured by variables send one token request; each library then uses its token."""
-    given = {**variables, "TOKEN_URL": server.token_url, "CLIENT_ID": "me", "CACHE": f"file:{tmp_path}"}
+    given = {"TOKEN_URL": server.token_url, "CLIENT_ID": "me", "CACHE": f"file:{tmp_path / 'cache'}", **variables}
+    if "CERTIFICATE" in given:
+        pair_of(tmp_path, "client")
+        given["CERTIFICATE"] = str(tmp_path / given["CERTIFICATE"])
+    if "ISSUER" in given:
+        given["ISSUER"] = Published(server).issuer
     environ = {f"ACME_{name}": value for name, value in given.items()}
     package = str(Path(auth_plugins.__file__).parents[1])
     code = "from auth_plugins import TokenSource; print(TokenSource.from_env('ACME').token().access_token)"

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 import pytest
 
 from auth_plugins import (
+    ClientAssertion,
     ConfigurationError,
     FileCache,
     JWTBearer,
@@ -19,6 +20,7 @@ from auth_plugins import (
     SecretFile,
     SignedJWT,
     TokenRequestError,
+    TokenSource,
     from_env,
 )
 from auth_plugins.requests import OAuth2Auth
@@ -149,7 +151,7 @@ def test_nothing_secret_is_shown() -> None:
         ({"issuer": None}, "issuer must be a str, got None"),
         ({"algorithm": "RS256"}, "algorithm must be ES256, as key is EC P-256"),
         ({"algorithm": "none"}, "algorithm must be one of"),
-        ({"lifetime": 0}, "lifetime must be a number of seconds, more than 0"),
+        ({"lifetime": 0}, "lifetime must be a number of seconds, more than 0$"),
         ({"claims": "scope"}, "claims must be a mapping, got str"),
         ({"claims": {"iss": "a"}}, "claims must not have iss; give issuer"),
         ({"claims": {"exp": 1}}, "claims must not have exp; give lifetime"),
@@ -172,6 +174,8 @@ def test_an_argument_that_cannot_work(options: dict[str, Any], message: str) -> 
         ("", "assertion must not be empty"),
         (None, "assertion must be a str or a callable"),
         ("a\nb", "assertion must not have a control character"),
+        (JWTBearer(URL, "a.b.c"), "assertion must be a str or a callable that returns one, got JWTBearer; for the to"),
+        (TokenSource(JWTBearer(URL, "a.b.c")), "got TokenSource; for the token of a TokenSource, give a function"),
     ],
 )
 def test_an_assertion_that_cannot_be(assertion: Any, message: str) -> None:
@@ -235,6 +239,15 @@ def test_a_refused_assertion_is_remembered(endpoint: Endpoint, assertion: Callab
         with pytest.raises(TokenRequestError, match=advice):
             tokens.token()
     assert len(endpoint.requests) == 1
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "unknown"])
+def test_a_client_without_an_id_is_known_by_its_assertion(endpoint: Endpoint, code: str) -> None:
+    """The error for a refused client that sends an assertion alone names the assertion."""
+    endpoint.script = [refusal(code)]
+    grant = JWTBearer(URL, ASSERTION, client_auth=ClientAssertion("a.b.c"))
+    with pytest.raises(TokenRequestError, match="check that client_assertion has not expired"):
+        source(endpoint, grant).token()
 
 
 def test_a_new_key_ends_a_refusal(endpoint: Endpoint, tmp_path: Path) -> None:

@@ -694,16 +694,18 @@ def test_a_proxy_is_shown(check: Run, server: Loopback, variable: str) -> None:
 
 
 def test_a_private_ca(check: Run, tmp_path: Path, library: str) -> None:
-    """For a certificate of an unknown CA the variable of the library is named; with that variable, it works."""
+    """For a certificate of an unknown CA the variables are named; with each of them, it works."""
     variable, certificate = TRUST[library], make_certificate(tmp_path)
     with KeepAlive(certificate) as endpoint:
         outcome = check(TOKEN_URL=endpoint.url)
         assert (outcome.status, endpoint.requests) == (1, [])
-        good = check(TOKEN_URL=endpoint.url, **{variable: str(certificate)})
+        goods = [check(TOKEN_URL=endpoint.url, **{name: str(certificate)}) for name in (variable, "CA_BUNDLE")]
     shown = "TLSv1.3; certificate of CN=127.0.0.1, by CN=127.0.0.1, until "
-    outcome.assert_step("TLS", "FAILED", f"self-signed certificate: {shown}", f"set {variable} to its file")
-    good.assert_step("TLS", "ok", shown)
-    assert good.status == 0
+    advice = f"set {variable} or ACME_CA_BUNDLE to its file"
+    outcome.assert_step("TLS", "FAILED", f"self-signed certificate: {shown}", advice)
+    for good in goods:
+        good.assert_step("TLS", "ok", shown)
+        assert good.status == 0
 
 
 @pytest.mark.parametrize(
@@ -807,7 +809,7 @@ def test_a_certificate_that_only_the_library_rejects(
         monkeypatch.setattr(ssl, "create_default_context", lambda **_: trusting)
         outcome = check(TOKEN_URL=endpoint.url)
     assert outcome.step("TLS")[0] == "ok"
-    outcome.assert_step("token request", "FAILED", endpoint.url, "set REQUESTS_CA_BUNDLE to its file")
+    outcome.assert_step("token request", "FAILED", endpoint.url, "set REQUESTS_CA_BUNDLE or ACME_CA_BUNDLE to its file")
 
 
 # The token

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from auth_plugins import ConfigurationError
+from auth_plugins import ConfigurationError, providers
 from auth_plugins._cli.main import cli
 from tests.support.keys import form_of, jwk, pem
 from tests.support.loopback import Loopback, Received, as_json
@@ -64,7 +65,11 @@ SAID: dict[str, tuple[dict[str, str], str]] = {
     "no JWT": ({"CLIENT_ASSERTION": "a.b.c"}, "-       assertion: ACME_CLIENT_ASSERTION is no JWT\n"),
     "a signed assertion": (
         {"JWT_ISSUER": "me", "PRIVATE_KEY": pem("ES256")},
-        'set ACME_KEY_ID\nok      assertion: iss "me", sub "me", aud "http://127.0.0.1:',
+        'ok      assertion: iss "me", sub "me", aud "http://127.0.0.1:',
+    ),
+    "what a key signs": (
+        {**BY_KEY, "PRIVATE_KEY": pem("ES256")},
+        'ok      assertion: iss "client", sub "client", aud "http://127.0.0.1:',
     ),
     "a ready-made assertion": ({"ASSERTION": LASTING}, 'ok      assertion: iss "https://k8s", sub "ns:app"'),
     "a subject token": (
@@ -116,6 +121,34 @@ def test_a_refusal_is_explained(check: Run, server: Loopback, variables: dict[st
     result = check("--try-others", **variables)
     assert (result.exit_code, said in result.output) == (1, True)
     assert len(server.token_requests) == (3 if "CLIENT_SECRET" in variables else 1)
+
+
+def test_the_file_of_a_provider_is_named(
+    check: Run, server: Loopback, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The advice about the token of a Kubernetes service account names its file, as no variable has it."""
+    path = tmp_path / "token"
+    path.write_text(LASTING)
+    monkeypatch.setattr(inspect.unwrap(providers.kubernetes_service_account), "__defaults__", (str(path),))
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    assert f"check that the file '{path}' has not expired" in check(PROVIDER="kubernetes-service-account").output
+    path.write_text(EXPIRED)
+    assert f"renew what the file '{path}' has" in check(PROVIDER="kubernetes-service-account").output
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "unknown"])
+def test_another_way_is_tried_with_a_signed_assertion(check: Run, server: Loopback, code: str) -> None:
+    """``--try-others`` tries a way that sends something else of the client, although no two assertions are alike."""
+
+    def play(received: Received) -> Any:
+        known = form_of(received).get("client_secret") == "s3cr3t"
+        return server.issue(received) if known else as_json({"error": code}, 401)
+
+    server.token_play = play
+    result = check("--try-others", JWT_ISSUER="me", PRIVATE_KEY=pem("ES256"), CLIENT_SECRET="s3cr3t")
+    is_tried = code == "invalid_client"  # else the assertion may have been judged
+    assert ("client_secret_post works: set ACME_CLIENT_AUTH=client_secret_post" in result.output) == is_tried
+    assert len(server.token_requests) == 1 + is_tried
 
 
 def test_the_secret_may_have_to_sign(check: Run, server: Loopback) -> None:

@@ -11,6 +11,7 @@ from tests.cli import test_check
 from tests.cli.test_check import CLIENT, RAW, SECRET, Outcome, Run, wanting
 from tests.support.endpoints import Endpoint, silent
 from tests.support.issuers import OPENID, Published
+from tests.support.keys import pem
 from tests.support.loopback import Loopback, as_json
 
 run = test_check.run
@@ -126,3 +127,19 @@ def test_other_ways_are_tried_at_the_endpoint_of_the_metadata(
     outcome = check("--try-others")
     assert outcome.step("try client_secret_basic_raw")[:2] == ("ok", "answered 200")
     assert len(published.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("variables", "claims"),
+    [
+        ({"JWT_ISSUER": "me"}, 'iss "me", sub "me"'),
+        ({"CLIENT_AUTH": "private_key_jwt", "CLIENT_SECRET": None}, f'iss "{CLIENT}", sub "{CLIENT}"'),
+    ],
+)
+def test_an_assertion_is_for_the_endpoint_of_the_metadata(
+    check: Run, server: Loopback, variables: dict[str, str | None], claims: str
+) -> None:
+    """The audience that is shown is the token endpoint that the metadata name, and not the issuer."""
+    outcome = check(PRIVATE_KEY=pem("ES256"), **variables)
+    assert outcome.status == 0
+    assert outcome.step("assertion")[1] == f'{claims}, aud "{server.token_url}"'

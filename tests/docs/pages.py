@@ -76,6 +76,7 @@ PROVIDERS: Mapping[str, set[str]] = {
     "/oauth/token": {"client_id", "client_secret", "audience"},
     "/realms/acme/protocol/openid-connect/token": {"basic"},
     "/oauth2/default/v1/token": {"basic", "scope"},
+    "/oauth2/v1/token": {"client_id", "client_assertion", "client_assertion_type", "scope"},
     "/oauth/v2/token": {"client_id", "client_secret", "refresh_token"},
     "/identity/oauth/token": {"client_id", "client_secret"},
     "/api/oauth/token": {"client_id", "client_secret"},

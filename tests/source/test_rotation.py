@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 
-from auth_plugins import MemoryCache, Password, RefreshToken, TokenRequestError, TokenTransportError
+from auth_plugins import ClientAssertion, MemoryCache, Password, RefreshToken, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from tests.support import stores
 from tests.support.forks import forks, in_child
@@ -32,6 +34,19 @@ def test_no_process_goes_back_to_a_refresh_token_with_a_successor(
         with pytest.raises(TokenRequestError, match="invalid_grant"):
             tokens.token()
     assert sent(rotating) == ["rt-0", *["refresh-1"] * 6]
+
+
+@over(ALL)
+def test_a_successor_is_found_by_the_next_assertion(store: Store, rotating: Endpoint, clock: Clock) -> None:
+    """A process that begins when the client's assertion was renewed sends the newest refresh token."""
+    numbers = itertools.count()
+    grant = RefreshToken(URL, "rt-0", "app", client_auth=ClientAssertion(lambda: f"a.b.{next(numbers)}"))
+    for _ in range(3):
+        process(store, rotating, grant).token()
+        expire(clock)
+    forms = [dict(parse_qsl(body)) for body in rotating.bodies]
+    assert [form["refresh_token"] for form in forms] == ["rt-0", "refresh-1", "refresh-2"]
+    assert len({form["client_assertion"] for form in forms}) == 3
 
 
 @over(ALL)

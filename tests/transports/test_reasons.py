@@ -151,8 +151,9 @@ def test_an_untrusted_certificate(library: str, tmp_path: Path) -> None:
     with KeepAlive(make_certificate(tmp_path)) as endpoint:
         error = failure(library, endpoint.url)
     name, argument = ("REQUESTS_CA_BUNDLE", "session=") if library == "requests" else ("SSL_CERT_FILE", "client=")
-    advice = f"if that is a CA of your own, or a proxy's: set {name} to its file, or give {argument} in code"
+    advice = f"if that is a CA of your own, or a proxy's: set {name} or the variable CA_BUNDLE to its file"
     problem = "TLS certificate of 127.0.0.1 not trusted: self-signed certificate"
+    advice += f", or give {argument} in code"
     assert_says(pickle.loads(pickle.dumps(error)), "certificate", problem, advice)
     assert pickle.loads(pickle.dumps(error)).verify_code == 18
 

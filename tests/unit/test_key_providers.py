@@ -42,7 +42,7 @@ def sent(grant: Any, url: str) -> dict[str, str]:
     return dict(parse_qsl(requests[0].body.decode(), strict_parsing=True))
 
 
-def test_google_service_account(tmp_path: Path, clock: Clock) -> None:
+def test_google_service_account(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """The token request to Google is the documented one.
 
     "Using OAuth 2.0 for Server to Server Applications", "HTTP/REST"
@@ -50,7 +50,8 @@ def test_google_service_account(tmp_path: Path, clock: Clock) -> None:
     has ``iss``, ``scope``, ``aud``, ``exp`` (an hour later at most) and ``iat``; its header ``kid`` and ``RS256``.
     """
     path = tmp_path / "key.json"
-    path.write_text(json.dumps(INFO))
+    path.write_text(json.dumps(INFO), "utf-8-sig")  # as PowerShell writes
+    monkeypatch.setenv("HOME", str(tmp_path))
     grant = providers.google_service_account(INFO, ["https://a/auth/b", "https://a/auth/c"])
     parameters = sent(grant, INFO["token_uri"])
     assert parameters.keys() == {"grant_type", "assertion"}
@@ -60,7 +61,7 @@ def test_google_service_account(tmp_path: Path, clock: Clock) -> None:
     assert claims.keys() == {"iss", "scope", "aud", "exp", "iat", "jti"}
     assert (claims["iss"], claims["scope"]) == (INFO["client_email"], "https://a/auth/b https://a/auth/c")
     assert (claims["aud"], claims["exp"] - claims["iat"]) == ("https://oauth2.googleapis.com/token", 3600)
-    for info in (json.dumps(INFO), f" {json.dumps(INFO)}", str(path), path):
+    for info in (json.dumps(INFO), f" {json.dumps(INFO)}", str(path), path, "~/key.json"):
         assert providers.google_service_account(info, "https://a/auth/b https://a/auth/c") == grant
     bare = {name: INFO[name] for name in ("private_key", "client_email")}
     assert sent(providers.google_service_account(bare, "a"), "https://oauth2.googleapis.com/token")

@@ -154,6 +154,9 @@ def test_variables_name_the_files(name: Any, pair: tuple[Path, Path]) -> None:
     assert made(CLIENT_AUTH=name, CERTIFICATE=certificate, CERTIFICATE_KEY=key) == grant_of(pair)
     assert made(CLIENT_AUTH=name.upper().replace("_", "-"), CERTIFICATE=f" {certificate}\n") == grant_of(pair[:1])
     assert made(CLIENT_AUTH=name) == ClientCredentials(URL, "me", client_auth=name)
+    keycloak = {"PROVIDER": "keycloak", "BASE_URL": "https://a", "REALM": "r", "TOKEN_URL": "", "CLIENT_AUTH": name}
+    assert made(**keycloak, CERTIFICATE=certificate).client_auth == TLSClientAuth(certificate)
+    assert made(**keycloak).client_auth == name
 
 
 def test_variables_that_do_not_fit(pair: tuple[Path, Path]) -> None:
@@ -161,6 +164,8 @@ def test_variables_that_do_not_fit(pair: tuple[Path, Path]) -> None:
     certificate, key = pair
     assert refused(CERTIFICATE_KEY=key).startswith("ACME_CERTIFICATE is not set; ACME_CERTIFICATE_KEY needs it")
     text = refused(CLIENT_AUTH="client_secret_post", CLIENT_SECRET="s3cr3t", CERTIFICATE=certificate)
+    assert text.startswith("ACME_CERTIFICATE needs ACME_CLIENT_AUTH=tls_client_auth or self_signed_tls_client_auth; ")
+    text = refused(CLIENT_AUTH="", CERTIFICATE=certificate)
     assert text.startswith("ACME_CERTIFICATE needs ACME_CLIENT_AUTH=tls_client_auth or self_signed_tls_client_auth; ")
     text = refused(CERTIFICATE=certificate.read_text())
     assert text.startswith("ACME_CERTIFICATE must be the path of a file, not its content; ")

@@ -6,6 +6,7 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import resolve_secret
 from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
+from auth_plugins._client_auth.base import Client
 from auth_plugins._client_auth.keys import load_key
 from auth_plugins._client_auth.named import authentication_of
 from auth_plugins._grants.jwt_bearer import JWTBearer
@@ -19,6 +20,8 @@ from .token import claims_of, text_of
 
 #: The claims by which a server knows the client (RFC 7523 §3).
 _CLAIMS = ("iss", "sub", "aud", "exp", "nbf")
+#: Those of an assertion that is signed for each attempt.
+_SIGNED_CLAIMS = ("iss", "sub", "aud")
 
 
 def describe_client_auth(context: Context) -> Iterator[Step]:
@@ -38,16 +41,22 @@ def describe_exchanged(context: Context) -> Iterator[Step]:
     grant = context.grant
     if isinstance(grant, JWTBearer) and isinstance(signed := grant.assertion, SignedJWT):
         yield _describe_key(signed, context)
-        claims = {
-            "iss": signed.issuer,
-            "sub": signed.subject or signed.issuer,
-            "aud": signed.audience or grant.token_url,
-        }
-        yield Step(GOOD, "assertion", text_of(claims_of(claims, _CLAIMS, context)))
     elif isinstance(grant, JWTBearer):
         yield _describe_assertion("assertion", grant.secrets()[-1], context)
     elif isinstance(grant, TokenExchange) and jwt_claims(text := grant.subject_text()) is not None:
         yield _describe_assertion("subject_token", text, context)
+
+
+def describe_signed(grant: OAuthGrant, context: Context) -> Iterator[Step]:
+    """Describe the assertions that a key signs for the token endpoint of *grant*, which is known by now."""
+    token_url, authentication = str(grant.token_url), authentication_of(grant.client_auth)
+    made: list[str] = []
+    if isinstance(grant, JWTBearer) and isinstance(grant.assertion, SignedJWT):
+        made.append(grant.assertion.sign(token_url))
+    if isinstance(authentication, PrivateKeyJWT):
+        made.append(authentication.parameters(Client(grant.client_id, None, token_url))["client_assertion"])
+    for text in made:
+        yield Step(GOOD, "assertion", text_of(claims_of(jwt_claims(text) or {}, _SIGNED_CLAIMS, context)))
 
 
 def _describe_key(signer: PrivateKeyJWT | SignedJWT, context: Context) -> Step:

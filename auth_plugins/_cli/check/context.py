@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from auth_plugins._base.secret_file import SecretFile
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 from auth_plugins._cli.configured import first_installed
 from auth_plugins._environment.configuration import configuration
@@ -66,6 +67,9 @@ class Context:
             option = "base_url" if "BASE_URL" in self.variables.given else "provider"
         if option == "token_url" and "ISSUER" in self.variables.given:
             option = "issuer"
+        given = getattr(getattr(self.grant, "client_auth", None), "assertion", None)
+        if option == "client_assertion" and isinstance(given, SecretFile) and given._variable is None:
+            return f"the file {given.path!r}"  # of a provider
         return self.variables.named(option.upper())
 
     @property

@@ -99,7 +99,8 @@ def _check_tls(url: str, host: str, port: int, context: Context) -> Step:
         certificate = ""
         with contextlib.suppress(OSError, ValueError):
             certificate = f": {_handshake(host, port, no_trust, seconds)}"
-        advice = certificate_advice(error.verify_code, library.__name__, variable, context.tls.ca)
+        bundle = context.variable("ca_bundle")
+        advice = certificate_advice(error.verify_code, library.__name__, variable, context.tls.ca, bundle)
         return Step(FAILED, "TLS", f"{error.verify_message}{certificate}", advice)
     except (OSError, ValueError) as error:
         said = getattr(error, "reason", None)

@@ -14,6 +14,7 @@ from auth_plugins._cli.configured import loses_successor, shared_entry
 from auth_plugins._client_auth.assertions import ClientSecretJWT
 from auth_plugins._client_auth.named import authentication_of
 from auth_plugins._grants.client_credentials import ClientCredentials
+from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, advice_for
 from auth_plugins._protocol.answers import read
@@ -22,6 +23,7 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.reasons import certificate_advice
 
 from .certificate import check_certificate
+from .client_auth import describe_signed
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .metadata import find_endpoints, resolved
 
@@ -51,6 +53,7 @@ def fetch_token(context: Context) -> _Steps:
     if not (yield from find_endpoints(grant, context, _explained)):
         yield Step(NOTE, "token request", "not tried, as the token endpoint cannot be reached")
         return None
+    yield from describe_signed(resolved(grant, context), context)
     if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
         yield Step(NOTE, "token request", f"not tried: {loss[0]}", loss[1])
         return None
@@ -124,7 +127,9 @@ def _explained(error: AuthError, context: Context) -> list[str]:
     if isinstance(error, TokenTransportError) and error.trouble == "certificate":
         return [
             error.problem,
-            certificate_advice(error.verify_code, context.library.__name__, variable, context.tls.ca),
+            certificate_advice(
+                error.verify_code, context.library.__name__, variable, context.tls.ca, context.variable("ca_bundle")
+            ),
         ]
     return [error.problem, f"check {variable}, the network and its proxies, and {context.variable('timeout')}"]
 
@@ -204,7 +209,9 @@ def _doubts_client(error: TokenRequestError) -> bool:
 
 
 def _sent(grant: OAuthGrant) -> tuple[str | None, bytes]:
-    """Return what *grant* would send."""
+    """Return what *grant* would send, but for its assertion."""
     requests: list[TokenRequest] = []
+    if isinstance(grant, JWTBearer):
+        grant = replace(grant, assertion="-")  # no two that a key signs are alike
     grant.request_token(lambda request: requests.append(request) or Token(access_token="none"))  # type: ignore[func-returns-value]
     return requests[0].headers.get("Authorization"), requests[0].body
