@@ -295,6 +295,25 @@ def test_a_403_while_the_token_endpoint_is_down_is_returned(
         driver.get(server.api_url, auth)
 
 
+@pytest.mark.parametrize("is_combined", [False, True])
+@all_drivers
+def test_a_403_for_a_token_that_is_given_up_meanwhile_is_returned(
+    driver: Driver, server: Loopback, grant: ClientCredentials, is_combined: bool
+) -> None:
+    """If no other token can be had, and the old one is given up otherwise, the 403 is returned all the same."""
+
+    def fail(_: Received) -> Response:
+        auth.source.invalidate(old)
+        return as_json({"error": "invalid_client"}, 401)
+
+    auth, server.api = driver.auth(grant, refused=(403,)), lambda _: as_json({}, 403)
+    old, server.token_play = auth.source.token(), fail
+    beside = driver.auth(ApiKey("k3y-of-mine"))
+    assert driver.get(server.api_url, auth + beside if is_combined else auth).status == 403
+    with pytest.raises(AuthError):
+        driver.get(server.api_url, auth)
+
+
 @pytest.mark.parametrize("driver", each(HTTPX))
 def test_a_hook_that_raises_for_a_refusal_rejects_the_token(
     driver: Driver, server: Loopback, grant: ClientCredentials
