@@ -76,6 +76,9 @@ class Adapter:
         def _combined(self, *auths: Any) -> Any:
             """Return the library's auth that combines *auths*."""
 
+        def _remove(self, request: Any) -> None:
+            """Remove any token from the URL of *request*, which is not sent: an error holds it."""
+
     def _configure(
         self,
         grant_or_source: Grant | TokenSource,

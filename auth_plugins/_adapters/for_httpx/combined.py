@@ -60,7 +60,7 @@ class HttpxCombined(Combined[Auth]):
                 if outgoing is None and (again := _next(exchange, request, response, position)) is not None:
                     request, outgoing = again, flows.start(again)
         except Exception:
-            _clear(self._own, request)
+            _clear(self._auths, request)
             raise
         finally:
             flows.close()
@@ -84,7 +84,7 @@ class HttpxCombined(Combined[Auth]):
                 if outgoing is None and (again := await _anext(exchange, request, response, position)) is not None:
                     request, outgoing = again, await flows.astart(again)
         except Exception:
-            _clear(self._own, request)
+            _clear(self._auths, request)
             raise
         finally:
             await flows.aclose()
@@ -131,13 +131,14 @@ def _check_carried(exchange: Exchange, request: Any) -> None:
 def _clear(auths: Iterable[Any], request: Any) -> None:
     """Remove the tokens of *auths* from the URL of *request*, which is not sent again: errors and frames show it."""
     for auth in auths:
-        auth._remove(request)
+        if isinstance(auth, Adapter):
+            auth._remove(request)
 
 
 def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -> Any:
     """Return the request that follows *response* to the *first* one; ``None``: the user gets the response."""
     for part in exchange.parts:
-        part.verdict = part.carrier._verdict(response)
+        part.verdict = part.carrier._verdict(response, is_ours=_carries(part, response.request, first))
     request = response.request  # after redirects the last one
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
@@ -164,7 +165,7 @@ def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -
 
 async def _anext(exchange: Exchange, first: Any, response: Any, position: int | None) -> Any:
     for part in exchange.parts:
-        part.verdict = await part.carrier._averdict(response)
+        part.verdict = await part.carrier._averdict(response, is_ours=_carries(part, response.request, first))
     request = response.request
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
