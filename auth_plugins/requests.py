@@ -147,8 +147,7 @@ class OAuth2Auth(Adapter, AuthBase):
             origin = self._allowed_origin(request.url or "")
             token = None if origin is None else self.source.token()
         except errors.AuthError as error:
-            if self._parameter is not None:  # the error holds the request
-                request.url = self._parameter.remove(request.url or "")
+            self._remove(request)
             raise library_error(error, request) from error.__cause__
         if self._parameter is not None:
             return self._sign_url(request, self._parameter, token)
@@ -176,6 +175,11 @@ class OAuth2Auth(Adapter, AuthBase):
         elif present is not None and parameter.holds(url, present):
             request.url = parameter.remove(url)
         return request
+
+    def _remove(self, request: requests.PreparedRequest) -> None:
+        """Remove any token from the URL of *request*, which is not sent: an error holds it."""
+        if self._parameter is not None:
+            request.url = self._parameter.remove(request.url or "")
 
     def _combined(self, *auths: AuthBase) -> CombinedAuth:
         with small_imports():

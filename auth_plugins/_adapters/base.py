@@ -66,8 +66,8 @@ class Adapter:
     query: str | None = None
     _parameter: QueryParameter | None = None
     _hosts: AllowedHosts | None = None
-    #: Which responses refuse a token.
-    _rules: RefusalRules = DEFAULT_RULES
+    #: Which responses refuse a token. Not in the class: Python reads an attribute that a class has as well more slowly.
+    _rules: RefusalRules
     #: The name of the argument for the library's own session or client.
     _session_argument: ClassVar[str]
 
@@ -75,6 +75,9 @@ class Adapter:
 
         def _combined(self, *auths: Any) -> Any:
             """Return the library's auth that combines *auths*."""
+
+        def _remove(self, request: Any) -> None:
+            """Remove any token from the URL of *request*, which is not sent: an error holds it."""
 
     def _configure(
         self,
@@ -108,8 +111,7 @@ class Adapter:
         self._set_place(source.grant, header, scheme, query)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
-        if refused is not None:
-            self._rules = RefusalRules(refused)
+        self._rules = DEFAULT_RULES if refused is None else RefusalRules(refused)
         self._allow_http = allow_http
         self._state = source._state
         self._given = grant_or_source, session, options

@@ -32,7 +32,7 @@ class Part:
     def accept(self) -> None:
         """Note that the API accepted the token; it is used again if it was given up for a refusal of another one."""
         if self.failure is not None:
-            rejections.restore(self.source, self.token)
+            rejections.restore(self.source, self.token, is_accepted=True)
             self.failure = None
         self.source.accept(self.token)
 

@@ -33,7 +33,9 @@ class GrantState:
     rejected: tuple[Token, ...] = ()
     #: When tokens were rejected lately.
     rejection_times: tuple[float, ...] = ()
-    #: Until then a token is not replaced for a refusal that may be one of permissions.
+    #: The token that was given up last for a refusal that may be one of permissions, until there is another.
+    doubted: Token | None = None
+    #: Until then a token is not replaced for such a refusal.
     doubted_until = 0.0
     #: The latest tokens that were sent once more as they were new.
     settled: tuple[Token, ...] = ()
@@ -79,6 +81,8 @@ class GrantState:
         """Never use *token* again; under the lock."""
         if self.token == token:
             self.token = None
+        if self.doubted == token:
+            self.doubted = None
         if token not in self.rejected:
             self.rejected = (token, *self.rejected[: _REJECTED - 1])
 

@@ -257,7 +257,11 @@ READERS: Mapping[str, _Reader] = {
     "LEEWAY": (_seconds, "seconds, such as 60, or 0"),
     "REFRESH_AHEAD": _SWITCH,
     "HEADER": (lambda value: value if _header(value, "") else None, "a header name, such as X-Auth-Token"),
-    "SCHEME": (lambda value: value if _header("Authorization", value) else None, "a word, or text with {token} in it"),
+    # In an error's text a name in braces stands for an argument: the outer braces are left.
+    "SCHEME": (
+        lambda value: value if _header("Authorization", value) else None,
+        "a word, or text with {{token}} in it",
+    ),
     "QUERY": _PARAMETER,
     "API_KEY_QUERY": _PARAMETER,
     "REFUSED": (_statuses, "statuses, such as 403 419"),

@@ -84,6 +84,7 @@ def replace(memory: MemoryCache, state: GrantState, token: Token) -> None:
     """Make *token* the one that is used; under the lock."""
     old, now = state.token, runtime.clock.time()
     state.token, state.jitter, state.failure = token, runtime.uniform(0.0, 1.0), None
+    state.doubted = None
     state.refresh_after = state.serves_until = 0.0
     memory.keep(state)
     if old is None or old.access_token != token.access_token or old.expires_at is None:
@@ -93,6 +94,14 @@ def replace(memory: MemoryCache, state: GrantState, token: Token) -> None:
         ends = max(old.expires_at, token.expires_at or 0.0) if token.expires_at or old.expires_at > now else None
         state.token = Token(**{**token.members(), "expires_at": ends})
         postpone(state, has_failed=True)
+
+
+def restore(memory: MemoryCache, state: GrantState, token: Token | None) -> None:
+    """Use *token* again, which was given up, as no other can be had; under the lock."""
+    if token is not None and state.token is None and is_alive(token, runtime.clock.time()):
+        state.token = token
+        state.rejected = tuple(each for each in state.rejected if each != token)
+        memory.keep(state)
 
 
 def fall_back(memory: MemoryCache, state: GrantState, stored: Token, origins: tuple[str, ...] | None) -> None:

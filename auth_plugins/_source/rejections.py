@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
-from . import wiring
-from .freshness import is_alive
+from . import current_token, wiring
 
 if TYPE_CHECKING:
     from .source import TokenSource
@@ -38,7 +37,8 @@ def reject(source: TokenSource, token: Token, *, is_certain: bool) -> bool:
     now, state = runtime.elapsed(), source._state
     with source._cache.lock:
         if state.token != token:
-            state.reject(token)
+            if is_certain or state.doubted != token:
+                state.reject(token)
             return True
         recent = tuple(moment for moment in state.rejection_times if moment > now - PROBATION)
         is_due = now >= state.probation_until and (is_certain or now >= state.doubted_until)
@@ -50,6 +50,7 @@ def reject(source: TokenSource, token: Token, *, is_certain: bool) -> bool:
             else:
                 state.doubted_until = now + PROBATION
             state.reject(token)
+            state.doubted = None if is_certain else token
             return True
         is_logged = now < state.warned_until or not is_certain
         if not is_logged:
@@ -62,14 +63,12 @@ def reject(source: TokenSource, token: Token, *, is_certain: bool) -> bool:
     return False
 
 
-def restore(source: TokenSource, token: Token) -> None:
-    """Use *token* again, whose rejection was not certain, as no other can be fetched."""
+def restore(source: TokenSource, token: Token, *, is_accepted: bool = False) -> None:
+    """Use *token* again, as no other can be had, if its rejection was not certain, or it *is_accepted* by now."""
     memory, state = source._cache, source._state
     with memory.lock:
-        if state.token is None and is_alive(token, runtime.clock.time()):
-            state.token = token
-            state.rejected = tuple(each for each in state.rejected if each != token)
-            memory.keep(state)
+        if is_accepted or state.doubted == token:
+            current_token.restore(memory, state, token)
 
 
 def settles(source: TokenSource, token: Token) -> bool:

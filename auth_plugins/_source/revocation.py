@@ -43,7 +43,7 @@ def _forget(source: TokenSource, stored: Token | None) -> tuple[Iterable[str], I
     state = source._state
     with source._cache.lock:
         token, refreshable = state.token, state.refreshable
-        for each in filter(None, (token, stored)):
+        for each in filter(None, (token, stored, state.doubted)):
             state.reject(each)
         # An attempt under way completes for its waiters, and for no other caller.
         state.token = state.refreshable = state.failure = state.flight = None

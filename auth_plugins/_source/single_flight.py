@@ -191,6 +191,8 @@ class SingleFlight:
                     current_token.replace(self._memory, state, result)
                 else:
                     has_failed = isinstance(result, AuthError)
+                    if has_failed:
+                        current_token.restore(self._memory, state, state.doubted)
                     if has_failed and flight.fallback is not None:
                         current_token.fall_back(self._memory, state, flight.fallback, flight.origins)
                     current_token.postpone(state, has_failed=has_failed)

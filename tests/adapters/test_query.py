@@ -279,6 +279,38 @@ def test_no_error_shows_a_token_of_a_url(driver: Driver, server: Loopback, troub
     assert trouble == "a predicate" or isinstance(caught.value, driver.base_error)
 
 
+@all_drivers
+@pytest.mark.parametrize("trouble", ["no other token", "a predicate", "another auth"])
+def test_no_error_shows_a_token_beside_another_auth(driver: Driver, server: Loopback, trouble: str) -> None:
+    """If one of several auths fails, neither the error nor a variable of a frame shows the token of another one."""
+    base: Any = requests.auth.AuthBase if driver.library == "requests" else driver.module.Auth
+
+    class Broken(base):
+        def __call__(self, _: Any) -> Any:
+            raise RuntimeError
+
+        auth_flow = __call__
+
+    server.token_play = lambda received: (
+        as_json({"error": "invalid_client"}, 401)
+        if b"other" in received.body
+        else as_json({"access_token": "t0ken-of-mine"})
+    )
+    first, second = (
+        ClientCredentials(server.token_url, name, "s3cr3t-of-mine", client_auth="client_secret_post")
+        for name in ("me", "other")
+    )
+    beside: dict[str, Any] = {"no other token": driver.auth(second), "a predicate": driver.auth(ApiKey("k3y-of-mine"))}
+    predicate = Broken().__call__ if trouble == "a predicate" else None
+    server.api = lambda _: as_json({})
+    auth = driver.auth(first, query="access_token", refused=predicate) + beside.get(trouble, Broken())
+    with pytest.raises((AuthError, RuntimeError)) as caught:
+        driver.get(server.api_url, auth)
+    if trouble == "no other token":
+        assert str(getattr(caught.value, "request").url) == server.api_url  # noqa: B009 - of the library's error
+    assert "t0ken" not in variables_of(caught.value) + str(caught.value) + repr(vars(caught.value))
+
+
 @pytest.mark.parametrize("driver", each(SYNC))
 def test_a_signed_request_and_its_auth_are_like_any(driver: SyncDriver, server: Loopback) -> None:
     """The auth and a request that it signed are copied and pickled, and serve as before."""

@@ -174,7 +174,10 @@ def streamed(driver: Driver, url: str, auth: Any, meanwhile: Callable[[], None])
     library = driver.module
 
     async def main() -> bytes:
-        async with library.AsyncClient(auth=auth) as client, client.stream("GET", url) as response:
+        async with (
+            library.AsyncClient(auth=auth, follow_redirects=True) as client,
+            client.stream("GET", url) as response,
+        ):
             meanwhile()
             return b"".join([part async for part in response.aiter_raw()])
 
@@ -184,7 +187,7 @@ def streamed(driver: Driver, url: str, auth: Any, meanwhile: Callable[[], None])
             return b"".join(response.iter_content(10))
     if isinstance(driver, AsyncHttpx):
         return bytes(driver.run(main))
-    with library.Client(auth=auth) as client, client.stream("GET", url) as response:
+    with library.Client(auth=auth, follow_redirects=True) as client, client.stream("GET", url) as response:
         meanwhile()
         return b"".join(response.iter_raw())
 
@@ -206,6 +209,32 @@ def test_a_download_does_not_wait(driver: Driver, server: Loopback, grant: Clien
     plays = iter([as_json({}, 401), Response(body())])
     server.api = lambda _: next(plays)
     assert streamed(driver, server.api_url, driver.auth(grant, refused=refused), is_open.set) == b"first last"
+
+
+@pytest.mark.parametrize("is_combined", [False, True])
+@all_drivers
+def test_a_download_from_elsewhere_does_not_wait(
+    driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials, is_combined: bool
+) -> None:
+    """What another origin answers after a redirect says nothing of the token: no predicate sees it, nor reads it."""
+    is_open, seen = threading.Event(), list[int]()
+
+    def body() -> Iterator[bytes]:
+        yield b"first "
+        if not is_open.wait(10):
+            raise TimeoutError
+        yield b"last"
+
+    def refused(response: Any) -> bool:
+        seen.append(response.status_code)
+        return "no" in response.text
+
+    server.api = lambda _: as_json({}, 302, Location=other_server.api_url)
+    other_server.api = lambda _: Response(body())
+    auth = driver.auth(grant, refused=refused)
+    auth = auth + driver.auth(ApiKey("k3y-of-mine")) if is_combined else auth
+    assert streamed(driver, server.api_url, auth, is_open.set) == b"first last"
+    assert set(seen) <= {302}
 
 
 @all_drivers
@@ -291,6 +320,25 @@ def test_a_403_while_the_token_endpoint_is_down_is_returned(
     assert driver.get(server.api_url, auth).status == 200
     assert (tokens(server), len(server.token_requests)) == (["token-1"] * 3, 2)
     server.api = lambda _: as_json({}, 401)
+    with pytest.raises(AuthError):
+        driver.get(server.api_url, auth)
+
+
+@pytest.mark.parametrize("is_combined", [False, True])
+@all_drivers
+def test_a_403_for_a_token_that_is_given_up_meanwhile_is_returned(
+    driver: Driver, server: Loopback, grant: ClientCredentials, is_combined: bool
+) -> None:
+    """If no other token can be had, and the old one is given up otherwise, the 403 is returned all the same."""
+
+    def fail(_: Received) -> Response:
+        auth.source.invalidate(old)
+        return as_json({"error": "invalid_client"}, 401)
+
+    auth, server.api = driver.auth(grant, refused=(403,)), lambda _: as_json({}, 403)
+    old, server.token_play = auth.source.token(), fail
+    beside = driver.auth(ApiKey("k3y-of-mine"))
+    assert driver.get(server.api_url, auth + beside if is_combined else auth).status == 403
     with pytest.raises(AuthError):
         driver.get(server.api_url, auth)
 

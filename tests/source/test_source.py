@@ -346,6 +346,34 @@ def test_a_refusal_that_may_be_one_of_permissions(endpoint: Endpoint, clock: Clo
     assert len(endpoint.requests) == 5
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("ending", [None, TokenSource.invalidate, TokenSource.reject, "revoke"])
+def test_a_token_in_doubt_serves_while_no_other_can_be_had(
+    endpoint: Endpoint, clock: Clock, ending: Any, is_async: bool
+) -> None:
+    """If the token endpoint is down after such a refusal, every caller gets the old token, unless it was given up."""
+    tokens = source(endpoint)
+
+    def token() -> Token:
+        return asyncio.run(tokens.atoken()) if is_async else tokens.token()
+
+    old = token()
+    assert tokens.reject(old, is_certain=False)
+    assert tokens.reject(old, is_certain=False)  # by another request
+    if ending == "revoke":
+        tokens.revoke()
+    elif ending is not None:
+        ending(tokens, old)
+    endpoint.script = [refusal("invalid_client", 401)]
+    if ending is None:
+        assert (token(), token()) == (old, old)
+    else:
+        with pytest.raises(TokenRequestError, match="invalid_client"):
+            token()
+    clock.forward(3600)
+    assert token().access_token == "token-2"
+
+
 def test_a_new_token_is_sent_once_more_once(endpoint: Endpoint, clock: Clock) -> None:
     """A token is sent once more if it is younger than 5 s, once; also one whose time of issue is 5 s in the future."""
     clock.now = now = float(int(clock.now))
@@ -359,16 +387,19 @@ def test_a_new_token_is_sent_once_more_once(endpoint: Endpoint, clock: Clock) ->
 
 
 def test_a_doubted_token_is_restored_while_it_is_alive(endpoint: Endpoint, clock: Clock) -> None:
-    """A token whose refusal was not certain is used again, but neither after its end nor in place of another."""
+    """A token that is in doubt, or accepted after all, is used again, but not after its end or in place of another."""
     tokens = source(endpoint)
     token = tokens.token()
 
-    def restored() -> bool:
-        rejections.restore(tokens, token)
+    def restored(*, is_accepted: bool = True) -> bool:
+        rejections.restore(tokens, token, is_accepted=is_accepted)
         return tokens._state.token == token
 
     tokens.invalidate(token)
+    assert not restored(is_accepted=False)
     assert restored()
+    tokens.reject(token, is_certain=False)
+    assert restored(is_accepted=False)
     assert tokens.token() == token
     tokens.invalidate(token)
     assert tokens.token() != token

@@ -231,6 +231,7 @@ BAD: dict[str, tuple[dict[str, str], list[str]]] = {
         {"API_KEY": "k", "API_KEY_QUERY": "key", "SCHEME": "Bearer"},
         ["ACME_SCHEME contradicts ACME_API_KEY_QUERY; unset"],
     ),
+    "a scheme of two lines": ({**CLIENT, "SCHEME": "a\nb"}, ["expected a word, or text with {token} in it"]),
     "a grant type alone": ({"GRANT_TYPE": "refresh_token"}, ["ACME_GRANT_TYPE=refresh_token needs them"]),
     "a provider alone": ({"PROVIDER": "auth-api"}, ["_URL, ACME_USERNAME and", "ACME_PROVIDER=auth-api needs them"]),
     "no provider": (without(JWT_API, "PROVIDER"), ["ACME_PROVIDER is not set", "ACME_BASE_URL needs it"]),

@@ -6,7 +6,7 @@ The sync and the async form are the same lines twice, as in the flow of a single
 from __future__ import annotations
 
 import functools
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from types import ModuleType
 from typing import Any, ClassVar, NoReturn
 
@@ -43,9 +43,9 @@ class HttpxCombined(Combined[Auth]):
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
         """Put the credentials on a request, and answer a refusal with replays; ``Client`` calls this."""
-        tokens = [(auth, auth._sign(request)) for auth in self._own]
-        exchange, flows, seen = _exchange(tokens), OtherFlows(self._others), None
+        flows, seen = OtherFlows(self._others), None
         try:
+            exchange = _exchange([(auth, auth._sign(request)) for auth in self._own])
             outgoing = flows.start(request)
             _check_carried(exchange, request)
             position = position_of(request.stream)
@@ -59,14 +59,17 @@ class HttpxCombined(Combined[Auth]):
                 seen, outgoing = response, flows.follow(request, response)
                 if outgoing is None and (again := _next(exchange, request, response, position)) is not None:
                     request, outgoing = again, flows.start(again)
+        except Exception:
+            _clear(self._auths, request)
+            raise
         finally:
             flows.close()
 
     async def async_auth_flow(self, request: Any) -> AsyncGenerator[Any, Any]:
         """Put the credentials on a request, and answer a refusal with replays; ``AsyncClient`` calls this."""
-        tokens = [(auth, await auth._asign(request)) for auth in self._own]
-        exchange, flows, seen = _exchange(tokens), OtherFlows(self._others), None
+        flows, seen = OtherFlows(self._others), None
         try:
+            exchange = _exchange([(auth, await auth._asign(request)) for auth in self._own])
             outgoing = await flows.astart(request)
             _check_carried(exchange, request)
             position = position_of(request.stream)
@@ -80,6 +83,9 @@ class HttpxCombined(Combined[Auth]):
                 seen, outgoing = response, await flows.afollow(request, response)
                 if outgoing is None and (again := await _anext(exchange, request, response, position)) is not None:
                     request, outgoing = again, await flows.astart(again)
+        except Exception:
+            _clear(self._auths, request)
+            raise
         finally:
             await flows.aclose()
 
@@ -119,20 +125,20 @@ def _carries(part: Part, request: Any, first: Any) -> bool:
 def _check_carried(exchange: Exchange, request: Any) -> None:
     for part in exchange.parts:
         if not _carries(part, request, request):
-            _clear(exchange, request)
             raise part.carrier._library_error(overwritten(part.carrier.header or part.carrier._place()), request)
 
 
-def _clear(exchange: Exchange, request: Any) -> None:
-    """Remove the tokens from the URL of *request*, which is not sent again: an error holds it."""
-    for part in exchange.parts:
-        part.carrier._remove(request)
+def _clear(auths: Iterable[Any], request: Any) -> None:
+    """Remove the tokens of *auths* from the URL of *request*, which is not sent again: errors and frames show it."""
+    for auth in auths:
+        if isinstance(auth, Adapter):
+            auth._remove(request)
 
 
 def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -> Any:
     """Return the request that follows *response* to the *first* one; ``None``: the user gets the response."""
     for part in exchange.parts:
-        part.verdict = part.carrier._verdict(response)
+        part.verdict = part.carrier._verdict(response, is_ours=_carries(part, response.request, first))
     request = response.request  # after redirects the last one
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
@@ -152,14 +158,14 @@ def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -
         add_cookies(request, response)
         return request
     if (failure := exchange.failure()) is not None:
-        _clear(exchange, request)
+        _clear([part.carrier for part in exchange.parts], request)
         raise failure
     return None
 
 
 async def _anext(exchange: Exchange, first: Any, response: Any, position: int | None) -> Any:
     for part in exchange.parts:
-        part.verdict = await part.carrier._averdict(response)
+        part.verdict = await part.carrier._averdict(response, is_ours=_carries(part, response.request, first))
     request = response.request
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
@@ -179,6 +185,6 @@ async def _anext(exchange: Exchange, first: Any, response: Any, position: int | 
         add_cookies(request, response)
         return request
     if (failure := exchange.failure()) is not None:
-        _clear(exchange, request)
+        _clear([part.carrier for part in exchange.parts], request)
         raise failure
     return None

@@ -50,7 +50,8 @@ class HttpxReplays(HttpxCarrier[Client]):
 
     def _next(self, exchange: Exchange, response: Any) -> bool:
         """Set the request that follows *response*, and return whether there is one; else the user gets the response."""
-        verdict = self._verdict(response)
+        is_ours = self._carries(response.request, exchange.token, exchange.request)
+        verdict = self._verdict(response, is_ours=is_ours)
         request = self._refused_request(exchange, response, verdict)
         if request is None:
             return False
@@ -65,7 +66,8 @@ class HttpxReplays(HttpxCarrier[Client]):
         return True
 
     async def _anext(self, exchange: Exchange, response: Any) -> bool:
-        verdict = await self._averdict(response)
+        is_ours = self._carries(response.request, exchange.token, exchange.request)
+        verdict = await self._averdict(response, is_ours=is_ours)
         request = self._refused_request(exchange, response, verdict)
         if request is None:
             return False
@@ -79,18 +81,21 @@ class HttpxReplays(HttpxCarrier[Client]):
         exchange.request = request
         return True
 
-    def _verdict(self, response: Any) -> Verdict:
-        """Return what *response* means; where a predicate needs the body, that is read."""
+    def _verdict(self, response: Any, *, is_ours: bool) -> Verdict:
+        """Return what *response* means; where a predicate needs the body, that is read.
+
+        It is asked only if the request carried our token. Another origin may send a large download.
+        """
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
-            is_refused = judge(self._rules.predicate, response, self._byte_stream)
+            is_refused = is_ours and judge(self._rules.predicate, response, self._byte_stream)
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         return verdict
 
-    async def _averdict(self, response: Any) -> Verdict:
+    async def _averdict(self, response: Any, *, is_ours: bool) -> Verdict:
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
-            is_refused = await ajudge(self._rules.predicate, response, self._byte_stream)
+            is_refused = is_ours and await ajudge(self._rules.predicate, response, self._byte_stream)
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         return verdict
 

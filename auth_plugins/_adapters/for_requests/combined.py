@@ -9,7 +9,7 @@ from requests.auth import AuthBase, HTTPBasicAuth, HTTPDigestAuth, HTTPProxyAuth
 from auth_plugins._adapters.combined import Combined, overwritten
 
 from .combined_hook import CombinedHook
-from .errors import library_error
+from .errors import OWN_ERRORS, library_error
 from .token_hook import TokenHook
 
 if TYPE_CHECKING:
@@ -25,8 +25,13 @@ class CombinedAuth(Combined[AuthBase], AuthBase):
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the credentials on *request*; requests calls this. Those of other auths may depend on the tokens."""
-        for auth in self._own:
-            request = auth(request)
+        try:
+            for auth in self._own:
+                request = auth(request)
+        except OWN_ERRORS:
+            for auth in self._own:
+                auth._remove(request)
+            raise
         hooks = request.hooks.setdefault("response", [])
         carried = tuple(hook for hook in hooks if isinstance(hook, TokenHook))
         hooks[:] = [hook for hook in hooks if hook not in carried]

@@ -63,14 +63,8 @@ class ExchangeFetch:
             refused = [each for each in tokens if each[1].issued_at < began and not is_known]
             if not _reject(refused, refusal):
                 raise
-        try:
-            others = self._ask()
-        except AuthError:
-            if refusal.error == _VAGUE:
-                for source, token in refused:
-                    rejections.restore(source, token)
-            raise
-        if others == tokens:  # a constant key, for one
+        others = self._ask()
+        if others == tokens:  # a constant key, for one; or the refusal is vague, and there is no other
             raise refusal
         _log.debug("what was to be exchanged was refused (%s); its source has another token", refusal.error)
         return self._exchange(flight, others)
@@ -93,7 +87,7 @@ class ExchangeFetch:
             if state.flight is flight and any(
                 old not in (None, new) for old, new in zip(state.origins or (), origins, strict=False)
             ):
-                state.token = state.refreshable = None
+                state.token = state.doubted = state.refreshable = None
         flight.origins, state.asks_sources, token = origins, False, state.token
         is_due = token is None or token is flight.refreshing
         if token is not None and not is_due and current_token.is_usable(state, token, self._schedule):
