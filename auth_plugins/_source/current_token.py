@@ -108,7 +108,7 @@ def fall_back(memory: MemoryCache, state: GrantState, stored: Token, origins: tu
     """Use *stored*, from a shared cache, although it is within its leeway: no other is available; under the lock."""
     has_token = state.token is not None and is_alive(state.token, runtime.clock.time())
     if not has_token and is_alive(stored, runtime.clock.time()) and not state.is_behind(stored):
-        state.origins = origins
+        state.origins, state.doubted = origins, None
         state.token = state.last_shared = stored
         memory.keep(state)
 

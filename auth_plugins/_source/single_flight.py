@@ -191,10 +191,10 @@ class SingleFlight:
                     current_token.replace(self._memory, state, result)
                 else:
                     has_failed = isinstance(result, AuthError)
-                    if has_failed:
-                        current_token.restore(self._memory, state, state.doubted)
                     if has_failed and flight.fallback is not None:
                         current_token.fall_back(self._memory, state, flight.fallback, flight.origins)
+                    if has_failed:
+                        current_token.restore(self._memory, state, state.doubted)
                     current_token.postpone(state, has_failed=has_failed)
         flight.complete(result)
 
