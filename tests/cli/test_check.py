@@ -8,6 +8,7 @@ import importlib
 import io
 import itertools
 import json
+import re
 import socket
 import socketserver
 import ssl
@@ -822,7 +823,7 @@ def test_the_token_is_described(check: Run, server: Loopback) -> None:
     server.token_play = issuing(jwt(**claims, roles=[f"x {SECRET}"]), scope="read", refresh_token=CANARY)
     outcome = check(SCOPE="read")
     assert outcome.status == 0
-    assert outcome.step("token")[1].startswith("Bearer, ends in 3600 s, at ")
+    assert re.match(r"Bearer, ends in 3(600|5\d\d) s, at ", outcome.step("token")[1])  # a busy machine takes seconds
     assert outcome.step("token")[1].endswith(" UTC, scope read, a refresh token")
     shown = f'alg "HS256", iss "https://id", aud ["a", "b"], exp {now + 60}, nbf {now}, scp "read", roles "***"'
     assert outcome.step("JWT")[1] == shown
