@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import weakref
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.frozen import Checks, Frozen
-from auth_plugins._base.loading import request_imports
+from auth_plugins._base.loading import request_imports, small_imports
 from auth_plugins._base.validation import Secret, hide_arguments, one_of
 
 if TYPE_CHECKING:
@@ -122,14 +122,12 @@ class OwnKey:
         if self._prover is None:
             # By the hash, as a grant as a key would live for ever. At worst two grants have one key.
             name = hash(grant)
-            with request_imports():
-                prover = _own.get(name)
-                if prover is None:
-                    from .keys import load_key
+            with small_imports():
+                self._prover = _own.get(name)
+                if self._prover is None:
                     from .proofs import Prover
 
-                    prover = _own[name] = Prover(functools.partial(load_key, "key", _generate(DEFAULT_ALGORITHM)))
-                self._prover = prover
+                    self._prover = _own[name] = Prover(_make_once())
         return self._prover
 
     def identity(self) -> Mapping[str, Any]:
@@ -145,6 +143,22 @@ def _prover_of(key: DPoPKey) -> Prover:
     from .proofs import Prover
 
     return Prover(key.signing_key)
+
+
+def _make_once() -> Callable[[], SigningKey]:
+    """Return what returns one key, which is made at its first call."""
+    made: list[SigningKey] = []
+
+    def load() -> SigningKey:
+        if not made:
+            from .keys import load_key
+
+            with request_imports():
+                if not made:
+                    made.append(load_key("key", _generate(DEFAULT_ALGORITHM)))
+        return made[0]
+
+    return load
 
 
 def _generate(algorithm: str) -> str:

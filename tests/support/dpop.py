@@ -13,10 +13,10 @@ from urllib.parse import parse_qs
 
 from joserfc import jwt
 from joserfc.jwk import JWKRegistry
+
 from auth_plugins._base.runtime import runtime
 from tests.support.keys import Everything
 from tests.support.loopback import Loopback, Received, as_json
-
 
 if TYPE_CHECKING:
     from werkzeug.wrappers import Response

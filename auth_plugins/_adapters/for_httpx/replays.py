@@ -21,6 +21,7 @@ from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
+from . import proofs
 from .bodies import add_cookies, aread, read, rewind
 from .carrier import Client, HttpxCarrier
 from .predicates import ajudge, ask, judge
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Exchange:
     """One request of the user's, with its replays."""
 
-    __slots__ = ("position", "replays", "request", "token")
+    __slots__ = ("position", "proved", "replays", "request", "token")
 
     def __init__(self, request: Any, token: Token, position: int | None) -> None:
         #: The request that was sent last, or is sent next. Redirects may lead from it to others.
@@ -43,6 +44,7 @@ class Exchange:
         self.position = position
         #: How many times the request was sent again.
         self.replays = 0
+        self.proved = proofs.Proved()
 
 
 class HttpxReplays(HttpxCarrier[Client]):
@@ -50,6 +52,10 @@ class HttpxReplays(HttpxCarrier[Client]):
 
     def _next(self, exchange: Exchange, response: Any) -> bool:
         """Set the request that follows *response*, and return whether there is one; else the user gets the response."""
+        if self._prover is not None and self._needs_proof(exchange, response):
+            read(response)
+            self._prove(exchange, response)
+            return True
         verdict = self._verdict(response)
         request = self._refused_request(exchange, response, verdict)
         if request is None:
@@ -61,10 +67,15 @@ class HttpxReplays(HttpxCarrier[Client]):
             return False
         exchange.replays += 1
         add_cookies(request, response)
+        proofs.put_proofs([self], request)
         exchange.request = request
         return True
 
     async def _anext(self, exchange: Exchange, response: Any) -> bool:
+        if self._prover is not None and self._needs_proof(exchange, response):
+            await aread(response, self._byte_stream)
+            self._prove(exchange, response)
+            return True
         verdict = await self._averdict(response)
         request = self._refused_request(exchange, response, verdict)
         if request is None:
@@ -76,8 +87,20 @@ class HttpxReplays(HttpxCarrier[Client]):
             return False
         exchange.replays += 1
         add_cookies(request, response)
+        proofs.put_proofs([self], request)
         exchange.request = request
         return True
+
+    def _needs_proof(self, exchange: Exchange, response: Any) -> bool:
+        return proofs.is_asked_for(
+            self, exchange.proved, exchange.request, response, exchange.replays, exchange.position
+        )
+
+    def _prove(self, exchange: Exchange, response: Any) -> None:
+        """Set the request that follows *response*, which asks for another proof."""
+        exchange.request = request = response.request
+        add_cookies(request, response)
+        proofs.put_proof(self, request)
 
     def _verdict(self, response: Any) -> Verdict:
         """Return what *response* means; where a predicate needs the body, that is read."""
