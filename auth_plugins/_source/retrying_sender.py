@@ -59,7 +59,7 @@ class RetryingSender:
         while True:
             delay = next(delays, None)
             try:
-                request, response = _send(transport, request, deadline)
+                request, response = send_once(transport, request, deadline)
             except TokenTransportError as error:
                 # A certificate that one side refuses stays refused.
                 delay = None if delay is None or not error.transient else with_jitter(delay)
@@ -74,7 +74,7 @@ class RetryingSender:
             request = request.again()
 
 
-def _send(transport: Transport, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
+def send_once(transport: Transport, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
     """Send *request*; once more, at once, if the server asks for a DPoP proof with its nonce (RFC 9449 §8)."""
     response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
     if request.proof is not None and request.proof.is_refused(response):

@@ -18,10 +18,10 @@ from auth_plugins._adapters.refusals import (
     settles,
 )
 from auth_plugins._base.errors import AuthError
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
-from . import proofs
 from .bodies import add_cookies, aread, read, rewind
 from .carrier import Client, HttpxCarrier
 from .predicates import ajudge, ask, judge
@@ -44,7 +44,15 @@ class Exchange:
         self.position = position
         #: How many times the request was sent again.
         self.replays = 0
-        self.proved = proofs.Proved()
+        #: For which request another DPoP proof was sent.
+        self.proved: Any = None
+
+
+def put_proof(auth: HttpxCarrier[Any], request: Any) -> None:
+    """Put a new DPoP proof on *request*, which is sent again."""
+    from . import proofs  # the first request has imported it
+
+    proofs.put_proof(auth, request)
 
 
 class HttpxReplays(HttpxCarrier[Client]):
@@ -67,7 +75,8 @@ class HttpxReplays(HttpxCarrier[Client]):
             return False
         exchange.replays += 1
         add_cookies(request, response)
-        proofs.put_proofs([self], request)
+        if self._prover is not None:
+            put_proof(self, request)
         exchange.request = request
         return True
 
@@ -87,11 +96,15 @@ class HttpxReplays(HttpxCarrier[Client]):
             return False
         exchange.replays += 1
         add_cookies(request, response)
-        proofs.put_proofs([self], request)
+        if self._prover is not None:
+            put_proof(self, request)
         exchange.request = request
         return True
 
     def _needs_proof(self, exchange: Exchange, response: Any) -> bool:
+        with small_imports():
+            from . import proofs
+        exchange.proved = exchange.proved or proofs.Proved()
         return proofs.is_asked_for(
             self, exchange.proved, exchange.request, response, exchange.replays, exchange.position
         )
@@ -100,7 +113,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         """Set the request that follows *response*, which asks for another proof."""
         exchange.request = request = response.request
         add_cookies(request, response)
-        proofs.put_proof(self, request)
+        put_proof(self, request)
 
     def _verdict(self, response: Any) -> Verdict:
         """Return what *response* means; where a predicate needs the body, that is read."""
