@@ -32,7 +32,7 @@ _AGE = 5
 #: Characters of a nonce (RFC 9449 §8.1), and how many may be in it.
 _NQCHARS = r"[\x21\x23-\x5b\x5d-\x7e]{1,2000}"
 #: How many servers' nonces, and how many tokens' keys, are remembered for one key.
-_MOST_NONCES, _MOST_TOKENS = 256, 16
+_MOST_NONCES, _MOST_TOKENS = 256, 64
 
 
 class Prover:

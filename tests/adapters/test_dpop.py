@@ -270,7 +270,7 @@ def test_a_request_of_httpx_is_pickled(driver: Driver, server: Loopback) -> None
     assert copy.deepcopy(signed).headers["DPoP"] == signed.headers["DPoP"]
 
 
-def test_headers_that_a_hook_made_anew(driver: Driver, server: Loopback) -> None:
+def test_headers_that_a_hook_replaces(driver: Driver, server: Loopback) -> None:
     """Where an event hook loses our headers, the proof of the next hop is refused once, and then made."""
     if not isinstance(driver, Httpx):
         pytest.skip("httpx's hooks")
