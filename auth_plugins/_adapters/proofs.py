@@ -6,16 +6,18 @@ import enum
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.hidden import Hidden
 from auth_plugins._client_auth.proofs import HEADER, INVALID_PROOF, USE_NONCE
 from auth_plugins._protocol.challenges import bearer_errors
 
 if TYPE_CHECKING:
     from auth_plugins._client_auth.proofs import Prover
 
-__all__ = ["AUTHORIZATION", "HEADER", "Challenge", "challenge_of", "check_place", "prove"]
+__all__ = ["AUTHORIZATION", "HEADER", "Challenge", "carried", "challenge_of", "check_place", "prove"]
 
 #: The header that carries the token: DPoP knows no other place (RFC 9449 §7.1).
 AUTHORIZATION = "Authorization"
+_SCHEME = "DPoP "
 
 
 class Challenge(enum.Enum):
@@ -39,10 +41,18 @@ def check_place(header: str | None, scheme: str | None, query: str | None) -> No
             raise ConfigurationError(problem, argument=argument, advice="leave one of them out")
 
 
-def prove(prover: Prover, headers: Any, method: str, url: str) -> str | None:
-    """Return a proof for a request with *headers*; ``None``: its token is a bearer token."""
-    scheme, _, token = str(headers.get(AUTHORIZATION, "")).partition(" ")
-    return prover.api_proof(method, url, token) if scheme == "DPoP" else None
+def carried(request: Any) -> Hidden:
+    """Return what carries the token of *request*, hidden, as an error's traceback keeps the frames of :func:`prove`."""
+    return Hidden(request.headers.get(AUTHORIZATION, ""))
+
+
+def prove(prover: Prover, authorization: Hidden, method: str, url: str) -> str | None:
+    """Return a proof for a request with this *authorization*; ``None``: its token is a bearer token.
+
+    :param url: without its query, which may hold a secret.
+    """
+    is_bound = authorization.startswith(_SCHEME)
+    return prover.api_proof(method, url, authorization[len(_SCHEME) :]) if is_bound else None
 
 
 def challenge_of(prover: Prover, response: Any, url: str) -> Challenge:

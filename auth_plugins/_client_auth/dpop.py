@@ -154,8 +154,7 @@ def _make_once() -> Callable[[], SigningKey]:
             from .keys import load_key
 
             with request_imports():
-                if not made:
-                    made.append(load_key("key", _generate(DEFAULT_ALGORITHM)))
+                made[:] = made or [load_key("key", _generate(DEFAULT_ALGORITHM))]
         return made[0]
 
     return load

@@ -7,11 +7,13 @@ import pickle
 from typing import Any
 
 import pytest
+import requests
 from werkzeug.wrappers import Response
 
 from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, DPoPKey, SecretFile
 from tests.support.dpop import DPoPServer
-from tests.support.drivers import ALL, Call, Driver, Httpx, each, succeeded
+from tests.support.drivers import ALL, Call, Driver, Httpx, Requests, each, succeeded
+from tests.support.frames import variables_of
 from tests.support.keys import pem
 from tests.support.loopback import Clock, Loopback, Received, as_json
 
@@ -284,3 +286,35 @@ def test_headers_that_a_hook_replaces(driver: Driver, server: Loopback) -> None:
     with client:
         assert client.get(f"{server.api_url}/1", auth=driver.auth(grant_at(server))).status_code == 200
     assert (peer.refusals, len(server.token_requests)) == (["api htu"], 1)
+
+
+def test_a_key_that_cannot_be_read(driver: Driver, server: Loopback, tmp_path: Any) -> None:
+    """Without its key a seeded token cannot be used: the error is the library's, and its frames show no secret."""
+    auth = driver.auth(grant_at(server, dpop=DPoPKey(SecretFile(tmp_path / "none"))))
+    auth.source.seed({"access_token": "t0ken-of-mine", "token_type": "DPoP"})
+    with pytest.raises(ConfigurationError, match=r"none' cannot be read") as caught:
+        driver.get(server.api_url, auth)
+    assert isinstance(caught.value, driver.base_error)
+    shown = variables_of(caught.value)
+    assert not [secret for secret in ("t0ken-of-mine", "s3cr3t") if secret in shown]
+
+
+def test_a_request_that_is_sent_twice(driver: Driver, server: Loopback) -> None:
+    """A prepared request of requests has one proof; sent again it gets another one, for one refusal."""
+    if not isinstance(driver, Requests):
+        pytest.skip("requests prepares")
+    peer, session = DPoPServer(server), requests.Session()
+    session.trust_env = False
+    prepared = session.prepare_request(requests.Request("GET", server.api_url, auth=driver.auth(grant_at(server))))
+    assert [session.send(prepared).status_code for _ in range(2)] == [200, 200]
+    assert session.send(pickle.loads(pickle.dumps(prepared))).status_code == 401
+    session.close()
+    assert (set(peer.refusals), len(server.token_requests)) == ({"api jti"}, 1)
+
+
+def test_a_cookie_of_a_request_that_is_bound(driver: Driver, server: Loopback) -> None:
+    """Headers that keep a proof are read as any others."""
+    DPoPServer(server)
+    signed = driver.signed(driver.auth(grant_at(server)), server.api_url)
+    assert signed.headers.get("Cookie") is None
+    assert signed.headers["DPoP"].count(".") == 2

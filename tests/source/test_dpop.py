@@ -28,6 +28,7 @@ from auth_plugins import (
     TokenSource,
     from_env,
 )
+from auth_plugins._protocol.tokens import jwt_claims
 from tests.support.dpop import DPoPServer
 from tests.support.keys import MAKERS, jwk, pem
 from tests.support.loopback import Loopback, as_json
@@ -171,6 +172,7 @@ def test_tokens_depend_on_the_key(make: Any) -> None:
     assert make(dpop=DPoPKey(pem("ES256"))).identity() == make(dpop=DPoPKey(jwk("ES256"))).identity()
     assert pickle.loads(pickle.dumps(given)) == given
     assert pickle.loads(pickle.dumps(own)) == own
+    assert ("dpop=True" in repr(own), "dpop=DPoPKey()" in repr(given)) == (True, True)
 
 
 def test_equal_grants_have_one_key_and_copies_keep_it(server: Loopback) -> None:
@@ -284,3 +286,32 @@ def test_a_wrong_variable_is_named(variables: dict[str, str], problem: str) -> N
     with pytest.raises(ConfigurationError, match=re.escape(problem)) as caught:
         from_env("ACME", {f"ACME_{name}": value for name, value in {**CLIENT, **variables}.items()})
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_few_nonces_are_kept() -> None:
+    """The nonces of the latest 256 servers are remembered, so that no number of hosts fills the memory."""
+    prover: Any = grant_at_url(DPoPKey.generate()).prover()
+
+    def nonce_for(number: int) -> str | None:
+        claims = jwt_claims(prover.api_proof("GET", f"https://h{number}.example.com/", "tok"))
+        assert claims is not None
+        return claims.get("nonce")
+
+    for number in range(300):
+        assert prover.note_api(f"https://h{number}.example.com:443/x", {"DPoP-Nonce": f"n{number}"})
+    assert [nonce_for(number) for number in (0, 43, 44, 299)] == [None, None, "n44", "n299"]
+
+
+@pytest.mark.parametrize(
+    ("url", "named"),
+    [
+        ("HTTPS://user:pass@API.example.com:443?q=1#f", "https://api.example.com/"),
+        ("http://[::1]:8080/a%2Fb;c", "http://[::1]:8080/a%2Fb;c"),
+        ("http://localhost:80/", "http://localhost/"),
+    ],
+)
+def test_a_proof_names_the_url_in_its_normal_form(url: str, named: str) -> None:
+    """The URL in a proof has no user, query, fragment and default port, and a host in lower case."""
+    prover: Any = grant_at_url(True).prover()
+    claims: Any = jwt_claims(prover.api_proof("GET", url, "tok"))
+    assert claims["htu"] == named

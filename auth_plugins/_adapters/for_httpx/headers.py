@@ -67,9 +67,8 @@ class _BoundName(bytes):
         """Replace the value where the library makes the headers of a redirect, from which it removes ``Cookie``."""
         frame: FrameType | None = sys._getframe(2)
         for _ in range(_REDIRECT_DEPTH):
-            if frame is None or frame.f_code.co_name == "_redirect_headers":
-                break
-            frame = frame.f_back
+            if frame is not None and frame.f_code.co_name != "_redirect_headers":
+                frame = frame.f_back
         if frame is None or frame.f_code.co_name != "_redirect_headers" or not _is_of_library(frame):
             return
         with contextlib.suppress(Exception):  # the old value may be refused, and that is answered

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.base import header_value
-from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, challenge_of, prove
+from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, prove
+from auth_plugins._base.hidden import Hidden
 from auth_plugins._protocol.tokens import Token
 
 from .bodies import rewind
@@ -43,17 +44,19 @@ def put(auth: HttpxCarrier[Any], request: Any, token: Token) -> None:
 
 def put_proof(auth: HttpxCarrier[Any], request: Any) -> None:
     """Put a new proof on *request*; none if its token is a bearer token, or is not there any more."""
-    proof = _proof(auth._prover, request.headers, request.method, request.url)
-    if proof is None:
+    prover = auth._prover
+    proof = None if prover is None else prove(prover, carried(request), request.method, _plain(request.url))
+    if prover is None or proof is None:
         request.headers.pop(HEADER, None)
     else:
         # httpx itself makes the requests to which redirects lead.
-        renew = functools.partial(_proof, auth._prover)
+        renew = functools.partial(_renewed, prover)
         request.headers = auth._bound_headers(request.headers, HEADER, proof, renew)
 
 
-def _proof(prover: Prover | None, headers: Any, method: str, url: Any) -> str | None:
-    return None if prover is None else prove(prover, headers, method, _plain(url))
+def _renewed(prover: Prover, headers: Any, method: str, url: Any) -> str | None:
+    """Return the proof for the next hop of a redirect, which has *headers*."""
+    return prove(prover, Hidden(headers.get(AUTHORIZATION, "")), method, _plain(url))
 
 
 def put_proofs(auths: Iterable[HttpxCarrier[Any]], request: Any) -> None:

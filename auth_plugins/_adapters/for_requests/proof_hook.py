@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.base import BY_TYPE
-from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, challenge_of, prove
+from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, prove
 from auth_plugins._adapters.refusals import RefusalRules
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
@@ -40,11 +40,11 @@ class ProofHook(TokenHook):
         """Put token and proof on *request*, and keep them from other origins."""
         request.headers = OriginBoundHeaders.of(request.headers, AUTHORIZATION, HEADER)
         self.put(request)
-        self.prove(request, request.method, request.url)
+        self.prove(request, request.method, plain(request))
 
-    def prove(self, request: requests.PreparedRequest, method: str | None, url: str | None) -> None:
+    def prove(self, request: requests.PreparedRequest, method: str | None, url: str) -> None:
         """Put a new proof on *request*, for this method and URL; none if its token is a bearer token."""
-        proof = prove(self.prover, request.headers, method or "GET", url or "")
+        proof = prove(self.prover, carried(request), method or "GET", url)
         if proof is None:
             request.headers.pop(HEADER, None)
         else:
@@ -67,7 +67,7 @@ class ProofHook(TokenHook):
         sent = response.request
         if HEADER not in sent.headers:
             return response
-        challenge = challenge_of(self.prover, response, sent.url or "")
+        challenge = challenge_of(self.prover, response, plain(sent))
         if challenge is Challenge.NONE or adapter is None or not rewind(sent):
             return response
         discard_body(response)
@@ -80,7 +80,8 @@ class ProofHook(TokenHook):
         """Put a proof for the next request on *sent*, where *response* redirects within the origin."""
         _keep_both(response, sent)
         if response.is_redirect and HEADER in sent.headers:
-            self.prove(sent, *next_request(response, sent))
+            method, url = next_request(response, sent)
+            self.prove(sent, method, url.partition("?")[0])
         return response
 
 
@@ -94,12 +95,17 @@ class _ProvingTransport:
         self._adapter, self._hook, self._is_last = adapter, hook, is_last
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        self._hook.prove(request, request.method, request.url)
+        self._hook.prove(request, request.method, plain(request))
         response: requests.Response = self._adapter.send(request, **kwargs)
         if self._is_last:
-            challenge_of(self._hook.prover, response, request.url or "")  # for the nonce of the next request
+            challenge_of(self._hook.prover, response, plain(request))  # for the nonce of the next request
             return response
         return self._hook.answer(response, self._adapter, **kwargs)
+
+
+def plain(request: requests.PreparedRequest) -> str:
+    """Return the URL of *request* without its query."""
+    return (request.url or "").partition("?")[0]
 
 
 def _keep_both(
