@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from auth_plugins._caches.redis import RedisCache
     from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
     from auth_plugins._client_auth.certificates import TLSClientAuth
+    from auth_plugins._client_auth.dpop import DPoPKey
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
@@ -46,6 +47,7 @@ __all__ = [
     "ClientSecretJWT",
     "ConfigurationError",
     "Custom",
+    "DPoPKey",
     "FileCache",
     "Grant",
     "InsecureTransportError",
@@ -83,6 +85,7 @@ _MODULES = {
     "_caches.redis": "RedisCache",
     "_client_auth.assertions": "ClientAssertion ClientSecretJWT PrivateKeyJWT",
     "_client_auth.certificates": "TLSClientAuth",
+    "_client_auth.dpop": "DPoPKey",
     "_environment.configuration": "from_env",
     "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",

@@ -32,6 +32,7 @@ from auth_plugins._transports.base import LibraryTransport, Transport
 if TYPE_CHECKING:
     from auth_plugins._adapters.base import Overrides
     from auth_plugins._adapters.for_requests.combined import CombinedAuth
+    from auth_plugins._client_auth.proofs import Prover
 
     class _Overrides(Overrides, total=False):
         session: requests.Session | None
@@ -153,6 +154,8 @@ class OAuth2Auth(Adapter, AuthBase):
             return self._sign_url(request, self._parameter, token)
         if token is None:
             return request
+        if self._prover is not None:
+            return self._sign_with_proof(request, self._prover, token)
         hook = TokenHook(self.source, self.header, self._scheme, self._rules, token)
         if origin and self.header.lower() == "authorization":
             hook.origin, (hook.since, hook.until) = origin, self.source.fresh_between(hook.token)
@@ -160,6 +163,19 @@ class OAuth2Auth(Adapter, AuthBase):
         else:  # requests keeps no other header within its origin, and not this one from http:// to https:// of one host
             request.headers = OriginBoundHeaders.of(request.headers, self.header)
         request.headers[self.header] = hook.plain
+        request.hooks.setdefault("response", []).append(hook)
+        return request
+
+    def _sign_with_proof(
+        self, request: requests.PreparedRequest, prover: Prover, token: Token
+    ) -> requests.PreparedRequest:
+        with small_imports():
+            from auth_plugins._adapters.for_requests.proof_hook import ProofHook
+        hook = ProofHook(self.source, self._rules, token, prover)
+        try:
+            hook.sign(request)
+        except errors.AuthError as error:
+            raise library_error(error, request) from error.__cause__
         request.hooks.setdefault("response", []).append(hook)
         return request
 

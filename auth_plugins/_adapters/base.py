@@ -15,6 +15,7 @@ from auth_plugins._base.errors import (
     TokenTransportError,
 )
 from auth_plugins._base.hosts import AllowedHosts, check_transport
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.validation import check_header, hide_arguments
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
@@ -30,12 +31,15 @@ from .sources import source_for
 _log = logging.getLogger("auth_plugins")
 #: Stands for the token in a scheme, for APIs that want no space before it.
 TEMPLATE = "{token}"
+#: Stands for the scheme that the type of the token says; compared by ``is``, as a user may write the same.
+BY_TYPE = f"DPoP {TEMPLATE}"
 _LIBRARIES = ("requests", "httpx", "httpx2")
 _OPTIONS = (
     "cache", "allowed_hosts", "header", "scheme", "query", "allow_http", "leeway", "timeout", "refresh_ahead", "refused"
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from auth_plugins._client_auth.proofs import Prover
 
     class Overrides(TypedDict, total=False):
         """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
@@ -65,6 +69,8 @@ class Adapter:
     #: The parameter of the URL's query that carries the token; ``None``: a header does.
     query: str | None = None
     _parameter: QueryParameter | None = None
+    #: What makes DPoP proofs; ``None``: no token is bound to a key.
+    _prover: Prover | None = None
     _hosts: AllowedHosts | None = None
     #: Which responses refuse a token. Not in the class: Python reads an attribute that a class has as well more slowly.
     _rules: RefusalRules
@@ -112,12 +118,21 @@ class Adapter:
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
         self._rules = DEFAULT_RULES if refused is None else RefusalRules(refused)
+        if self._prover is not None:
+            self._rules = RefusalRules(refused)
+            self._rules.least = 0  # a nonce may come with each response
         self._allow_http = allow_http
         self._state = source._state
         self._given = grant_or_source, session, options
 
     def _set_place(self, grant: Grant, header: str | None, scheme: str | None, query: str | None) -> None:
         """Set where the token goes: where the arguments say, else where the *grant* says."""
+        if (prover := grant.prover()) is not None:
+            with small_imports():
+                from .proofs import check_place
+            check_place(header, scheme, query)
+            self._prover, self.header, self._scheme = prover, "Authorization", BY_TYPE
+            return
         if query is None and header is None:
             query, given = grant.query_parameter(), "the query of the grant"
         else:
@@ -226,6 +241,8 @@ def _unpickled(kind: Callable[..., Adapter], given: Grant | TokenSource, argumen
 def header_value(scheme: str, token: Token) -> str:
     """Return what the header holds for *token*, as plain text: recorders of requests store no class of ours."""
     if TEMPLATE in scheme:
+        if scheme is BY_TYPE:
+            return f"{token.header_value}"
         return scheme.replace(TEMPLATE, f"{token.access_token}")
     return f"{scheme} {token.access_token}" if scheme else f"{token.access_token}"
 

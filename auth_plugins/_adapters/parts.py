@@ -40,12 +40,18 @@ class Part:
 class Exchange:
     """The tokens of one request, in the order in which they are replaced, each at most once."""
 
-    __slots__ = ("parts", "refused")
+    __slots__ = ("parts", "proved", "refused")
 
     def __init__(self, parts: Iterable[Part]) -> None:
         self.parts = tuple(parts)
         #: Those that the last response may refuse.
         self.refused: list[Part] = []
+        #: For which request another DPoP proof was sent; the adapter's own.
+        self.proved: Any = None
+
+    def attempts(self) -> int:
+        """Return how many tokens were replaced."""
+        return sum(part.is_renewed for part in self.parts)
 
     def is_refused(self, carries: Callable[[Part], bool]) -> bool:
         """Note the verdicts on the last response, and return whether it may refuse a token that its request carries."""

@@ -68,7 +68,8 @@ class RefusalRules:
         """Return what the status and the headers of *response* mean; nothing of its body is read."""
         status = response.status_code
         errors = bearer_errors(response.headers.get("www-authenticate")) if _ERRORS <= status < 500 else ()
-        if "insufficient_scope" in errors:  # another token would have the same scope
+        # Another token would have the same scope; or the proof of a DPoP token has to be another one.
+        if "insufficient_scope" in errors or "use_dpop_nonce" in errors:
             return Verdict.ACCEPTED
         if status == 401 or "invalid_token" in errors:
             return Verdict.REFUSED

@@ -65,6 +65,11 @@ class SigningKey:
         public: dict[str, Any] = self._jose_key.as_dict(private=False)
         return public
 
+    def thumbprint(self) -> str:
+        """Return the thumbprint of the public key (RFC 7638)."""
+        thumbprint: str = self._jose_key.thumbprint()
+        return thumbprint
+
     def sign(self, header: Mapping[str, Any], claims: Mapping[str, Any]) -> str:
         """Return a JWT (RFC 7519) of *claims*, signed by the ``alg`` of *header*."""
         return sign(self._jose_key, header, claims)

@@ -31,6 +31,7 @@ from .definitions import (
     PROVIDED,
     CacheChoice,
 )
+from .dpop import take_dpop
 from .tls import take_ca_bundle, take_certificate
 from .variables import Variables
 
@@ -189,7 +190,7 @@ def _make_grant(
     variables: Variables, make: Callable[..., Grant], values: Mapping[str, Any], renamed: Mapping[str, str]
 ) -> Grant:
     """Make a grant of the *values* of variables; *renamed* has the arguments that are not called as their variable."""
-    values = take_certificate(variables, values)
+    values = take_dpop(variables, take_certificate(variables, values))
     ca_bundle, values = take_ca_bundle(variables, values)
     arguments = {renamed.get(name, name.lower()): name for name in values}
     named = {**{name.lower(): name for name in _ALWAYS_NAMED}, **arguments}

@@ -27,7 +27,7 @@ from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 #: Never shown, and taken unchanged, spaces included.
 SECRETS = (
     "CLIENT_SECRET", "PASSWORD", "REFRESH_TOKEN", "API_KEY", "CACHE_KEY", "PRIVATE_KEY", "CLIENT_ASSERTION",
-    "SUBJECT_TOKEN", "ASSERTION",
+    "SUBJECT_TOKEN", "ASSERTION", "DPOP_KEY",
 )  # fmt: skip
 #: Taken unchanged, but shown.
 VERBATIM = ("CLIENT_ID", "USERNAME")
@@ -41,6 +41,7 @@ READ_ONCE = ("CACHE", "CACHE_KEY")
 OPTIONS = (
     "SCOPE", "AUDIENCE", "RESOURCE", "CLIENT_AUTH", "ENCODING", "METHOD", "REVOCATION_URL",
     "ANSWER", "NAMES", "PARAMS", "HEADERS", "REFRESH_PARAMS", "LIFETIME", "CERTIFICATE", "CERTIFICATE_KEY", "CA_BUNDLE",
+    "DPOP", "DPOP_KEY",
 )  # fmt: skip
 #: The values of CLIENT_AUTH by which the client presents a certificate.
 BY_CERTIFICATE = ("tls_client_auth", "self_signed_tls_client_auth")
@@ -249,6 +250,7 @@ READERS: Mapping[str, _Reader] = {
     "RESOURCE": (_words, "URIs, separated by spaces"),
     "CLIENT_AUTH": _choice(*CLIENT_AUTH, "private_key_jwt"),
     "ALGORITHM": _choice(*ALGORITHMS, *HMAC_ALGORITHMS),
+    "DPOP": _SWITCH,
     "ENCODING": _choice(*ENCODINGS),
     "METHOD": _choice(*METHODS),
     "CACHE": (_cache, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),

@@ -11,6 +11,7 @@ from auth_plugins._base.frozen import Checks, Frozen
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
+    from auth_plugins._client_auth.proofs import Prover
     from auth_plugins._protocol.messages import TokenRequest
 
 #: Sends one token request and reads its answer.
@@ -47,9 +48,13 @@ class Grant(ABC):
     _is_no_secret: ClassVar[bool] = True
 
     @property
-    def can_be_shared(self) -> bool:
-        """Whether a shared cache may be given; ``True`` by default. Without an identity it is then not used."""
-        return True
+    def unshared_reason(self) -> tuple[str, str]:
+        """Why no shared cache may be given, and what to do; ``""``: it may. Without an identity it is not used."""
+        return "", ""
+
+    def prover(self) -> Prover | None:
+        """Return what makes DPoP proofs for token requests and API requests; ``None``: they need none."""
+        return None
 
     @property
     def tls_setting(self) -> str:

@@ -52,6 +52,9 @@ class ClientCredentials(OAuthGrant):
     :param refresh_params: as *params*, for refresh requests only, and applied after them. ``None`` (the default): none.
     :param lifetime: seconds, more than 0, that a token lives if the server tells no expiry; the ``exp`` of a JWT tells
         it. ``None`` (the default): such a token is used until an API refuses it.
+    :param dpop: whether tokens are bound to a key, of which each request has a proof (RFC 9449): ``True`` for a key of
+        this process, which is not pickled, or a :class:`DPoPKey`, which a shared cache needs. A server that answers
+        Bearer tokens gets them without a proof. ``None`` or ``False`` (the default): they are bound to no key.
     :raises ConfigurationError: an argument cannot work, or contradicts another.
     """
 

@@ -30,8 +30,18 @@ def check_combination(grant: OAuthGrant) -> None:
     if not problem and grant.method == "GET" and grant.encoding == "json":
         argument, problem = "encoding", "must not be json when {method} is GET, which has no body"
         advice = "use POST, or query"
+    if problem:
+        raise ConfigurationError(problem, argument=argument, advice=advice)
+    _check_headers(grant)
+
+
+def _check_headers(grant: OAuthGrant) -> None:
+    argument, problem, advice = "", "", ""
     if grant.names and "client_secret" in dict(grant._pairs("names")) and "basic" in str(grant.client_auth):
         argument, problem = "names", "must not have client_secret where {client_auth} sends it in a header"
         advice = "set {client_auth} to client_secret_post"
+    if grant.dpop is not None and any(name.lower() == "dpop" for name, _ in grant._pairs("headers")):
+        argument, problem = "headers", "must not have DPoP with {dpop}, which sends it"
+        advice = "leave one of them out"
     if problem:
         raise ConfigurationError(problem, argument=argument, advice=advice)

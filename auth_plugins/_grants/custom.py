@@ -95,8 +95,11 @@ class Custom(FrozenGrant):
         return (None, self.fetch) if self.key is None else (self.key, None)
 
     @property
-    def can_be_shared(self) -> bool:
-        return self.key is not None
+    def unshared_reason(self) -> tuple[str, str]:
+        if self.key is not None:
+            return "", ""
+        problem = "shared with other processes needs a {key}: by it they know which credential a token is for"
+        return problem, f"give {type(self).__name__}(..., key=...), or a MemoryCache, or no {{cache}}"
 
     def secrets(self) -> tuple[str, ...]:
         return ()  # the function keeps them

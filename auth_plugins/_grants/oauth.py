@@ -2,6 +2,7 @@
 
 # No "from __future__ import annotations": grants in other modules inherit the types of the fields.
 
+import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
@@ -11,6 +12,7 @@ from auth_plugins._base import mappings, validation
 from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_url, one_of
 from auth_plugins._client_auth.base import Client, ClientAuthentication
+from auth_plugins._client_auth.dpop import DPoPKey, check_dpop
 from auth_plugins._client_auth.named import authentication_of, check_client_auth
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.answer_paths import freeze_answer
@@ -19,7 +21,7 @@ from auth_plugins._protocol.tokens import Token
 from .base import Ask, Checks
 from .combinations import check_combination
 from .issuer import Issuer, check_endpoint_or_issuer
-from .tls import TLSGrant
+from .tls import DPoPGrant
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
@@ -28,10 +30,10 @@ _Pairs = Sequence[tuple[str, Any]]
 #: The options whose values may be callables.
 _WITH_CALLABLES = ("params", "refresh_params", "headers")
 #: Options that version 0.1.0 did not have. Left out they are no part of the identity, so that its entries are found.
-_NEW = ("answer", "names", "refresh_params", "lifetime")
+_NEW = ("answer", "names", "refresh_params", "lifetime", "dpop")
 
 
-class _Client(TLSGrant):
+class _Client(DPoPGrant):
     """The client; each grant declares these fields at their place among its positional arguments."""
 
     client_id: str | None
@@ -57,9 +59,10 @@ class OAuthGrant(_Client):
     names: Mapping[str, str] | tuple[tuple[str, str], ...] | None = None
     refresh_params: Mapping[str, Parameter] | tuple[tuple[str, Parameter], ...] | None = field(default=None, repr=False)
     lifetime: float | None = None
+    dpop: bool | DPoPKey | None = None
     #: True, 1 and 1.0 are equal, but not the same in a request.
     _param_types: tuple[str, ...] = field(default=(), init=False, repr=False)
-    #: See :class:`TLSGrant`; no token depends on it.
+    #: See :class:`.tls.TLSGrant`; no token depends on it.
     _ca_bundle: str | None = field(default=None, init=False, repr=False, compare=False)
 
     _checks: ClassVar[Checks] = {
@@ -79,6 +82,7 @@ class OAuthGrant(_Client):
         "names": mappings.freeze_names,
         "refresh_params": mappings.freeze_params,
         "lifetime": validation.check_lifetime,
+        "dpop": check_dpop,
     }
 
     def __post_init__(self) -> None:
@@ -99,7 +103,7 @@ class OAuthGrant(_Client):
         secret = self._present_client_secret()
         authentication = authentication_of(self.client_auth)
         proofs = () if authentication is None else authentication.secrets()
-        return (*(() if secret is None else (secret,)), *proofs, *self._secret_files())
+        return (*(() if secret is None else (secret,)), *proofs, *self._dpop_secrets(), *self._secret_files())
 
     def _secret_files(self) -> list[str]:
         """Return what the secret files hold that are values of options.
@@ -126,6 +130,7 @@ class OAuthGrant(_Client):
         resolved = {name: [*self._resolved(name)] for name in _WITH_CALLABLES if members[name] is not None}
         if isinstance(self.client_auth, ClientAuthentication):
             members["client_auth"] = self.client_auth.identity()
+        members |= self._dpop_identity()
         del members["_ca_bundle"]
         members = {name: value for name, value in members.items() if name not in _NEW or value is not None}
         if isinstance(self.token_url, Issuer):  # tokens stay valid when its endpoints move; no URL has a space
@@ -224,10 +229,11 @@ class OAuthGrant(_Client):
             method="POST" if is_revocation else self.method,
             endpoint=endpoint,
         )
+        rebuild = functools.partial(self._request, endpoint, parameters, options, is_refresh=is_refresh)
         if authentication:
             facts = replace(request.facts, client_trouble=authentication.trouble)
-            rebuild = lambda: self._request(endpoint, parameters, options, is_refresh=is_refresh)  # noqa: E731
             request = replace(request, facts=facts, rebuild=rebuild)
+        request = self._with_proof(request, rebuild)
         return replace(request, answer=dict(self._pairs("answer")), lifetime=self.lifetime, tls=self.tls_files())
 
     def _called_values(self, resolved: Mapping[str, _Pairs]) -> list[str]:

@@ -1,14 +1,20 @@
-"""TLS with the servers of a grant: the client's certificate, and the CA that is trusted."""
+"""What token requests need besides parameters: files for TLS (certificate and CA), and DPoP proofs (RFC 9449)."""
 
 from __future__ import annotations
 
-from typing import Any, Self, cast
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 from auth_plugins._client_auth.base import ClientAuthentication
 from auth_plugins._client_auth.named import authentication_of
 
 from .base import FrozenGrant
+
+if TYPE_CHECKING:
+    from auth_plugins._client_auth.proofs import Prover
+    from auth_plugins._protocol.messages import TokenRequest
 
 
 class TLSGrant(FrozenGrant):
@@ -38,8 +44,46 @@ class TLSGrant(FrozenGrant):
 
     def with_ca_bundle(self, path: str | None) -> Self:
         """Return the same grant, whose token requests trust the CA certificates in the file *path*, and no others."""
-        from dataclasses import replace
-
         changed = cast("Self", replace(cast("Any", self)))
         object.__setattr__(changed, "_ca_bundle", path)
         return changed
+
+
+class DPoPGrant(TLSGrant):
+    """A grant whose tokens may be bound to a key."""
+
+    #: A DPoPKey or OwnKey; ``None``: tokens are bound to none.
+    dpop: Any
+
+    def prover(self) -> Prover | None:
+        return None if self.dpop is None else self.dpop.prover(self)
+
+    @property
+    def unshared_reason(self) -> tuple[str, str]:
+        if self.dpop is None or hasattr(self.dpop, "key"):
+            return "", ""
+        problem = "shared with other processes needs a key for {dpop} that they have as well: tokens are bound to it"
+        return problem, "give {dpop} a DPoPKey(SecretFile(path)), or a MemoryCache, or no {cache}"
+
+    def _dpop_secrets(self) -> tuple[str, ...]:
+        secrets: tuple[str, ...] = () if self.dpop is None else self.dpop.secrets()
+        return secrets
+
+    def _dpop_identity(self) -> dict[str, Any]:
+        return {} if self.dpop is None else {"dpop": self.dpop.identity()}
+
+    def _with_proof(self, request: TokenRequest, rebuild: Callable[[], TokenRequest]) -> TokenRequest:
+        """Return *request* with a proof, if it is for a token, and tokens are bound to a key."""
+        prover = None if request.facts.endpoint == "revocation_url" else self.prover()
+        if prover is None:
+            return request
+        proof = prover.token_proof(request.method, request.url)
+        return replace(
+            request,
+            headers={**request.headers, "DPoP": proof.text},
+            redact=request.redact.including([proof.text]),
+            facts=replace(request.facts, has_proof=True),
+            rebuild=rebuild,
+            proof=proof,
+            accepts_dpop=True,
+        )

@@ -72,9 +72,11 @@ ADVICE = {
     ),
     "user": (
         "check {username} and {password}, and if they are right, ask the server's owner whether this client must send "
-        "a DPoP proof (RFC 9449)"
+        "a DPoP proof (RFC 9449) by {dpop}"
     ),
-    "proof": "ask the server's owner whether this client must send a DPoP proof (RFC 9449), a certificate or a key",
+    "proof": (
+        "ask the server's owner whether this client must send a DPoP proof (RFC 9449) by {dpop}, a certificate or a key"
+    ),
     "grant": "check that what this grant consists of is valid, and has not expired",
     "subject": (
         "check that {subject_token} is valid, is what its type says, and may be exchanged by this client, and check "
@@ -89,7 +91,15 @@ ADVICE = {
         "that it trusts the issuer for this subject, that it expects its token endpoint's URL as the audience, and "
         "that this machine's clock is right"
     ),
-    "dpop": "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens",
+    "dpop": "the server asks for DPoP (RFC 9449): set {dpop} to true",
+    "dpop_proof": (
+        "the server may not accept the DPoP proof: check that this machine's clock is right, that the server knows the "
+        "algorithm of the key for {dpop}, and that {options} is the URL by which the server knows itself"
+    ),
+    "dpop_bound": (
+        "if that is right, check that this machine's clock is right, as the server may refuse the DPoP proof, and that "
+        "the key for {dpop} is the one to which what was sent is bound"
+    ),
     "refresh_token": (
         "the refresh token is expired, revoked or already used: obtain a new refresh token by signing in again, "
         "and set {refresh_token}"
@@ -129,9 +139,12 @@ _INVALID_GRANT = {
 }
 #: Troubles that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})
+_DOUBTS_GRANT = frozenset({"user", "refresh_token", "grant", "subject", "jwt_bearer", "signed_jwt"})
 _DOUBTS_REQUEST = _DOUBTS_CLIENT | {"scope", "proof", "user", "refresh_token"}
 #: How messages name options that are often set by a variable.
-_NAMED = {name: f"{name} (or the variable {name.upper()})" for name in ("client_auth", "scope", "refresh_token")}
+_NAMED = {
+    name: f"{name} (or the variable {name.upper()})" for name in ("client_auth", "scope", "refresh_token", "dpop")
+}
 _NAMED["issuer"] = "the Issuer (or the variable ISSUER)"
 #: What a copy from elsewhere may bring along.
 _ODD_ENDS = " \t\r\n\v\f\xa0\u200b\ufeff\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
@@ -175,6 +188,8 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
 
 
 def _further_troubles(main: str, facts: RequestFacts) -> Iterator[str]:
+    if main in _DOUBTS_GRANT and facts.has_proof:  # oidc-provider calls a refused proof invalid_grant
+        yield "dpop_bound"
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
     if main == "unauthorized" and facts.client_trouble != "client":  # Keycloak answers so to a wrong assertion
@@ -224,6 +239,11 @@ def _about_answer(trouble: str, pairs: str, name_of: Callable[[str], str]) -> st
 
 
 def _main_trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
+    trouble = _trouble(code, status, body, facts)
+    return "dpop_proof" if trouble in ("dpop", "proof") and facts.has_proof else trouble
+
+
+def _trouble(code: str | None, status: int, body: str | None, facts: RequestFacts) -> str:
     if code in ("invalid_grant", "invalid_code"):  # the latter is Zoho's
         return facts.grant_trouble or _INVALID_GRANT.get(facts.grant_type, "grant")
     if code == "invalid_request" and facts.grant_type == TOKEN_EXCHANGE:

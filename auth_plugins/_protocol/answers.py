@@ -152,8 +152,11 @@ def _token_type(answer: Answer, hide: Redactor) -> str:
         return "Bearer"
     if name.lower() == "n_a" and request.facts.grant_type == TOKEN_EXCHANGE:
         return name  # what it is, issued_token_type says (RFC 8693 §2.2.1)
+    if name.lower() == "dpop" and request.accepts_dpop:
+        return "DPoP"
     if name.lower() in _NOT_BEARER:
-        fail(answer, f"answered a token of type {name.lower()!r}", "not_bearer")
+        trouble = "dpop" if name.lower() == "dpop" else "not_bearer"
+        fail(answer, f"answered a token of type {name.lower()!r}", trouble)
     shown = hide(request.excerpt(name, _LONGEST_TYPE))
     _warn_once(request.endpoint, f"the unknown token_type {shown!r}; it is used as Bearer")
     return shown

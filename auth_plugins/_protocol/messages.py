@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 
@@ -38,6 +39,18 @@ class RequestFacts:
     grant_trouble: str = ""
     #: Whether ``client_secret_basic`` and ``client_secret_basic_raw`` send different things, and one of them was used.
     has_spellings: bool = False
+    #: Whether a DPoP proof was sent.
+    has_proof: bool = False
+
+
+class Proof(Protocol):
+    """The DPoP proof of one token request (RFC 9449)."""
+
+    def is_refused(self, response: TokenResponse) -> bool:
+        """Remember the nonce that *response* has, and return whether it asks for a proof with it."""
+
+    def bind(self, access_token: str) -> None:
+        """Remember that *access_token*, the answer, is bound to the key of this proof."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -59,6 +72,10 @@ class TokenRequest:
     tls: TLSFiles = field(default=NO_FILES, repr=False)
     #: Builds the request again, with new proofs, for a further attempt; ``None``: the same request is sent again.
     rebuild: Callable[[], TokenRequest] | None = field(default=None, repr=False)
+    #: The DPoP proof among the headers; ``None``: there is none.
+    proof: Proof | None = field(default=None, repr=False)
+    #: Whether a token of type DPoP is of use.
+    accepts_dpop: bool = field(default=False, repr=False)
 
     def again(self) -> TokenRequest:
         """Return the request of a further attempt; no I/O."""

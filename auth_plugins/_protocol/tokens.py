@@ -98,8 +98,13 @@ class Token:
 
     @property
     def header_value(self) -> str:
-        """The value of ``Authorization``: ``"Bearer …"`` (RFC 6750 §2.1); a str whose ``repr`` does not show it."""
-        value: str = hidden(f"Bearer {self.access_token}")
+        """The value of ``Authorization``; a str whose ``repr`` does not show it.
+
+        ``"Bearer …"`` (RFC 6750 §2.1), or for a token of type DPoP, which needs a proof besides, ``"DPoP …"`` (RFC 9449
+        §7.1).
+        """
+        scheme = "DPoP" if self.token_type.lower() == "dpop" else "Bearer"
+        value: str = hidden(f"{scheme} {self.access_token}")
         return value
 
     @property

@@ -133,7 +133,10 @@ class _Exchange:
         asked_at, began = runtime.clock.time(), runtime.clock.monotonic()
         self._flight.is_sending = True
         try:
-            token = read(*self._sender.send(request, self.deadline), asked_at)
+            sent, response = self._sender.send(request, self.deadline)
+            token = read(sent, response, asked_at)
+            if sent.proof is not None:
+                sent.proof.bind(token.access_token)
         except TokenRequestError as error:
             self.refusal = self._refusal(error)
             raise self.refusal from error.__cause__

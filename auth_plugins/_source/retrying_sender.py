@@ -59,7 +59,7 @@ class RetryingSender:
         while True:
             delay = next(delays, None)
             try:
-                response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
+                request, response = send_once(transport, request, deadline)
             except TokenTransportError as error:
                 # A certificate that one side refuses stays refused.
                 delay = None if delay is None or not error.transient else with_jitter(delay)
@@ -72,6 +72,17 @@ class RetryingSender:
             _log.debug("%s did not answer, or answered an error; retrying in %.1f s", request.endpoint, delay)
             runtime.clock.sleep(delay)
             request = request.again()
+
+
+def send_once(transport: Transport, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
+    """Send *request*; once more, at once, if the server asks for a DPoP proof with its nonce (RFC 9449 §8)."""
+    response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
+    if request.proof is not None and request.proof.is_refused(response):
+        request = request.again()
+        response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
+        if request.proof is not None:
+            request.proof.is_refused(response)  # for the nonce of the next request
+    return request, response
 
 
 def _delay_after(response: TokenResponse, delay: float | None) -> float | None:

@@ -82,7 +82,10 @@ def _read_members(given: Mapping[str, Any], grant: Grant, now: float) -> Token:
     """
     members = {str(name): value for name, value in given.items()}
     url, lifetime = wiring.endpoint_of(grant), getattr(grant, "lifetime", None)
-    request = TokenRequest(method="POST", url=url, headers={}, body=b"", redact=Redactor(()), lifetime=lifetime)
+    request = TokenRequest(
+        method="POST", url=url, headers={}, body=b"", redact=Redactor(()), lifetime=lifetime,
+        accepts_dpop=grant.prover() is not None,
+    )  # fmt: skip
 
     def as_token(some: Mapping[str, Any]) -> Token | None:
         try:

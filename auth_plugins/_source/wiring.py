@@ -44,9 +44,8 @@ def open_cache(cache: object, grant: Grant) -> tuple[MemoryCache, SharedCache | 
     # A Redis client has these methods as well, with other arguments.
     is_class, is_redis_client = isinstance(cache, type), hasattr(cache, "execute_command")
     if isinstance(cache, TokenCache) and not (is_class or is_redis_client or inspect.iscoroutinefunction(cache.get)):
-        if not grant.can_be_shared:
-            problem = "shared with other processes needs a {key}: by it they know which credential a token is for"
-            advice = f"give {type(grant).__name__}(..., key=...), or a MemoryCache, or no {{cache}}"
+        problem, advice = grant.unshared_reason
+        if problem:
             raise ConfigurationError(problem, argument="cache", advice=advice)
         shared = shared_cache_for(cache)
         return shared.memory, shared
@@ -123,6 +122,7 @@ def build(source: TokenSource) -> SingleFlight:
     with small_imports():
         from .single_flight import SingleFlight
     grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
+    grant.prover()  # before copies of the grant, such as one with the endpoints of its issuer, need it
     # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
     make = functools.partial(
         _fetcher, memory, state, schedule, sender_of(source), source._timeout, source._shared, source._lease

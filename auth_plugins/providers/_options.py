@@ -10,6 +10,7 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.mappings import freeze_headers, freeze_params
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_id, check_url
 from auth_plugins._client_auth.base import ClientAuthentication
+from auth_plugins._client_auth.dpop import DPoPKey
 
 
 class _CommonOptions(TypedDict, total=False):
@@ -23,6 +24,7 @@ class _CommonOptions(TypedDict, total=False):
     names: Mapping[str, str] | None
     refresh_params: Mapping[str, Parameter] | None
     lifetime: float | None
+    dpop: bool | DPoPKey | None
 
 
 class OptionsButAudience(_CommonOptions, total=False):

@@ -29,6 +29,7 @@ import pytest
 
 from auth_plugins.sandbox import Sandbox
 from tests.support.certificates import pair_of
+from tests.support.dpop import DPoPServer
 from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.keys import pem
 from tests.support.loopback import Loopback, Received, as_json
@@ -70,6 +71,8 @@ HOSTS = (
 )
 #: The host for which a server stands in that knows clients by their certificates.
 BANK = "https://bank.example.com"
+#: The host whose token endpoint and API check DPoP proofs.
+BOUND = "https://bound.example.com"
 #: By the path of a token endpoint: the parameters of its form or query, besides the grant type; ``basic`` is a header.
 PROVIDERS: Mapping[str, set[str]] = {
     "/your-tenant-id/oauth2/v2.0/token": {"client_id", "client_secret", "scope"},
@@ -134,6 +137,8 @@ class World:
         self.sandbox, self.server = Sandbox(), Loopback()
         self.server.api = self._answer
         self.bank: KeepAlive | None = None
+        self.bound = Loopback()
+        DPoPServer(self.bound, token_nonces=True, api_nonces=True)
         self._redis, self._monkeypatch, self._directory = redis, monkeypatch, directory
         self.namespace: dict[str, Any] = {"__name__": "__main__"}
         #: The namespaces of the files of ``examples/`` that ran, by their names.
@@ -149,12 +154,14 @@ class World:
         monkeypatch.syspath_prepend(ROOT / "examples")
         (directory / "secrets").mkdir()
         secrets = {"orders": "s3cr3t-of-orders\n", "orders.pem": pem("ES256"), "assertion": "eyJh.e30.c2ln\n"}
+        secrets["dpop.pem"] = pem("ES256", 1)
         for name, text in secrets.items():
             (directory / "secrets" / name).write_text(text, "utf-8")
 
     def __enter__(self) -> Self:
         self.sandbox.start()
         self.server.start()
+        self.bound.start()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -167,6 +174,7 @@ class World:
             self.bank.__exit__()
         self.sandbox.stop()
         self.server.stop()
+        self.bound.stop()
 
     def placed(self, text: str) -> str:
         """*text* with the addresses of the servers that run, and the directory of the secrets."""
@@ -177,6 +185,7 @@ class World:
             text = text.replace(f"{BANK}/token", self.bank.url)
         for host in HOSTS:
             text = text.replace(host, self.server.url)
+        text = text.replace(BOUND, self.bound.url)
         text = text.replace("/run/secrets/", f"{self._directory}/secrets/")
         return text.replace("redis://cache.example.com:6379/0", self._redis.url)
 

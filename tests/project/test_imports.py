@@ -19,7 +19,7 @@ HEAVY = """
     platformdirs
 """
 NAMES = """
-    ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
+    ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom DPoPKey FileCache Grant
     InsecureTransportError Issuer JWTBearer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
     RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenExchange TokenRequestError TokenSource
     TokenTransportError

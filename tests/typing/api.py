@@ -18,6 +18,7 @@ from auth_plugins import (
     ClientCredentials,
     ClientSecretJWT,
     Custom,
+    DPoPKey,
     Grant,
     Issuer,
     JWTBearer,
@@ -104,6 +105,9 @@ grants: list[Grant] = [
         "https://a", "id", client_auth=TLSClientAuth("c.pem", Path("k.pem"), password=secret, ca="ca.pem")
     ),
     ClientCredentials("https://a", "id", client_auth="self_signed_tls_client_auth"),
+    ClientCredentials("https://a", "id", secret, dpop=True),
+    RefreshToken("https://a", "token", dpop=DPoPKey(SecretFile("key.pem"))),
+    okta("https://a", "id", secret, "a", dpop=DPoPKey.generate("EdDSA")),
     Password("https://a", "me", secret, "id", client_auth=TLSClientAuth(certificate=Path("both.pem"))),
     upload_api("https://a", "id", secret, ["a", "b"], client_auth="client_secret_basic_raw", method="GET"),
     jwt_api("https://a", "id", "secret", scope="a", audience="b", resource=["c"], encoding="query"),

@@ -47,6 +47,7 @@ auth_plugins.httpx2.OAuth2Auth(grant, client=client)  # type: ignore[arg-type]  
 
 # Options with few values.
 ClientCredentials(URL, "id", "s", client_auth="basic")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+ClientCredentials(URL, "id", dpop="key")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 ClientCredentials(URL, "id", client_auth=SecretFile("key"))  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 Password(URL, "me", "s", encoding="JSON")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 RefreshToken(URL, "s", method="PUT")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

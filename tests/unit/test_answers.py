@@ -190,7 +190,8 @@ def test_bearer_in_any_spelling(spelt: str | None, caplog: pytest.LogCaptureFixt
     ("kind", "problem"),
     [
         *((kind, f"of type {kind.strip().lower()!r}; have the server's owner give this client Bearer tokens")
-          for kind in ("MAC", "PoP", " dpop ", "Basic", "N_A")),
+          for kind in ("MAC", "PoP", "Basic", "N_A")),
+        (" dpop ", "of type 'dpop'; the server asks for DPoP (RFC 9449): set dpop (or the variable DPOP) to true"),
         *((kind, "token_type that is no string") for kind in list[Any]((5, ["Bearer"]))),
     ],
 )  # fmt: skip
@@ -401,7 +402,7 @@ ADVICE: dict[str, list[tuple[int, Any]]] = {
         (200, {"error": "x", "access_token": "tok"}), (200, {"error": {"x": 7}}),
     ],
     "ask the server's owner whether this client must send a DPoP proof": [(400, {"error": "invalid_grant"})],
-    "the server asks for DPoP (RFC 9449): have its owner give this client Bearer tokens": [
+    "the server asks for DPoP (RFC 9449): set dpop (or the variable DPOP) to true": [
         (400, {"error": "invalid_dpop_proof"}), (400, {"error": "use_dpop_nonce"}),
     ],
     "set scope (or the variable SCOPE) to what this client was given": [(400, {"error": "invalid_scope"})],

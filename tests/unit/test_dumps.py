@@ -26,6 +26,7 @@ from auth_plugins import (
     AuthError,
     ClientAssertion,
     ClientCredentials,
+    DPoPKey,
     InsecureTransportError,
     MemoryCache,
     Password,
@@ -77,6 +78,8 @@ OBJECTS = [
     ApiKey(SECRET),
     ClientCredentials(QUERY_URL, "id", client_auth=PrivateKeyJWT(KEY)),
     ClientCredentials(QUERY_URL, "id", client_auth=ClientAssertion(SECRET)),
+    ClientCredentials(QUERY_URL, "id", dpop=DPoPKey(KEY)),
+    ClientCredentials(QUERY_URL, "id", dpop=DPoPKey(KEY)).prover(),
     load_key("key", KEY),
 ]
 

@@ -121,6 +121,11 @@ class HttpxCarrier(Adapter, Generic[Client]):
         return is_allowed
 
     def _put(self, request: Any, token: Token) -> Token:
+        if self._prover is not None:
+            with small_imports():
+                from .proofs import put
+            put(self, request, token)
+            return token
         if self._parameter is not None:
             request.url = self._library.URL(self._parameter.put(str(request.url), token))
             return token

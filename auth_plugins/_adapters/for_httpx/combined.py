@@ -17,6 +17,7 @@ from auth_plugins._adapters.refusals import NO_BODY, SETTLE_PAUSE
 from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
 
+from . import proofs
 from .bodies import add_cookies, aread, position_of, read, rewind
 from .closing import responses_behind
 from .flow import HttpxAuthFlow
@@ -115,7 +116,22 @@ def class_for(library: ModuleType) -> Any:
 
 def _exchange(tokens: list[tuple[Any, Any]]) -> Exchange:
     """Return the exchange for auths and their tokens; one without a token has no part in it."""
-    return Exchange(Part(auth, auth.source, token) for auth, token in tokens if token is not None)
+    exchange = Exchange(Part(auth, auth.source, token) for auth, token in tokens if token is not None)
+    exchange.proved = proofs.Proved()
+    return exchange
+
+
+def _needs_proof(exchange: Exchange, first: Any, response: Any, position: int | None) -> bool:
+    """Return whether the request of *response* is sent once more with another DPoP proof."""
+    asked, attempt = (exchange.proved, first, response), exchange.attempts()
+    return any(proofs.is_asked_for(part.carrier, *asked, attempt, position) for part in exchange.parts)
+
+
+def _again(exchange: Exchange, request: Any, response: Any) -> Any:
+    """Return *request*, which is sent after *response*."""
+    add_cookies(request, response)
+    proofs.put_proofs((part.carrier for part in exchange.parts), request)
+    return request
 
 
 def _carries(part: Part, request: Any, first: Any) -> bool:
@@ -137,9 +153,12 @@ def _clear(auths: Iterable[Any], request: Any) -> None:
 
 def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -> Any:
     """Return the request that follows *response* to the *first* one; ``None``: the user gets the response."""
-    for part in exchange.parts:
-        part.verdict = part.carrier._verdict(response, is_ours=_carries(part, response.request, first))
     request = response.request  # after redirects the last one
+    if _needs_proof(exchange, first, response, position):
+        read(response)
+        return _again(exchange, request, response)
+    for part in exchange.parts:
+        part.verdict = part.carrier._verdict(response, is_ours=_carries(part, request, first))
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
     obstacle = "" if rewind(request.stream, position) else NO_BODY
@@ -150,13 +169,11 @@ def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -
             part.failure = error
             part.carrier._put(request, part.token)  # another token may be replaced, and the request sent again
         if part.is_renewed:
-            add_cookies(request, response)
-            return request
+            return _again(exchange, request, response)
     if not obstacle and exchange.settles(response):
         read(response)
         runtime.clock.sleep(SETTLE_PAUSE)
-        add_cookies(request, response)
-        return request
+        return _again(exchange, request, response)
     if (failure := exchange.failure()) is not None:
         _clear([part.carrier for part in exchange.parts], request)
         raise failure
@@ -164,9 +181,12 @@ def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -
 
 
 async def _anext(exchange: Exchange, first: Any, response: Any, position: int | None) -> Any:
-    for part in exchange.parts:
-        part.verdict = await part.carrier._averdict(response, is_ours=_carries(part, response.request, first))
     request = response.request
+    if _needs_proof(exchange, first, response, position):
+        await aread(response, exchange.parts[0].carrier._byte_stream)
+        return _again(exchange, request, response)
+    for part in exchange.parts:
+        part.verdict = await part.carrier._averdict(response, is_ours=_carries(part, request, first))
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
     obstacle = "" if rewind(request.stream, position) else NO_BODY
@@ -177,13 +197,11 @@ async def _anext(exchange: Exchange, first: Any, response: Any, position: int | 
             part.failure = error
             part.carrier._put(request, part.token)  # another token may be replaced, and the request sent again
         if part.is_renewed:
-            add_cookies(request, response)
-            return request
+            return _again(exchange, request, response)
     if not obstacle and exchange.settles(response):
         await aread(response, exchange.parts[0].carrier._byte_stream)
         await runtime.sleep_in_loop(SETTLE_PAUSE)
-        add_cookies(request, response)
-        return request
+        return _again(exchange, request, response)
     if (failure := exchange.failure()) is not None:
         _clear([part.carrier for part in exchange.parts], request)
         raise failure

@@ -18,6 +18,7 @@ from auth_plugins._adapters.refusals import (
     settles,
 )
 from auth_plugins._base.errors import AuthError
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 class Exchange:
     """One request of the user's, with its replays."""
 
-    __slots__ = ("position", "replays", "request", "token")
+    __slots__ = ("position", "proved", "replays", "request", "token")
 
     def __init__(self, request: Any, token: Token, position: int | None) -> None:
         #: The request that was sent last, or is sent next. Redirects may lead from it to others.
@@ -43,6 +44,15 @@ class Exchange:
         self.position = position
         #: How many times the request was sent again.
         self.replays = 0
+        #: For which request another DPoP proof was sent.
+        self.proved: Any = None
+
+
+def put_proof(auth: HttpxCarrier[Any], request: Any) -> None:
+    """Put a new DPoP proof on *request*, which is sent again."""
+    from . import proofs  # the first request has imported it
+
+    proofs.put_proof(auth, request)
 
 
 class HttpxReplays(HttpxCarrier[Client]):
@@ -50,6 +60,10 @@ class HttpxReplays(HttpxCarrier[Client]):
 
     def _next(self, exchange: Exchange, response: Any) -> bool:
         """Set the request that follows *response*, and return whether there is one; else the user gets the response."""
+        if self._prover is not None and self._needs_proof(exchange, response):
+            read(response)
+            self._prove(exchange, response)
+            return True
         is_ours = self._carries(response.request, exchange.token, exchange.request)
         verdict = self._verdict(response, is_ours=is_ours)
         request = self._refused_request(exchange, response, verdict)
@@ -62,10 +76,16 @@ class HttpxReplays(HttpxCarrier[Client]):
             return False
         exchange.replays += 1
         add_cookies(request, response)
+        if self._prover is not None:
+            put_proof(self, request)
         exchange.request = request
         return True
 
     async def _anext(self, exchange: Exchange, response: Any) -> bool:
+        if self._prover is not None and self._needs_proof(exchange, response):
+            await aread(response, self._byte_stream)
+            self._prove(exchange, response)
+            return True
         is_ours = self._carries(response.request, exchange.token, exchange.request)
         verdict = await self._averdict(response, is_ours=is_ours)
         request = self._refused_request(exchange, response, verdict)
@@ -78,8 +98,24 @@ class HttpxReplays(HttpxCarrier[Client]):
             return False
         exchange.replays += 1
         add_cookies(request, response)
+        if self._prover is not None:
+            put_proof(self, request)
         exchange.request = request
         return True
+
+    def _needs_proof(self, exchange: Exchange, response: Any) -> bool:
+        with small_imports():
+            from . import proofs
+        exchange.proved = exchange.proved or proofs.Proved()
+        return proofs.is_asked_for(
+            self, exchange.proved, exchange.request, response, exchange.replays, exchange.position
+        )
+
+    def _prove(self, exchange: Exchange, response: Any) -> None:
+        """Set the request that follows *response*, which asks for another proof."""
+        exchange.request = request = response.request
+        add_cookies(request, response)
+        put_proof(self, request)
 
     def _verdict(self, response: Any, *, is_ours: bool) -> Verdict:
         """Return what *response* means; where a predicate needs the body, that is read.

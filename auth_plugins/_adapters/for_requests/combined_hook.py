@@ -13,7 +13,6 @@ from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
 
 from .errors import library_error
-from .redirects import keep_within_origin
 from .replays import close, discard_body, rewind, send_again, verdict_of
 from .token_hook import TokenHook
 
@@ -42,8 +41,7 @@ class CombinedHook:
         if carried:
             response = self._answer(carried, response, **kwargs)
         for hook in carried:
-            if hook.header:
-                keep_within_origin(hook.header, response, sent)
+            hook.follow(response, sent)
         return response
 
     def _answer(self, carried: list[TokenHook], response: requests.Response, **kwargs: Any) -> requests.Response:
@@ -51,12 +49,16 @@ class CombinedHook:
         sent, adapter = response.request, getattr(response, "connection", None)
         # If another auth has replayed the request, a redirect copies a request that is unknown here.
         is_first = not response.history
+        signing = _DigestTransport(adapter, self.digests) if self.digests and adapter is not None else adapter
+        for hook in carried:
+            response = hook.answer(response, signing, **kwargs)
+        for hook in self.hooks:
+            signing = hook.over(signing)
         exchange = Exchange(Part(hook, hook.source, hook.token) for hook in carried)
-        while (hook := _next(exchange, response, adapter)) is not None:
+        while (following := _next(exchange, response, adapter)) is not None:
             refusal = response
             discard_body(refusal)
-            signing = _DigestTransport(adapter, self.digests) if self.digests else adapter
-            response = send_again(refusal, hook, signing, **kwargs)
+            response = send_again(refusal, following, signing, **kwargs)
             response.history[:0] = refusal.history
         if response.is_redirect and is_first:
             # The redirect copies the request that was sent first, which has the rejected tokens on it.

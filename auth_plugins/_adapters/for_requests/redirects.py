@@ -91,6 +91,14 @@ def _stays(url: str, location: str) -> bool:
     return target is not None and target == origin_of(url)
 
 
+def next_request(response: requests.Response, sent: requests.PreparedRequest) -> tuple[str | None, str]:
+    """Return method and URL of the request that follows *response*, a redirect; the session copies it from *sent*."""
+    rules, probe = requests.sessions.SessionRedirectMixin(), requests.PreparedRequest()
+    probe.method = sent.method
+    rules.rebuild_method(probe, response)
+    return probe.method, _redirect_url(response.url or "", rules.get_redirect_target(response) or "")
+
+
 def _redirect_url(url: str, location: str) -> str:
     """Return the next URL, by the steps of ``Session.resolve_redirects``."""
     if location.startswith("//"):

@@ -74,6 +74,18 @@ class TokenHook:
     def clear(self, request: requests.PreparedRequest) -> None:
         """Remove the token from the URL of *request*, which is not sent again: an error holds it."""
 
+    def answer(self, response: requests.Response, adapter: Any, **_: Any) -> requests.Response:  # noqa: ARG002
+        """Return *response*, or what follows if it asks for another proof of the same token."""
+        return response
+
+    def over(self, adapter: Any) -> Any:
+        """Return what sends replays by *adapter*."""
+        return adapter
+
+    def follow(self, response: requests.Response, sent: requests.PreparedRequest) -> requests.Response:
+        """Keep the token within its origin, where *response* redirects *sent*, which the session copies."""
+        return keep_within_origin(self.header, response, sent) if self.header else response
+
     def renewed(self, token: Token) -> TokenHook:
         """Return a hook for *token* in the same place."""
         return TokenHook(self.source, self.header, self.scheme, self.rules, token)

@@ -17,6 +17,7 @@ from auth_plugins._protocol.tokens import Token
 from .api_answer import ApiAnswer, complaint, get
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .network import origin, reason, refused_in_clear
+from .proof import PresentedToken, advice_on_proof
 
 _CHALLENGE = re.compile(r'\b(error|error_description|scope)="([^"]*)"')
 #: Statuses that no standard has, by which servers say that a token or session has expired.
@@ -36,7 +37,12 @@ def call(url: str, token: Token, context: Context) -> Step:
         return unsafe
     # As a constant key: a refusal is to be shown, and another token request would send a password again.
     query = context.grant.query_parameter()
-    key = ApiKey(token.access_token, *(context.grant.header_and_scheme() if query is None else ()), query=query)
+    prover = context.grant.prover()
+    key = (
+        ApiKey(token.access_token, *(context.grant.header_and_scheme() if query is None else ()), query=query)
+        if prover is None
+        else PresentedToken(token, prover)
+    )
     options = {name: context.policy.get(name) for name in ("header", "scheme", "query")}
     auth = context.adapter(
         key, cache=MemoryCache(), allowed_hosts=hosts, allow_http=context.policy["allow_http"], **options
@@ -86,7 +92,9 @@ def _advice(answer: ApiAnswer, error: str | None, body: str, context: Context) -
     """
     status, refused = answer.status_code, tuple(context.policy.get("refused") or ())
     verdict = RefusalRules(refused).verdict(answer)
-    if error == "insufficient_scope" and status >= 400:
+    if error in ("invalid_dpop_proof", "use_dpop_nonce") and status >= 400:
+        yield advice_on_proof(context)
+    elif error == "insufficient_scope" and status >= 400:
         yield _about_rights(context)
     elif verdict is Verdict.REFUSED:
         yield from _about_token(context)

@@ -19,6 +19,7 @@ from auth_plugins._protocol.redaction import Redactor
 from .api import call
 from .client_auth import describe_client_auth, describe_exchanged
 from .context import FAILED, GOOD, NOTE, Context, Step
+from .proof import describe_binding, describe_key
 from .token import describe, facts_of
 from .token_request import fetch_token
 
@@ -35,11 +36,13 @@ def take_steps(context: Context, url: str | None) -> Iterator[Step]:
     yield _check_grant(context)
     yield from describe_client_auth(context)
     yield from describe_exchanged(context)
+    yield from describe_key(context)
     yield _check_cache(context)
     token = yield from fetch_token(context)
     if token is not None:
         context.token_facts = facts_of(token, context)
         yield from describe(token, context.token_facts, context)
+        yield from describe_binding(token, context)
     if url is not None and token is not None:
         yield call(url, token, context)
     elif url is not None:

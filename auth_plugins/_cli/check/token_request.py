@@ -20,6 +20,7 @@ from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.retrying_sender import send_once
 from auth_plugins._transports.reasons import certificate_advice
 
 from .certificate import check_certificate
@@ -107,8 +108,12 @@ def _stored_token(grant: OAuthGrant, context: Context) -> Token | None:
 
 
 def _read(context: Context, request: TokenRequest) -> Token:
-    now = runtime.clock.time()
-    return read(request, context.send(request, context.policy["timeout"]), now)
+    now, deadline = runtime.clock.time(), runtime.clock.monotonic() + context.policy["timeout"]
+    sent, response = send_once(context.send, request, deadline)
+    token = read(sent, response, now)
+    if sent.proof is not None:
+        sent.proof.bind(token.access_token)
+    return token
 
 
 def _explained(error: AuthError, context: Context) -> list[str]:
