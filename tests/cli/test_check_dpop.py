@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from auth_plugins import ConfigurationError
+from auth_plugins import ConfigurationError, DPoPKey, Token
+from auth_plugins._cli.check.proof import PresentedToken
 from auth_plugins._cli.main import cli
 from tests.support.dpop import DPoPServer
 from tests.support.keys import key, pem
@@ -91,3 +92,9 @@ def test_a_wrong_key_is_a_wrong_configuration(check: Run, tmp_path: Path) -> Non
     assert str(result.exception).startswith(
         "the file of ACME_DPOP_KEY_FILE must be a private key, and is a certificate"
     )
+
+
+def test_the_presented_token_is_a_secret() -> None:
+    """The token that ``check`` shows an API counts as a secret of its grant."""
+    prover = DPoPKey.generate().prover(None)
+    assert PresentedToken(Token(access_token="tok"), prover).secrets() == ("tok",)
