@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJWT, PrivateKeyJWT
     from auth_plugins._client_auth.certificates import TLSClientAuth
     from auth_plugins._client_auth.dpop import DPoPKey
+    from auth_plugins._client_auth.signed_jwt import SignedJWT
     from auth_plugins._environment.configuration import from_env
     from auth_plugins._grants.api_key import ApiKey
     from auth_plugins._grants.base import Grant
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from auth_plugins._grants.jwt_bearer import JWTBearer
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
-    from auth_plugins._grants.signed_jwt import SignedJWT
     from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
@@ -86,6 +86,7 @@ _MODULES = {
     "_client_auth.assertions": "ClientAssertion ClientSecretJWT PrivateKeyJWT",
     "_client_auth.certificates": "TLSClientAuth",
     "_client_auth.dpop": "DPoPKey",
+    "_client_auth.signed_jwt": "SignedJWT",
     "_environment.configuration": "from_env",
     "_grants.api_key": "ApiKey",
     "_grants.base": "Grant",
@@ -95,7 +96,6 @@ _MODULES = {
     "_grants.jwt_bearer": "JWTBearer",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
-    "_grants.signed_jwt": "SignedJWT",
     "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",

@@ -14,10 +14,8 @@ from requests.auth import AuthBase
 
 from auth_plugins._adapters.base import Adapter, wrong_session
 from auth_plugins._adapters.for_requests.errors import OWN_ERRORS, library_error
-from auth_plugins._adapters.for_requests.query_hook import QueryHook
 from auth_plugins._adapters.for_requests.redirects import OriginBoundHeaders, origin_of
 from auth_plugins._adapters.for_requests.token_hook import NOT_READY, TokenHook
-from auth_plugins._adapters.queries import QueryParameter
 from auth_plugins._adapters.refusals import Refused
 from auth_plugins._base import errors
 from auth_plugins._base.loading import small_imports
@@ -32,6 +30,7 @@ from auth_plugins._transports.base import LibraryTransport, Transport
 if TYPE_CHECKING:
     from auth_plugins._adapters.base import Overrides
     from auth_plugins._adapters.for_requests.combined import CombinedAuth
+    from auth_plugins._adapters.queries import QueryParameter
     from auth_plugins._client_auth.proofs import Prover
 
     class _Overrides(Overrides, total=False):
@@ -185,6 +184,8 @@ class OAuth2Auth(Adapter, AuthBase):
         """Put *token* in the URL of *request*; ``None``: it gets none, not even by a link that holds it."""
         url, present = request.url or "", self._state.token
         if token is not None:
+            with small_imports():
+                from auth_plugins._adapters.for_requests.query_hook import QueryHook
             hook = QueryHook(self.source, parameter, url, self._rules, token)
             hook.put(request)
             request.hooks.setdefault("response", []).append(hook)

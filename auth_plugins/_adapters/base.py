@@ -24,7 +24,6 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
-from .queries import QueryParameter
 from .refusals import DEFAULT_RULES, RefusalRules, Refused
 from .sources import source_for
 
@@ -40,6 +39,8 @@ _OPTIONS = (
 
 if TYPE_CHECKING:
     from auth_plugins._client_auth.proofs import Prover
+
+    from .queries import QueryParameter
 
     class Overrides(TypedDict, total=False):
         """For type checkers: the keyword arguments that each library's ``OAuth2Auth`` takes."""
@@ -141,6 +142,8 @@ class Adapter:
             argument = "scheme" if header is None else "header"
             raise ConfigurationError(f"contradicts {given}", argument=argument, advice="give one of them")
         if query is not None:
+            with small_imports():
+                from .queries import QueryParameter
             self._parameter = QueryParameter(query)
             self.query, self.header, self._scheme = query, "", ""
             return

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._grants.signed_jwt import SignedJWT
+from auth_plugins._client_auth.signed_jwt import SignedJWT
 
 from .client_auth import call
 from .definitions import SIGNED

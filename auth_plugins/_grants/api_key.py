@@ -9,7 +9,8 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.validation import Secret, check_header, check_parameter_name, check_secret, resolve_secret
 from auth_plugins._protocol.tokens import Token
 
-from .base import Ask, Checks, FrozenGrant
+from .base import Ask
+from .frozen import Checks, FrozenGrant
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from auth_plugins._base.errors import not_an_auth
-from auth_plugins._base.frozen import Checks, Frozen
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
 #: Sends one token request and reads its answer.
 Ask = Callable[["TokenRequest"], Token]
-__all__ = ["Ask", "Checks", "FrozenGrant", "Grant"]
 
 
 # No ABC, as isinstance() takes longer for one.
@@ -114,7 +112,3 @@ class Grant(ABC):
     def identity(self) -> Mapping[str, Any] | None:
         """Return all that a token depends on, secrets included, as JSON types; ``None``: it is not shared."""
         return None
-
-
-class FrozenGrant(Frozen, Grant):
-    """The base of grants that are frozen dataclasses. Equal grants share a token."""

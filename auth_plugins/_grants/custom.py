@@ -22,7 +22,8 @@ from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor
 from auth_plugins._protocol.tokens import Token
 
-from .base import Ask, Checks, FrozenGrant
+from .base import Ask
+from .frozen import Checks, FrozenGrant
 
 #: Errors of requests, httpx and httpx2 that say that there was no answer.
 _UNREACHABLE = {

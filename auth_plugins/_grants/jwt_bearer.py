@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.secret_file import SecretFile
 from auth_plugins._base.validation import Secret, check_secret, hide_arguments, resolve_secret
+from auth_plugins._client_auth.signed_jwt import SignedJWT
 from auth_plugins._protocol.advice import JWT_BEARER
 
-from .base import Checks
+from .frozen import Checks
 from .oauth import OAuthGrant
-from .signed_jwt import SignedJWT
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest

@@ -18,8 +18,9 @@ from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.answer_paths import freeze_answer
 from auth_plugins._protocol.tokens import Token
 
-from .base import Ask, Checks
+from .base import Ask
 from .combinations import check_combination
+from .frozen import Checks
 from .issuer import Issuer, check_endpoint_or_issuer
 from .tls import DPoPGrant
 

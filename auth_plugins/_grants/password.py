@@ -9,7 +9,8 @@ from auth_plugins._base.errors import TROUBLE, TokenRequestError
 from auth_plugins._base.validation import Secret, check_id, check_secret, check_url, resolve_secret
 from auth_plugins._protocol.tokens import Token
 
-from .base import Ask, Checks
+from .base import Ask
+from .frozen import Checks
 from .oauth import OAuthGrant
 
 #: Hashes of grants with refresh tokens that were refused vaguely, the latest last: the password was sent for them.

@@ -10,7 +10,7 @@ from auth_plugins._base.errors import TokenRequestError
 from auth_plugins._base.validation import Secret, check_secret, resolve_secret
 from auth_plugins._client_auth.base import ClientAuthentication
 
-from .base import Checks
+from .frozen import Checks
 from .oauth import OAuthGrant
 
 

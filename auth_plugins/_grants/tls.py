@@ -10,7 +10,7 @@ from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 from auth_plugins._client_auth.base import ClientAuthentication
 from auth_plugins._client_auth.named import authentication_of
 
-from .base import FrozenGrant
+from .frozen import FrozenGrant
 
 if TYPE_CHECKING:
     from auth_plugins._client_auth.proofs import Prover

@@ -12,7 +12,8 @@ from auth_plugins._base.validation import Secret, check_secret, check_text, hide
 from auth_plugins._protocol.advice import TOKEN_EXCHANGE
 from auth_plugins._protocol.tokens import Token
 
-from .base import Ask, BaseSource, Checks, Grant
+from .base import Ask, BaseSource, Grant
+from .frozen import Checks
 from .oauth import OAuthGrant
 
 _ARGUMENTS = ("subject_token", "actor_token")

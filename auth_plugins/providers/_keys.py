@@ -16,9 +16,9 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.secret_file import SecretFile
 from auth_plugins._base.validation import Secret, check_id, hide_arguments, join_scope
 from auth_plugins._client_auth.assertions import ClientAssertion, PrivateKeyJWT
+from auth_plugins._client_auth.signed_jwt import SignedJWT
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.jwt_bearer import JWTBearer
-from auth_plugins._grants.signed_jwt import SignedJWT
 
 from ._options import Options, OptionsButScope, join, segment
 

@@ -6,6 +6,7 @@ The sync and the async form are the same lines twice, as in the flows.
 from __future__ import annotations
 
 import contextlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.refusals import (
@@ -24,7 +25,6 @@ from auth_plugins._protocol.tokens import Token
 
 from .bodies import add_cookies, aread, read, rewind
 from .carrier import Client, HttpxCarrier
-from .predicates import ajudge, ask, judge
 
 if TYPE_CHECKING:
     from auth_plugins._adapters.parts import Part
@@ -124,14 +124,14 @@ class HttpxReplays(HttpxCarrier[Client]):
         """
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
-            is_refused = is_ours and judge(self._rules.predicate, response, self._byte_stream)
+            is_refused = is_ours and _predicates().judge(self._rules.predicate, response, self._byte_stream)
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         return verdict
 
     async def _averdict(self, response: Any, *, is_ours: bool) -> Verdict:
         verdict = self._rules.verdict(response)
         if verdict is Verdict.UNDECIDED:
-            is_refused = is_ours and await ajudge(self._rules.predicate, response, self._byte_stream)
+            is_refused = is_ours and await _predicates().ajudge(self._rules.predicate, response, self._byte_stream)
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
         return verdict
 
@@ -188,7 +188,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         if verdict is Verdict.UNDECIDED:
             is_refused, is_unknown = False, True
             with contextlib.suppress(Exception):  # the user gets the error that closed the flow
-                is_refused, is_unknown = ask(self._rules.predicate, response)
+                is_refused, is_unknown = _predicates().ask(self._rules.predicate, response)
             if is_unknown:
                 return
             verdict = Verdict.DOUBTED if is_refused else Verdict.ACCEPTED
@@ -196,3 +196,10 @@ class HttpxReplays(HttpxCarrier[Client]):
             self.source.accept(token)
         else:
             self.source.reject(token, is_certain=verdict is Verdict.REFUSED)
+
+
+def _predicates() -> ModuleType:
+    """Import what asks a predicate: few programs have one."""
+    with small_imports():
+        from . import predicates
+    return predicates

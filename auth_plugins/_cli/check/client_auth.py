@@ -9,9 +9,9 @@ from auth_plugins._client_auth.assertions import ClientAssertion, ClientSecretJW
 from auth_plugins._client_auth.base import Client
 from auth_plugins._client_auth.keys import load_key
 from auth_plugins._client_auth.named import authentication_of
+from auth_plugins._client_auth.signed_jwt import SignedJWT
 from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._grants.signed_jwt import SignedJWT
 from auth_plugins._grants.token_exchange import TokenExchange
 from auth_plugins._protocol.tokens import jwt_claims
 

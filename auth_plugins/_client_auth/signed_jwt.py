@@ -19,8 +19,9 @@ from auth_plugins._base.validation import (
     one_of,
     wrong_type,
 )
-from auth_plugins._client_auth.assertions import timed_claims
-from auth_plugins._client_auth.keys import ALGORITHMS, check_key, load_key, present_text
+
+from .assertions import timed_claims
+from .keys import ALGORITHMS, check_key, load_key, present_text
 
 #: Claims that an argument sets, with its name; and those that are new in each assertion.
 _ARGUMENTS = {"iss": "issuer", "sub": "subject", "aud": "audience", "exp": "lifetime"}
