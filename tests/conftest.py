@@ -29,6 +29,11 @@ def pytest_report_header() -> str:
     return f"auth_plugins: {Path(auth_plugins.__file__).parent}"
 
 
+def pytest_make_parametrize_id(val: object) -> str | None:
+    """Name a test without the text of a key, which each process makes for itself."""
+    return "key" if isinstance(val, str) and "PRIVATE KEY" in val else None
+
+
 @pytest.fixture(autouse=True)
 def _own_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process remembers is empty, and the machine sets neither a proxy nor a variable of ours."""
