@@ -9,7 +9,7 @@ import functools
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import Hidden, hidden
@@ -52,6 +52,9 @@ class SigningKey:
 
     def __repr__(self) -> str:
         return f"SigningKey({self.description})"
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self  # it does not change, and older versions of cryptography cannot copy it
 
     def choose_algorithm(self, given: str | None) -> str:
         """Return the algorithm to sign by: *given*, or the key's own; ConfigurationError: *given* does not fit."""
