@@ -77,11 +77,10 @@ class RetryingSender:
 def send_once(transport: Transport, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
     """Send *request*; once more, at once, if the server asks for a DPoP proof with its nonce (RFC 9449 §8)."""
     response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
-    if request.proof is not None and request.proof.is_refused(response):
+    if (proof := request.proof) is not None and proof.is_refused(response):
         request = request.again()
         response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
-        if request.proof is not None:
-            request.proof.is_refused(response)  # for the nonce of the next request
+        proof.is_refused(response)  # for the nonce of the next request
     return request, response
 
 
