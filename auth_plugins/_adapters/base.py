@@ -118,9 +118,9 @@ class Adapter:
         self._set_place(source.grant, header, scheme, query)
         if allowed_hosts is not None:
             self._hosts = AllowedHosts(allowed_hosts)
-        self._rules = DEFAULT_RULES if refused is None else RefusalRules(refused)
+        has_own_rules = refused is not None or self._prover is not None
+        self._rules = RefusalRules(refused) if has_own_rules else DEFAULT_RULES
         if self._prover is not None:
-            self._rules = RefusalRules(refused)
             self._rules.least = 0  # a nonce may come with each response
         self._allow_http = allow_http
         self._state = source._state

@@ -318,3 +318,13 @@ def test_a_cookie_of_a_request_that_is_bound(driver: Driver, server: Loopback) -
     signed = driver.signed(driver.auth(grant_at(server)), server.api_url)
     assert signed.headers.get("Cookie") is None
     assert signed.headers["DPoP"].count(".") == 2
+
+
+def test_refused_may_be_an_iterator(driver: Driver, server: Loopback) -> None:
+    """Statuses that an iterator gives are those of an auth with proofs too: a 403 costs one token."""
+    DPoPServer(server)
+    auth = driver.auth(grant_at(server), refused=iter((403,)))
+    assert driver.get(server.api_url, auth).status == 200
+    server.api = lambda _: as_json({}, 403)
+    assert driver.get(server.api_url, auth).status == 403
+    assert len(server.token_requests) == 2
