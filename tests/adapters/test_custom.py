@@ -11,7 +11,6 @@ import pickle
 import threading
 import time
 import urllib.error
-import warnings
 import weakref
 from email.message import Message
 from functools import partial
@@ -37,7 +36,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from tests.support.drivers import ALL, ASYNC, SYNC, AsyncHttpx, Driver, each, succeeded
-from tests.support.forks import spawned
+from tests.support.forks import in_child, spawned
 from tests.support.logins import log_in, shared_token
 from tests.support.loopback import Clock, Loopback
 from tests.support.sources import begin, wait_for
@@ -515,12 +514,7 @@ def test_a_child_that_is_forked_during_a_call_calls_by_itself(server: Loopback) 
     source = TokenSource(Custom(fetch))
     begin(source)
     time.sleep(0.1)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        os._exit(source.token().access_token != "tok")
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    in_child(lambda: source.token().access_token == "tok")
     over.set()
     assert wait_for(lambda: source.token().access_token == "tok")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import pickle
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -22,6 +21,7 @@ from auth_plugins import (
 )
 from auth_plugins.requests import OAuth2Auth
 from tests.support.drivers import ALL, Driver, each, succeeded
+from tests.support.forks import forks, in_child
 from tests.support.loopback import Loopback, Received, as_json
 
 if TYPE_CHECKING:
@@ -105,18 +105,12 @@ def test_errors_of_the_subject_are_the_librarys_own(driver: Driver, exchange: Ex
     assert len(server.token_requests) == 1
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@forks
 def test_a_forked_child_uses_the_exchanged_token(exchange: Exchange, server: Loopback) -> None:
     """A child goes on with the token of its parent, and a pickled auth with its subject."""
     auth = OAuth2Auth(TokenExchange(exchange.url, subject_of(exchange), "gateway", "g4teway"))
     assert requests.get(server.api_url, auth=auth, timeout=10).status_code == 200
-    if (child := os.fork()) == 0:
-        try:
-            is_good = requests.get(server.api_url, auth=auth, timeout=10).status_code == 200
-        except BaseException:
-            is_good = False
-        os._exit(0 if is_good else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    in_child(lambda: requests.get(server.api_url, auth=auth, timeout=10).status_code == 200)
     copy = pickle.loads(pickle.dumps(auth))
     assert requests.get(server.api_url, auth=copy, timeout=10).status_code == 200
     assert len(exchange.exchanged) == 1

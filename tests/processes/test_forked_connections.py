@@ -29,6 +29,7 @@ from auth_plugins import ClientCredentials, TokenSource
 from auth_plugins._transports.requests import requests_transport
 from tests.support.endpoints import LIBRARIES, Wrapping, new_session, token_source
 from tests.support.keep_alive import KeepAlive, make_certificate
+from tests.support.workers import wait_for_ending_threads
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 
@@ -72,6 +73,7 @@ class Child:
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._read, write = os.pipe()
+        wait_for_ending_threads()
         self._pid = os.fork()
         if self._pid == 0:
             faulthandler.dump_traceback_later(20, exit=True)

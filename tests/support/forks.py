@@ -14,11 +14,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.workers import wait_for_ending_threads
+
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 
 
 def in_child(check: Callable[[], object]) -> None:
     """Run *check* in a forked child; it must return something true within 30 seconds."""
+    wait_for_ending_threads()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads, which is the point
         child = os.fork()

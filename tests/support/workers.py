@@ -19,6 +19,7 @@ import traceback
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -116,6 +117,7 @@ class Worker:
 
     def fork(self) -> int:
         """Fork, and go on as the child; the parent waits for its end."""
+        wait_for_ending_threads()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # that there are threads, which is the point
             pid = os.fork()
@@ -135,6 +137,7 @@ class Worker:
         """Fork a child that fetches, stores and invalidates tokens until it is killed."""
         parent = os.getpid()
         grant, cache, policy = self._configuration
+        wait_for_ending_threads()
         pid = os.fork()
         if pid == 0:
             try:
@@ -168,6 +171,19 @@ def attempt(url: str, auth: Any) -> str:
         return str(requests.get(url, auth=auth, timeout=60).status_code)
     except requests.RequestException as error:
         return f"{type(error).__name__}: {error}"
+
+
+def wait_for_ending_threads() -> None:
+    """Wait for threads that have ended for Python, but not yet for the system.
+
+    A thread that used OpenSSL takes one of its locks when it ends. A child that is forked at that moment inherits the
+    lock, and waits for it for ever.
+    """
+    tasks = Path("/proc/self/task")
+    for _ in range(1000):
+        if not tasks.exists() or len(list(tasks.iterdir())) <= threading.active_count():
+            return
+        time.sleep(0.001)
 
 
 def load_all() -> None:
