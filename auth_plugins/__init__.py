@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         TokenRequestError,
         TokenTransportError,
     )
+    from auth_plugins._base.observers import TokenEvent, add_observer, remove_observer
     from auth_plugins._base.secret_file import SecretFile
     from auth_plugins._caches.file import FileCache
     from auth_plugins._caches.memory import MemoryCache
@@ -62,12 +63,15 @@ __all__ = [
     "TLSClientAuth",
     "Token",
     "TokenCache",
+    "TokenEvent",
     "TokenExchange",
     "TokenRequestError",
     "TokenSource",
     "TokenTransportError",
+    "add_observer",
     "from_env",
     "graphql_unauthenticated",
+    "remove_observer",
 ]
 
 #: The module of each name.
@@ -76,6 +80,7 @@ _MODULES = {
     "_base.errors": (
         "AuthError ConfigurationError InsecureTransportError LoginRequiredError TokenRequestError TokenTransportError"
     ),
+    "_base.observers": "TokenEvent add_observer remove_observer",
     "_base.secret_file": "SecretFile",
     "_caches.file": "FileCache",
     "_caches.memory": "MemoryCache",

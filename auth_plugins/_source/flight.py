@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import enum
-import logging
 import sys
 import threading
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from auth_plugins._base.errors import AuthError, TokenTransportError
+from auth_plugins._base.errors import AuthError, TokenRequestError, TokenTransportError
 from auth_plugins._base.frames import without_frames
+from auth_plugins._base.observers import GRANT, SHARED_CACHE, TokenEvent, notify
+from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
-_log = logging.getLogger("auth_plugins")
+from .wiring import endpoint_of
 
 
 class Ending(enum.Enum):
@@ -49,8 +49,8 @@ class Flight(Future[Token | Ending]):
         self.fallback: Token | None = None
         #: What was exchanged; ``None``: nothing.
         self.origins: tuple[str, ...] | None = None
-        #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
-        self.log_details: tuple[str, str, float] | None = None
+        #: What happened to token requests, for observers and the log.
+        self.events: list[TokenEvent] = []
         #: By event loop, what its tasks wait for.
         self._events: dict[Any, Any] = {}
 
@@ -66,6 +66,23 @@ class Flight(Future[Token | Ending]):
                 self.set_exception(without_frames(result))
             else:
                 self.set_result(result)
+
+    def note(self, grant: Grant, endpoint: str, seconds: float, error: AuthError | None, source: str = GRANT) -> None:
+        """Note for observers that a token was obtained in *seconds* by *source*, or the *error*."""
+        kind = "obtained" if error is None else "refused" if isinstance(error, TokenRequestError) else "failed"
+        kept = None if error is None else without_frames(error)
+        self.events.append(TokenEvent(kind, type(grant).__name__, endpoint, seconds, kept, source))
+
+    def report(self, grant: Grant, result: Token | AuthError | Ending) -> None:
+        """Give what was noted to observers and the log; after completion, as they may need this very token."""
+        token = result if isinstance(result, Token) else None
+        if token is not None and self.is_shared and not any(each.error is None for each in self.events):
+            seconds = max(0.0, runtime.clock.time() - token.issued_at) if token.issued_at else 0.0
+            self.events.append(
+                TokenEvent("obtained", type(grant).__name__, endpoint_of(grant), seconds, None, SHARED_CACHE)
+            )
+        for event in self.events:
+            notify(event, None if token is None else token.expires_at)
 
     def event_of(self, loop: Any, make: Any, call: Any) -> Any:
         """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
@@ -120,12 +137,3 @@ async def wait_in_loop(flight: Flight, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await flight.event_of(loop, asyncio.Event, loop.call_soon_threadsafe).wait()
-
-
-def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
-    """Log that *endpoint* issued *token* after *seconds*, for what was *sent*: a refresh token, or a kind of grant."""
-    if _log.isEnabledFor(logging.INFO):
-        expiry = "tells no expiry"
-        if token.expires_at is not None:
-            expiry = f"expires at {dt.datetime.fromtimestamp(token.expires_at, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, expiry)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
+from auth_plugins._base.observers import LEADER, TokenEvent, notify
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
@@ -15,10 +18,10 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
-from .flight import Ending, Flight, log_token, wait_in_loop
+from .flight import Ending, Flight, wait_in_loop
 from .freshness import Schedule
 from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
-from .wiring import GRACE
+from .wiring import GRACE, endpoint_of
 
 if TYPE_CHECKING:
     from .subjects.exchange_fetch import ExchangeFetch
@@ -61,7 +64,9 @@ class SingleFlight:
                 elif leads:
                     self._lead_in_background(flight)
                 if not flight.done():
+                    began = runtime.clock.monotonic()
                     runtime.wait(flight, self._wait_timeout(flight))
+                    self._note_wait(began, leads=leads)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -76,8 +81,11 @@ class SingleFlight:
             for _ in range(_MOST_ATTEMPTS):
                 flight, leads = self._join()
                 if leads:
-                    self._lead_in_background(flight)
+                    # With the context of the task, so that traces show whose token request it is.
+                    self._lead_in_background(flight, contextvars.copy_context().run)
+                began, has_waited = runtime.clock.monotonic(), not flight.done()
                 await wait_in_loop(flight, self._wait_timeout(flight))
+                self._note_wait(began, leads=leads or not has_waited)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -99,6 +107,13 @@ class SingleFlight:
         seconds = max(self._timeout, flight.deadline - runtime.clock.monotonic()) + GRACE
         left = current_token.seconds_left(self._state)
         return min(seconds, left / 2) if left else seconds
+
+    def _note_wait(self, began: float, *, leads: bool) -> None:
+        """Give observers the wait for another thread, since *began*; one that *leads* waits for no other."""
+        if not leads:
+            seconds = runtime.clock.monotonic() - began
+            name, endpoint = type(self._grant).__name__, endpoint_of(self._grant)
+            notify(TokenEvent("waited", name, endpoint, seconds, None, LEADER))
 
     def _result(self, flight: Flight) -> Token | Ending:
         if not flight.done():
@@ -145,11 +160,13 @@ class SingleFlight:
                 raise flight.overdue_error(self._grant)
             self._state.stuck += 1
 
-    def _lead_in_background(self, flight: Flight) -> None:
+    def _lead_in_background(
+        self, flight: Flight, call: Callable[[Callable[[Flight], None], Flight], None] | None = None
+    ) -> None:
         def lead() -> None:
             # The waiters raise the error; if there are none, the present token is still good.
             with contextlib.suppress(AuthError):
-                self._lead(flight)
+                self._lead(flight) if call is None else call(self._lead, flight)
 
         try:
             runtime.start_thread(lead, "auth-plugins token request")
@@ -171,10 +188,8 @@ class SingleFlight:
             raise
         finally:
             self._complete(flight, result)
+            flight.report(self._grant, result)
             del result  # an error and the frames of its traceback must not keep each other
-        # After completion: a log handler may need this very token.
-        if flight.log_details is not None and isinstance(token := flight.result(), Token):
-            log_token(token, *flight.log_details)
 
     def _complete(self, flight: Flight, result: Token | AuthError | Ending) -> None:
         """End an attempt: first the state, then the waiters, which look at the state next."""

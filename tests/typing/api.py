@@ -14,6 +14,7 @@ import auth_plugins.httpx2
 import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
+    AuthError,
     ClientAssertion,
     ClientCredentials,
     ClientSecretJWT,
@@ -30,11 +31,14 @@ from auth_plugins import (
     SignedJWT,
     TLSClientAuth,
     Token,
+    TokenEvent,
     TokenExchange,
     TokenRequestError,
     TokenSource,
+    add_observer,
     from_env,
     graphql_unauthenticated,
+    remove_observer,
 )
 from auth_plugins.providers import (
     auth0,
@@ -190,3 +194,11 @@ except TokenRequestError as error:
     status: int | None = error.status_code
     rest: float | None = error.retry_after
     explained: tuple[str, str, str] = (error.problem, error.advice, error.trouble)
+
+
+def observe(event: TokenEvent) -> tuple[str, str, str, float, AuthError | None, str]:
+    return event.kind, event.grant, event.token_url, event.seconds, event.error, event.source
+
+
+add_observer(observe)
+remove_observer(observe)
