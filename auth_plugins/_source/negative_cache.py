@@ -61,6 +61,10 @@ class NegativeCache:
             raise copy_error(failure.error, type(failure.error)) from failure.error.__cause__
         began, noted = runtime.clock.monotonic(), len(flight.events)
         try:
+            if runtime.make_token is not None:
+                token: Token = runtime.make_token(self._grant, self._state.rejected)
+                flight.note(self._grant, endpoint_of(self._grant), 0.0, None)
+                return token
             return self._inner.fetch(flight)
         except AuthError as error:
             self._note(flight, noted, began, error)

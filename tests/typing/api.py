@@ -69,6 +69,7 @@ from auth_plugins.providers import (
     zoho,
     zoom,
 )
+from auth_plugins.testing import FakeTokens, TokenServer
 
 
 def secret() -> str:
@@ -202,3 +203,13 @@ def observe(event: TokenEvent) -> tuple[str, str, str, float, AuthError | None, 
 
 add_observer(observe)
 remove_observer(observe)
+
+with FakeTokens() as fake, TokenServer() as token_server:
+    handed_out: Token = fake.token
+    asked: list[Grant] = fake.requests
+    fake.refuse("invalid_client", "unknown", status_code=400, retry_after=5)
+    fake.refuse(LoginRequiredError("sign in"))
+    fake.refuse(None)
+    urls: tuple[str, str] = (token_server.token_url, token_server.api_url)
+    token_server.fail(503, at="api", times=3, headers={"Retry-After": "5"})
+    token_server.credentials = {"client": "s3cr3t"}
