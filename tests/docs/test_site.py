@@ -32,6 +32,7 @@ MODULES = (
     "auth_plugins",
     "auth_plugins.httpx",
     "auth_plugins.httpx2",
+    "auth_plugins.opentelemetry",
     "auth_plugins.requests",
     "auth_plugins.testing",
 )

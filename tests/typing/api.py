@@ -11,6 +11,7 @@ from requests.auth import AuthBase, HTTPBasicAuth, HTTPProxyAuth
 
 import auth_plugins.httpx
 import auth_plugins.httpx2
+import auth_plugins.opentelemetry
 import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
@@ -213,3 +214,5 @@ with FakeTokens() as fake, TokenServer() as token_server:
     urls: tuple[str, str] = (token_server.token_url, token_server.api_url)
     token_server.fail(503, at="api", times=3, headers={"Retry-After": "5"})
     token_server.credentials = {"client": "s3cr3t"}
+auth_plugins.opentelemetry.instrument()
+auth_plugins.opentelemetry.uninstrument()
