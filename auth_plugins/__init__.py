@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from auth_plugins._base.observers import TokenEvent, add_observer, remove_observer
     from auth_plugins._base.secret_file import SecretFile
     from auth_plugins._caches.file import FileCache
+    from auth_plugins._caches.keyring import KeyringCache
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
@@ -52,6 +53,7 @@ __all__ = [
     "InsecureTransportError",
     "Issuer",
     "JWTBearer",
+    "KeyringCache",
     "LoginRequiredError",
     "MemoryCache",
     "Password",
@@ -83,6 +85,7 @@ _MODULES = {
     "_base.observers": "TokenEvent add_observer remove_observer",
     "_base.secret_file": "SecretFile",
     "_caches.file": "FileCache",
+    "_caches.keyring": "KeyringCache",
     "_caches.memory": "MemoryCache",
     "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",

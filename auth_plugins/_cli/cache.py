@@ -10,6 +10,7 @@ from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
@@ -44,7 +45,7 @@ def delete(prefix: str | None, *, everything: bool) -> None:
             names = {name for name in entry.names if found.get(name) is not None} if entry else set()
         for name in names:
             found.delete(name)
-        if isinstance(found, FileCache) and (prefix is None or everything):
+        if isinstance(found, FileCache | KeyringCache) and (prefix is None or everything):
             found.remove_free_locks()
     click.echo(f"forgot {len(names - {KEY_CHECK})} of {found!r}")
 
@@ -62,13 +63,13 @@ def _cache_errors(prefix: str) -> Iterator[None]:
         fail(f"the cache cannot be used ({type(error).__name__}: {text})", 1)
 
 
-def _cache_of(prefix: str) -> FileCache | RedisCache:
+def _cache_of(prefix: str) -> FileCache | KeyringCache | RedisCache:
     found = cache_of(prefix)
     if found is None and prefix == "AUTH_PLUGINS":
         return FileCache()
     if found is None:
         raise ConfigurationError(
-            "is memory, which ends with its process", argument="cache", advice="set it to file or redis://..."
+            "is memory, which ends with its process", argument="cache", advice="set it to file, keyring or redis://..."
         ).renamed({"cache": f"{prefix.removesuffix('_')}_CACHE"})
     return found
 

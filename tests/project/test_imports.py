@@ -20,9 +20,9 @@ HEAVY = """
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
-    InsecureTransportError Issuer JWTBearer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
-    RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenEvent TokenExchange TokenRequestError
-    TokenSource TokenTransportError
+    InsecureTransportError Issuer JWTBearer KeyringCache LoginRequiredError MemoryCache Password PrivateKeyJWT
+    RedisCache RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenEvent TokenExchange
+    TokenRequestError TokenSource TokenTransportError
     add_observer from_env graphql_unauthenticated remove_observer
 """
 

@@ -23,6 +23,7 @@ from auth_plugins import (
     Grant,
     Issuer,
     JWTBearer,
+    KeyringCache,
     LoginRequiredError,
     MemoryCache,
     Password,
@@ -216,3 +217,4 @@ with FakeTokens() as fake, TokenServer() as token_server:
     token_server.credentials = {"client": "s3cr3t"}
 auth_plugins.opentelemetry.instrument()
 auth_plugins.opentelemetry.uninstrument()
+TokenSource(grants[0], cache=KeyringCache("acme"))
