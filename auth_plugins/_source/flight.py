@@ -49,6 +49,8 @@ class Flight(Future[Token | Ending]):
         self.fallback: Token | None = None
         #: What was exchanged; ``None``: nothing.
         self.origins: tuple[str, ...] | None = None
+        #: The grant whose sources were asked for their tokens; ``None``: it has none.
+        self.exchanged: Grant | None = None
         #: What happened to token requests, for observers and the log.
         self.events: list[TokenEvent] = []
         #: By event loop, what its tasks wait for.

@@ -62,7 +62,7 @@ class NegativeCache:
         began, noted = runtime.clock.monotonic(), len(flight.events)
         try:
             if runtime.make_token is not None:
-                token: Token = runtime.make_token(self._grant, self._state.rejected)
+                token: Token = runtime.make_token(flight.exchanged or self._grant, self._state.rejected)
                 flight.note(self._grant, endpoint_of(self._grant), 0.0, None)
                 return token
             return self._inner.fetch(flight)

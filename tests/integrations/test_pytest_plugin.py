@@ -142,6 +142,13 @@ def test_each_grant_gets_the_token(grant: Any, fake: FakeTokens, tmp_path: Path)
     assert fake.requests == [grant]
 
 
+def test_an_exchange_asks_its_source_first(fake: FakeTokens) -> None:
+    """The grants that asked are those that the program made."""
+    exchange = TokenExchange(URL, TokenSource(GRANT))
+    assert TokenSource(exchange).token() == fake.token
+    assert fake.requests == [GRANT, exchange]
+
+
 def test_a_fake_token_is_followed_by_another_one(fake: FakeTokens, clock: Clock) -> None:
     """A test may set its clock at will: the token never expires."""
     tokens = TokenSource(GRANT)

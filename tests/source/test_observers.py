@@ -15,9 +15,11 @@ from auth_plugins import (
     ClientCredentials,
     ConfigurationError,
     Custom,
+    Grant,
     Issuer,
     Password,
     SecretFile,
+    Token,
     TokenEvent,
     TokenRequestError,
     TokenSource,
@@ -118,6 +120,25 @@ def test_a_custom_grant_gives_events(events: list[TokenEvent], clock: Clock) -> 
         tokens.token()
     assert short(events) == [("obtained", "grant"), ("refused", "grant")]
     assert {(event.grant, event.token_url) for event in events} == {("Custom", repr(grant))}
+
+
+def test_a_grant_of_another_package_is_named_by_its_class(events: list[TokenEvent]) -> None:
+    """Its repr may hold a secret."""
+
+    class Own(Grant):
+        sends_token_requests = False
+
+        def __repr__(self) -> str:
+            return SECRET
+
+        def secrets(self) -> tuple[str, ...]:
+            return ()
+
+        def request_token(self, ask: Any) -> Token:
+            return Token(access_token="abc")
+
+    TokenSource(Own()).token()
+    assert [event[:3] for event in events] == [("obtained", "Own", "Own")]
 
 
 def test_a_token_in_a_shared_cache_is_an_event(events: list[TokenEvent], endpoint: Endpoint, clock: Clock) -> None:
