@@ -44,8 +44,9 @@ class TokenServer:
         self.refresh_tokens = False
         #: Seconds that a token request takes.
         self.latency = 0.0
-        #: The token requests, and the requests of the API, in the order in which they came.
+        #: The token requests, in the order in which they came.
         self.token_requests: list[Seen] = []
+        #: The requests of the API, likewise.
         self.api_requests: list[Seen] = []
         self._lock = threading.Lock()
         self._live: dict[str, float] = {}
