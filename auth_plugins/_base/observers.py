@@ -79,6 +79,11 @@ def remove_observer(observer: Observer) -> None:
         _observers.remove(observer)
 
 
+def has_observers() -> bool:
+    """Return whether an observer was added."""
+    return bool(_observers)
+
+
 def notify(event: TokenEvent, expires_at: float | None = None) -> None:
     """Log *event*, and give it to all observers; under no lock.
 

@@ -18,6 +18,9 @@ from auth_plugins._protocol.tokens import Token
 
 from .wiring import endpoint_of
 
+#: Seconds between two looks at whether observers have the events of a token request, and how many looks there are.
+_REPORT_POLL, _REPORT_POLLS = 0.001, 1000
+
 
 class Ending(enum.Enum):
     """How an attempt ends that brings neither a token nor an error: its waiters try again."""
@@ -51,6 +54,8 @@ class Flight(Future[Token | Ending]):
         self.origins: tuple[str, ...] | None = None
         #: The grant whose sources were asked for their tokens; ``None``: it has none.
         self.exchanged: Grant | None = None
+        #: Whether it is complete, and its leader gives events to observers.
+        self.is_reporting = False
         #: What happened to token requests, for observers and the log.
         self.events: list[TokenEvent] = []
         #: By event loop, what its tasks wait for.
@@ -83,8 +88,11 @@ class Flight(Future[Token | Ending]):
             self.events.append(
                 TokenEvent("obtained", type(grant).__name__, endpoint_of(grant), seconds, None, SHARED_CACHE)
             )
-        for event in self.events:
-            notify(event, None if token is None else token.expires_at)
+        try:
+            for event in self.events:
+                notify(event, None if token is None else token.expires_at)
+        finally:
+            self.is_reporting = False
 
     def event_of(self, loop: Any, make: Any, call: Any) -> Any:
         """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
@@ -120,6 +128,14 @@ class Flight(Future[Token | Ending]):
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+async def wait_for_report(flight: Flight) -> None:
+    """Wait in asyncio or trio, for a second at most, until observers have the events of *flight*, which is complete."""
+    for _ in range(_REPORT_POLLS):
+        if not flight.is_reporting:
+            return
+        await runtime.sleep_in_loop(_REPORT_POLL)
 
 
 async def wait_in_loop(flight: Flight, seconds: float) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
-from auth_plugins._base.observers import LEADER, TokenEvent, notify
+from auth_plugins._base.observers import LEADER, TokenEvent, has_observers, notify
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
@@ -18,7 +18,7 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
-from .flight import Ending, Flight, wait_in_loop
+from .flight import Ending, Flight, wait_for_report, wait_in_loop
 from .freshness import Schedule
 from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
 from .wiring import GRACE, endpoint_of
@@ -86,6 +86,8 @@ class SingleFlight:
                 began, has_waited = runtime.clock.monotonic(), not flight.done()
                 await wait_in_loop(flight, self._wait_timeout(flight))
                 self._note_wait(began, leads=leads or not has_waited)
+                if leads:  # as a thread that leads returns after its observers
+                    await wait_for_report(flight)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -187,6 +189,7 @@ class SingleFlight:
             result = unexpected_error(error)  # for the waiters: the leader raises it as it is
             raise
         finally:
+            flight.is_reporting = has_observers()
             self._complete(flight, result)
             flight.report(self._grant, result)
             del result  # an error and the frames of its traceback must not keep each other

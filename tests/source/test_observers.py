@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import pickle
+import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import trio
 
 from auth_plugins import (
     AuthError,
@@ -17,6 +20,7 @@ from auth_plugins import (
     Custom,
     Grant,
     Issuer,
+    MemoryCache,
     Password,
     SecretFile,
     Token,
@@ -30,7 +34,7 @@ from auth_plugins import (
 from auth_plugins._base.runtime import runtime
 from tests.support.drivers import ALL, Driver, each
 from tests.support.loopback import Clock, Loopback, as_json
-from tests.support.sources import URL, Endpoint, expire, refusal, source, unfinished, wait_for
+from tests.support.sources import URL, Endpoint, expire, refusal, source, unfinished
 from tests.support.stores import OwnCache, forget
 
 SECRET = "s3cr3t-of-the-client"
@@ -238,7 +242,44 @@ def test_an_observer_may_need_tokens(endpoint: Endpoint) -> None:
     assert seen == ["obtained", "token-1", "token-2"]
 
 
-def test_a_token_request_has_the_context_of_its_task(endpoint: Endpoint) -> None:
+@pytest.mark.parametrize("run", [asyncio.run, trio.run])
+def test_a_task_returns_after_its_observers(run: Any, events: list[TokenEvent], grant: ClientCredentials) -> None:
+    """In an event loop too, a caller finds that its observers have the token that it got."""
+
+    async def call() -> int:
+        await TokenSource(grant, cache=MemoryCache()).atoken()
+        return len(events)
+
+    def observe_slowly(_: TokenEvent) -> None:
+        time.sleep(0.02)
+
+    remove_observer(events.append)
+    add_observer(observe_slowly)
+    add_observer(events.append)
+    try:
+        assert (run(call) if run is trio.run else run(call())) == 1
+    finally:
+        remove_observer(observe_slowly)
+
+
+def test_a_task_does_not_wait_for_an_observer_that_hangs(endpoint: Endpoint, clock: Clock) -> None:
+    """After a second the task goes on with its token."""
+    begun, end = threading.Event(), threading.Event()
+
+    def hang(_: TokenEvent) -> None:
+        begun.set()
+        end.wait(20)
+
+    add_observer(hang)
+    try:
+        assert asyncio.run(source(endpoint, GRANT).atoken()).access_token == "token-1"
+        assert begun.wait(20)
+    finally:
+        remove_observer(hang)
+        end.set()
+
+
+def test_a_token_request_has_the_context_of_its_task(grant: ClientCredentials) -> None:
     """A token request for a task is observed within the context of that task, so that traces are whole."""
     variable = contextvars.ContextVar("variable", default="")
     seen: list[str] = []
@@ -248,12 +289,12 @@ def test_a_token_request_has_the_context_of_its_task(endpoint: Endpoint) -> None
 
     async def call() -> None:
         variable.set("of the task")
-        await source(endpoint, GRANT).atoken()
+        await TokenSource(grant).atoken()
 
     add_observer(observe)
     try:
         asyncio.run(call())
-        assert wait_for(lambda: seen == ["of the task"])
+        assert seen == ["of the task"]
     finally:
         remove_observer(observe)
 
