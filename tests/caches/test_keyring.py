@@ -25,6 +25,7 @@ import keyring
 from keyring.backends.fail import Keyring as NoKeyring
 from keyring.errors import InitError, KeyringError, KeyringLocked
 
+from tests.support import keyrings
 from tests.support.keyrings import InMemory, WinVaultKeyring
 
 SECRET = "s3cr3t-of-the-user"
@@ -157,15 +158,15 @@ def test_processes_share_a_token(server: Loopback, tmp_path: Path) -> None:
     """Four processes that start at once send one token request."""
     server.latency = 0.5
     program = "import sys, auth_plugins; print(auth_plugins.TokenSource.from_env('ACME').token().access_token)"
-    root = Path(__file__).parents[2]
+    (tmp_path / "keyrings.py").write_text(Path(keyrings.__file__).read_text("utf-8"), "utf-8")
+    is_installed = os.environ.get("TESTS_OF_INSTALLED_PACKAGE") == "1"
     environment = {
         **os.environ,
         **variables(server),
-        "PYTHON_KEYRING_BACKEND": "tests.support.keyrings.Files",
+        "PYTHON_KEYRING_BACKEND": "keyrings.Files",
         "KEYRING_FILES": str(tmp_path),
-        "PYTHONPATH": str(root),
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *([] if is_installed else [str(Path(__file__).parents[2])])]),
     }
-    environment.pop("PYTHONSAFEPATH", None)
     workers = [
         subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
         for _ in range(4)

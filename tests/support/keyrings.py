@@ -1,4 +1,4 @@
-"""Keyrings for tests: ``PYTHON_KEYRING_BACKEND=tests.support.keyrings.Files`` chooses one in a child process."""
+"""Keyrings for tests. In a child process, which gets a copy of this file, ``PYTHON_KEYRING_BACKEND`` chooses one."""
 
 from __future__ import annotations
 
