@@ -6,12 +6,13 @@ import contextlib
 import enum
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
 from auth_plugins._base.errors import AuthError, TokenRequestError, TokenTransportError
 from auth_plugins._base.frames import without_frames
-from auth_plugins._base.observers import GRANT, SHARED_CACHE, TokenEvent, notify
+from auth_plugins._base.observers import GRANT, LEADER, SHARED_CACHE, TokenEvent, notify
 from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
@@ -128,6 +129,16 @@ class Flight(Future[Token | Ending]):
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+@contextlib.contextmanager
+def observed_wait(flight: Flight, grant: Grant, *, leads: bool) -> Iterator[None]:
+    """Give observers the time that a caller waits for *flight*; one that *leads* it waits for no other."""
+    began, waits = runtime.clock.monotonic(), not (leads or flight.done())
+    yield
+    if waits:
+        seconds = runtime.clock.monotonic() - began
+        notify(TokenEvent("waited", type(grant).__name__, endpoint_of(grant), seconds, None, LEADER))
 
 
 async def wait_for_report(flight: Flight) -> None:

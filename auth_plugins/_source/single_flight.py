@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
-from auth_plugins._base.observers import LEADER, TokenEvent, has_observers, notify
+from auth_plugins._base.observers import has_observers
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
@@ -18,10 +18,10 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
-from .flight import Ending, Flight, wait_for_report, wait_in_loop
+from .flight import Ending, Flight, observed_wait, wait_for_report, wait_in_loop
 from .freshness import Schedule
 from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
-from .wiring import GRACE, endpoint_of
+from .wiring import GRACE
 
 if TYPE_CHECKING:
     from .subjects.exchange_fetch import ExchangeFetch
@@ -64,9 +64,8 @@ class SingleFlight:
                 elif leads:
                     self._lead_in_background(flight)
                 if not flight.done():
-                    began = runtime.clock.monotonic()
-                    runtime.wait(flight, self._wait_timeout(flight))
-                    self._note_wait(began, leads=leads)
+                    with observed_wait(flight, self._grant, leads=leads):
+                        runtime.wait(flight, self._wait_timeout(flight))
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -83,9 +82,8 @@ class SingleFlight:
                 if leads:
                     # With the context of the task, so that traces show whose token request it is.
                     self._lead_in_background(flight, contextvars.copy_context().run)
-                began, has_waited = runtime.clock.monotonic(), not flight.done()
-                await wait_in_loop(flight, self._wait_timeout(flight))
-                self._note_wait(began, leads=leads or not has_waited)
+                with observed_wait(flight, self._grant, leads=leads):
+                    await wait_in_loop(flight, self._wait_timeout(flight))
                 if leads:  # as a thread that leads returns after its observers
                     await wait_for_report(flight)
                 if isinstance(result := self._result(flight), Token):
@@ -109,13 +107,6 @@ class SingleFlight:
         seconds = max(self._timeout, flight.deadline - runtime.clock.monotonic()) + GRACE
         left = current_token.seconds_left(self._state)
         return min(seconds, left / 2) if left else seconds
-
-    def _note_wait(self, began: float, *, leads: bool) -> None:
-        """Give observers the wait for another thread, since *began*; one that *leads* waits for no other."""
-        if not leads:
-            seconds = runtime.clock.monotonic() - began
-            name, endpoint = type(self._grant).__name__, endpoint_of(self._grant)
-            notify(TokenEvent("waited", name, endpoint, seconds, None, LEADER))
 
     def _result(self, flight: Flight) -> Token | Ending:
         if not flight.done():
@@ -162,9 +153,7 @@ class SingleFlight:
                 raise flight.overdue_error(self._grant)
             self._state.stuck += 1
 
-    def _lead_in_background(
-        self, flight: Flight, call: Callable[[Callable[[Flight], None], Flight], None] | None = None
-    ) -> None:
+    def _lead_in_background(self, flight: Flight, call: Callable[..., None] | None = None) -> None:
         def lead() -> None:
             # The waiters raise the error; if there are none, the present token is still good.
             with contextlib.suppress(AuthError):
