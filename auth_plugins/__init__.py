@@ -17,8 +17,10 @@ if TYPE_CHECKING:
         TokenRequestError,
         TokenTransportError,
     )
+    from auth_plugins._base.observers import TokenEvent, add_observer, remove_observer
     from auth_plugins._base.secret_file import SecretFile
     from auth_plugins._caches.file import FileCache
+    from auth_plugins._caches.keyring import KeyringCache
     from auth_plugins._caches.memory import MemoryCache
     from auth_plugins._caches.protocol import TokenCache
     from auth_plugins._caches.redis import RedisCache
@@ -53,6 +55,7 @@ __all__ = [
     "InsecureTransportError",
     "Issuer",
     "JWTBearer",
+    "KeyringCache",
     "LoginRequiredError",
     "MemoryCache",
     "Password",
@@ -64,12 +67,15 @@ __all__ = [
     "TLSClientAuth",
     "Token",
     "TokenCache",
+    "TokenEvent",
     "TokenExchange",
     "TokenRequestError",
     "TokenSource",
     "TokenTransportError",
+    "add_observer",
     "from_env",
     "graphql_unauthenticated",
+    "remove_observer",
 ]
 
 #: The module of each name.
@@ -78,8 +84,10 @@ _MODULES = {
     "_base.errors": (
         "AuthError ConfigurationError InsecureTransportError LoginRequiredError TokenRequestError TokenTransportError"
     ),
+    "_base.observers": "TokenEvent add_observer remove_observer",
     "_base.secret_file": "SecretFile",
     "_caches.file": "FileCache",
+    "_caches.keyring": "KeyringCache",
     "_caches.memory": "MemoryCache",
     "_caches.protocol": "TokenCache",
     "_caches.redis": "RedisCache",

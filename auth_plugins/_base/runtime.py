@@ -42,6 +42,9 @@ class Runtime:
         self.sleep_until = _wait
         #: Sleep in asyncio or trio, for so many seconds; other tasks go on.
         self.sleep_in_loop: Callable[[float], Awaitable[None]] = _sleep_in_loop
+        #: Makes the token of a grant in place of all token requests and shared caches, given the tokens that were
+        #: rejected: for ``auth_plugins.testing``. ``None``: token requests are sent.
+        self.make_token: Callable[[Any, Any], Any] | None = None
 
 
 def _clock_with_sleep() -> Callable[[], float]:

@@ -129,6 +129,21 @@ def process_cache() -> MemoryCache:
     return _shared
 
 
+def forget_all() -> None:
+    """Forget the tokens, refusals and metadata in all caches of this process, for tests; auth objects stay usable."""
+    for cache in list(_caches):
+        with cache.lock:
+            for state in list(cache._states.values()):
+                vars(state).clear()  # what is left are the defaults
+            cache._issuers.clear()
+
+
+def known_grants() -> list[tuple[Grant, GrantState]]:
+    """Return the grants that are in use in this process, with their states."""
+    found = [item for cache in list(_caches) for item in list(cache._states.items())]
+    return [(key[0] if isinstance(key, tuple) else key, state) for key, state in found]  # type: ignore[misc]  # as above
+
+
 def _after_fork() -> None:
     for cache in list(_caches):
         cache._after_fork()

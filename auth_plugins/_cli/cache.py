@@ -8,8 +8,10 @@ import click
 
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.encryption import BaseCache
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
@@ -38,7 +40,8 @@ def delete(prefix: str | None, *, everything: bool) -> None:
     with _cache_errors(prefix or "AUTH_PLUGINS"):
         found = _cache_of(prefix or "AUTH_PLUGINS")
         if prefix is None or everything:
-            found.delete_name_key()  # first: entries that are stored from now on have other names
+            if isinstance(found, BaseCache):
+                found.delete_name_key()  # first: entries that are stored from now on have other names
             names = set(found.names())
         else:
             shared_cache_for(found).name_key()  # raises what would be logged only, and end in "forgot 0"
@@ -46,7 +49,7 @@ def delete(prefix: str | None, *, everything: bool) -> None:
             names = {name for name in entry.names if found.get(name) is not None} if entry else set()
         for name in names:
             found.delete(name)
-        if isinstance(found, FileCache) and (prefix is None or everything):
+        if isinstance(found, FileCache | KeyringCache) and (prefix is None or everything):
             found.remove_free_locks()
     click.echo(f"forgot {len(names - {KEY_CHECK})} of {found!r}")
 
@@ -64,13 +67,13 @@ def _cache_errors(prefix: str) -> Iterator[None]:
         fail(f"the cache cannot be used ({type(error).__name__}: {text})", 1)
 
 
-def _cache_of(prefix: str) -> FileCache | RedisCache:
+def _cache_of(prefix: str) -> FileCache | KeyringCache | RedisCache:
     found = cache_of(prefix)
     if found is None and prefix == "AUTH_PLUGINS":
         return FileCache()
     if found is None:
         raise ConfigurationError(
-            "is memory, which ends with its process", argument="cache", advice="set it to file or redis://..."
+            "is memory, which ends with its process", argument="cache", advice="set it to file, keyring or redis://..."
         ).renamed({"cache": f"{prefix.removesuffix('_')}_CACHE"})
     return found
 

@@ -12,6 +12,7 @@ from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.oauth import OAuthGrant
@@ -82,7 +83,7 @@ def source_configuration(prefix: str, environ: Mapping[str, str] | None) -> tupl
     return grant, policy, policy.pop("allow_http", False)
 
 
-def cache_of(prefix: str) -> FileCache | RedisCache | None:
+def cache_of(prefix: str) -> FileCache | KeyringCache | RedisCache | None:
     """Return the cache that the variables of *prefix* describe, whatever else they do; ``None``: memory."""
     return _cache(Variables(prefix, None))
 
@@ -110,9 +111,14 @@ def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
     return grant, policy
 
 
-def _cache(variables: Variables) -> FileCache | RedisCache | None:
+def _cache(variables: Variables) -> FileCache | KeyringCache | RedisCache | None:
     cache, key = variables.named("CACHE"), variables.named("CACHE_KEY")
     choice = _cache_choice(variables)
+    if choice.make is KeyringCache:
+        if variables.has("CACHE_KEY"):
+            problem = f"contradicts {cache}=keyring, which is encrypted by the operating system"
+            raise ConfigurationError(problem, argument=key, advice="unset it")
+        return call(choice.make, {}, {"": cache})
     if choice.make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
         return call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)

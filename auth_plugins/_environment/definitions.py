@@ -11,6 +11,7 @@ from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._base.mappings import STANDARD_PARAMETERS, freeze_headers, freeze_names, freeze_params
 from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header
 from auth_plugins._caches.file import FileCache
+from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._client_auth.assertions import HMAC_ALGORITHMS
 from auth_plugins._client_auth.keys import ALGORITHMS
@@ -203,7 +204,7 @@ def _statuses(value: str) -> tuple[int, ...] | None:
 class CacheChoice(NamedTuple):
     """What CACHE means: a class and its arguments; a class of ``None`` is memory."""
 
-    make: Callable[..., FileCache | RedisCache] | None
+    make: Callable[..., FileCache | KeyringCache | RedisCache] | None
     arguments: Mapping[str, str]
 
 
@@ -215,6 +216,8 @@ def _cache(value: str) -> CacheChoice | None:
     kind = kind.lower()
     if kind == "memory" and not colon:
         return MEMORY
+    if kind == "keyring" and not colon:
+        return CacheChoice(KeyringCache, {})
     if kind == "file" and bool(colon) == bool(rest.strip()):
         return CacheChoice(FileCache, {"path": rest} if rest else {})
     return CacheChoice(RedisCache, {"url_or_client": value}) if kind in ("redis", "rediss", "unix") and colon else None
@@ -253,7 +256,7 @@ READERS: Mapping[str, _Reader] = {
     "DPOP": _SWITCH,
     "ENCODING": _choice(*ENCODINGS),
     "METHOD": _choice(*METHODS),
-    "CACHE": (_cache, "memory, file, file:PATH, redis://HOST:6379/0 or rediss://..."),
+    "CACHE": (_cache, "memory, file, file:PATH, keyring, redis://HOST:6379/0 or rediss://..."),
     "ALLOWED_HOSTS": (_hosts, "hosts, such as api.example.com, *.example.com or 127.0.0.1:8080, separated by commas"),
     "ALLOW_HTTP": _SWITCH,
     "LEEWAY": (_seconds, "seconds, such as 60, or 0"),

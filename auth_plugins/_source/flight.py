@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import enum
-import logging
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from auth_plugins._base.errors import AuthError, TokenTransportError
+from auth_plugins._base.errors import AuthError, TokenRequestError, TokenTransportError
 from auth_plugins._base.frames import without_frames
+from auth_plugins._base.observers import GRANT, LEADER, SHARED_CACHE, TokenEvent, notify
+from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
-_log = logging.getLogger("auth_plugins")
+from .wiring import endpoint_of
+
+#: Seconds between two looks at whether observers have the events of a token request, and how many looks there are.
+_REPORT_POLL, _REPORT_POLLS = 0.001, 1000
 
 
 class Ending(enum.Enum):
@@ -50,8 +53,12 @@ class Flight(Future[Token | Ending]):
         self.fallback: Token | None = None
         #: What was exchanged; ``None``: nothing.
         self.origins: tuple[str, ...] | None = None
-        #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
-        self.log_details: tuple[str, str, float] | None = None
+        #: The grant whose sources were asked for their tokens; ``None``: it has none.
+        self.exchanged: Grant | None = None
+        #: Whether it is complete, and its leader gives events to observers.
+        self.is_reporting = False
+        #: What happened to token requests, for observers and the log.
+        self.events: list[TokenEvent] = []
         #: By event loop, what its tasks wait for.
         self._events: dict[Any, Any] = {}
 
@@ -67,6 +74,26 @@ class Flight(Future[Token | Ending]):
                 self.set_exception(without_frames(result))
             else:
                 self.set_result(result)
+
+    def note(self, grant: Grant, endpoint: str, seconds: float, error: AuthError | None, source: str = GRANT) -> None:
+        """Note for observers that a token was obtained in *seconds* by *source*, or the *error*."""
+        kind = "obtained" if error is None else "refused" if isinstance(error, TokenRequestError) else "failed"
+        kept = None if error is None else without_frames(error)
+        self.events.append(TokenEvent(kind, type(grant).__name__, endpoint, seconds, kept, source))
+
+    def report(self, grant: Grant, result: Token | AuthError | Ending) -> None:
+        """Give what was noted to observers and the log; after completion, as they may need this very token."""
+        token = result if isinstance(result, Token) else None
+        if token is not None and self.is_shared and not any(each.error is None for each in self.events):
+            seconds = max(0.0, runtime.clock.time() - token.issued_at) if token.issued_at else 0.0
+            self.events.append(
+                TokenEvent("obtained", type(grant).__name__, endpoint_of(grant), seconds, None, SHARED_CACHE)
+            )
+        try:
+            for event in self.events:
+                notify(event, None if token is None else token.expires_at)
+        finally:
+            self.is_reporting = False
 
     def event_of(self, loop: Any, make: Any, call: Any) -> Any:
         """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
@@ -114,6 +141,24 @@ def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
+@contextlib.contextmanager
+def observed_wait(flight: Flight, grant: Grant, *, leads: bool) -> Iterator[None]:
+    """Give observers the time that a caller waits for *flight*; one that *leads* it waits for no other."""
+    began, waits = runtime.clock.monotonic(), not (leads or flight.done())
+    yield
+    if waits:
+        seconds = runtime.clock.monotonic() - began
+        notify(TokenEvent("waited", type(grant).__name__, endpoint_of(grant), seconds, None, LEADER))
+
+
+async def wait_for_report(flight: Flight) -> None:
+    """Wait in asyncio or trio, for a second at most, until observers have the events of *flight*, which is complete."""
+    for _ in range(_REPORT_POLLS):
+        if not flight.is_reporting:
+            return
+        await runtime.sleep_in_loop(_REPORT_POLL)
+
+
 async def wait_in_loop(flight: Flight, seconds: float) -> None:
     """Wait in asyncio or trio until *flight* is complete or *seconds* have passed; cancellation leaves it as it is.
 
@@ -131,12 +176,3 @@ async def wait_in_loop(flight: Flight, seconds: float) -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await flight.event_of(loop, asyncio.Event, loop.call_soon_threadsafe).wait()
-
-
-def log_token(token: Token, endpoint: str, sent: str, seconds: float) -> None:
-    """Log that *endpoint* issued *token* after *seconds*, for what was *sent*: a refresh token, or a kind of grant."""
-    if _log.isEnabledFor(logging.INFO):
-        expiry = "tells no expiry"
-        if token.expires_at is not None:
-            expiry = f"expires at {dt.datetime.fromtimestamp(token.expires_at, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-        _log.info("%s issued a token (%s) in %.2f s; it %s", endpoint, sent, seconds, expiry)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from auth_plugins._base.errors import LoginRequiredError, TokenRequestError, copy_error
+from auth_plugins._base.errors import AuthError, LoginRequiredError, TokenRequestError, copy_error
+from auth_plugins._base.observers import GRANT, REFRESH_TOKEN
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._grants.base import Grant
@@ -15,6 +16,7 @@ from auth_plugins._protocol.tokens import Token
 from .discovery.resolver import with_endpoints
 from .flight import Flight
 from .retrying_sender import RetryingSender
+from .wiring import endpoint_of
 
 if TYPE_CHECKING:
     from auth_plugins._caches.shared_entry import SharedEntry
@@ -77,14 +79,15 @@ class GrantFetcher:
             state.refreshable = None
         if refreshable and entry:
             entry.delete(refreshable)
-        exchange.sends = type(grant).__name__
+        exchange.sends = GRANT
         if exchange.refusal is not None:
             status = exchange.refusal.status_code
-            _log.debug("the refresh token was refused (%s); the credentials are sent (%s)", status, exchange.sends)
+            sent = type(grant).__name__
+            _log.debug("the refresh token was refused (%s); the credentials are sent (%s)", status, sent)
         began = runtime.clock.monotonic()
         token = grant.request_token(exchange)
         if not (grant.sends_token_requests or grant.is_constant):
-            flight.log_details = repr(grant), exchange.sends, runtime.clock.monotonic() - began
+            flight.note(grant, endpoint_of(grant), runtime.clock.monotonic() - began, None)
         if origin is not None:  # it was a refresh as well
             token = _keep_extra(token, state.token or flight.fallback or next(iter(state.rejected), None))
         state.spend(origin, token.refresh_token, is_own=True)
@@ -114,8 +117,8 @@ class _Exchange:
         self.grant = grant
         #: When to end, by ``runtime.clock.monotonic``.
         self.deadline = deadline
-        #: What is sent, for the log.
-        self.sends = "refresh token"
+        #: What is sent, for observers.
+        self.sends = REFRESH_TOKEN
         #: The last error that the token endpoint answered.
         self.refusal: TokenRequestError | None = None
 
@@ -139,11 +142,19 @@ class _Exchange:
                 sent.proof.bind(token.access_token)
         except TokenRequestError as error:
             self.refusal = self._refusal(error)
+            self._note(request, began, self.refusal)
             raise self.refusal from error.__cause__
+        except AuthError as error:
+            self._note(request, began, error)
+            raise
         finally:
             self._flight.is_sending = False
-        self._flight.log_details = request.endpoint, self.sends, runtime.clock.monotonic() - began
+        self._note(request, began, None)
         return token
+
+    def _note(self, request: TokenRequest, began: float, error: AuthError | None) -> None:
+        seconds = runtime.clock.monotonic() - began
+        self._flight.note(self.grant, request.endpoint, seconds, error, self.sends)
 
     def _refusal(self, error: TokenRequestError) -> TokenRequestError:
         """Return the error to raise for *error*: only a login replaces what a grant that is used up consisted of."""

@@ -14,6 +14,7 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from .flight import Ending, Flight
+from .wiring import endpoint_of
 
 if TYPE_CHECKING:
     from .grant_fetcher import GrantFetcher
@@ -58,9 +59,15 @@ class NegativeCache:
         failure = self._state.failure
         if failure is not None and runtime.elapsed() < failure.until and failure.secrets == hash(self._grant.secrets()):
             raise copy_error(failure.error, type(failure.error)) from failure.error.__cause__
+        began, noted = runtime.clock.monotonic(), len(flight.events)
         try:
+            if runtime.make_token is not None:
+                token: Token = runtime.make_token(flight.exchanged or self._grant, self._state.rejected)
+                flight.note(self._grant, endpoint_of(self._grant), 0.0, None)
+                return token
             return self._inner.fetch(flight)
         except AuthError as error:
+            self._note(flight, noted, began, error)
             # A 5xx is no refusal, unless the server asks for a pause.
             if isinstance(error, TokenRequestError) and (
                 error.retry_after is not None or (error.status_code or 0) < 500
@@ -68,9 +75,15 @@ class NegativeCache:
                 self._remember(error, error.retry_after or 0.0)
             raise
         except Exception as error:
+            self._note(flight, noted, began, unexpected := unexpected_error(error))
             # The password must not be sent again and again for it.
-            self._remember(unexpected_error(error), 0.0)
+            self._remember(unexpected, 0.0)
             raise
+
+    def _note(self, flight: Flight, noted: int, began: float, error: AuthError) -> None:
+        """Note *error* for observers, unless it is that of a token request, which was noted."""
+        if not any(each.error is not None for each in flight.events[noted:]):
+            flight.note(self._grant, endpoint_of(self._grant), runtime.clock.monotonic() - began, error)
 
     def _remember(self, error: AuthError, at_least: float) -> None:
         """Begin a back-off of *at_least* so many seconds, which grows with each failure in a row."""

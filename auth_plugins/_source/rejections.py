@@ -6,9 +6,10 @@ token in 30 seconds, whatever is accepted meanwhile.
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
+from auth_plugins._base.errors import AuthError
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
@@ -16,8 +17,6 @@ from . import current_token, wiring
 
 if TYPE_CHECKING:
     from .source import TokenSource
-
-_log = logging.getLogger("auth_plugins")
 
 #: Seconds in which at most one token is replaced while new ones are rejected as well.
 PROBATION = 30.0
@@ -51,16 +50,29 @@ def reject(source: TokenSource, token: Token, *, is_certain: bool) -> bool:
                 state.doubted_until = now + PROBATION
             state.reject(token)
             state.doubted = None if is_certain else token
-            return True
-        is_logged = now < state.warned_until or not is_certain
-        if not is_logged:
-            state.warned_until = now + PROBATION
-    if not is_logged:
-        _log.warning(
-            "an API rejects new tokens of %s too; check audience and scope, and that the API trusts this server",
-            wiring.endpoint_of(source.grant),
-        )
-    return False
+            is_rejected, is_reported = True, True
+        else:
+            is_rejected, is_reported = False, is_certain and now >= state.warned_until
+            if is_reported:
+                state.warned_until = now + PROBATION
+    if is_reported:
+        _report(source, token, is_new=not is_rejected)
+    return is_rejected
+
+
+def _report(source: TokenSource, token: Token, *, is_new: bool) -> None:
+    """Give observers and the log a rejected *token*.
+
+    :param is_new: it took the place of another one that was rejected.
+    """
+    with small_imports():
+        from auth_plugins._base.observers import API, TokenEvent, notify
+    endpoint, error = wiring.endpoint_of(source.grant), None
+    if is_new:
+        advice = "check audience and scope, and that the API trusts this server"
+        error = AuthError(f"an API rejects new tokens of {endpoint} too", advice=advice)
+    seconds = max(0.0, runtime.clock.time() - token.issued_at) if token.issued_at else 0.0
+    notify(TokenEvent("refused", type(source.grant).__name__, endpoint, seconds, error, API))
 
 
 def restore(source: TokenSource, token: Token, *, is_accepted: bool = False) -> None:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 def revoke(source: TokenSource) -> None:
     """Forget all tokens of *source*, and revoke them."""
+    if runtime.make_token is not None:  # a test, which sends nothing
+        _forget(source, None)
+        return
     sender, entry = wiring.sender_of(source), source._shared_entry()
     sender.load()
     if entry is None:

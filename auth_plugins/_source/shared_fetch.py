@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 
 from auth_plugins._base.runtime import runtime
@@ -16,8 +15,6 @@ from .flight import Ending, Flight
 from .freshness import Freshness, Schedule
 from .grant_fetcher import GrantFetcher
 from .retrying_sender import with_jitter
-
-_log = logging.getLogger("auth_plugins")
 
 #: Seconds that a busy lock is waited for after its lease has ended.
 LOCK_GRACE = 1.0
@@ -72,7 +69,6 @@ class SharedFetch:
         if window(self._state, stored, self._schedule).freshness(runtime.clock.time()) is Freshness.EXPIRED:
             return None
         flight.is_shared, self._state.last_shared = True, stored
-        _log.debug("a token was found in the shared cache")
         return stored
 
     def _fetch_and_store(self, entry: SharedEntry, stored: Token | None, flight: Flight) -> Token:

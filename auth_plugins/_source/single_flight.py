@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import logging
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
+from auth_plugins._base.observers import has_observers
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
@@ -15,7 +18,7 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
-from .flight import Ending, Flight, log_token, wait_in_loop
+from .flight import Ending, Flight, observed_wait, wait_for_report, wait_in_loop
 from .freshness import Schedule
 from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
 from .wiring import GRACE
@@ -61,7 +64,8 @@ class SingleFlight:
                 elif leads:
                     self._lead_in_background(flight)
                 if not flight.done():
-                    runtime.wait(flight, self._wait_timeout(flight))
+                    with observed_wait(flight, self._grant, leads=leads):
+                        runtime.wait(flight, self._wait_timeout(flight))
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -76,8 +80,12 @@ class SingleFlight:
             for _ in range(_MOST_ATTEMPTS):
                 flight, leads = self._join()
                 if leads:
-                    self._lead_in_background(flight)
-                await wait_in_loop(flight, self._wait_timeout(flight))
+                    # With the context of the task, so that traces show whose token request it is.
+                    self._lead_in_background(flight, contextvars.copy_context().run)
+                with observed_wait(flight, self._grant, leads=leads):
+                    await wait_in_loop(flight, self._wait_timeout(flight))
+                if leads:  # as a thread that leads returns after its observers
+                    await wait_for_report(flight)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -145,11 +153,11 @@ class SingleFlight:
                 raise flight.overdue_error(self._grant)
             self._state.stuck += 1
 
-    def _lead_in_background(self, flight: Flight) -> None:
+    def _lead_in_background(self, flight: Flight, call: Callable[..., None] | None = None) -> None:
         def lead() -> None:
             # The waiters raise the error; if there are none, the present token is still good.
             with contextlib.suppress(AuthError):
-                self._lead(flight)
+                self._lead(flight) if call is None else call(self._lead, flight)
 
         try:
             runtime.start_thread(lead, "auth-plugins token request")
@@ -170,11 +178,10 @@ class SingleFlight:
             result = unexpected_error(error)  # for the waiters: the leader raises it as it is
             raise
         finally:
+            flight.is_reporting = has_observers()
             self._complete(flight, result)
+            flight.report(self._grant, result)
             del result  # an error and the frames of its traceback must not keep each other
-        # After completion: a log handler may need this very token.
-        if flight.log_details is not None and isinstance(token := flight.result(), Token):
-            log_token(token, *flight.log_details)
 
     def _complete(self, flight: Flight, result: Token | AuthError | Ending) -> None:
         """End an attempt: first the state, then the waiters, which look at the state next."""

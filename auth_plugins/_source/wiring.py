@@ -70,7 +70,11 @@ def check_policy(leeway: Any, timeout: Any, refresh_ahead: Any) -> tuple[float, 
 
 
 def endpoint_of(grant: Grant) -> str:
-    """Return the token endpoint of *grant*, for messages and the log."""
+    """Return the token endpoint of *grant*, or what it calls in place of one, for messages, observers and the log."""
+    # A third party's repr may contain secrets.
+    is_ours = type(grant).__module__.startswith("auth_plugins.")
+    if is_ours and not (grant.sends_token_requests or grant.is_constant):
+        return repr(grant)
     return str(getattr(grant, "token_url", type(grant).__name__)).partition("?")[0]
 
 

@@ -33,6 +33,7 @@ from tests.support.dpop import DPoPServer
 from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.keys import pem
 from tests.support.loopback import Loopback, Received, as_json
+from tests.support.plugin import PYTEST
 from tests.support.redis_server import RedisServer
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ RUNS = re.compile(r"auth-plugins (token|get|check|cache|--version|--help)\b")
 #: Examples that need a process of their own: what Python is called with.
 PROCESSES: Mapping[str, tuple[str, ...]] = {
     "several_processes.py": ("several_processes.py",),
-    "isolated_tests.py": ("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "isolated_tests.py"),
+    "isolated_tests.py": (*PYTEST, "-p", "no:randomly", "isolated_tests.py"),
 }
 
 

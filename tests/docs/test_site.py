@@ -28,7 +28,14 @@ from tests.docs.test_words import REPLACED
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.rst"))
 DIAGRAMS = sorted((DOCS / "diagrams").glob("*.svg"))
-MODULES = ("auth_plugins", "auth_plugins.requests", "auth_plugins.httpx", "auth_plugins.httpx2")
+MODULES = (
+    "auth_plugins",
+    "auth_plugins.httpx",
+    "auth_plugins.httpx2",
+    "auth_plugins.opentelemetry",
+    "auth_plugins.requests",
+    "auth_plugins.testing",
+)
 #: Least contrast of a text to what is behind it (WCAG 2.2, 1.4.3), and of a line (1.4.11).
 TEXT_CONTRAST, LINE_CONTRAST = 4.5, 3.0
 SVG = "{http://www.w3.org/2000/svg}"

@@ -20,10 +20,10 @@ HEAVY = """
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom DPoPKey FileCache Grant
-    InsecureTransportError Issuer JWTBearer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
-    RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenExchange TokenRequestError TokenSource
-    TokenTransportError
-    from_env graphql_unauthenticated
+    InsecureTransportError Issuer JWTBearer KeyringCache LoginRequiredError MemoryCache Password PrivateKeyJWT
+    RedisCache RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenEvent TokenExchange
+    TokenRequestError TokenSource TokenTransportError
+    add_observer from_env graphql_unauthenticated remove_observer
 """
 
 

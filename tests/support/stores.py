@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from auth_plugins import FileCache, RedisCache, TokenSource
+from auth_plugins import FileCache, KeyringCache, RedisCache, TokenSource
 from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants import password as _password
@@ -157,14 +157,30 @@ def in_memory(kind: type[OwnCache]) -> Store:
     return Store(lambda: cache, lambda: str(cache.entries).encode(), put)
 
 
+def in_keyring(request: pytest.FixtureRequest) -> Store:
+    keyring = pytest.importorskip("keyring")
+    from tests.support.keyrings import InMemory
+
+    backend, patch = InMemory(), request.getfixturevalue("monkeypatch")
+    patch.setenv("XDG_CACHE_HOME", str(request.getfixturevalue("tmp_path") / "locks"))
+    patch.setattr(keyring.core, "_keyring_backend", backend)
+
+    def put(name: str, content: bytes) -> None:
+        backend.entries["auth-plugins", name] = content.decode("latin-1")
+        with KeyringCache().lock(name, 1):
+            pass
+
+    return Store(KeyringCache, lambda: str(backend.entries).encode(), put)
+
+
 FILES = ["files", "files, key"]
 REDIS = ["redis", "redis, key", "redis, client", "redis, client that decodes"]
 OWN = ["own", "own that waits"]
 #: The stores that have a lock.
-ALL = [*FILES, *REDIS, *OWN]
+ALL = [*FILES, *REDIS, "keyring", *OWN]
 WITHOUT_KEY = [name for name in ALL if "key" not in name]
 #: The stores whose lock says at once that another process holds it.
-PROMPT = [*FILES, *REDIS, "own"]
+PROMPT = [*FILES, *REDIS, "keyring", "own"]
 
 
 def store_of(name: str, request: pytest.FixtureRequest) -> Store:
@@ -174,6 +190,8 @@ def store_of(name: str, request: pytest.FixtureRequest) -> Store:
     key = {"key": KEY} if name.endswith("key") else {}
     if name.startswith("files"):
         return in_files(request.getfixturevalue("tmp_path") / "tokens", **key)
+    if name == "keyring":
+        return in_keyring(request)
     server = request.getfixturevalue("redis_server")
     if "client" not in name:
         return in_redis(server, lambda: RedisCache(server.url, **key))

@@ -11,9 +11,11 @@ from requests.auth import AuthBase, HTTPBasicAuth, HTTPProxyAuth
 
 import auth_plugins.httpx
 import auth_plugins.httpx2
+import auth_plugins.opentelemetry
 import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
+    AuthError,
     ClientAssertion,
     ClientCredentials,
     ClientSecretJWT,
@@ -22,6 +24,7 @@ from auth_plugins import (
     Grant,
     Issuer,
     JWTBearer,
+    KeyringCache,
     LoginRequiredError,
     MemoryCache,
     Password,
@@ -31,11 +34,14 @@ from auth_plugins import (
     SignedJWT,
     TLSClientAuth,
     Token,
+    TokenEvent,
     TokenExchange,
     TokenRequestError,
     TokenSource,
+    add_observer,
     from_env,
     graphql_unauthenticated,
+    remove_observer,
 )
 from auth_plugins.providers import (
     auth0,
@@ -66,6 +72,7 @@ from auth_plugins.providers import (
     zoho,
     zoom,
 )
+from auth_plugins.testing import FakeTokens, TokenServer
 
 
 def secret() -> str:
@@ -194,3 +201,24 @@ except TokenRequestError as error:
     status: int | None = error.status_code
     rest: float | None = error.retry_after
     explained: tuple[str, str, str] = (error.problem, error.advice, error.trouble)
+
+
+def observe(event: TokenEvent) -> tuple[str, str, str, float, AuthError | None, str]:
+    return event.kind, event.grant, event.token_url, event.seconds, event.error, event.source
+
+
+add_observer(observe)
+remove_observer(observe)
+
+with FakeTokens() as fake, TokenServer() as token_server:
+    handed_out: Token = fake.token
+    asked: list[Grant] = fake.requests
+    fake.refuse("invalid_client", "unknown", status_code=400, retry_after=5)
+    fake.refuse(LoginRequiredError("sign in"))
+    fake.refuse(None)
+    urls: tuple[str, str] = (token_server.token_url, token_server.api_url)
+    token_server.fail(503, at="api", times=3, headers={"Retry-After": "5"})
+    token_server.credentials = {"client": "s3cr3t"}
+auth_plugins.opentelemetry.instrument()
+auth_plugins.opentelemetry.uninstrument()
+TokenSource(grants[0], cache=KeyringCache("acme"))

@@ -53,6 +53,7 @@ class ExchangeFetch:
     def fetch(self, flight: Flight) -> Token | Ending:
         """Get a token; once more if the token of a source is refused, and that source has another one."""
         began, remembered = runtime.clock.time(), self._state.failure
+        flight.exchanged = self._grant
         tokens = self._ask()
         try:
             return self._exchange(flight, tokens)
