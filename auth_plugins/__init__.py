@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from auth_plugins._grants.jwt_bearer import JWTBearer
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
+    from auth_plugins._grants.sign_in.authorization_code import AuthorizationCode
+    from auth_plugins._grants.sign_in.device_code import DeviceCode
     from auth_plugins._grants.signed_jwt import SignedJWT
     from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
@@ -41,11 +43,13 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "AuthError",
+    "AuthorizationCode",
     "ClientAssertion",
     "ClientCredentials",
     "ClientSecretJWT",
     "ConfigurationError",
     "Custom",
+    "DeviceCode",
     "FileCache",
     "Grant",
     "InsecureTransportError",
@@ -92,6 +96,8 @@ _MODULES = {
     "_grants.jwt_bearer": "JWTBearer",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
+    "_grants.sign_in.authorization_code": "AuthorizationCode",
+    "_grants.sign_in.device_code": "DeviceCode",
     "_grants.signed_jwt": "SignedJWT",
     "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",

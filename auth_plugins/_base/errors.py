@@ -26,6 +26,8 @@ from typing import Any, Self, TypeVar
 _LONGEST_CHAIN = 50
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+#: ``TokenRequestError.trouble`` of a login for which no one was asked, or waits: another caller may ask.
+NOT_ASKED = "login"
 #: What keeps a token endpoint from being reached until someone acts: see ``TokenTransportError.trouble``.
 _LASTING_TROUBLE = frozenset({"certificate", "client_certificate", "fork", "unexpected"})
 

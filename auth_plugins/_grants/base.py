@@ -4,18 +4,41 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from auth_plugins._base.errors import not_an_auth
 from auth_plugins._base.frozen import Checks, Frozen
 from auth_plugins._protocol.tokens import Token
 
 if TYPE_CHECKING:
-    from auth_plugins._protocol.messages import TokenRequest
+    from concurrent.futures import Future
+
+    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
 #: Sends one token request and reads its answer.
 Ask = Callable[["TokenRequest"], Token]
-__all__ = ["Ask", "Checks", "FrozenGrant", "Grant"]
+__all__ = ["Ask", "Checks", "FrozenGrant", "Grant", "LoginAsk"]
+
+
+class LoginAsk(Protocol):
+    """An :data:`Ask` that can do what a login needs."""
+
+    #: Why no person may be asked now; ``""``: one may.
+    no_login: str
+
+    def __call__(self, request: TokenRequest, /) -> Token: ...
+
+    def send(self, request: TokenRequest, /) -> tuple[TokenRequest, TokenResponse]:
+        """Send a request whose answer holds no token."""
+        ...
+
+    def check_url(self, url: str, /) -> None:
+        """Raise an InsecureTransportError if a person would send credentials there in clear."""
+        ...
+
+    def begin_login(self, seconds: float, answer: Future[Any], /) -> None:
+        """Note that a person is asked, and has so many seconds; *answer* gets the error if no one waits any more."""
+        ...
 
 
 # No ABC, as isinstance() takes longer for one.
@@ -41,6 +64,24 @@ class Grant(ABC):
     is_constant: ClassVar[bool] = False
     #: Whether *ask* is used, for which Authlib and an HTTP library are imported.
     sends_token_requests: ClassVar[bool] = True
+
+    #: Whether a person has to sign in where there is no usable token, and no refresh token that works.
+    is_interactive: ClassVar[bool] = False
+    #: Seconds that this may take; 0: no one is asked.
+    login_seconds: float = 0.0
+
+    @property
+    def shares_refresh_token(self) -> bool:
+        """Whether a refresh token in a shared cache is used by way of that cache only.
+
+        Then a login ends for all processes when its entry is deleted.
+        """
+        return self.is_repeatable or self.is_interactive
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person can be asked to sign in now."""
+        return False
 
     @property
     def can_be_shared(self) -> bool:
@@ -85,6 +126,9 @@ class Grant(ABC):
     def query_parameter(self) -> str | None:
         """Return the parameter of the URL's query that carries the token; ``None``: the header carries it."""
         return None
+
+    def check_login(self, ask: Ask) -> None:  # noqa: B027 - most grants need none
+        """Raise a LoginRequiredError if a person has to sign in, and none can be asked."""
 
     @abstractmethod
     def request_token(self, ask: Ask) -> Token:

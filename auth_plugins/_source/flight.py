@@ -11,8 +11,9 @@ import threading
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from auth_plugins._base.errors import AuthError, TokenTransportError
+from auth_plugins._base.errors import NOT_ASKED, AuthError, LoginRequiredError, TokenTransportError
 from auth_plugins._base.frames import without_frames
+from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
@@ -26,6 +27,7 @@ class Ending(enum.Enum):
     REFRESHED_ELSEWHERE = "another process refreshes the token at this moment, and the present one can be used"
     UNCHANGED = "the token that was exchanged is still used, and so is the token"
     SEEDED = "a token was seeded meanwhile"
+    NOT_ASKED = "the leader could ask no one to sign in; a waiter that can becomes the new leader"
 
 
 class Flight(Future[Token | Ending]):
@@ -51,6 +53,12 @@ class Flight(Future[Token | Ending]):
         self.origins: tuple[str, ...] | None = None
         #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
         self.log_details: tuple[str, str, float] | None = None
+        #: Until when a person may sign in, the last token request included, by ``runtime.clock.monotonic``; 0: none is
+        #: asked. ``login`` ends with an error if no one waits any more.
+        self.login_until = 0.0
+        self.login: Future[Any] | None = None
+        #: How many callers take part; written under the lock.
+        self.callers = 0
         #: By event loop, what its tasks wait for.
         self._events: dict[Any, Any] = {}
 
@@ -66,6 +74,18 @@ class Flight(Future[Token | Ending]):
                 self.set_exception(without_frames(result))
             else:
                 self.set_result(result)
+
+    def login_seconds(self) -> float:
+        """Return the seconds that a person has left to sign in; 0: none is asked, or the attempt is complete."""
+        return 0.0 if self.done() else max(0.0, self.login_until - runtime.clock.monotonic())
+
+    def abandon_login(self) -> None:
+        """End the login for which no one waits any more; do nothing if there is none."""
+        if self.login is not None:
+            with contextlib.suppress(InvalidStateError):  # the person has signed in
+                self.login.set_exception(
+                    LoginRequiredError("sign-in was given up, as no one waits for it any more", trouble=NOT_ASKED)
+                )
 
     def event_of(self, loop: Any, make: Any, call: Any) -> Any:
         """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
@@ -86,7 +106,8 @@ class Flight(Future[Token | Ending]):
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
-        callables = {name: value for name, value in sorted(vars(grant).items()) if callable(value)}
+        members = sorted(vars(grant).items())
+        callables = {name: value for name, value in members if callable(value) and name != "prompt"}
         if callables and self.thread is not None and not self.is_sending:
             names = " or ".join(f"{name} ({_name(value)})" for name, value in callables.items())
             return TokenTransportError(

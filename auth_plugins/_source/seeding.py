@@ -47,7 +47,7 @@ def use(source: TokenSource, token: Token, now: float) -> None:
     with memory.lock:
         if is_shared and state.token is token:
             state.last_shared = dated
-            if source.grant.is_repeatable:  # its refresh token now belongs to all processes
+            if source.grant.shares_refresh_token:  # its refresh token now belongs to all processes
                 state.refreshable = None
 
 

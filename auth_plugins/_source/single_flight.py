@@ -5,9 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
+from auth_plugins._base.errors import (
+    NOT_ASKED,
+    AuthError,
+    ConfigurationError,
+    LoginRequiredError,
+    TokenTransportError,
+    copy_error,
+)
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
@@ -56,12 +64,15 @@ class SingleFlight:
                 # While the old token lives, no caller waits for the whole timeout: it is used then.
                 is_urgent = not current_token.seconds_left(self._state)
                 flight, leads = self._join(leader=threading.get_ident() if is_urgent else None)
-                if leads and is_urgent:
-                    self._lead(flight)
-                elif leads:
-                    self._lead_in_background(flight)
-                if not flight.done():
-                    runtime.wait(flight, self._wait_timeout(flight))
+                with self._taking_part(flight):
+                    if leads and is_urgent:
+                        self._lead(flight)
+                    elif leads:
+                        self._lead_in_background(flight)
+                    if not flight.done():
+                        runtime.wait(flight, self._wait_timeout(flight))
+                    while seconds := flight.login_seconds():
+                        runtime.wait(flight, seconds + GRACE)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -75,9 +86,12 @@ class SingleFlight:
         try:
             for _ in range(_MOST_ATTEMPTS):
                 flight, leads = self._join()
-                if leads:
-                    self._lead_in_background(flight)
-                await wait_in_loop(flight, self._wait_timeout(flight))
+                with self._taking_part(flight):
+                    if leads:
+                        self._lead_in_background(flight)
+                    await wait_in_loop(flight, self._wait_timeout(flight))
+                    while seconds := flight.login_seconds():
+                        await wait_in_loop(flight, seconds + GRACE)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -94,6 +108,24 @@ class SingleFlight:
                 _log.debug("a token is refreshed in the background")
                 self._lead_in_background(flight)
 
+    @contextlib.contextmanager
+    def _taking_part(self, flight: Flight) -> Iterator[None]:
+        """Be one of the callers of *flight*: when the last one is interrupted, a login is given up."""
+        with self._memory.lock:
+            flight.callers += 1
+        is_last = False
+        try:
+            yield
+        except BaseException:
+            is_last = True
+            raise
+        finally:
+            with self._memory.lock:
+                flight.callers -= 1
+                is_last = is_last and not flight.callers
+            if is_last:
+                flight.abandon_login()
+
     def _wait_timeout(self, flight: Flight) -> float:
         """Return the seconds to wait for *flight*: at most half of the time that a present token lives."""
         seconds = max(self._timeout, flight.deadline - runtime.clock.monotonic()) + GRACE
@@ -104,10 +136,17 @@ class SingleFlight:
         if not flight.done():
             raise flight.overdue_error(self._grant)
         error = flight.exception()
+        if isinstance(error, LoginRequiredError) and error.trouble == NOT_ASKED and self._may_ask(flight):
+            return Ending.NOT_ASKED
         if isinstance(error, AuthError):
             # Each caller raises a copy: raising one object in many threads would mix up its traceback.
             raise copy_error(error, type(error)) from error.__cause__
         return flight.result()
+
+    def _may_ask(self, flight: Flight) -> bool:
+        """Return whether this caller can ask a person, other than the leader of *flight*."""
+        is_other = flight.leader != threading.get_ident()
+        return is_other and self._grant.can_ask and current_token.keep_using(self._memory, self._state) is None
 
     def _join(self, refreshing: Token | None = None, leader: int | None = None) -> tuple[Flight, bool]:
         """Return the present attempt, or a new one, and whether the caller has to lead it."""
@@ -185,7 +224,7 @@ class SingleFlight:
                 state.flight = None
                 if isinstance(result, Token):
                     # The refresh token in the shared cache belongs to all processes: it is read there under the lock.
-                    is_shared_token = flight.is_shared and self._grant.is_repeatable
+                    is_shared_token = flight.is_shared and self._grant.shares_refresh_token
                     state.refreshable = result if result.refresh_token and not is_shared_token else None
                     state.origins = flight.origins  # first, as readers take no lock
                     current_token.replace(self._memory, state, result)

@@ -19,7 +19,8 @@ HEAVY = """
     platformdirs
 """
 NAMES = """
-    ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom FileCache Grant
+    ApiKey AuthError AuthorizationCode ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom
+    DeviceCode FileCache Grant
     InsecureTransportError Issuer JWTBearer LoginRequiredError MemoryCache Password PrivateKeyJWT RedisCache
     RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenExchange TokenRequestError TokenSource
     TokenTransportError
