@@ -34,6 +34,8 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
     if grant.is_repeatable:
         return None
     why = "the server may take a refresh token once only, and its successor would be lost"
+    if grant.is_interactive:
+        why = "the login would be lost"
     if cache is None:
         return f"{why} in memory", f"set {variable}=file"
     try:
