@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from auth_plugins._base.errors import AuthError, ConfigurationError
+from auth_plugins._base.errors import AuthError, ConfigurationError, LoginRequiredError
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.runtime import runtime
 
@@ -58,9 +58,10 @@ class Listener:
     def __enter__(self) -> Self:
         try:
             runtime.start_thread(lambda: self._server.serve_forever(_POLL), "auth-plugins sign-in page")
-        except BaseException:
+        except RuntimeError as error:  # the interpreter exits, or has too many threads
             self._server.server_close()
-            raise
+            problem = f"no one was asked to sign in, as no thread could be started: {error}"
+            raise LoginRequiredError(problem) from None
         return self
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:

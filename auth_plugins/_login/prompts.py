@@ -125,10 +125,8 @@ def _takes_two(prompt: Prompt) -> bool:
 
     try:
         inspect.signature(prompt).bind("", "")
-    except TypeError:
+    except (TypeError, ValueError):  # the latter: it has no signature, as some functions of C
         return False
-    except ValueError:  # it has no signature, as some functions of C
-        return True
     return True
 
 

@@ -15,10 +15,8 @@ import requests
 import trio
 
 from auth_plugins import (
-    AuthError,
     AuthorizationCode,
     ConfigurationError,
-    FileCache,
     InsecureTransportError,
     Issuer,
     LoginRequiredError,
@@ -402,7 +400,7 @@ def test_no_thread_for_the_prompt(login: SignIn, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(LoginRequiredError, match="no thread could be started"):
         TokenSource(login.code(), cache=MemoryCache()).token()
     monkeypatch.setattr(runtime, "start_thread", lambda *_: (_ for _ in ()).throw(RuntimeError("none")))
-    with pytest.raises(RuntimeError, match="none"):
+    with pytest.raises(LoginRequiredError, match="no thread could be started"):
         TokenSource(login.code(), cache=MemoryCache()).token()
 
 
@@ -449,16 +447,6 @@ def test_http_is_for_loopback(login: SignIn) -> None:
         TokenSource(grant).token()
 
 
-def test_processes_share_a_login(login: SignIn, tmp_path: Any) -> None:
-    """Sources over one file, each with a memory of its own, ask one person."""
-    from tests.support.stores import forget
-
-    assert TokenSource(login.code(), cache=FileCache(tmp_path)).token().access_token == "token-1"
-    forget()
-    silent = TokenSource(login.code(prompt=None), cache=FileCache(tmp_path))
-    assert silent.token().access_token == "token-1"
-
-
 def test_nothing_is_logged_but_that_a_person_is_asked(login: SignIn, caplog: pytest.LogCaptureFixture) -> None:
     """At INFO, without the URL."""
     with caplog.at_level(logging.INFO, "auth_plugins"):
@@ -480,8 +468,23 @@ def test_an_unreachable_token_endpoint(login: SignIn, person: Person) -> None:
     assert "Sign-in failed" in person.page
 
 
-def test_types() -> None:
-    """It is an OAuth error and a grant like others."""
-    assert issubclass(LoginRequiredError, AuthError)
-    with pytest.raises(TypeError):
-        AuthorizationCode(Issuer("https://id.example.com"))  # type: ignore[call-arg]
+def test_a_second_answer_is_not_found(login: SignIn, server: Loopback) -> None:
+    """Only the first answer counts, also while its token is requested."""
+    server.latency = 0.5
+    statuses: list[int] = []
+
+    def twice(url: str) -> None:
+        target = requests.get(url, allow_redirects=False, timeout=20).headers["Location"]
+        pages = [threading.Thread(target=lambda: statuses.append(visit(target).status_code)) for _ in range(2)]
+        for page in pages:
+            page.start()
+
+    assert TokenSource(login.code(prompt=twice)).token().access_token == "token-1"
+    assert wait_for(lambda: sorted(statuses) == [200, 404])
+    assert [each["grant_type"] for each in login.tokens] == ["authorization_code"]
+
+
+def test_no_request_without_a_login() -> None:
+    """What is sent, only a login knows."""
+    with pytest.raises(NotImplementedError):
+        AuthorizationCode(Issuer("https://id.example.com"), "id").grant_request()
