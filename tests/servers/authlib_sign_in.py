@@ -16,7 +16,7 @@ from flask import Flask, Response, jsonify, request
 from .authlib_flask import _AUTH_METHODS, AuthlibFlask, _Client
 
 GRANT_TYPES = ("authorization_code", "refresh_token", DeviceCodeGrant.GRANT_TYPE)
-_CONSENT = """<!doctype html><title>Consent</title><form method="post">
+_CONSENT = """<!doctype html><link rel="icon" href="data:,"><title>Consent</title><form method="post">
 <button name="answer" value="yes">Allow</button> <button name="answer" value="no">Deny</button></form>"""
 
 
