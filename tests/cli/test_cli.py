@@ -355,6 +355,8 @@ def test_python_m_runs_it() -> None:
         "check",
         "demo",
         "get",
+        "login",
+        "logout",
         "sandbox",
         "token",
     }

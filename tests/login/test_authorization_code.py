@@ -27,7 +27,8 @@ from auth_plugins import (
 )
 from auth_plugins._base.runtime import runtime
 from tests.support.drivers import ALL, Driver, each, succeeded
-from tests.support.loopback import Clock, Loopback
+from tests.support.frames import variables_of
+from tests.support.loopback import Clock, Loopback, as_json
 from tests.support.sign_in import Person, SignIn, parameters, visit
 from tests.support.sources import wait_for
 
@@ -482,6 +483,19 @@ def test_a_second_answer_is_not_found(login: SignIn, server: Loopback) -> None:
     assert TokenSource(login.code(prompt=twice)).token().access_token == "token-1"
     assert wait_for(lambda: sorted(statuses) == [200, 404])
     assert [each["grant_type"] for each in login.tokens] == ["authorization_code"]
+
+
+def test_frames_hold_no_secret(login: SignIn) -> None:
+    """The variables of the frames of a refusal show neither code, nor verifier, nor state."""
+    login.server.token_play = lambda _: as_json({"error": "invalid_grant"}, 400)
+    login.device = {"interval": 1}
+    for grant in (login.code(client_secret="5ecr3t-of-client"), login.of_device(client_secret="5ecr3t-of-client")):
+        with pytest.raises(LoginRequiredError) as caught:
+            TokenSource(grant).token()
+        shown = variables_of(caught.value)
+        verifier = login.server.token_requests[-1].body.decode().partition("code_verifier=")[2].partition("&")[0]
+        for secret in ("code-1-secret", "device-1-secret", "5ecr3t-of-client", verifier or "code-1-secret"):
+            assert secret not in shown
 
 
 def test_no_request_without_a_login() -> None:
