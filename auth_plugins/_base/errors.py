@@ -143,8 +143,9 @@ class TokenRequestError(AuthError):
 class LoginRequiredError(TokenRequestError):
     """A person has to sign in again.
 
-    A refresh token that was obtained by a login was refused (:class:`RefreshToken`), or an interactive grant has no
-    usable token. It is never :attr:`~AuthError.transient`.
+    A refresh token that was obtained by a login was refused (:class:`RefreshToken`). Or an interactive grant has no
+    usable token: the login was denied, expired or timed out, its answer belongs to another login, or no person can be
+    asked. It is never :attr:`~AuthError.transient`.
     """
 
     def __init__(self, message: str, **details: Any) -> None:

@@ -38,6 +38,7 @@ def use(source: TokenSource, token: Token, now: float) -> None:
         current_token.replace(memory, state, token)
     if flight is not None:
         flight.complete(Ending.SEEDED)
+        flight.abandon_login()
     if (entry := source._shared_entry()) is None:
         return
     # Other processes tell the newest token by its time of issue.

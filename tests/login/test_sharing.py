@@ -13,6 +13,7 @@ import pytest
 from auth_plugins import FileCache, LoginRequiredError, Token, TokenExchange, TokenSource
 from auth_plugins._source.wiring import longest_wait
 from tests.support.loopback import Clock, Loopback
+from tests.support.redis_server import RedisServer
 from tests.support.sign_in import SignIn, visit
 from tests.support.sources import wait_for
 from tests.support.stores import forget
@@ -20,13 +21,14 @@ from tests.support.stores import forget
 #: A process whose person takes longer than a token request may.
 PROCESS = """
 import sys, time, urllib.request
-from auth_plugins import AuthorizationCode, FileCache, TokenSource
+from auth_plugins import AuthorizationCode, FileCache, RedisCache, TokenSource
 def person(url):
     time.sleep(2)
     urllib.request.urlopen(url).read()
 token_url, authorize_url, cache = sys.argv[1:]
 grant = AuthorizationCode(token_url, "the-client", authorize_url=authorize_url, prompt=person)
-print(TokenSource(grant, cache=FileCache(cache), timeout=0.5).token().access_token)
+shared = RedisCache(cache) if cache.startswith("redis") else FileCache(cache)
+print(TokenSource(grant, cache=shared, timeout=0.5).token().access_token)
 """
 
 
@@ -35,9 +37,11 @@ def login(server: Loopback) -> SignIn:
     return SignIn(server)
 
 
-def test_processes_ask_once(login: SignIn, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["file", "redis"])
+def test_processes_ask_once(login: SignIn, tmp_path: Path, redis_server: RedisServer, kind: str) -> None:
     """The others wait for the person, however short their timeout, and use the token."""
-    words = [sys.executable, "-c", PROCESS, login.server.token_url, login.authorize_url, str(tmp_path)]
+    cache = redis_server.url if kind == "redis" else str(tmp_path)
+    words = [sys.executable, "-c", PROCESS, login.server.token_url, login.authorize_url, cache]
     processes = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     assert [process.communicate(timeout=60)[0] for process in processes] == ["token-1\n"] * 3
     assert len(login.logins) == 1
@@ -98,6 +102,19 @@ def test_a_caller_that_can_ask_does(login: SignIn, is_async: bool) -> None:
     assert token.access_token == "token-2"
     thread.join()
     assert len(errors) == 1
+
+
+def test_a_seeded_token_ends_the_login(login: SignIn) -> None:
+    """The callers get that token, and nothing listens any more."""
+    urls: list[str] = []
+    source = TokenSource(login.code(prompt=urls.append))
+    tokens: list[Token] = []
+    thread = threading.Thread(target=lambda: tokens.append(source.token()))
+    thread.start()
+    assert wait_for(lambda: len(urls) == 1)
+    source.seed({"access_token": "from elsewhere"})
+    thread.join(10)
+    assert [token.access_token for token in tokens] == ["from elsewhere"]
 
 
 def test_an_exchange_waits_for_the_person(login: SignIn) -> None:
