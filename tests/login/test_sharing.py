@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from auth_plugins import FileCache, LoginRequiredError, Token, TokenExchange, TokenSource
+from auth_plugins._source.flight import Flight
 from auth_plugins._source.wiring import longest_wait
 from tests.support.loopback import Clock, Loopback
 from tests.support.redis_server import RedisServer
@@ -115,6 +116,40 @@ def test_a_seeded_token_ends_the_login(login: SignIn) -> None:
     source.seed({"access_token": "from elsewhere"})
     thread.join(10)
     assert [token.access_token for token in tokens] == ["from elsewhere"]
+
+
+def test_a_caller_that_comes_late_waits_too(login: SignIn, clock: Clock) -> None:
+    """Long after a token request would have timed out, it takes part in the login that is under way."""
+    asked, agrees = threading.Event(), threading.Event()
+
+    def prompt(url: str) -> None:
+        asked.set()
+        agrees.wait(20)
+        visit(url)
+
+    source = TokenSource(login.code(prompt=prompt))
+    tokens: list[Token] = []
+    threads = [threading.Thread(target=lambda: tokens.append(source.token())) for _ in range(2)]
+    threads[0].start()
+    assert asked.wait(20)
+    clock.forward(200)
+    threads[1].start()
+    flight = source._state.flight
+    assert flight is not None
+    assert wait_for(lambda: flight.callers == 2)
+    agrees.set()
+    for thread in threads:
+        thread.join(20)
+    assert [token.access_token for token in tokens] == ["token-1"] * 2
+    assert len(login.logins) == 1
+
+
+def test_a_prompt_is_not_blamed_for_a_slow_server(login: SignIn) -> None:
+    """The error of a caller that waited in vain names callables of secrets, and not the prompt."""
+    flight = Flight(0.0, None, None)
+    flight.thread = threading.current_thread()
+    assert "prompt" not in str(flight.overdue_error(login.code()))
+    assert "client_secret" in str(flight.overdue_error(login.code(client_secret=lambda: "5ecr3t")))
 
 
 def test_an_exchange_waits_for_the_person(login: SignIn) -> None:
