@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from auth_plugins._grants.jwt_bearer import JWTBearer
     from auth_plugins._grants.password import Password
     from auth_plugins._grants.refresh_token import RefreshToken
+    from auth_plugins._grants.sign_in.authorization_code import AuthorizationCode
+    from auth_plugins._grants.sign_in.device_code import DeviceCode
     from auth_plugins._grants.token_exchange import TokenExchange
     from auth_plugins._protocol.tokens import Token
     from auth_plugins._source.source import TokenSource
@@ -44,12 +46,14 @@ if TYPE_CHECKING:
 __all__ = [
     "ApiKey",
     "AuthError",
+    "AuthorizationCode",
     "ClientAssertion",
     "ClientCredentials",
     "ClientSecretJWT",
     "ConfigurationError",
     "Custom",
     "DPoPKey",
+    "DeviceCode",
     "FileCache",
     "Grant",
     "InsecureTransportError",
@@ -104,6 +108,8 @@ _MODULES = {
     "_grants.jwt_bearer": "JWTBearer",
     "_grants.password": "Password",
     "_grants.refresh_token": "RefreshToken",
+    "_grants.sign_in.authorization_code": "AuthorizationCode",
+    "_grants.sign_in.device_code": "DeviceCode",
     "_grants.token_exchange": "TokenExchange",
     "_protocol.tokens": "Token",
     "_source.source": "TokenSource",

@@ -26,6 +26,8 @@ from typing import Any, Self, TypeVar
 _LONGEST_CHAIN = 50
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+#: ``TokenRequestError.trouble`` of a login for which no one was asked, or waits: another caller may ask.
+NOT_ASKED = "login"
 #: What keeps a token endpoint from being reached until someone acts: see ``TokenTransportError.trouble``.
 _LASTING_TROUBLE = frozenset({"certificate", "client_certificate", "fork", "unexpected"})
 
@@ -141,8 +143,9 @@ class TokenRequestError(AuthError):
 class LoginRequiredError(TokenRequestError):
     """A person has to sign in again.
 
-    A refresh token that was obtained by a login was refused (:class:`RefreshToken`), or an interactive grant has no
-    usable token. It is never :attr:`~AuthError.transient`.
+    A refresh token that was obtained by a login was refused (:class:`RefreshToken`). Or an interactive grant has no
+    usable token: the login was denied, expired or timed out, its answer belongs to another login, or no person can be
+    asked. It is never :attr:`~AuthError.transient`.
     """
 
     def __init__(self, message: str, **details: Any) -> None:

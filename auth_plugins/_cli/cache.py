@@ -12,7 +12,6 @@ from auth_plugins._caches.encryption import BaseCache
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.keyring import KeyringCache
-from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
 from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
@@ -20,6 +19,7 @@ from auth_plugins._protocol.redaction import Redactor
 
 from .common import fail
 from .configured import shared_entry
+from .listing import list_entries
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 

@@ -5,11 +5,12 @@ import importlib.util
 from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._caches.listing import probe
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants.base import Grant
+
+from .listing import probe
 
 
 def first_installed() -> tuple[Any, Any]:
@@ -34,6 +35,8 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
     if grant.is_repeatable:
         return None
     why = "the server may take a refresh token once only, and its successor would be lost"
+    if grant.is_interactive:
+        why = "the login would be lost"
     if cache is None:
         return f"{why} in memory", f"set {variable}=file"
     try:

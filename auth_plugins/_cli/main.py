@@ -43,6 +43,24 @@ def token(prefix: str) -> None:
 
 
 @cli.command()
+@_prefix
+def login(prefix: str) -> None:
+    """Sign in with a browser, once for all programs that use the cache of PREFIX."""
+    from .login import sign_in
+
+    sign_in(prefix)
+
+
+@cli.command()
+@_prefix
+def logout(prefix: str) -> None:
+    """End the login of PREFIX: at the server, where it can, and in the cache."""
+    from .login import sign_out
+
+    sign_out(prefix)
+
+
+@cli.command()
 @click.argument("url", callback=check_url)
 @_prefix
 def get(url: str, prefix: str) -> None:

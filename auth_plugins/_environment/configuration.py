@@ -16,6 +16,7 @@ from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._grants.sign_in.interactive import InteractiveGrant
 
 from .assertions import take_assertion
 from .client_auth import call, take_client_auth
@@ -25,6 +26,7 @@ from .definitions import (
     GRANT_TYPES,
     IMPLIED_TYPE,
     MEMORY,
+    OF_ISSUER,
     OF_PROVIDERS,
     OPTIONS,
     PLACES,
@@ -36,6 +38,8 @@ from .dpop import take_dpop
 from .tls import take_ca_bundle, take_certificate
 from .variables import Variables
 
+#: Grant types that may have a client, and are implied by other variables.
+_WITH_CLIENT = {"password", "refresh_token", "token_exchange", "jwt_bearer", "authorization_code", "device_code"}
 #: Variables that errors name although they are not set.
 _ALWAYS_NAMED = ("CLIENT_ID", "CLIENT_SECRET", "CLIENT_AUTH")
 #: The arguments of grants that have another name than their variable.
@@ -172,7 +176,8 @@ def _typed_grant(variables: Variables) -> Grant:
             issuer, url = variables.full("ISSUER"), variables.full("TOKEN_URL")
             problem = f"contradicts {url}, as its metadata name the token endpoint"
             raise ConfigurationError(problem, argument=issuer, advice="unset one of them")
-        needed = tuple("ISSUER" if name == "TOKEN_URL" else name for name in needed)
+        accepted = (*accepted, *(name for name in OF_ISSUER[1:] if name in needed))
+        needed = tuple(name.replace("TOKEN_URL", "ISSUER") for name in needed if name not in OF_ISSUER[1:])
     values: Mapping[str, Any] = variables.take_all(needed, accepted, user)
     if grant_type == "jwt_bearer":
         values = take_assertion(variables, values, user)
@@ -182,7 +187,7 @@ def _typed_grant(variables: Variables) -> Grant:
 def _implied_type(variables: Variables) -> tuple[str, str]:
     """Return the only grant type that the variables can mean, and the variable that implies it."""
     implied = {IMPLIED_TYPE[name]: name for name in reversed(IMPLIED_TYPE) if variables.has(name)}
-    if implied.keys() & {"password", "refresh_token", "token_exchange", "jwt_bearer"}:
+    if implied.keys() & _WITH_CLIENT:
         implied.pop("client_credentials", None)  # these may have a client as well
     if not implied:
         raise variables.no_grant_error()
@@ -202,4 +207,6 @@ def _make_grant(
     named = {**{name.lower(): name for name in _ALWAYS_NAMED}, **arguments}
     names = {argument: variables.named(name) for argument, name in named.items()}
     grant = call(make, {argument: values[name] for argument, name in arguments.items()}, names)
-    return grant.with_ca_bundle(ca_bundle) if isinstance(grant, OAuthGrant) and ca_bundle else grant
+    if isinstance(grant, OAuthGrant) and ca_bundle:
+        grant = grant.with_ca_bundle(ca_bundle)
+    return grant.of_prefix(variables.full("").removesuffix("_")) if isinstance(grant, InteractiveGrant) else grant

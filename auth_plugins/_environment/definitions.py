@@ -22,6 +22,8 @@ from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.password import Password
 from auth_plugins._grants.refresh_token import RefreshToken
+from auth_plugins._grants.sign_in.authorization_code import AuthorizationCode
+from auth_plugins._grants.sign_in.device_code import DeviceCode
 from auth_plugins._grants.token_exchange import TokenExchange
 from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
@@ -75,8 +77,18 @@ GRANT_TYPES: Mapping[str, tuple[type[Grant], tuple[str, ...], tuple[str, ...]]] 
     "refresh_token": (RefreshToken, ("TOKEN_URL", "REFRESH_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
     "token_exchange": (TokenExchange, ("TOKEN_URL", "SUBJECT_TOKEN"), (*_CLIENT, *OPTIONS, *ASSERTION)),
     "jwt_bearer": (JWTBearer, ("TOKEN_URL",), ("ASSERTION", *SIGNED, *_CLIENT, *OPTIONS, *ASSERTION)),
+    "authorization_code": (
+        AuthorizationCode,
+        ("TOKEN_URL", "CLIENT_ID", "AUTHORIZE_URL"),
+        ("CLIENT_SECRET", "REDIRECT_URI", *OPTIONS, *ASSERTION),
+    ),
+    "device_code": (
+        DeviceCode, ("TOKEN_URL", "CLIENT_ID", "DEVICE_URL"), ("CLIENT_SECRET", *OPTIONS, *ASSERTION)
+    ),
     "api_key": (ApiKey, ("API_KEY",), ("API_KEY_HEADER", "API_KEY_QUERY")),
-}
+}  # fmt: skip
+#: What the metadata of an issuer name, so that it is not needed with ISSUER.
+OF_ISSUER = ("TOKEN_URL", "AUTHORIZE_URL", "DEVICE_URL")
 #: The grant type that a variable implies, the clearest first.
 IMPLIED_TYPE = {
     **dict.fromkeys(("API_KEY", "API_KEY_HEADER", "API_KEY_QUERY"), "api_key"),
@@ -84,6 +96,8 @@ IMPLIED_TYPE = {
     "REFRESH_TOKEN": "refresh_token",
     "SUBJECT_TOKEN": "token_exchange",
     **dict.fromkeys(("ASSERTION", *SIGNED), "jwt_bearer"),
+    **dict.fromkeys(("AUTHORIZE_URL", "REDIRECT_URI"), "authorization_code"),
+    "DEVICE_URL": "device_code",
     **dict.fromkeys((*_CLIENT, "PRIVATE_KEY", "CLIENT_ASSERTION"), "client_credentials"),
 }
 KNOWN = (

@@ -45,6 +45,24 @@ class Grant(ABC):
     #: It can be called, but returns nothing.
     _is_no_secret: ClassVar[bool] = True
 
+    #: Whether a person has to sign in where there is no usable token, and no refresh token that works.
+    is_interactive: ClassVar[bool] = False
+    #: Seconds that this may take; 0: no one is asked.
+    login_seconds: float = 0.0
+
+    @property
+    def shares_refresh_token(self) -> bool:
+        """Whether a refresh token in a shared cache is used by way of that cache only.
+
+        Then a login ends for all processes when its entry is deleted.
+        """
+        return self.is_repeatable or self.is_interactive
+
+    @property
+    def can_ask(self) -> bool:
+        """Whether a person can be asked to sign in now."""
+        return False
+
     @property
     def unshared_reason(self) -> tuple[str, str]:
         """Why no shared cache may be given, and what to do; ``""``: it may. Without an identity it is not used."""
@@ -92,6 +110,9 @@ class Grant(ABC):
     def query_parameter(self) -> str | None:
         """Return the parameter of the URL's query that carries the token; ``None``: the header carries it."""
         return None
+
+    def check_login(self, ask: Ask) -> None:  # noqa: B027 - most grants need none
+        """Raise a LoginRequiredError if a person has to sign in, and none can be asked."""
 
     @abstractmethod
     def request_token(self, ask: Ask) -> Token:

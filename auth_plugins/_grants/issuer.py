@@ -66,6 +66,7 @@ def with_metadata(grant: _G, metadata: Metadata) -> _G:
         "token_url": metadata.endpoint("token_endpoint", by_certificate=is_mutual),
         "revocation_url": grant.revocation_url or metadata.endpoint("revocation_endpoint", by_certificate=is_mutual),
         "client_auth": grant.client_auth or metadata.client_auth(),
+        **grant.metadata_values(metadata, str(grant.token_url)),
     }
     found = copy.copy(grant)  # with the attributes of a subclass
     for name, value in values.items():

@@ -26,6 +26,7 @@ from .tls import DPoPGrant
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest
+    from auth_plugins._protocol.metadata import Metadata
 
 _Pairs = Sequence[tuple[str, Any]]
 #: The options whose values may be callables.
@@ -66,6 +67,8 @@ class OAuthGrant(_Client):
     #: See :class:`.tls.TLSGrant`; no token depends on it.
     _ca_bundle: str | None = field(default=None, init=False, repr=False, compare=False)
 
+    #: Fields on which no token depends.
+    _no_identity: ClassVar[Sequence[str]] = ("_ca_bundle",)
     _checks: ClassVar[Checks] = {
         "token_url": check_endpoint_or_issuer,
         "client_id": validation.check_id,
@@ -100,24 +103,15 @@ class OAuthGrant(_Client):
     def _parameters(self) -> dict[str, str]:
         """Return ``grant_type`` and the parameters of this grant, with the present values of its secrets."""
 
+    def metadata_values(self, metadata: "Metadata", issuer: str) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return further values of attributes that the metadata of *issuer* name."""
+        return {}
+
     def secrets(self) -> tuple[str, ...]:
         secret = self._present_client_secret()
         authentication = authentication_of(self.client_auth)
         proofs = () if authentication is None else authentication.secrets()
-        return (*(() if secret is None else (secret,)), *proofs, *self._dpop_secrets(), *self._secret_files())
-
-    def _secret_files(self) -> list[str]:
-        """Return what the secret files hold that are values of options.
-
-        Other callables are left out: what they return may change with each call, as a nonce does, and then no refusal
-        would be remembered.
-        """
-        called = [value for name in _WITH_CALLABLES for _, value in self._pairs(name) if callable(value)]
-        if not called:
-            return []
-        from auth_plugins._base.secret_file import SecretFile
-
-        return [value() for value in called if isinstance(value, SecretFile)]
+        return (*(() if secret is None else (secret,)), *proofs, *self._dpop_secrets(), *_secret_files(self))
 
     def _present_client_secret(self) -> str | None:
         return None if self.client_secret is None else validation.resolve_secret("client_secret", self.client_secret)
@@ -125,6 +119,7 @@ class OAuthGrant(_Client):
     def identity(self) -> Mapping[str, Any]:
         # The fields, as a subclass may have them in slots, and all other attributes.
         values = {**{each.name: getattr(self, each.name) for each in fields(self)}, **vars(self)}
+        values = {name: value for name, value in values.items() if name not in self._no_identity}
         members = {
             name: validation.resolve_secret(name, value) if callable(value) else value for name, value in values.items()
         }
@@ -132,7 +127,6 @@ class OAuthGrant(_Client):
         if isinstance(self.client_auth, ClientAuthentication):
             members["client_auth"] = self.client_auth.identity()
         members |= self._dpop_identity()
-        del members["_ca_bundle"]
         members = {name: value for name, value in members.items() if name not in _NEW or value is not None}
         if isinstance(self.token_url, Issuer):  # tokens stay valid when its endpoints move; no URL has a space
             members["token_url"] = f"issuer {self.token_url}"
@@ -198,9 +192,15 @@ class OAuthGrant(_Client):
         return resolve(option, self._pairs(option))
 
     def _request(
-        self, endpoint: str, parameters: dict[str, str], options: tuple[str, ...], *, is_refresh: bool = False
+        self,
+        endpoint: str,
+        parameters: dict[str, str],
+        options: tuple[str, ...],
+        *,
+        is_refresh: bool = False,
+        added: _Pairs = (),
     ) -> "TokenRequest":
-        """Return a request; *options* are those that hold its further parameters, the last of which count most."""
+        """Return a request; *options* hold its further parameters, the last of which count most, and *added* least."""
         from auth_plugins._protocol.authlib_client import build
 
         is_revocation, names = "grant_type" not in parameters, dict(self._pairs("names"))
@@ -212,25 +212,24 @@ class OAuthGrant(_Client):
             own = ("grant_type", names.get("grant_type"))
             resolved["params"] = [pair for pair in resolved["params"] if pair[0] not in own or pair[1] is None]
         secret, authentication = self._present_client_secret(), authentication_of(self.client_auth)
+        proof = authentication.parameters(Client(self.client_id, secret, str(self.token_url))) if authentication else {}
         request = build(
             getattr(self, endpoint),
             parameters,
             resources=() if is_revocation else tuple(self.resource or ()),
-            params=[pair for name in options for pair in resolved[name]],
+            params=[*added, *(pair for name in options for pair in resolved[name])],
             headers=resolved["headers"],
             called=self._called_values(resolved),
             names=names,
             client_id=self.client_id,
             client_secret=secret,
             client_auth="none" if authentication else str(self.client_auth),
-            proof=authentication.parameters(Client(self.client_id, secret, str(self.token_url)))
-            if authentication
-            else {},
+            proof=proof,
             encoding=self.encoding,
             method="POST" if is_revocation else self.method,
             endpoint=endpoint,
         )
-        rebuild = functools.partial(self._request, endpoint, parameters, options, is_refresh=is_refresh)
+        rebuild = functools.partial(self._request, endpoint, parameters, options, is_refresh=is_refresh, added=added)
         if authentication:
             facts = replace(request.facts, client_trouble=authentication.trouble)
             request = replace(request, facts=facts, rebuild=rebuild)
@@ -242,3 +241,17 @@ class OAuthGrant(_Client):
         called = {(name, key) for name in resolved for key, value in self._pairs(name) if callable(value)}
         values = [value for name, pairs in resolved.items() for key, value in pairs if (name, key) in called]
         return [text for value in values for text in (value if isinstance(value, tuple) else (value,)) if text]
+
+
+def _secret_files(grant: OAuthGrant) -> list[str]:
+    """Return what the secret files hold that are values of options.
+
+    Other callables are left out: what they return may change with each call, as a nonce does, and then no refusal
+    would be remembered.
+    """
+    called = [value for name in _WITH_CALLABLES for _, value in grant._pairs(name) if callable(value)]
+    if not called:
+        return []
+    from auth_plugins._base.secret_file import SecretFile
+
+    return [value() for value in called if isinstance(value, SecretFile)]

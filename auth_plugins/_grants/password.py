@@ -18,6 +18,16 @@ _vaguely_refused: dict[int, None] = {}
 _MOST_REMEMBERED = 1000
 
 
+def is_vague(error: TokenRequestError) -> bool:
+    """Return whether *error* may mean a refresh token that is refused: some servers say no more than 400.
+
+    Not so the page of a firewall, or a server in trouble.
+    """
+    status, is_trouble = error.status_code or 0, error.retry_after is not None or error.error in TROUBLE
+    is_answer = 200 <= status < 300 or (400 <= status < 500 and status != 429)
+    return is_answer and not is_trouble and error._body_kind in ("json", "form", "empty")
+
+
 @dataclass(frozen=True, eq=False)
 class Password(OAuthGrant):
     """Exchange a user's name and password for a token, once (RFC 6749 §4.3); then refresh it by refresh tokens.
@@ -64,13 +74,9 @@ class Password(OAuthGrant):
             return False
         if super().refresh_refused(error, refresh_token):
             return True
-        # Some servers say no more than 400. The password is sent for that too, once for each refresh token; but not
-        # for a firewall's page, or for a server in trouble.
-        status, is_trouble = error.status_code or 0, error.retry_after is not None or error.error in TROUBLE
-        is_answer = 200 <= status < 300 or (400 <= status < 500 and status != 429)
-        is_vague = is_answer and not is_trouble and error._body_kind in ("json", "form", "empty")
+        # The password is sent for a vague refusal too, once for each refresh token.
         key = hash((self, refresh_token))
-        if not is_vague or key in _vaguely_refused:
+        if not is_vague(error) or key in _vaguely_refused:
             return False
         # Without a lock, as a fork may interrupt: at worst the password is sent once more.
         _vaguely_refused[key] = None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 from auth_plugins._client_auth.base import ClientAuthentication
@@ -44,7 +45,7 @@ class TLSGrant(FrozenGrant):
 
     def with_ca_bundle(self, path: str | None) -> Self:
         """Return the same grant, whose token requests trust the CA certificates in the file *path*, and no others."""
-        changed = cast("Self", replace(cast("Any", self)))
+        changed: Self = copy.copy(self)
         object.__setattr__(changed, "_ca_bundle", path)
         return changed
 

@@ -14,9 +14,10 @@ from auth_plugins._base.errors import TROUBLE
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
-#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1).
+#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1, RFC 8628 §3.4).
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub, Zoho).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token", "invalid_code"})
 
@@ -82,6 +83,8 @@ ADVICE = {
         "check that {subject_token} is valid, is what its type says, and may be exchanged by this client, and check "
         "{audience}, {resource} and {scope}"
     ),
+    "login": "sign in: run auth-plugins login with the same prefix",
+    "code": "sign in again, and check that the server knows this client, and its redirect_uri if it has one",
     "jwt_bearer": (
         "check that {assertion} has not expired, and that its issuer, subject and audience are those that the server "
         "trusts"
@@ -136,6 +139,8 @@ _INVALID_GRANT = {
     "password": "user",
     "refresh_token": "refresh_token",
     TOKEN_EXCHANGE: "subject",
+    "authorization_code": "code",
+    DEVICE_CODE: "code",
 }
 #: Troubles that doubt who the client is, and that doubt what it sent.
 _DOUBTS_CLIENT = frozenset({"client", "unauthorized", "request"})

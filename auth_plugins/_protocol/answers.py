@@ -10,6 +10,7 @@ import json
 import logging
 import math
 import re
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 from urllib.parse import parse_qsl
 
@@ -53,6 +54,20 @@ def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     except TokenRequestError as error:
         # Error reporters store the variables of each frame, and these frames hold what the server sent.
         raise error.with_traceback(None) from None
+
+
+def read_members(request: TokenRequest, response: TokenResponse) -> Mapping[str, Any]:
+    """Return the members of an answer that holds no token.
+
+    :raises TokenRequestError: the server refused.
+    """
+    try:
+        answer = _parsed(request, response)
+        if answer.is_error or not 200 <= response.status < 300:
+            refuse(answer)
+    except TokenRequestError as error:
+        raise error.with_traceback(None) from None  # as in read()
+    return answer.members
 
 
 def is_printable(value: object) -> TypeGuard[str]:

@@ -1,6 +1,6 @@
 """Builds token requests and revocation requests by Authlib's OAuth2 client; no I/O.
 
-The only module that imports Authlib; none of its types or errors leaves it.
+With ``sign_in/authorization.py`` the only module that imports Authlib; none of its types or errors leaves it.
 ``tests/unit/test_authlib_contract.py`` states what it relies on.
 """
 
@@ -22,12 +22,15 @@ from .redaction import Redactor, secret_words
 _Pairs = Sequence[tuple[str, Any]]
 
 _SECRET_PARAMETERS = frozenset(
-    {"password", "refresh_token", "token", "client_assertion", "assertion", "subject_token", "actor_token"}
-)
+    {
+        "password", "refresh_token", "token", "client_assertion", "assertion", "subject_token", "actor_token",
+        "code", "code_verifier", "device_code",
+    }
+)  # fmt: skip
 #: Parameters, and a header, that prove who the client is.
 _PROOFS = frozenset({"client_secret", "client_assertion", "authorization"})
-#: Requests that need no scope have one of the last two.
-_SCOPED = frozenset({"scope", "refresh_token", "token"})
+#: Requests that need no scope have one of these, but for the first.
+_SCOPED = frozenset({"scope", "refresh_token", "token", "code", "device_code"})
 _CREDENTIALS = ("client_id", "client_secret", "username", "password")
 #: No HTTP cache on the way may store secrets and tokens (RFC 9111 §5.2.1.5).
 _HEADERS = {"Accept": "application/json", "Cache-Control": "no-store"}

@@ -10,7 +10,13 @@ from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
 from typing import Any
 
-from auth_plugins._base.errors import AuthError, TokenRequestError, TokenTransportError
+from auth_plugins._base.errors import (
+    NOT_ASKED,
+    AuthError,
+    LoginRequiredError,
+    TokenRequestError,
+    TokenTransportError,
+)
 from auth_plugins._base.frames import without_frames
 from auth_plugins._base.observers import GRANT, LEADER, SHARED_CACHE, TokenEvent, notify
 from auth_plugins._base.runtime import runtime
@@ -30,6 +36,7 @@ class Ending(enum.Enum):
     REFRESHED_ELSEWHERE = "another process refreshes the token at this moment, and the present one can be used"
     UNCHANGED = "the token that was exchanged is still used, and so is the token"
     SEEDED = "a token was seeded meanwhile"
+    NOT_ASKED = "the leader could ask no one to sign in; a waiter that can becomes the new leader"
 
 
 class Flight(Future[Token | Ending]):
@@ -59,6 +66,12 @@ class Flight(Future[Token | Ending]):
         self.is_reporting = False
         #: What happened to token requests, for observers and the log.
         self.events: list[TokenEvent] = []
+        #: Until when a person may sign in, the last token request included, by ``runtime.clock.monotonic``; 0: none is
+        #: asked. ``login`` ends with an error if no one waits any more.
+        self.login_until = 0.0
+        self.login: Future[Any] | None = None
+        #: How many callers take part; written under the lock.
+        self.callers = 0
         #: By event loop, what its tasks wait for.
         self._events: dict[Any, Any] = {}
 
@@ -95,6 +108,18 @@ class Flight(Future[Token | Ending]):
         finally:
             self.is_reporting = False
 
+    def login_seconds(self) -> float:
+        """Return the seconds that a person has left to sign in; 0: none is asked, or the attempt is complete."""
+        return 0.0 if self.done() else max(0.0, self.login_until - runtime.clock.monotonic())
+
+    def abandon_login(self) -> None:
+        """End the login for which no one waits any more; do nothing if there is none."""
+        if self.login is not None:
+            with contextlib.suppress(InvalidStateError):  # the person has signed in
+                self.login.set_exception(
+                    LoginRequiredError("sign-in was given up, as no one waits for it any more", trouble=NOT_ASKED)
+                )
+
     def event_of(self, loop: Any, make: Any, call: Any) -> Any:
         """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
 
@@ -114,7 +139,7 @@ class Flight(Future[Token | Ending]):
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
-        callables = dict(_callables_of(grant))
+        callables = {name: value for name, value in _callables_of(grant) if name != "prompt"}
         if callables and self.thread is not None and not self.is_sending:
             names = " or ".join(f"{name} ({_name(value)})" for name, value in callables.items())
             return TokenTransportError(
@@ -139,6 +164,25 @@ def _callables_of(grant: Grant) -> Iterator[tuple[str, Any]]:
 
 def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+@contextlib.contextmanager
+def taking_part(flight: Flight, lock: contextlib.AbstractContextManager[Any]) -> Iterator[None]:
+    """Be one of the callers of *flight*: when the last one is interrupted, a login is given up."""
+    with lock:
+        flight.callers += 1
+    is_last = False
+    try:
+        yield
+    except BaseException:
+        is_last = True
+        raise
+    finally:
+        with lock:
+            flight.callers -= 1
+            is_last = is_last and not flight.callers
+        if is_last:
+            flight.abandon_login()
 
 
 @contextlib.contextmanager

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import AuthError, LoginRequiredError, TokenRequestError, copy_error
+from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.observers import GRANT, REFRESH_TOKEN
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
@@ -15,12 +16,15 @@ from auth_plugins._protocol.tokens import Token
 
 from .discovery.resolver import with_endpoints
 from .flight import Flight
+from .freshness import is_alive
 from .retrying_sender import RetryingSender
 from .wiring import endpoint_of
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from auth_plugins._caches.shared_entry import SharedEntry
-    from auth_plugins._protocol.messages import TokenRequest
+    from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
 _log = logging.getLogger("auth_plugins")
 
@@ -45,7 +49,11 @@ class GrantFetcher:
         """
         if self._grant.sends_token_requests:
             self._sender.load()
-        exchange = _Exchange(self._grant, self._sender, flight, runtime.clock.monotonic() + self._timeout)
+        exchange = _Exchange(self._grant, self._sender, flight, self._timeout)
+        if flight.refreshing is not None or any(
+            is_alive(each, runtime.clock.time()) for each in (self._state.token, flight.fallback) if each
+        ):
+            exchange.no_login = "no one is asked to while the present token can be used"
         exchange.find_endpoints()
         refreshable = newer or self._state.refreshable
         old = refreshable.refresh_token if refreshable else None
@@ -78,7 +86,8 @@ class GrantFetcher:
         if self._owns(flight, refreshable):
             state.refreshable = None
         if refreshable and entry:
-            entry.delete(refreshable)
+            self._forget(refreshable, entry)
+        grant.check_login(exchange)
         exchange.sends = GRANT
         if exchange.refusal is not None:
             status = exchange.refusal.status_code
@@ -96,6 +105,15 @@ class GrantFetcher:
             return Token(**{**token.members(), "refresh_token": None})
         return token
 
+    def _forget(self, refused: Token, entry: SharedEntry) -> None:
+        """Delete the token whose refresh token was *refused*; where the next one costs a login, only the latter."""
+        if self._grant.is_interactive and is_alive(refused, runtime.clock.time()) and entry.read() == refused:
+            rest = Token(**{**refused.members(), "refresh_token": None})
+            if entry.store(rest, refused):
+                self._state.last_shared = rest
+                return
+        entry.delete(refused)
+
     def _owns(self, flight: Flight, refreshable: Token | None) -> bool:
         """Return whether the refresh token of this process is that of *flight*: no other was seeded, none revoked."""
         return self._state.flight is flight or self._state.refreshable is refreshable
@@ -111,12 +129,13 @@ def _keep_extra(token: Token, old: Token | None) -> Token:
 class _Exchange:
     """Sends the token requests of one attempt, and reads their answers."""
 
-    def __init__(self, grant: Grant, sender: RetryingSender, flight: Flight, deadline: float) -> None:
-        self._sender, self._flight = sender, flight
+    def __init__(self, grant: Grant, sender: RetryingSender, flight: Flight, timeout: float) -> None:
+        self._sender, self._flight, self._timeout = sender, flight, timeout
         #: The grant whose requests are sent.
         self.grant = grant
-        #: When to end, by ``runtime.clock.monotonic``.
-        self.deadline = deadline
+        self._deadline = runtime.clock.monotonic() + timeout
+        #: Why no person may be asked to sign in; ``""``: one may.
+        self.no_login = ""
         #: What is sent, for observers.
         self.sends = REFRESH_TOKEN
         #: The last error that the token endpoint answered.
@@ -130,13 +149,37 @@ class _Exchange:
         finally:
             self._flight.is_sending = False
 
+    @property
+    def deadline(self) -> float:
+        """When to end, by ``runtime.clock.monotonic``; during a login each request has the whole time."""
+        return runtime.clock.monotonic() + self._timeout if self._flight.login is not None else self._deadline
+
+    def send(self, request: TokenRequest) -> tuple[TokenRequest, TokenResponse]:
+        """Send a request; return what was sent last, and the answer."""
+        self._flight.is_sending = True
+        try:
+            return self._sender.send(request, self.deadline)
+        finally:
+            self._flight.is_sending = False
+
+    def check_url(self, url: str) -> None:
+        """Raise an InsecureTransportError if credentials would travel to *url* in clear."""
+        check_endpoint(url, allow_http=self._sender.allow_http)
+
+    def begin_login(self, seconds: float, answer: Future[Any]) -> None:
+        """Note that a person has so many seconds: callers wait for that long; *answer* ends when none does."""
+        flight = self._flight
+        flight.login = answer
+        flight.login_until = runtime.clock.monotonic() + seconds + self._timeout
+        flight.deadline = max(flight.deadline, flight.login_until)
+        _log.info("a person is asked to sign in (%s)", type(self.grant).__name__)
+
     def __call__(self, request: TokenRequest) -> Token:
         from auth_plugins._protocol.answers import read
 
         asked_at, began = runtime.clock.time(), runtime.clock.monotonic()
-        self._flight.is_sending = True
         try:
-            sent, response = self._sender.send(request, self.deadline)
+            sent, response = self.send(request)
             token = read(sent, response, asked_at)
             if sent.proof is not None:
                 sent.proof.bind(token.access_token)
@@ -147,8 +190,6 @@ class _Exchange:
         except AuthError as error:
             self._note(request, began, error)
             raise
-        finally:
-            self._flight.is_sending = False
         self._note(request, began, None)
         return token
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, NamedTuple
 
-from auth_plugins._base.errors import AuthError, ConfigurationError, TokenRequestError, TokenTransportError, copy_error
+from auth_plugins._base.errors import (
+    NOT_ASKED,
+    AuthError,
+    ConfigurationError,
+    TokenRequestError,
+    TokenTransportError,
+    copy_error,
+)
 from auth_plugins._base.frames import without_frames
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
@@ -68,10 +75,7 @@ class NegativeCache:
             return self._inner.fetch(flight)
         except AuthError as error:
             self._note(flight, noted, began, error)
-            # A 5xx is no refusal, unless the server asks for a pause.
-            if isinstance(error, TokenRequestError) and (
-                error.retry_after is not None or (error.status_code or 0) < 500
-            ):
+            if isinstance(error, TokenRequestError) and _is_refusal(error):
                 self._remember(error, error.retry_after or 0.0)
             raise
         except Exception as error:
@@ -98,6 +102,15 @@ class NegativeCache:
             until = runtime.elapsed() + seconds
             self._state.failure = RememberedFailure(error=kept, secrets=secrets, until=until, times=times)
         _log.debug("a refusal is remembered for %.0f s", seconds)
+
+
+def _is_refusal(error: TokenRequestError) -> bool:
+    """Return whether *error* is to be remembered: a 5xx is no refusal, unless the server asks for a pause.
+
+    Where no one was asked to sign in, another caller may ask.
+    """
+    is_final = error.retry_after is not None or (error.status_code or 0) < 500
+    return is_final and error.trouble != NOT_ASKED
 
 
 def unexpected_error(error: Exception) -> TokenTransportError:

@@ -38,6 +38,7 @@ def use(source: TokenSource, token: Token, now: float) -> None:
         current_token.replace(memory, state, token)
     if flight is not None:
         flight.complete(Ending.SEEDED)
+        flight.abandon_login()
     if (entry := source._shared_entry()) is None:
         return
     # Other processes tell the newest token by its time of issue.
@@ -47,7 +48,7 @@ def use(source: TokenSource, token: Token, now: float) -> None:
     with memory.lock:
         if is_shared and state.token is token:
             state.last_shared = dated
-            if source.grant.is_repeatable:  # its refresh token now belongs to all processes
+            if source.grant.shares_refresh_token:  # its refresh token now belongs to all processes
                 state.refreshable = None
 
 

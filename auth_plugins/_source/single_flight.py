@@ -9,7 +9,14 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from auth_plugins._base.errors import AuthError, ConfigurationError, TokenTransportError, copy_error
+from auth_plugins._base.errors import (
+    NOT_ASKED,
+    AuthError,
+    ConfigurationError,
+    LoginRequiredError,
+    TokenTransportError,
+    copy_error,
+)
 from auth_plugins._base.observers import has_observers
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
@@ -18,7 +25,7 @@ from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.tokens import Token
 
 from . import current_token
-from .flight import Ending, Flight, observed_wait, wait_for_report, wait_in_loop
+from .flight import Ending, Flight, observed_wait, taking_part, wait_for_report, wait_in_loop
 from .freshness import Schedule
 from .negative_cache import LONGEST_RETRY_AFTER, NegativeCache, back_off, unexpected_error
 from .wiring import GRACE
@@ -59,13 +66,16 @@ class SingleFlight:
                 # While the old token lives, no caller waits for the whole timeout: it is used then.
                 is_urgent = not current_token.seconds_left(self._state)
                 flight, leads = self._join(leader=threading.get_ident() if is_urgent else None)
-                if leads and is_urgent:
-                    self._lead(flight)
-                elif leads:
-                    self._lead_in_background(flight)
-                if not flight.done():
-                    with observed_wait(flight, self._grant, leads=leads):
-                        runtime.wait(flight, self._wait_timeout(flight))
+                with taking_part(flight, self._memory.lock):
+                    if leads and is_urgent:
+                        self._lead(flight)
+                    elif leads:
+                        self._lead_in_background(flight)
+                    if not flight.done():
+                        with observed_wait(flight, self._grant, leads=leads):
+                            runtime.wait(flight, self._wait_timeout(flight))
+                            while seconds := flight.login_seconds():
+                                runtime.wait(flight, seconds + GRACE)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -79,13 +89,16 @@ class SingleFlight:
         try:
             for _ in range(_MOST_ATTEMPTS):
                 flight, leads = self._join()
-                if leads:
-                    # With the context of the task, so that traces show whose token request it is.
-                    self._lead_in_background(flight, contextvars.copy_context().run)
-                with observed_wait(flight, self._grant, leads=leads):
-                    await wait_in_loop(flight, self._wait_timeout(flight))
-                if leads:  # as a thread that leads returns after its observers
-                    await wait_for_report(flight)
+                with taking_part(flight, self._memory.lock):
+                    if leads:
+                        # With the context of the task, so that traces show whose token request it is.
+                        self._lead_in_background(flight, contextvars.copy_context().run)
+                    with observed_wait(flight, self._grant, leads=leads):
+                        await wait_in_loop(flight, self._wait_timeout(flight))
+                        while seconds := flight.login_seconds():
+                            await wait_in_loop(flight, seconds + GRACE)
+                    if leads:  # as a thread that leads returns after its observers
+                        await wait_for_report(flight)
                 if isinstance(result := self._result(flight), Token):
                     return result
             raise _interrupted_error()
@@ -112,10 +125,17 @@ class SingleFlight:
         if not flight.done():
             raise flight.overdue_error(self._grant)
         error = flight.exception()
+        if isinstance(error, LoginRequiredError) and error.trouble == NOT_ASKED and self._may_ask(flight):
+            return Ending.NOT_ASKED
         if isinstance(error, AuthError):
             # Each caller raises a copy: raising one object in many threads would mix up its traceback.
             raise copy_error(error, type(error)) from error.__cause__
         return flight.result()
+
+    def _may_ask(self, flight: Flight) -> bool:
+        """Return whether this caller can ask a person, other than the leader of *flight*."""
+        is_other = flight.leader != threading.get_ident()
+        return is_other and self._grant.can_ask and current_token.keep_using(self._memory, self._state) is None
 
     def _join(self, refreshing: Token | None = None, leader: int | None = None) -> tuple[Flight, bool]:
         """Return the present attempt, or a new one, and whether the caller has to lead it."""
@@ -192,7 +212,7 @@ class SingleFlight:
                 state.flight = None
                 if isinstance(result, Token):
                     # The refresh token in the shared cache belongs to all processes: it is read there under the lock.
-                    is_shared_token = flight.is_shared and self._grant.is_repeatable
+                    is_shared_token = flight.is_shared and self._grant.shares_refresh_token
                     state.refreshable = result if result.refresh_token and not is_shared_token else None
                     state.origins = flight.origins  # first, as readers take no lock
                     current_token.replace(self._memory, state, result)

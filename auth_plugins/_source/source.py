@@ -106,7 +106,8 @@ class TokenSource(BaseSource):
             self._timeout, self._refresh_ahead = wiring.check_policy(leeway, timeout, refresh_ahead)
             # A script that exits during a background refresh must not lose a refresh token that others need.
             may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)
-            self._schedule, self._lease = (float(leeway), may_refresh), self._timeout * LEASE_SHARE
+            self._schedule = (float(leeway), may_refresh)
+            self._lease = self._timeout * LEASE_SHARE + grant.login_seconds
         self._state = self._cache.state(grant)
 
     @classmethod

@@ -81,7 +81,8 @@ def endpoint_of(grant: Grant) -> str:
 def has_no_secret(grant: Grant) -> bool:
     """Return whether an OAuth *grant* holds nothing by which the server knows the client."""
     by_name = isinstance(getattr(grant, "client_auth", None), str)
-    return by_name and all(getattr(grant, name, None) is None for name in _SECRETS)
+    # A person's token is that person's, whatever the session.
+    return by_name and not grant.is_interactive and all(getattr(grant, name, None) is None for name in _SECRETS)
 
 
 def sender_of(source: TokenSource) -> RetryingSender:
@@ -105,7 +106,7 @@ def shared_entry(source: TokenSource) -> SharedEntry | None:
 
 def longest_wait(source: TokenSource) -> float:
     """Return the seconds that a token of *source* may take."""
-    return source._timeout + _lock_timeout(source) + GRACE
+    return source._timeout + _lock_timeout(source) + GRACE + source.grant.login_seconds
 
 
 def _lock_timeout(source: TokenSource) -> float:

@@ -32,7 +32,7 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
-from auth_plugins._caches.listing import list_entries
+from auth_plugins._cli.listing import list_entries
 from tests.support import stores
 from tests.support.frames import PACKAGE, variables_in, variables_of
 from tests.support.loopback import Clock

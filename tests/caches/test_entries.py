@@ -34,8 +34,8 @@ from auth_plugins import (
 )
 from auth_plugins._caches.encryption import EntryCipher
 from auth_plugins._caches.entries import StoredToken
-from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.shared import SharedCache
+from auth_plugins._cli.listing import list_entries
 from tests.support.loopback import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, source

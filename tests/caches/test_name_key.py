@@ -14,8 +14,8 @@ import pytest
 
 from auth_plugins import FileCache, RedisCache, RefreshToken
 from auth_plugins._caches.encryption import EntryCipher
-from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.shared import SharedCache
+from auth_plugins._cli.listing import list_entries
 from tests.cli.test_cli import Run, client
 from tests.cli.test_cli import run as run_of_cli
 from tests.support.loopback import Clock, Loopback

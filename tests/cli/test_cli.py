@@ -363,6 +363,8 @@ def test_python_m_runs_it() -> None:
         "check",
         "demo",
         "get",
+        "login",
+        "logout",
         "sandbox",
         "token",
     }

@@ -23,9 +23,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
+from werkzeug.utils import redirect
 
 from auth_plugins.sandbox import Sandbox
 from tests.support.certificates import pair_of
@@ -289,9 +290,8 @@ class World:
         if path == "/revoke":
             self.server.live.discard(form["token"])
             return as_json({})
-        if path == "/login":
-            token = str(self.server.issue(received).get_json()["access_token"])
-            return as_json({"session": {"token": token, "seconds": 60}})
+        if path in ("/authorize", "/login"):
+            return self._log_in(path, form, received)
         if path == "/realms/acme/.well-known/openid-configuration":
             issuer = f"{self.server.url}/realms/acme"
             methods = ["client_secret_basic", "client_secret_post"]
@@ -308,6 +308,14 @@ class World:
         carried = received.headers.get("x-session", received.headers.get("authorization", in_query))
         session = {"authorization": carried.replace("Zoho-oauthtoken ", "Bearer ")}
         return self.server.check(Received(received.method, received.target, session, received.body))
+
+    def _log_in(self, path: str, form: Mapping[str, str], received: Received) -> Response:
+        """Answer a session's token; or be the person who agrees at once."""
+        if path == "/authorize":
+            answer = {"code": "the-code", "state": form["state"]}
+            return redirect(f"{form['redirect_uri']}?{urlencode(answer)}")
+        token = str(self.server.issue(received).get_json()["access_token"])
+        return as_json({"session": {"token": token, "seconds": 60}})
 
 
 def commands(text: str) -> list[str]:

@@ -21,8 +21,8 @@ from cryptography.fernet import Fernet
 
 import auth_plugins
 from auth_plugins._caches.entries import StoredToken
-from auth_plugins._caches.listing import list_entries
 from auth_plugins._caches.shared import SharedCache
+from auth_plugins._cli.listing import list_entries
 from tests.support import workers
 from tests.support.loopback import Loopback, Received, as_json
 from tests.support.redis_server import RedisServer

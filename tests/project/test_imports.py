@@ -19,7 +19,8 @@ HEAVY = """
     platformdirs
 """
 NAMES = """
-    ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom DPoPKey FileCache Grant
+    ApiKey AuthError AuthorizationCode ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom
+    DPoPKey DeviceCode FileCache Grant
     InsecureTransportError Issuer JWTBearer KeyringCache LoginRequiredError MemoryCache Password PrivateKeyJWT
     RedisCache RefreshToken SecretFile SignedJWT TLSClientAuth Token TokenCache TokenEvent TokenExchange
     TokenRequestError TokenSource TokenTransportError

@@ -124,6 +124,7 @@ class AuthlibFlask(AuthorizationServer):
         )
         for grant in (_ClientCredentials, _Password, Refresh, *self.further_grants()):
             server.register_grant(grant)
+        self.extend(app, server)
         require_oauth = flask_oauth2.ResourceProtector()
         require_oauth.register_token_validator(Bearer())
 
@@ -142,6 +143,9 @@ class AuthlibFlask(AuthorizationServer):
     def further_grants(self) -> Sequence[type[Any]]:
         """Return the grants that a subclass adds."""
         return ()
+
+    def extend(self, app: Flask, server: Any) -> None:
+        """Add the endpoints of a subclass."""
 
     def revoke_access_tokens(self) -> None:
         with self._lock:

@@ -30,6 +30,7 @@ class DjangoToolkit(AuthorizationServer):
     """At most one in a process, which has one set of Django settings."""
 
     name = "django-oauth-toolkit"
+    device_client_id = "client:3"
 
     def _wsgi_app(self) -> WSGIApplication:
         self._folder = tempfile.TemporaryDirectory()
@@ -49,6 +50,8 @@ class DjangoToolkit(AuthorizationServer):
             # Tables are made from the models: migrations take much longer.
             MIGRATION_MODULES={"contenttypes": None, "auth": None, "oauth2_provider": None},
             OAUTH2_PROVIDER={
+                "DEVICE_FLOW_INTERVAL": 1,
+                "OAUTH_DEVICE_VERIFICATION_URI": "http://127.0.0.1/activate",
                 "OIDC_ENABLED": True,  # for its metadata, at /o/.well-known/openid-configuration
                 "EXTRA_SERVER_KWARGS": {"token_expires_in": lambda request: self.lifetime},
                 "REFRESH_TOKEN_GRACE_PERIOD_SECONDS": 0,
@@ -81,6 +84,14 @@ class DjangoToolkit(AuthorizationServer):
         with self._database():
             apps.get_model("oauth2_provider.RefreshToken").objects.all().delete()
 
+    def decide(self, user_code: str, status: str) -> None:
+        """Be the person who entered *user_code*: ``authorized``, ``denied`` or ``expired``."""
+        with self._database():
+            user = apps.get_model("auth.User").objects.get()
+            apps.get_model("oauth2_provider.DeviceGrant").objects.filter(user_code=user_code).update(
+                status=status, user=user
+            )
+
     @contextmanager
     def _database(self) -> Iterator[None]:
         """Lock the database, and close this thread's connection afterwards."""
@@ -103,6 +114,11 @@ class DjangoToolkit(AuthorizationServer):
                 client_type=applications.CLIENT_CONFIDENTIAL,
                 authorization_grant_type=grant,
             )
+        applications.objects.create(
+            client_id=self.device_client_id,
+            client_type=applications.CLIENT_PUBLIC,
+            authorization_grant_type=applications.GRANT_DEVICE_CODE,
+        )
 
 
 def _views(server: DjangoToolkit) -> tuple[Any, Any]:

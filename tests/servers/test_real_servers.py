@@ -17,9 +17,19 @@ from urllib.parse import quote, quote_plus
 import pytest
 import requests
 
-from auth_plugins import ClientCredentials, Issuer, Password, TokenRequestError
+from auth_plugins import (
+    ClientCredentials,
+    DeviceCode,
+    Issuer,
+    LoginRequiredError,
+    MemoryCache,
+    Password,
+    TokenRequestError,
+    TokenSource,
+)
 from tests.servers import AuthorizationServer
 from tests.support.drivers import SYNC, Driver, each
+from tests.support.sources import wait_for
 
 
 @pytest.fixture(scope="session")
@@ -209,3 +219,30 @@ def test_the_metadata_of_a_real_server(driver: Driver, start: Callable[[str], Au
     assert server.token_requests() == []  # its own token endpoint is /o/token/
     with pytest.raises(TokenRequestError, match=f"has the issuer {server.url}/o, not {server.url}/o/ .a slash"):
         driver.get(server.api_url, driver.auth(ClientCredentials(Issuer(f"{server.url}/o/"), "id", "s3cr3t")))
+
+
+@pytest.mark.parametrize(
+    ("status", "words"), [("authorized", ""), ("denied", "was denied"), ("expired", "sign-in expired")]
+)
+def test_a_person_enters_a_code_at_the_toolkit(
+    start: Callable[[str], AuthorizationServer], status: str, words: str
+) -> None:
+    """Pending first; then there is a token, which is refreshed, or an error that says why there is none."""
+    server: Any = start("django_toolkit:DjangoToolkit")
+    server.reset()
+
+    def decide(_: str, user_code: str) -> None:
+        assert wait_for(lambda: len(server.token_requests()) > 0)
+        server.decide(user_code, status)
+
+    device_url = f"{server.url}/o/device-authorization/"
+    grant = DeviceCode(server.token_url, server.device_client_id, device_url=device_url, scope="read", prompt=decide)
+    source = TokenSource(grant, cache=MemoryCache())
+    if words:
+        with pytest.raises(LoginRequiredError, match=words):
+            source.token()
+        return
+    source.invalidate(source.token())
+    source.token()
+    assert [call.status for call in server.token_requests()] == [400, 200, 200]
+    assert server.token_requests()[-1].form["grant_type"] == "refresh_token"

@@ -16,10 +16,12 @@ import auth_plugins.requests
 from auth_plugins import (
     ApiKey,
     AuthError,
+    AuthorizationCode,
     ClientAssertion,
     ClientCredentials,
     ClientSecretJWT,
     Custom,
+    DeviceCode,
     DPoPKey,
     Grant,
     Issuer,
@@ -84,6 +86,12 @@ def log_in() -> dict[str, object]:
 
 
 grants: list[Grant] = [
+    AuthorizationCode("https://id.example.com/token", "id", authorize_url="https://id.example.com/authorize"),
+    AuthorizationCode(
+        Issuer("https://id.example.com"), "id", secret, authorize_params={"ui": ["a"]}, login_timeout=60, prompt=print
+    ),
+    DeviceCode(Issuer("https://id.example.com"), "id", scope="a", prompt=print),
+    DeviceCode("https://id.example.com/token", "id", device_url="https://id.example.com/device", prompt=None),
     ClientCredentials(
         "https://id.example.com/token", "id", secret, scope=["a", "b"], resource=("https://a", "https://b")
     ),

@@ -6,9 +6,9 @@ No secret and no token is shown: secrets are taken out of texts of others, and a
 from collections.abc import Iterator
 
 from auth_plugins._base.validation import resolve_secret
-from auth_plugins._caches.listing import probe
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
+from auth_plugins._cli.listing import probe
 from auth_plugins._environment.configuration import cache_secrets
 from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
 from auth_plugins._grants.issuer import Issuer

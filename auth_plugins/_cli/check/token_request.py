@@ -16,6 +16,7 @@ from auth_plugins._client_auth.named import authentication_of
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._grants.sign_in.interactive import InteractiveGrant
 from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
@@ -58,6 +59,8 @@ def fetch_token(context: Context) -> _Steps:
     if loss := loses_successor(grant, context.policy["cache"], context.variable("cache")):
         yield Step(NOTE, "token request", f"not tried: {loss[0]}", loss[1])
         return None
+    if isinstance(grant, InteractiveGrant):
+        grant = grant.with_prompt(None)  # a check opens no browser
     stored = _stored_token(grant, context)
     outcome = _attempt(context, grant, stored)
     if not isinstance(outcome, Token):
@@ -155,6 +158,8 @@ def _compare_clocks(context: Context) -> Step:
 
 def _try_others(error: AuthError, grant: OAuthGrant, context: Context) -> _Steps:
     """Try other ways of client authentication, where the refusal may be about that."""
+    if grant.is_interactive:
+        return None  # only a login shows what the server expects
     ways, variable = _other_ways(error, resolved(grant, context)), context.variable("client_auth")
     if not grant.is_repeatable and _stored_token(grant, context):
         return None  # the configured refresh token was used: another client_auth would not find its successor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from .entries import StoredToken
-from .shared import KEY_CHECK, SharedCache
+from auth_plugins._caches.entries import StoredToken
+from auth_plugins._caches.shared import KEY_CHECK, SharedCache
 
 #: Seconds after which the entry and the lock of :func:`probe` end.
 _BRIEF = 1.0

@@ -1,0 +1,1 @@
+"""Grants for which a person signs in."""

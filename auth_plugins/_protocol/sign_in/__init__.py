@@ -1,0 +1,1 @@
+"""The requests and answers by which people sign in; no I/O."""
