@@ -147,9 +147,9 @@ class FileCache(BaseCache):
 
     def released(self, key: str, /) -> Future[None] | None:
         """Return what is done as soon as no process holds the lock of that name; ``None``: the system cannot tell."""
-        from .lock_watch import released
+        from .lock_watch import file_released
 
-        return released(self._directory, f"{key}.lock")
+        return file_released(self._directory, f"{key}.lock")
 
     def name_key(self) -> str:
         """Return the random text that names depend on without a key.

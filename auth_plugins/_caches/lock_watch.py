@@ -1,10 +1,11 @@
-"""Tells when the lock of a file is released, without a look at it again and again."""
+"""Tells when a lock is released, without a look at it again and again."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import os
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -17,40 +18,48 @@ try:
 except ImportError:  # Windows cannot wait for a lock
     fcntl = None  # type: ignore[assignment]
 
-#: By directory and name of a file, what is done when its lock is released: one thread waits for all that ask. ``None``:
-#: the lock cannot be waited for.
-_watched: dict[tuple[Path, str], Future[None] | None] = {}
+#: By lock, what is done when it is released: one thread waits for all that ask. ``None``: it cannot be waited for.
+_watched: dict[Hashable, Future[None] | None] = {}
 
 
-def released(path: Path, name: str) -> Future[None] | None:
-    """Return what is done as soon as no process holds the lock of a file; ``None``: it cannot be waited for."""
-    file = path, name
-    if fcntl is None or file in _watched:
-        return _watched.get(file)
-    watched = _watched[file] = Future[None]()
+def released(lock: Hashable, wait: Callable[[], None]) -> Future[None] | None:
+    """Return what is done as soon as *wait* returns, which a thread calls; ``None``: the lock cannot be waited for."""
+    if lock in _watched:
+        return _watched[lock]
+    watched = _watched[lock] = Future[None]()
     try:
-        runtime.start_thread(functools.partial(_watch, *file, watched), "auth-plugins lock")
+        runtime.start_thread(functools.partial(_watch, lock, wait, watched), "auth-plugins lock")
     except RuntimeError:  # no thread can be started
-        _watched.pop(file, None)
+        _watched.pop(lock, None)
         return None
     return watched
 
 
-def _watch(path: Path, name: str, watched: Future[None]) -> None:
+def file_released(path: Path, name: str) -> Future[None] | None:
+    """Return what is done as soon as no process holds the lock of a file; ``None``: it cannot be waited for."""
+    return None if fcntl is None else released((path, name), functools.partial(_wait_for_file, path, name))
+
+
+def _watch(lock: Hashable, wait: Callable[[], None], watched: Future[None]) -> None:
     try:
-        with Directory(path) as directory:
-            descriptor = directory.open(name, os.O_RDONLY | os.O_NOFOLLOW)
-        try:
-            # Shared, so that all that wait have it at once; a forked child has a copy, which a close would not unlock.
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        finally:
-            os.close(descriptor)
-    except OSError:  # the file was removed, or its file system cannot wait
-        _watched[path, name] = None
+        wait()
+    except Exception:
+        _watched[lock] = None
         return
-    _watched.pop((path, name), None)
+    _watched.pop(lock, None)
     watched.set_result(None)
+
+
+def _wait_for_file(path: Path, name: str) -> None:
+    """Wait until the lock is free; an OSError: the file was removed, or its file system cannot wait."""
+    with Directory(path) as directory:
+        descriptor = directory.open(name, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        # Shared, so that all that wait have it at once; a forked child has a copy, which a close would not unlock.
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
 
 
 with contextlib.suppress(AttributeError):  # Windows has no fork

@@ -10,6 +10,7 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -29,10 +30,12 @@ if value and #value > tonumber(ARGV[1]) then return '' end
 return value
 """
 #: Stores an entry if the lock is still held, and releases it. Sent again after a lost answer, it answers the same.
+#: Who may not publish still releases: others look at the lock again and again.
 _STORE = """
 if redis.call('get', KEYS[2]) == ARGV[1] then
   redis.call('set', KEYS[1], ARGV[2], 'px', ARGV[3])
   redis.call('del', KEYS[2])
+  redis.pcall('publish', KEYS[2], '')
   return 1
 end
 return redis.call('get', KEYS[1]) == ARGV[2] and 1 or 0
@@ -46,14 +49,20 @@ if not value then
 end
 return #value == #ARGV[1] and value or ''
 """
-_RELEASE = "return redis.call('get', KEYS[1]) == ARGV[1] and redis.call('del', KEYS[1])"
+_RELEASE = """
+if redis.call('get', KEYS[1]) == ARGV[1] then
+  redis.call('del', KEYS[1])
+  redis.pcall('publish', KEYS[1], '')
+end
+"""
 
 
 class RedisCache(BaseCache):
     """Tokens in Redis 6 or later, or Valkey, shared by all threads, processes and machines that reach it.
 
     The user of Redis needs ``GET``, ``SET``, ``DEL`` and ``EVAL`` on the keys that begin with *prefix*, ``SELECT`` for
-    any database but 0, and ``SCAN`` for ``auth-plugins cache``.
+    any database but 0, and ``SCAN`` for ``auth-plugins cache``. With ``PTTL``, and ``SUBSCRIBE`` and ``PUBLISH`` on
+    channels that begin with *prefix*, a process that waits for another one has the token at once.
 
     :param url_or_client: a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL, with user and password if needed; or a
         client of redis-py: a ``redis.Redis``, a ``RedisCluster``, or a Sentinel's ``master_for(...)``. Set the timeouts
@@ -127,6 +136,13 @@ class RedisCache(BaseCache):
             if proofs.pop(key, None) is not None:
                 self._redis.open().eval(_RELEASE, 1, self._lock_name(key), proof)
 
+    def released(self, key: str, /) -> Future[None] | None:
+        """Return what is done as soon as no one holds the lock of that name; ``None``: Redis does not tell."""
+        from .lock_watch import released
+
+        name = self._lock_name(key)
+        return released((self._place, name), functools.partial(_wait_until_free, self._redis, name))
+
     def name_key(self) -> str:
         """Return the random text that names depend on without a key. It has no end."""
         name = self._name_key_name()
@@ -157,6 +173,15 @@ class RedisCache(BaseCache):
 
     def _lock_name(self, key: str) -> str:
         return f"{self._name(key)}:lock"
+
+
+def _wait_until_free(client: Opaque, name: str) -> None:
+    redis = client.open()
+    with redis.pubsub() as subscription:
+        subscription.subscribe(name)
+        subscription.get_message(timeout=_TIMEOUT)  # it is subscribed: no release is missed from now on
+        if (milliseconds := redis.pttl(name)) > 0:
+            subscription.get_message(timeout=milliseconds / 1000)
 
 
 @functools.lru_cache(maxsize=16)

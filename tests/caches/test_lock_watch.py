@@ -16,11 +16,12 @@ import pytest
 
 from auth_plugins import FileCache, RedisCache, TokenRequestError
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.lock_watch import released
+from auth_plugins._caches.lock_watch import file_released
 from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock
-from tests.support.sources import Endpoint, refusal
-from tests.support.stores import KEY, OTHER_KEY, LockingCache, entry_of, in_files, process
+from tests.support.redis_server import RedisServer
+from tests.support.sources import Endpoint, refusal, wait_for
+from tests.support.stores import KEY, OTHER_KEY, LockingCache, entry_of, in_files, in_redis, process
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows cannot wait for a lock")
 
@@ -50,11 +51,22 @@ def held(cache: FileCache, name: str = "name") -> Iterator[None]:
 
 @pytest.mark.parametrize("key", [None, KEY], ids=["no key", "key"])
 @pytest.mark.parametrize("then", ["a token", "an error"])
+@pytest.mark.parametrize("cache", ["file", "redis"])
 def test_a_released_lock_ends_the_wait(
-    tmp_path: Path, endpoint: Endpoint, waits: list[Future[Any]], key: str | None, then: str
+    tmp_path: Path,
+    redis_server: RedisServer,
+    endpoint: Endpoint,
+    waits: list[Future[Any]],
+    cache: str,
+    key: str | None,
+    then: str,
 ) -> None:
     """Two processes wait until the lock is released, and use the stored token; if there is none, one fetches one."""
-    store = in_files(tmp_path, key=key)
+    store = (
+        in_files(tmp_path, key=key)
+        if cache == "file"
+        else in_redis(redis_server, lambda: RedisCache(redis_server.url, key=key))
+    )
     holder, *waiting = (process(store, endpoint) for _ in range(3))
     threads = [threading.Thread(target=each.token) for each in waiting]
 
@@ -75,10 +87,9 @@ def test_a_released_lock_ends_the_wait(
 
 
 def test_with_several_keys_it_is_not_known_which_lock_is_held(tmp_path: Path, endpoint: Endpoint) -> None:
-    """With several keys, as with a cache that is not in files, the process looks again and again."""
+    """With several keys, as with a cache that cannot tell, the process looks again and again."""
     assert entry_of(process(FileCache(tmp_path, key=[KEY, OTHER_KEY]), endpoint)).released() is None
     assert entry_of(process(LockingCache(), endpoint)).released() is None
-    assert RedisCache("redis://host").released("name") is None
 
 
 def test_one_thread_waits_for_all(tmp_path: Path) -> None:
@@ -107,21 +118,21 @@ def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, monkeypatch: pytest.Mo
 
     with monkeypatch.context() as patch:
         patch.setattr(runtime, "start_thread", start)
-        watched = released(tmp_path, "missing.lock")
+        watched = file_released(tmp_path, "missing.lock")
         started[0].join(SAFETY)
         assert watched is not None
         assert watched.done() is False
-        assert released(tmp_path, "missing.lock") is None
+        assert file_released(tmp_path, "missing.lock") is None
         assert len(started) == 1
 
         def fail(*_: Any) -> None:
             raise RuntimeError("can't start new thread")
 
         patch.setattr(runtime, "start_thread", fail)
-        assert released(tmp_path, "other.lock") is None
+        assert file_released(tmp_path, "other.lock") is None
         patch.setitem(sys.modules, "fcntl", None)
         patch.delitem(sys.modules, "auth_plugins._caches.lock_watch")
-        elsewhere = runpy.run_module("auth_plugins._caches.lock_watch")["released"]
+        elsewhere = runpy.run_module("auth_plugins._caches.lock_watch")["file_released"]
         assert elsewhere(tmp_path, "name.lock") is None
 
 
@@ -155,3 +166,36 @@ def test_a_child_does_not_keep_the_lock_of_its_parent(tmp_path: Path) -> None:
 
     in_child(can_lock)
     thread.join(SAFETY)
+
+
+def test_a_lease_in_redis_that_ends_ends_the_wait(redis_server: RedisServer) -> None:
+    """When a process that holds the lock is killed, its lease ends, and so does the wait."""
+    cache = RedisCache(redis_server.url)
+    with redis_server.client() as client:
+        client.set("auth_plugins:{name}:lock", "of another process", px=200)
+    watched = cache.released("name")
+    assert watched is not None
+    assert cache.released("name") is watched
+    assert wait([watched], SAFETY).done
+    watched = cache.released("free")
+    assert watched is not None
+    assert wait([watched], SAFETY).done
+
+
+def test_a_user_of_redis_who_may_not_publish_or_subscribe(redis_server: RedisServer) -> None:
+    """Without these permissions tokens are stored, locks are released, and time ends the wait."""
+    with redis_server.client() as client:
+        client.acl_setuser(
+            "limited", enabled=True, nopass=True, keys=["auth_plugins:*"], commands=["+get", "+set", "+del", "+eval"]
+        )
+    cache = RedisCache(f"redis://limited:any@127.0.0.1:{redis_server.port}/0")
+    with cache.lock("name", 60) as is_held:
+        assert is_held is True
+        cache.released("name")
+        assert wait_for(lambda: cache.released("name") is None)
+        cache.set("name", "value", 60)
+    assert cache.get("name") == "value"
+    with cache.lock("name", 60) as is_held:
+        assert is_held is True
+    with cache.lock("name", 60) as is_held:
+        assert is_held is True
