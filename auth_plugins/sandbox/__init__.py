@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Literal, Self, overload
 
 from ._dialects import NestedApi, QueryApi, SessionApi
-from ._enterprise import EnterpriseApi
+from ._enterprise import EnterpriseApi, KeyFiles
 from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
 from ._seen import Seen
 from ._server import Server
@@ -31,6 +31,7 @@ __all__ = [
     "EnterpriseApi",
     "JsonApi",
     "JwtApi",
+    "KeyFiles",
     "NestedApi",
     "OrganizationApi",
     "QueryApi",

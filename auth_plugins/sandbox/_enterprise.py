@@ -8,19 +8,28 @@ import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from ssl import SSLContext
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from ._seen import Seen
 from ._system import Refusal, Reply, System, require
 
 if TYPE_CHECKING:
-    from ._key_files import KeyFiles, KeyStore
+    from ._key_files import KeyStore
 
 #: The algorithms by which clients may sign.
 ALGORITHMS = ("ES256", "ES384", "ES512", "EdDSA", "Ed25519", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: Seconds until a nonce is replaced; the last one is accepted as well.
 _NONCE_LIFETIME = 300
+
+
+class KeyFiles(NamedTuple):
+    """The paths of the PEM files that a client of :class:`EnterpriseApi` needs."""
+
+    private_key: str  #: The client's key for assertions.
+    certificate: str  #: The client's certificate.
+    certificate_key: str  #: Its private key.
+    ca: str  #: The certificate of the server.
 
 
 class EnterpriseApi(System):
@@ -54,8 +63,8 @@ class EnterpriseApi(System):
         return self.mtls_url + self.api_path
 
     @property
-    def files(self) -> "KeyFiles":
-        """The paths of ``private_key``, ``certificate``, ``certificate_key`` and ``ca``, which a client needs.
+    def files(self) -> KeyFiles:
+        """The files of the client, which are made when they are first needed.
 
         They are in a temporary directory, which is removed with the system, at the latest when Python ends.
         """

@@ -4,7 +4,7 @@ import ssl
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -12,14 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from joserfc.jwk import ECKey
 
-
-class KeyFiles(NamedTuple):
-    """The paths of PEM files."""
-
-    private_key: str  #: The client's key for assertions.
-    certificate: str  #: The client's certificate.
-    certificate_key: str  #: Its private key.
-    ca: str  #: The certificate of the server.
+from ._enterprise import KeyFiles
 
 
 class KeyStore:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from joserfc import jws, jwt
-from joserfc.errors import ClaimError, UnsupportedAlgorithmError
+from joserfc.errors import JoseError, UnsupportedAlgorithmError
 from joserfc.jwk import JWKRegistry
 
 from ._enterprise import ALGORITHMS
@@ -83,6 +83,6 @@ def _problem(claims: dict[str, Any], now: float, **expected: Any) -> str:
     """Return what is wrong with *claims*; ``""``: nothing."""
     try:
         jwt.JWTClaimsRegistry(int(now), jti={"essential": True}, **expected).validate(claims)
-    except ClaimError as error:
-        return f"its {error.claim} is missing or wrong"
+    except JoseError as error:  # older versions of joserfc do not name a time that is wrong
+        return f"its {getattr(error, 'claim', 'exp, iat or nbf')} is missing or wrong"
     return ""
