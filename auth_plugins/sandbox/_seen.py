@@ -16,13 +16,7 @@ class Seen:
     """One request that a system received. Its ``repr`` leaves out everything that may hold a secret."""
 
     def __init__(
-        self,
-        at: str,
-        method: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes,
-        certificate: bytes | None = None,
+        self, at: str, method: str, target: str, headers: Mapping[str, str], body: bytes, certificate: bytes | None
     ) -> None:
         #: ``token``, ``refresh`` (auth-api's second endpoint), ``metadata`` or ``api`` (all other paths).
         self.at = at
