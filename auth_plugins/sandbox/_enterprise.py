@@ -151,7 +151,7 @@ class EnterpriseApi(System):
 
     def _family(self, request: Seen, parameters: Mapping[str, str]) -> str:
         """Return what the token is bound to: its kind, and its thumbprint."""
-        names, bound_to = {"grant_type"}, f"x5t#S256 {request.certificate}"
+        names, bound_to = {"grant_type", "client_id"}, f"x5t#S256 {request.certificate}"
         if parameters.get("client_id", self.client_id) != self.client_id:
             raise Refusal(401, "invalid_client", "unknown client")
         if request.credentials == "client assertion":
@@ -162,7 +162,8 @@ class EnterpriseApi(System):
             jti = assertion_id(parameters["client_assertion"], self._keys().public_key, self.client_id, audiences, now)
             self._spend(f"assertion {jti}", Refusal(401, "invalid_client", "client assertion: its jti was used before"))
             bound_to = f"jkt {self._prove(request, 400)}"
-        require(names | {"client_id"}, {"client_id": self.client_id, **parameters})
+            parameters = {"client_id": self.client_id, **parameters}  # the assertion names the client as well
+        require(names, parameters)
         if parameters.get("client_assertion_type", _ASSERTION_TYPE) != _ASSERTION_TYPE:
             raise Refusal(400, "invalid_request", f"client_assertion_type must be {_ASSERTION_TYPE}")
         if request.grant_type != "client_credentials":

@@ -175,6 +175,7 @@ ASSERTIONS: dict[tuple[int, str], dict[str, Callable[[Client], requests.Response
         "its exp": lambda it: it.ask(it.assertion(exp=NONE)),
         "exp": lambda it: it.ask(it.assertion(exp=int(it.clock.now) - 240, iat=int(it.clock.now) - 300)),
         "iat": lambda it: it.ask(it.assertion(iat=int(it.clock.now) + 300)),
+        "its jti was": lambda it: [it.ask(text := it.assertion()), it.ask(text)][1],
         "too far": lambda it: it.ask(it.assertion(exp=int(it.clock.now) + 3700)),
         "its jti": lambda it: it.ask(it.assertion(jti=NONE)),
         "unknown client": lambda it: it.ask(client_id="other"),
@@ -336,6 +337,8 @@ def test_a_certificate_gets_a_token_that_is_bound_to_it(client: Client, tmp_path
     assert [call(cert=pair), call(), call(system.api_url)] == [200, 401, 401]
     assert call(cert=pair, headers={"Authorization": f"DPoP {answer['access_token']}"}) == 401
     assert outcome(requests.post(url, form, verify=ca, timeout=10)) == (401, "invalid_client")
+    nameless = {"grant_type": "client_credentials"}
+    assert outcome(requests.post(url, nameless, cert=pair, verify=ca, timeout=10)) == (400, "invalid_request")
     both = {**form, "client_assertion": client.assertion(), "client_assertion_type": TYPE}
     assert outcome(requests.post(url, both, cert=pair, verify=ca, timeout=10)) == (400, "invalid_request")
     assert outcome(requests.post(url, {**form, "client_id": "x"}, cert=pair, verify=ca, timeout=10))[0] == 401
