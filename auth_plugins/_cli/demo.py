@@ -28,6 +28,7 @@ class Wire(NamedTuple):
     issues: int = 200  #: The status of a token request that was answered by a token.
     rejects: int = 401  #: The status of a request whose token expired or was revoked.
     tells_expiry: bool = True  #: If not, a token is used until it is rejected.
+    asks: bool = False  #: If so, its metadata are read first, and each endpoint asks once for a proof with its nonce.
 
 
 WIRES: Mapping[str, Wire] = {
@@ -36,6 +37,7 @@ WIRES: Mapping[str, Wire] = {
     "auth-api": Wire("password in form", "refresh token in form"),
     "organization-api": Wire("Basic", "refresh token, Basic"),
     "json-api": Wire("JSON body", "JSON body"),
+    "enterprise-api": Wire("assertion, DPoP", "assertion, DPoP", asks=True),
     "nested-api": Wire("JSON body", "JSON body"),
     "session-api": Wire("password in form", "password in form", issues=201, tells_expiry=False),
     "query-api": Wire("form", "form", rejects=403),
@@ -54,10 +56,21 @@ class Event(NamedTuple):
     """One request, as a server saw it."""
 
     seconds: float  #: Since the server's first request.
-    is_call: bool  #: Whether it is a call of the API; else it is a token request.
+    at: str  #: Where: ``api``, ``metadata``; all others are token requests.
     request: str  #: Method and path.
     carried: str  #: ``token 1``, the first one that the API saw; or what a token request carried, and where.
     status: int  #: Of the answer.
+    error: str = ""  #: The code of a refusal.
+
+    @property
+    def is_call(self) -> bool:
+        """Whether it is a call of the API."""
+        return self.at == "api"
+
+    @property
+    def asks_for_nonce(self) -> bool:
+        """Whether it was answered by a nonce for another one."""
+        return self.error == "use_dpop_nonce"
 
 
 def expected(system: str) -> dict[str, list[tuple[str, int]]]:
@@ -65,7 +78,12 @@ def expected(system: str) -> dict[str, list[tuple[str, int]]]:
     wire = WIRES[system]
     first, later = (wire.first, wire.issues), (wire.later, wire.issues)
     return {
-        "first call": [first, ("token 1", 200)],
+        "first call": [
+            *[("nothing", 200), (wire.first, 400)] * wire.asks,
+            first,
+            *[("token 1", 401)] * wire.asks,
+            ("token 1", 200),
+        ],
         "reuse": [("token 1", 200)] * STEPS["reuse"],
         "expiry": [("token 1", wire.rejects)] * (not wire.tells_expiry) + [later, ("token 2", 200)],
         "early revocation": [("token 2", wire.rejects), later, ("token 3", 200)],
@@ -115,7 +133,7 @@ class Row:
     @property
     def token_requests(self) -> list[Event]:
         """The token requests that the server saw."""
-        return [event for step in self.steps for event in step.seen if not event.is_call]
+        return [event for step in self.steps for event in step.seen if event.at not in ("api", "metadata")]
 
     @property
     def calls(self) -> list[Event]:
@@ -211,17 +229,24 @@ def _events(system: System) -> list[Event]:
     def carried(seen: Seen) -> str:
         if has_token(seen):
             return f"token {tokens.index(seen.token) + 1}"
+        if seen.at == "metadata":
+            return "nothing"
         if "password" in seen.in_body:
             return f"password in {seen.credentials}"
-        return f"refresh token, {seen.credentials}" if seen.grant_type == "refresh_token" else seen.credentials
+        if seen.grant_type == "refresh_token":
+            return f"refresh token, {seen.credentials}"
+        return (
+            "assertion, DPoP" if seen.credentials == "client assertion" and "dpop" in seen.headers else seen.credentials
+        )
 
     return [
         Event(
             seen.time - system.seen[0].time,
-            seen.at == "api",
+            seen.at,
             f"{seen.method} {seen.target.partition('?')[0]}",
             carried(seen),
             seen.status,
+            seen.error,
         )
         for seen in list(system.seen)
     ]

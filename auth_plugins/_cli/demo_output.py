@@ -1,4 +1,4 @@
-"""Prints the demo: the story of one row, a line for each row, and the verdict. All of it is what the servers saw.
+"""Prints the demo: the stories of two rows, a line for each row, and the verdict. All of it is what the servers saw.
 
 80 columns; ASCII where the encoding of the output has no more; colour where the terminal has it.
 """
@@ -16,8 +16,20 @@ from rich.text import Text
 from .demo import STEPS, Event, Row, Step, play, story
 
 _WIDTH = 80
-_SYSTEM, _CLIENT = "auth-api", "requests"
-#: What the demo does in each step of the story.
+_CLIENT = "requests"
+#: The systems whose stories are printed, and how each begins.
+_STORIES = {
+    "auth-api": (
+        f"[bold]The story of one program,[/] which calls auth-api with {_CLIENT}. Each line is a real request, as the"
+        " server saw it. The server runs on this machine.\n"
+    ),
+    "enterprise-api": (
+        "[bold]The same story with keys instead of a password.[/] Metadata name the token endpoint of enterprise-api. A"
+        " key of the program signs an assertion, and another one a proof for each request (DPoP), which has a nonce of"
+        " the server in it.\n"
+    ),
+}
+#: What the demo does in each step of a story.
 _CAPTIONS = {
     "first call": "The program calls the API. It has no token yet.",
     "reuse": "It calls again, twice.",
@@ -43,9 +55,9 @@ def new_console() -> Console:
 
 
 def print_all(console: Console, auths: Mapping[str, Any]) -> int:
-    """Play the story and all rows, and print them; return the exit status."""
+    """Play the stories and all rows, and print them; return the exit status."""
     started = time.monotonic()
-    first = print_story(console, story(_SYSTEM, _CLIENT, auths[_CLIENT]))
+    stories = [print_story(console, name, story(name, _CLIENT, auths[_CLIENT])) for name in _STORIES]
     console.print(
         "[bold]The same four steps with each system and client,[/] at once."
         " The last two columns count the API's answers. The last three systems speak a dialect:\n"
@@ -55,17 +67,14 @@ def print_all(console: Console, auths: Mapping[str, Any]) -> int:
     console.print()
     rows = play(auths)
     console.print(_table(rows))
-    return print_verdict(console, first, rows, time.monotonic() - started)
+    return print_verdict(console, stories, rows, time.monotonic() - started)
 
 
-def print_story(console: Console, steps: Iterator[Step]) -> Row:
+def print_story(console: Console, system: str, steps: Iterator[Step]) -> Row:
     """Print each step when it is done; return the row."""
-    console.print(
-        f"[bold]The story of one program,[/] which calls {_SYSTEM} with {_CLIENT}. Each line is a"
-        " real request, as the server saw it. The server runs on this machine.\n"
-    )
+    console.print(_STORIES[system])
     console.print("    seconds  request             it carried             answer", style="dim")
-    row = Row(_SYSTEM, _CLIENT, [])
+    row = Row(system, _CLIENT, [])
     for number, name in enumerate(STEPS, 1):
         console.print(f"[bold]{number}. {_CAPTIONS[name]}")
         step = next(steps)
@@ -82,7 +91,7 @@ def print_story(console: Console, steps: Iterator[Step]) -> Row:
 def _line(event: Event, note: str) -> Text:
     cells = (
         (f"{event.seconds:11.3f}  ", "dim"),
-        (f"{event.request:<19} ", ""),
+        (f"{event.request if len(event.request) < 20 else f'{event.request[:16]}...':<19} ", ""),
         (f"{event.carried:<22} ", _STYLES.get(event.carried, "")),
         (f"{event.status}  ", _STYLES.get(str(event.status), "red")),
         (note, "dim"),
@@ -94,6 +103,10 @@ def _line(event: Event, note: str) -> Text:
 
 def _note(event: Event, earlier: Sequence[Event]) -> str:
     """Return what makes *event* remarkable after the *earlier* ones."""
+    if event.asks_for_nonce:
+        return "asks for a nonce"
+    if event.at == "metadata":
+        return "the metadata"
     if not event.is_call:
         return "issues a token" if event.status < 300 else "refused"
     if event.status == 401:
@@ -116,13 +129,10 @@ def _table(rows: Sequence[Row]) -> Table:
         carried = [event.carried for event in row.token_requests]
         # The story shows where a refresh token travels.
         later = dict.fromkeys("refresh token" if "refresh" in each else each for each in carried[1:])
-        counts = (str(sum(event.status < 400 for event in row.calls)), str(_rejected([row])))
+        good = sum(event.status < 400 for event in row.calls)
+        counts = (str(good), str(len(row.calls) - good))
         table.add_row(_mark(row.problems), row.system, row.client, "".join(carried[:1]), "/".join(later), *counts)
     return table
-
-
-def _rejected(rows: Sequence[Row]) -> int:
-    return sum(event.status >= 400 for row in rows for event in row.calls)
 
 
 def _print_problems(console: Console, row: Row, where: str) -> None:
@@ -132,24 +142,31 @@ def _print_problems(console: Console, row: Row, where: str) -> None:
     console.print()
 
 
-def print_verdict(console: Console, first: Row, rows: Sequence[Row], seconds: float) -> int:
-    """Print what failed in the story's row *first* or in *rows*, and sums of all *rows*; return the exit status."""
+def print_verdict(console: Console, stories: Sequence[Row], rows: Sequence[Row], seconds: float) -> int:
+    """Print what failed in the rows of *stories* or in *rows*, and sums of all *rows*; return the exit status."""
     console.print()
-    failed = [row for row in (first, *rows) if row.problems]
-    for row in failed:
-        _print_problems(console, row, " in the story" if row is first else "")
+    failed = [
+        (row, where) for where, group in ((" in the story", stories), ("", rows)) for row in group if row.problems
+    ]
+    for row, where in failed:
+        _print_problems(console, row, where)
     verdict = Text("FAILED", "bold red") if failed else Text("PASSED", "bold green")
     passed = f"{sum(not row.problems for row in rows)} of {len(rows)} rows"
-    outcome = f"the story is not as expected; {passed} are" if first.problems else f"{passed} as expected"
+    is_good = not any(row.problems for row in stories)
+    outcome = f"{passed} as expected" if is_good else f"a story is not as expected; {passed} are"
     console.print(Text.assemble(verdict, f": {outcome}, in {seconds:.1f} s."))
     requests = [event for row in rows for event in row.token_requests]
     passwords = sum("password" in event.carried for event in requests)
-    refused = sum(event.status >= 300 for event in requests)
-    calls = sum(len(row.calls) for row in rows)
+    calls = [event for row in rows for event in row.calls]
+    nonces = sum(event.asks_for_nonce for event in (*requests, *calls))
+    refused, rejected = (
+        sum(event.status >= 300 and not event.asks_for_nonce for event in events) for events in (requests, calls)
+    )
     returned = [status for row in rows for step in row.steps for status in step.returned]
     console.print(
         f"The servers saw {len(requests)} token requests ({passwords} with a password, {refused} refused) and"
-        f" {calls} API requests ({_rejected(rows)} of them with a token that was rejected)."
-        f" The programs made {len(returned)} calls; {returned.count(200)} returned 200."
+        f" {len(calls)} API requests ({rejected} of them with a token that was rejected)."
+        f" They asked {nonces} times for a nonce. The programs made {len(returned)} calls;"
+        f" {returned.count(200)} returned 200."
     )
     return 1 if failed else 0

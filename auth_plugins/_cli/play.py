@@ -26,6 +26,8 @@ def play_sandbox(lifetime: int) -> None:
         upload = systems["upload-api"]
         url, prefix = f"{upload.url}/v1{upload.api_path}", "ACME_UPLOAD_V1"
         _print_exports("upload-api, version 1", upload.legacy_variables(prefix), url, prefix)
+        enterprise, prefix = systems["enterprise-api"], "ACME_ENTERPRISE_MTLS"
+        _print_exports("enterprise-api, by a certificate", enterprise.mtls_variables(prefix), "", prefix)
         click.echo("# They run until Ctrl-C.")
         while True:
             time.sleep(3600)
@@ -35,7 +37,8 @@ def _print_exports(title: str, variables: Mapping[str, str], url: str, prefix: s
     click.echo(f"# {title}")
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    click.echo(f"# auth-plugins get {url} {prefix}\n")
+    # An API that wants a certificate gets that of the caller's own session; auth-plugins has none.
+    click.echo(f"# auth-plugins get {url} {prefix}\n" if url else f"# auth-plugins check {prefix}\n")
 
 
 def play_demo() -> None:

@@ -1,4 +1,4 @@
-"""Eight token endpoints and their APIs on loopback, each exactly as its document says.
+"""Nine token endpoints and their APIs on loopback, each exactly as its document says.
 
 .. code-block:: python
 
@@ -20,6 +20,7 @@ from types import MappingProxyType
 from typing import Literal, Self, overload
 
 from ._dialects import NestedApi, QueryApi, SessionApi
+from ._enterprise import EnterpriseApi, KeyFiles
 from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
 from ._seen import Seen
 from ._server import Server
@@ -27,8 +28,10 @@ from ._system import System
 
 __all__ = [
     "AuthApi",
+    "EnterpriseApi",
     "JsonApi",
     "JwtApi",
+    "KeyFiles",
     "NestedApi",
     "OrganizationApi",
     "QueryApi",
@@ -41,7 +44,7 @@ __all__ = [
 
 
 class Sandbox:
-    """Five partner systems, and three with a dialect of their own, each on a port of its own.
+    """Five partner systems, one of an enterprise, and three with a dialect of their own, each on a port of its own.
 
     Iterating over it gives the systems.
 
@@ -50,12 +53,14 @@ class Sandbox:
     """
 
     def __init__(self, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
-        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi, NestedApi, SessionApi, QueryApi)
+        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi, EnterpriseApi, NestedApi, SessionApi, QueryApi)
         self.systems: Mapping[str, System] = MappingProxyType({kind.name: kind(lifetime, clock) for kind in kinds})
         self._servers: list[Server] = []
 
     @overload
     def __getitem__(self, name: Literal["upload-api"]) -> UploadApi: ...
+    @overload
+    def __getitem__(self, name: Literal["enterprise-api"]) -> EnterpriseApi: ...
     @overload
     def __getitem__(self, name: Literal["query-api"]) -> QueryApi: ...
     @overload
@@ -68,7 +73,12 @@ class Sandbox:
 
     def start(self) -> None:
         """Serve on free ports of 127.0.0.1 until :meth:`stop`."""
-        self._servers.extend(Server(system) for system in self)
+        for system in self:
+            self._servers.append(server := Server(system))
+            system.url = server.url
+        enterprise = self["enterprise-api"]
+        self._servers.append(server := Server(enterprise, enterprise.tls))
+        enterprise.mtls_url = server.url
 
     def stop(self) -> None:
         """Accept no more requests and close open connections. Does nothing if the sandbox is not running."""

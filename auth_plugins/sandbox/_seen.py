@@ -1,8 +1,9 @@
 """A request that a system received, taken apart: its parameters, and where its credentials travelled."""
 
+import hashlib
 import json
 import re
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,12 +15,18 @@ FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 class Seen:
     """One request that a system received. Its ``repr`` leaves out everything that may hold a secret."""
 
-    def __init__(self, at: str, method: str, target: str, headers: Mapping[str, str], body: bytes) -> None:
-        self.at = at  #: ``token``, ``refresh`` (auth-api's second endpoint) or ``api`` (all other paths).
+    def __init__(
+        self, at: str, method: str, target: str, headers: Mapping[str, str], body: bytes, certificate: bytes | None
+    ) -> None:
+        #: ``token``, ``refresh`` (auth-api's second endpoint), ``metadata`` or ``api`` (all other paths).
+        self.at = at
         self.method, self.body = method, body
         self.target = target  #: As in the request line, with the query.
         self.headers = headers  #: Names in lower case; repeated ones are joined by a comma.
+        #: The thumbprint (``x5t#S256``) of the client's certificate; empty if there was none.
+        self.certificate = "" if certificate is None else digest(certificate)
         self.status = 0  #: The HTTP status of the answer.
+        self.error = ""  #: The error code of a refusal.
         self.time = 0.0  #: When it was received, by the sandbox's clock: Unix seconds.
         self.media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
         self.in_query, self.in_body, self.is_malformed = dict[str, str](), dict[str, str](), False
@@ -39,9 +46,10 @@ class Seen:
         with suppress(ValueError):
             self.basic = b64decode(self.authorization, validate=True).decode()
         self.places = self._places_of_credentials(scheme, {*self.in_query, *query})
-        #: Where the credentials travelled: ``Basic``, ``Basic, URL-encoded``, ``Bearer``, ``Authorization`` (any other
-        #: scheme or spelling), ``X-API-Key``, ``X-Auth-Token``, ``query``, ``form``, ``JSON body``,
-        #: ``refresh token in form``, ``none``. Several, which are always refused, are joined by ``and``.
+        #: Where the credentials travelled: ``Basic``, ``Basic, URL-encoded``, ``Bearer``, ``DPoP``, ``Authorization``
+        #: (any other scheme or spelling), ``X-API-Key``, ``X-Auth-Token``, ``query``, ``form``, ``JSON body``,
+        #: ``client assertion``, ``certificate`` (of a token request), ``refresh token in form``, ``none``. Several,
+        #: which are always refused, are joined by ``and``.
         self.credentials = " and ".join(self.places) or "none"
 
     def __repr__(self) -> str:
@@ -51,17 +59,27 @@ class Seen:
     def _places_of_credentials(self, scheme: str, query: set[str]) -> list[str]:
         # Credentials that hold an unencoded character, such as +, were sent as they are.
         encoded = "%" in self.basic and re.fullmatch(r"(?:[\w.~:-]|%[0-9A-Fa-f]{2})*", self.basic, re.ASCII)
-        schemes = {"Basic": "Basic, URL-encoded" if encoded else "Basic", "Bearer": "Bearer"}
+        schemes = {"Basic": "Basic, URL-encoded" if encoded else "Basic", "Bearer": "Bearer", "DPoP": "DPoP"}
         secret = {"client_id", "client_secret", "username", "password", "app_id", "app_secret"}
+        # With these, the id is no more than a name.
+        has_assertion, has_certificate = "client_assertion" in self.in_body, self.certificate and self.at == "token"
+        in_body = secret - ({"client_id"} if has_assertion or has_certificate else set())
         places = {
             schemes.get(scheme, "Authorization"): "authorization" in self.headers,
             "X-API-Key": "x-api-key" in self.headers,
             "X-Auth-Token": "x-auth-token" in self.headers,
-            "query": query & ({"access_token"} if self.at == "api" else secret),
-            "JSON body" if self.media_type == JSON else "form": secret & self.in_body.keys(),
+            "query": query & ({"access_token"} if self.at == "api" else {*secret, "client_assertion"}),
+            "JSON body" if self.media_type == JSON else "form": in_body & self.in_body.keys(),
+            "client assertion": has_assertion,
+            "certificate": has_certificate,
             "refresh token in form": self.at == "refresh" and "refresh_token" in self.in_body,
         }
         return [place for place, used in places.items() if used]
+
+
+def digest(content: bytes) -> str:
+    """Return the SHA-256 of *content* in Base64, as ``ath`` and ``x5t#S256`` have it."""
+    return urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
 
 
 def _read_form(text: str) -> dict[str, str]:

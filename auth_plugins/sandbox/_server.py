@@ -2,10 +2,12 @@
 
 import json
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler
 from socket import SHUT_RDWR, socket
 from socketserver import ThreadingTCPServer
+from ssl import SSLContext, SSLError, SSLSocket
 from typing import Any
 
 from ._seen import JSON
@@ -13,21 +15,26 @@ from ._system import System
 
 
 class Server(ThreadingTCPServer):  # HTTPServer looks its own name up in the DNS, which takes seconds on some machines
-    """Serves *system* in threads until :meth:`stop`."""
+    """Serves *system* in threads until :meth:`stop`.
+
+    :param tls: returns what serves TLS, and is called for each connection; ``None``: HTTP without TLS.
+    """
 
     daemon_threads = True
     request_queue_size = 128  # with the default, 5, some of fifty clients that connect at once are reset
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: System, tls: Callable[[], SSLContext] | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.system = system
+        self.system, self._tls = system, tls
         self._open: set[socket] = set()
-        system.url = f"http://127.0.0.1:{self.server_address[1]}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name=system.name, daemon=True)
         self._thread.start()
 
     def get_request(self) -> tuple[socket, Any]:
         connection, address = super().get_request()
+        if self._tls is not None:  # the handshake comes with the first read, in the thread of the connection
+            connection = self._tls().wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
         self._open.add(connection)
         return connection, address
 
@@ -42,7 +49,7 @@ class Server(ThreadingTCPServer):  # HTTPServer looks its own name up in the DNS
         self.server_close()
         for connection in list(self._open):
             with suppress(OSError):  # its own thread may close it at the same moment
-                connection.shutdown(SHUT_RDWR)
+                socket.shutdown(connection, SHUT_RDWR)  # that of TLS would stop its thread in the middle
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -52,7 +59,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
 
     def handle(self) -> None:
-        with suppress(ConnectionError):  # the client closed the connection
+        with suppress(ConnectionError, SSLError):  # the client closed the connection, or has another certificate
             super().handle()
 
     def answer(self) -> None:
@@ -62,7 +69,8 @@ class _Handler(BaseHTTPRequestHandler):
         except ValueError:
             self.send_error(400)  # this closes the connection, as the start of the next request is unknown
             return
-        reply = self.server.system.answer(self.command, self.path, headers, body)
+        certificate = self.connection.getpeercert(True) if isinstance(self.connection, SSLSocket) else None  # noqa: FBT003
+        reply = self.server.system.answer(self.command, self.path, headers, body, certificate)
         payload = json.dumps(reply.content).encode()
         self.send_response(reply.status)
         fixed = {"Content-Type": JSON, "Content-Length": str(len(payload)), "Cache-Control": "no-store"}

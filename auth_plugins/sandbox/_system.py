@@ -116,7 +116,7 @@ class System:
     def token_requests(self) -> list[Seen]:
         """The token requests among :attr:`seen`, with the refused ones."""
         with self._lock:
-            return [seen for seen in self.seen if seen.at != "api"]
+            return [seen for seen in self.seen if seen.at in ("token", "refresh")]
 
     @property
     def reuses(self) -> int:
@@ -142,17 +142,19 @@ class System:
         with self._lock:
             self._issued.refresh.clear()
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
-        """Decide one request."""
+    def answer(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, certificate: bytes | None = None
+    ) -> Reply:
+        """Decide one request; *certificate*: that of the client, if it came by mutual TLS."""
         path = target.partition("?")[0]
         at = {self.token_path: "token", self.refresh_path: "refresh"}.get(path, "api")
-        request = Seen(at, method, target, headers, body)
+        request = Seen(at, method, target, headers, body, certificate)
         request.time = self._clock()
         with self._lock:
             try:
                 reply = Reply(self._call_api(path, request)) if at == "api" else self._respond(request)
             except Refusal as refusal:
-                reply = self._refuse(at, refusal)
+                reply, request.error = self._refuse(at, refusal), refusal.content["error"]
             request.status = reply.status
             self.seen.append(request)
         if at != "api":
@@ -183,10 +185,8 @@ class System:
     def _respond(self, request: Seen) -> Reply:
         """Answer a token request."""
         family = self._family(request, self._parameters(request))
-        claims = {"iss": self.url, "sub": self.client_id or self.username} | (
-            {"scope": self.scope} if self.scope else {}
-        )
-        access_token, refresh_token = self._issued.issue(family, None if self.is_opaque else claims, self.lifetime)
+        claims = None if self.is_opaque else self._claims(family)
+        access_token, refresh_token = self._issued.issue(family, claims, self.lifetime)
         members = {
             "access_token": access_token,
             "refresh_token": refresh_token,
@@ -194,6 +194,11 @@ class System:
             "expires_in": int(self.lifetime) if self.lifetime == int(self.lifetime) else self.lifetime,
         }
         return self._shape(members)
+
+    def _claims(self, family: str) -> dict[str, object]:  # noqa: ARG002 - a system may bind tokens to it
+        """Return the claims of a new access token, besides those of its time."""
+        scope = {"scope": self.scope} if self.scope else {}
+        return {"iss": self.url, "sub": self.client_id or self.username, **scope}
 
     def _shape(self, members: Mapping[str, object]) -> Reply:
         return Reply({name: members[name] for name in self.answered})

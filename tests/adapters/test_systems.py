@@ -13,8 +13,12 @@ import pytest
 from auth_plugins import (
     ApiKey,
     ClientCredentials,
+    Issuer,
     MemoryCache,
     Password,
+    PrivateKeyJWT,
+    SecretFile,
+    TLSClientAuth,
     TokenRequestError,
     from_env,
     graphql_unauthenticated,
@@ -180,6 +184,32 @@ def test_each_system_from_code(driver: Driver, sandbox: Sandbox, name: str) -> N
         grant = function(system.url, system.client_id, system.client_secret)
     assert grant == from_env("ACME", variables)
     assert driver.get(system.api_url, driver.auth(grant, **options)).status == 200
+
+
+@pytest.mark.parametrize("driver", each(ALL))
+def test_the_enterprise_system_by_keys_and_certificates(driver: Driver, sandbox: Sandbox, clock: Clock) -> None:
+    """Code and variables make the same grants. Each nonce is asked for once, and a stale one costs no token."""
+    system = sandbox["enterprise-api"]
+    files, issuer, client = system.files, Issuer(system.url), system.client_id
+    key = PrivateKeyJWT(SecretFile(files.private_key), key_id="2026-11")
+    auth = auth_of(driver, system, {})
+    assert auth.source.grant == ClientCredentials(issuer, client, client_auth=key, dpop=True)
+    first = [(0, ""), (400, "use_dpop_nonce"), (200, ""), (401, "use_dpop_nonce"), (200, "")]
+    for act, asked in (
+        (lambda: None, first),
+        (lambda: clock.forward(900), [(401, "use_dpop_nonce"), (200, "")]),
+        (lambda: clock.forward(3600), first),  # the metadata are an hour old, too
+        (system.revoke, [(401, "invalid_token"), (200, ""), (200, "")]),
+    ):
+        count = len(system.seen)
+        act()
+        assert driver.get(system.api_url, auth).status == 200
+        assert [(seen.status * (seen.at != "metadata"), seen.error) for seen in system.seen[count:]] == asked
+    certificate = TLSClientAuth(files.certificate, files.certificate_key, ca=files.ca)
+    grant: Any = from_env("ACME", system.mtls_variables("ACME"))
+    token = driver.auth(grant, cache=MemoryCache()).source.token()
+    assert token.claims["cnf"] == {"x5t#S256": system.seen[-1].certificate}
+    assert driver.auth(ClientCredentials(issuer, client, client_auth=certificate)).source.token().token_type == "Bearer"
 
 
 @pytest.mark.parametrize("driver", each(ALL))

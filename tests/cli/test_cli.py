@@ -414,12 +414,13 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
             for words in examples(printed):
                 outcome = run(*words, **variables)
                 assert (outcome.status, outcome.err) == (0, ""), words
-                called.append(words[2])
+                called.append(words[-1])
             token = run("token", "ACME_JWT").out.decode()
         finally:
             process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.stderr.read()) == (0, "")
-    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "NESTED", "SESSION", "QUERY", "UPLOAD_V1")
+    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "ENTERPRISE", "NESTED", "SESSION", "QUERY",
+               "UPLOAD_V1", "ENTERPRISE_MTLS")  # fmt: skip
     assert called == [f"ACME_{name}" for name in systems]
     claims = Token(access_token=token.strip()).claims
     assert claims["exp"] - claims["iat"] == 60

@@ -23,7 +23,8 @@ from auth_plugins.sandbox import AuthApi, QueryApi, System
 
 PACKAGE = Path(auth_plugins.__file__).parent
 SYSTEMS = [
-    "upload-api", "jwt-api", "auth-api", "organization-api", "json-api", "nested-api", "session-api", "query-api"
+    "upload-api", "jwt-api", "auth-api", "organization-api", "json-api", "enterprise-api", "nested-api", "session-api",
+    "query-api",
 ]  # fmt: skip
 UNREACHABLE = "http://127.0.0.1:1"
 REVOKED = (
@@ -33,7 +34,8 @@ REVOKED = (
 
 def steps(system: str) -> Iterator[demo.Step]:
     for name, pairs in demo.expected(system).items():
-        seen = [demo.Event(0.0, carried.startswith("token "), "GET /", carried, status) for carried, status in pairs]
+        at = {"token": "api", "nothing": "metadata"}
+        seen = [demo.Event(0.0, at.get(text.split()[0], "token"), "GET /", text, status) for text, status in pairs]
         yield demo.Step(name, pairs, seen, [200] * demo.STEPS[name])
 
 
@@ -119,10 +121,10 @@ def test_a_client_that_cannot_be_made_fails_its_rows(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("ALL_PROXY", "socks9://127.0.0.1:1")
     rows = demo.play(demo.load(["requests", "httpx", "httpx async"]), lifetime=2)
-    assert [row.client for row in rows if not row.problems] == ["requests"] * 8
+    assert [row.client for row in rows if not row.problems] == ["requests"] * 9
     assert {row.problems[0].partition(": ")[0] for row in rows if row.problems} == {"first call"}
-    assert print_verdict(new_console(), rows[0], rows, seconds=1.0) == 1
-    assert "\nFAILED: 8 of 24 rows as expected, in " in capsys.readouterr().out
+    assert print_verdict(new_console(), rows[:1], rows, seconds=1.0) == 1
+    assert "\nFAILED: 9 of 27 rows as expected, in " in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("wrong_password")
@@ -130,12 +132,12 @@ def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> Non
     """The exit status is 1; the story ends at its error; each problem is below its row's name."""
     assert print_all(new_console(), demo.load(["requests"])) == 1
     out = capsys.readouterr().out
-    assert "NO: the program got no answer.\n\nThe same four steps" in out
+    assert "NO: the program got no answer.\n\nThe same story with keys" in out
     assert re.findall(r"^NO .*", out, re.MULTILINE)[0].split()[:3] == ["NO", "auth-api", "requests"]
     assert "\nauth-api with requests in the story:\n   first call: TokenRequestError: http://" in out
     assert "\nauth-api with requests:\n   first call: TokenRequestError: http://" in out
-    assert "\nFAILED: the story is not as expected; 7 of 8 rows are, in " in out
-    assert " (4 with a password, 1 refused) and 43 API requests" in out.replace("\n", " ").replace("  ", " ")
+    assert "\nFAILED: a story is not as expected; 8 of 9 rows are, in " in out
+    assert " (4 with a password, 1 refused) and 50 API requests" in out.replace("\n", " ").replace("  ", " ")
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
@@ -177,10 +179,35 @@ STORY = """\
  GET /things token 3 200 replayed
  ok: the program got 200.
 """
+STORY_WITH_KEYS = """\
+1. The program calls the API. It has no token yet.
+ GET /.well-known... nothing 200 the metadata
+ POST /oauth2/token assertion, DPoP 400 asks for a nonce
+ POST /oauth2/token assertion, DPoP 200 issues a token
+ GET /things token 1 401 asks for a nonce
+ GET /things token 1 200 replayed
+ ok: the program got 200.
+
+2. It calls again, twice.
+ GET /things token 1 200 used again
+ GET /things token 1 200 used again
+ ok: the program got 200 and 200.
+
+3. It waits until token 1 has expired, and calls again.
+ POST /oauth2/token assertion, DPoP 200 issues a token
+ GET /things token 2 200
+ ok: the program got 200.
+
+4. The server revokes token 2 early. The program calls again.
+ GET /things token 2 401 rejected
+ POST /oauth2/token assertion, DPoP 200 issues a token
+ GET /things token 3 200 replayed
+ ok: the program got 200.
+"""
 
 
 def test_the_demo_plays_all_and_fits_80_columns() -> None:
-    """With output to a file, a narrow terminal and a dead proxy, it prints a story and 40 rows in plain text."""
+    """With output to a file, a narrow terminal and a dead proxy, it prints two stories and 45 rows in plain text."""
     dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
     environment = {
         **os.environ,
@@ -201,22 +228,25 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
     lines = [line.rstrip() for line in done.stdout.splitlines()]
     assert max(map(len, lines)) <= 80
     times = [float(line.split()[0]) for line in lines if re.match(r" +\d+\.\d{3} ", line)]
-    assert times == sorted(times)
+    second = times.index(0, 1)  # where the second story begins
+    assert [times[:second], times[second:]] == [sorted(times[:second]), sorted(times[second:])]
     assert times[0] == 0
     waits = [index for index, (one, next_one) in enumerate(itertools.pairwise(times)) if next_one - one > 1]
-    assert waits == [3]  # before the fifth request
+    assert waits == [3, second + 6]  # before the fifth request of the one, and the eighth of the other
     story = [re.sub(r"^ \d\.\d{3}", "", re.sub(" +", " ", line)) for line in lines]
     assert STORY in "\n".join(story)
+    assert STORY_WITH_KEYS in "\n".join(story)
     rows = [line for line in lines if re.match("(ok|NO) ", line)]
-    assert len(rows) == 40
+    assert len(rows) == 45
+    assert "ok enterprise-api   httpx async  assertion, DPoP    assertion, DPoP      5   2" in rows
     assert "ok auth-api         httpx2 async password in form   refresh token        5   1" in rows
     assert "ok session-api      httpx2 async password in form   password in form     5   2" in rows
     assert "ok query-api        httpx2 async form               form                 5   1" in rows
-    assert re.fullmatch(r"PASSED: 40 of 40 rows as expected, in \d+\.\d s\.", lines[-4])
+    assert re.fullmatch(r"PASSED: 45 of 45 rows as expected, in \d+\.\d s\.", lines[-4])
     assert lines[-3:] == [
-        "The servers saw 120 token requests (20 with a password, 0 refused) and 245 API",
-        "requests (45 of them with a token that was rejected). The programs made 200",
-        "calls; 200 returned 200.",
+        "The servers saw 140 token requests (20 with a password, 0 refused) and 280 API",
+        "requests (50 of them with a token that was rejected). They asked 10 times for a",
+        "nonce. The programs made 225 calls; 225 returned 200.",
     ]
 
 
@@ -224,14 +254,14 @@ def test_a_story_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFi
     """A request that the server refused is shown so. A story that differs fails the demo."""
     good = [demo.Row(name, "requests", [*steps(name)]) for name in SYSTEMS]
     first, *others = steps("auth-api")
-    refused = demo.Event(0.5, False, "POST /auth/password", "password in form", 400)
-    story = print_story(new_console(), iter([replace(first, seen=[refused, *first.seen]), *others]))
-    assert print_verdict(new_console(), story, good, seconds=1.0) == 1
+    refused = demo.Event(0.5, "token", "POST /auth/password", "password in form", 400)
+    story = print_story(new_console(), "auth-api", iter([replace(first, seen=[refused, *first.seen]), *others]))
+    assert print_verdict(new_console(), [story], good, seconds=1.0) == 1
     out = capsys.readouterr().out
     assert " 400  refused\n" in out
     assert "   NO: the program got 200.\n" in out
-    assert "FAILED: the story is not as expected; 8 of 8 rows are, in 1.0 s.\n" in out
-    assert print_verdict(new_console(), good[2], good, seconds=1.0) == 0
+    assert "FAILED: a story is not as expected; 9 of 9 rows are, in 1.0 s.\n" in out
+    assert print_verdict(new_console(), good[2:3], good, seconds=1.0) == 0
 
 
 @pytest.mark.parametrize(
@@ -253,6 +283,6 @@ def test_colour_is_for_terminals_that_have_it(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "stdout", terminal := Terminal())
-    print_story(new_console(), steps("auth-api"))
+    print_story(new_console(), "auth-api", steps("auth-api"))
     printed = terminal.getvalue()
     assert ("\x1b[31m401" in printed, "\x1b" in printed) == (is_coloured, is_coloured)

@@ -51,6 +51,7 @@ SYSTEMS = {
     "https://auth.example.com": "auth-api",
     "https://organization.example.com": "organization-api",
     "https://json.example.com": "json-api",
+    "https://enterprise.example.com": "enterprise-api",
     "https://nested.example.com": "nested-api",
     "https://session.example.com": "session-api",
     "https://query.example.com": "query-api",

@@ -58,7 +58,8 @@ def _compare_client_auth(
     """Name the client authentication that the metadata lead to, or one that is not among the *methods* in them."""
     name = str(getattr(found.client_auth, "name", found.client_auth))
     supported = one_line(" ".join(methods))[:_LONGEST]
-    if supported and name.removesuffix("_raw") not in methods:
+    # TLSClientAuth is both: what is sent is the same (RFC 8705 §2).
+    if supported and {name.removesuffix("_raw"), f"self_signed_{name}"}.isdisjoint(methods):
         what = f"the token endpoint supports {supported}, and not {name}"
         yield Step(NOTE, "client_auth", what, f"check {context.variable('client_auth')}")
     elif grant.client_auth is None:
