@@ -55,6 +55,7 @@ class TokenServer:
 
     def __enter__(self) -> Self:
         self._server = Server(self)  # type: ignore[arg-type]  # which calls answer() only
+        self.url = self._server.url
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,10 +99,10 @@ class TokenServer:
         with self._lock:
             self._faults.extend([_Fault(at, reply)] * times)
 
-    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
+    def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes, _: bytes | None) -> Reply:
         """Answer one request; the server on loopback calls this."""
         at = "token" if target.partition("?")[0] == "/token" else "api"
-        request = Seen(at, method, target, headers, body)
+        request = Seen(at, method, target, headers, body, None)
         request.time = time.time()
         with self._lock:
             (self.token_requests if at == "token" else self.api_requests).append(request)
