@@ -38,21 +38,19 @@ from dataclasses import dataclass, field
 from auth_plugins import TokenSource
 from auth_plugins._caches.redis import _TIMEOUT
 from auth_plugins._source.freshness import JITTER_SHARE, LEEWAY_SHARE, REFRESH_SECONDS, REFRESH_SHARE
-from auth_plugins._source.shared_fetch import LOCK_GRACE, LONGEST_POLL, POLL_SHARE, SHORTEST_POLL
+from auth_plugins._source.shared_fetch import LOCK_GRACE, LONGEST_POLL
 from auth_plugins._source.source import LEASE_SHARE
 
 #: Seconds that the token endpoint takes, and a command to Redis and back.
 LATENCY, ROUND_TRIP = 0.3, 0.001
 #: The arguments that a TokenSource has by default, in seconds.
 LEEWAY, TIMEOUT = (inspect.signature(TokenSource).parameters[name].default for name in ("leeway", "timeout"))
-#: The mean of the number by which each pause is multiplied, a random one between 0.5 and 1.
-MEAN_SPREAD = 0.75
 #: Commands by which an attempt begins, without a key: EVAL reads the name key.
 BEGINS = 1
 #: Commands of who finds the token: EVAL; of who asks for it: EVAL, SET NX, EVAL, EVAL; both begin an attempt before.
 FINDS, ASKS = BEGINS + 1, BEGINS + 4
-#: Commands of a look in vain: EVAL, SET NX.
-IN_VAIN = 2
+#: Commands of a look in vain: EVAL, SET NX; and of who begins to wait for the release of the lock: SUBSCRIBE, PTTL.
+IN_VAIN, WAITS = 2, 2
 #: Commands by which redis-py opens a connection: HELLO, and three that Redis may not know, by CLIENT.
 CONNECTS = 4
 #: How many tokens in a row a simulated steady state lasts.
@@ -103,21 +101,16 @@ class Load:
 
 
 def looks_in_vain(wait: float) -> float:
-    """How often one looks while a token is *wait* seconds away, each pause being an average one."""
-    looks, waited = 0, 0.0
-    while waited < wait:
-        looks += 1
-        waited += IN_VAIN * ROUND_TRIP
-        waited += min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL) * MEAN_SPREAD
-    return looks
+    """How often one looks while a token is *wait* seconds away: once, and again whenever the wait is long."""
+    return 1 + math.floor(wait / LONGEST_POLL)
 
 
 def cold_formula(setting: Setting) -> Load:
-    """Each process looks at least once; one that starts before the token is stored looks again and again."""
+    """Each process looks at least once; one that starts before the token is stored waits for it."""
     others, away = setting.workers - 1, LATENCY + ASKS * ROUND_TRIP
     waiting = others * min(1.0, away / setting.within)
     looks = _mean(looks_in_vain(away - late) for late in _evenly(min(away, setting.within)))
-    in_vain = IN_VAIN * waiting * looks
+    in_vain = waiting * (IN_VAIN * looks + WAITS)
     # The token is there before the first second has passed.
     in_first_second = others * FINDS * min(1.0, 1.0 / setting.within)
     commands = ASKS + others * FINDS + in_vain
@@ -174,22 +167,40 @@ class Fleet:
     slowest: float = 0.0
     late: int = 0
     _idle_at: float = 0.0
+    #: When each worker goes on, by its number; the queue has older moments as well.
+    _due: dict[int, float] = field(default_factory=dict)
+    _queue: list[tuple[float, int]] = field(default_factory=list)
+    #: Who waits for the release of the lock.
+    _waiting: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.random = random.Random(self.seed)  # noqa: S311 - no secret
 
     def run(self, workers: Iterable[Worker]) -> float:
         """Let all workers run to their ends; the seconds that it took."""
-        # The number keeps the order of those who go on at the same moment, and generators from being compared.
-        queue = [(0.0, number, worker) for number, worker in enumerate(workers)]
-        while queue:
-            self.now, number, worker = queue[0]
-            pause = next(worker, None)
-            if pause is None:
-                heapq.heappop(queue)
-            else:
-                heapq.heapreplace(queue, (self.now + pause, number, worker))
+        numbered = list(workers)
+        for number in range(len(numbered)):
+            self._go_on(number, 0.0)
+        while self._queue:
+            moment, self._number = heapq.heappop(self._queue)
+            if self._due[self._number] == moment:
+                self.now = moment
+                self._waiting.discard(self._number)
+                pause = next(numbered[self._number], None)
+                if pause is not None:
+                    self._go_on(self._number, self.now + pause)
         return self.now
+
+    def _go_on(self, number: int, moment: float) -> None:
+        self._due[number] = moment
+        heapq.heappush(self._queue, (moment, number))
+
+    def _release(self) -> None:
+        """Let go of the lock, and let all go on that wait for it."""
+        self.locked = False
+        for number in sorted(self._waiting):
+            self._go_on(number, self.now + ROUND_TRIP)
+        self._waiting.clear()
 
     def starting(self) -> Worker:
         """A worker that starts without a token."""
@@ -217,7 +228,7 @@ class Fleet:
     def _ask(self, renewing: float | None) -> Generator[float, None, float | None]:
         """Do as ``SharedFetch.fetch``; return the token, or ``None`` if another worker renews it at this moment."""
         yield self._command()  # EVAL reads the name key
-        began = self.now
+        began, subscribed = self.now, False
         while True:
             yield self._command()  # EVAL reads the entry
             if self._is_good(renewing):
@@ -230,10 +241,11 @@ class Fleet:
                     yield from self._request()
                     issued = self.now
                     yield self._command()  # EVAL stores it, and lets go of the lock
-                    self.stored, self.locked = issued, False
+                    self.stored = issued
+                    self._release()
                     return issued
                 yield self._command()  # EVAL lets go of the lock
-                self.locked = False
+                self._release()
                 return self.stored
             waited = self.now - began
             if waited > TIMEOUT * LEASE_SHARE + LOCK_GRACE:
@@ -241,8 +253,13 @@ class Fleet:
                 return self.now
             if renewing is not None:
                 return None
-            pause = min(max(SHORTEST_POLL, waited * POLL_SHARE), LONGEST_POLL)
-            yield pause * self.random.uniform(0.5, 1.0)
+            if not subscribed:
+                subscribed = True
+                for _ in range(WAITS):  # SUBSCRIBE, PTTL
+                    yield self._command()
+            if self.locked:
+                self._waiting.add(self._number)
+                yield LONGEST_POLL
 
     def _is_good(self, renewing: float | None) -> bool:
         return self.stored > (-math.inf if renewing is None else renewing)

@@ -148,7 +148,7 @@ def test_real_workers_at_once(server: Loopback, workers: list[Worker], fleet: di
         assert len({token.access_token for token in pool.map(lambda worker: worker.source.token(), workers)}) == 1
     assert len(server.token_requests) - before == 1
     sent = [worker.commands() for worker in workers]
-    assert [each for each in sent if not re.fullmatch(r"EVAL (EVAL SET )*EVAL( EVAL)?", each)] == []
+    assert [each for each in sent if not re.fullmatch(r"EVAL EVAL( SET( PTTL)? EVAL)*( EVAL)?", each)] == []
     setting, real = fleet["Setting"](20, within=0.001), sum(len(each.split()) for each in sent)
     # Within a tenth on a machine that is otherwise idle.
     assert 0.25 * fleet["cold"](setting, 1).commands < real < 1.5 * fleet["cold_formula"](setting).commands
