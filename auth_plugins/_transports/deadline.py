@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -12,8 +13,9 @@ from auth_plugins._base.runtime import runtime
 
 #: Seconds after the deadline in which the library may raise its own timeout, which says more.
 _GRACE = 0.25
-#: Seconds between two looks after the deadline, as a connection may be made at that moment.
-_POLL_INTERVAL = 0.05
+#: Seconds between two looks at the token requests that are sent: twice as many each time. After the last one, their
+#: thread ends at the next look: no fork meets it that comes later.
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.025, 0.2
 
 
 class Deadline:
@@ -26,18 +28,16 @@ class Deadline:
         #: Seconds in all.
         self.seconds = seconds
         self._end = time.monotonic() + seconds
-        self._done = threading.Event()
         # Guards the list, and its sockets while they are shut down: another request may use a connection afterwards.
         self._lock = threading.Lock()
         self._connections: list[Any] = []
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(RuntimeError):  # no thread can be started: only each read is bounded
-            runtime.start_thread(self._wait, "auth-plugins deadline")
+        _watcher.begin(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._done.set()
+        _watcher.end(self)
 
     def left(self) -> float:
         """Seconds until the deadline; negative after it."""
@@ -61,13 +61,56 @@ class Deadline:
         with self._lock:
             self._connections.clear()
 
-    def _wait(self) -> None:
-        timeout = max(self.left(), 0.0) + _GRACE
-        while not self._done.wait(timeout):
-            timeout = _POLL_INTERVAL
+    def enforce(self) -> None:
+        """Shut the connections down if the library has not ended the request by itself."""
+        if self.left() > -_GRACE:
+            return
+        with self._lock:
+            for connection in self._connections:
+                # TypeError: not a socket, as in mocks.
+                with contextlib.suppress(OSError, TypeError):
+                    # The plain socket's method: after that of TLS, a thread that sends would send in clear.
+                    socket.socket.shutdown(getattr(connection, "sock", connection), socket.SHUT_RDWR)
+
+
+class _Watcher:
+    """Enforces the deadlines of all token requests by one thread: to start one for each takes longer than the rest."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin anew in a forked child, which has no such thread."""
+        self._lock = threading.RLock()  # a signal handler may break in, and send a token request of its own
+        self._deadlines: set[Deadline] = set()
+        self._is_running = False
+
+    def begin(self, deadline: Deadline) -> None:
+        with self._lock:
+            self._deadlines.add(deadline)
+            if not self._is_running:
+                with contextlib.suppress(RuntimeError):  # no thread can be started: only each read is bounded
+                    runtime.start_thread(self._watch, "auth-plugins deadline")
+                    self._is_running = True
+
+    def end(self, deadline: Deadline) -> None:
+        with self._lock:
+            self._deadlines.discard(deadline)
+
+    def _watch(self) -> None:
+        pause, never = _SHORTEST_PAUSE, threading.Event()
+        while True:
+            never.wait(pause)
             with self._lock:
-                for connection in self._connections:
-                    # TypeError: not a socket, as in mocks.
-                    with contextlib.suppress(OSError, TypeError):
-                        # The plain socket's method: after that of TLS, a thread that sends would send in clear.
-                        socket.socket.shutdown(getattr(connection, "sock", connection), socket.SHUT_RDWR)
+                deadlines = list(self._deadlines)
+                if not deadlines:
+                    self._is_running = False
+                    return
+            for each in deadlines:
+                each.enforce()
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+_watcher = _Watcher()
+with contextlib.suppress(AttributeError):  # Windows has no fork
+    os.register_at_fork(after_in_child=_watcher.reset)

@@ -32,6 +32,7 @@ from tests.support.endpoints import (
     silent,
     token_source,
 )
+from tests.support.forks import forks, in_child
 from tests.support.loopback import Loopback
 
 #: A block of deflate that is empty, and not the last one.
@@ -54,7 +55,7 @@ def source_of(library: str, endpoint: Endpoint, session: Any = None, **policy: A
 
 @pytest.fixture(autouse=True)
 def _no_thread_stays() -> Iterator[None]:
-    """The thread that watches a token request ends with it."""
+    """The thread that watches token requests ends soon after the last one."""
     yield
     deadline = time.monotonic() + 5
     while any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
@@ -104,6 +105,23 @@ def test_the_timeout_holds_for_the_body_with_a_users_adapter() -> None:
         with pytest.raises(TokenTransportError, match="timed out"):
             source_of("requests", endpoint, session, timeout=0.5).token()
         assert time.monotonic() - began < 5
+
+
+@forks
+def test_the_timeout_holds_in_a_child_that_is_forked_meanwhile() -> None:
+    """A child that is forked during a token request of its parent, whose thread it lacks, bounds its own."""
+    with Endpoint(PLAYS["the body drips"]) as endpoint, ThreadPoolExecutor(1) as pool:
+        begun = pool.submit(source_of("requests", endpoint, timeout=2).token)
+        while not any(thread.name == "auth-plugins deadline" for thread in threading.enumerate()):
+            time.sleep(0.001)
+
+        def ends() -> bool:
+            with pytest.raises(TokenTransportError, match="could not be reached"):
+                source_of("requests", endpoint, timeout=0.5).token()
+            return True
+
+        in_child(ends)
+        assert isinstance(begun.exception(), TokenTransportError)
 
 
 CUT_OFF = {
