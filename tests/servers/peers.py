@@ -132,16 +132,8 @@ class LemonLDAP(Peer):
             "LLNG_DEFAULTLOGGER": "Lemonldap::NG::Common::Logger::Std",
             "STATUSES": f"{self.folder}/statuses",
         }
-        address = ("--host", "127.0.0.1", "--port", str(port))
-        command = [
-            "plackup",
-            "--env",
-            "deployment",
-            "--server",
-            "HTTP::Server::PSGI",
-            *address,
-            HERE / "lemonldap.psgi",
-        ]
+        options = f"--env deployment --server HTTP::Server::PSGI --host 127.0.0.1 --port {port}"
+        command = ["plackup", *options.split(), str(HERE / "lemonldap.psgi")]
         log = (self.folder / "log").open("w")
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
         log.close()

@@ -209,3 +209,18 @@ def test_the_metadata_of_a_real_server(driver: Driver, start: Callable[[str], Au
     assert server.token_requests() == []  # its own token endpoint is /o/token/
     with pytest.raises(TokenRequestError, match=f"has the issuer {server.url}/o, not {server.url}/o/ .a slash"):
         driver.get(server.api_url, driver.auth(ClientCredentials(Issuer(f"{server.url}/o/"), "id", "s3cr3t")))
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_real_server_revokes_tokens(driver: Driver, start: Callable[[str], AuthorizationServer]) -> None:
+    """The toolkit accepts neither token after they were revoked; the next request sends the password."""
+    server = start("django_toolkit:DjangoToolkit")
+    server.reset()
+    auth = driver.auth(password(server, revocation_url=f"{server.url}/o/revoke_token/"))
+    assert driver.get(server.api_url, auth).status == 200
+    token = auth.source.token()
+    auth.source.revoke()
+    assert get_api(server, token.access_token) == 401
+    assert request_token(server, grant_type="refresh_token", refresh_token=token.refresh_token).status_code == 400
+    assert driver.get(server.api_url, auth).history == []
+    assert grant_types(server) == ["password", "refresh_token", "password"]
