@@ -15,6 +15,7 @@ import pytest
 import requests
 
 from auth_plugins import (
+    ApiKey,
     ClientCredentials,
     DPoPKey,
     Issuer,
@@ -30,7 +31,7 @@ from auth_plugins import (
 from tests.servers.peers import KEYS, SECRET, LemonLDAP, NodePeer, Peer
 from tests.support.certificates import pair_of
 from tests.support.drivers import SYNC, Driver, each, succeeded
-from tests.support.keys import pem
+from tests.support.keys import MAKERS, pem
 
 if "PEERS" not in os.environ:
     pytest.skip("the servers in other languages: tox -e peers", allow_module_level=True)
@@ -171,7 +172,10 @@ FLOWS: dict[str, dict[str, Flow]] = {
 def test_each_way_works(start: Callable[[str], Peer], server: str, name: str, driver: Driver) -> None:
     """A token is had, replaced after a 401, and renewed, by as many token requests as that takes."""
     peer, flow = start(server), FLOWS[server][name]
-    auth = driver.auth(flow.make(peer), cache=MemoryCache())
+    assert_works(peer, flow, driver, driver.auth(flow.make(peer), cache=MemoryCache()))
+
+
+def assert_works(peer: Peer, flow: Flow, driver: Driver, auth: Any) -> None:
     peer.control("statuses")
     first = driver.get(peer[flow.api], auth)
     assert (first.status, first.history) == (200, [401] * flow.has_nonces), first.text
@@ -182,6 +186,33 @@ def test_each_way_works(start: Callable[[str], Peer], server: str, name: str, dr
     third = driver.get(peer[flow.api], auth)
     assert (third.status, third.history) == (200, [])
     assert peer.control("statuses") == list(flow.statuses)
+
+
+#: Variables for oidc-provider; those in capitals are of the server or made anew.
+VARIABLES = {
+    "client_secret_jwt": "CLIENT_AUTH=client_secret_jwt CLIENT_ID=secret-jwt CLIENT_SECRET=SECRET",
+    "private_key_jwt": "CLIENT_AUTH=private_key_jwt CLIENT_ID=key PRIVATE_KEY=KEY KEY_ID=ES256",
+    "tls_client_auth": (
+        "CLIENT_AUTH=tls_client_auth CLIENT_ID=certificate CERTIFICATE=CERTIFICATE CERTIFICATE_KEY=PRIVATE CA_BUNDLE=CA"
+    ),
+    "DPoP": "CLIENT_ID=bound CLIENT_SECRET=SECRET DPOP_KEY=NEW_KEY",
+    "refresh": "GRANT_TYPE=refresh_token CLIENT_ID=user CLIENT_SECRET=SECRET REFRESH_TOKEN=REFRESH_TOKEN",
+}
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+@pytest.mark.parametrize("name", VARIABLES)
+def test_each_way_works_by_variables(start: Callable[[str], Peer], name: str, driver: Driver) -> None:
+    """The same with the server's metadata and the settings of the environment."""
+    peer: Any = start("oidc-provider")
+    (certificate, private), (ca, _) = peer.certificates["client"], peer.certificates["server"]
+    made = {"SECRET": SECRET, "KEY": pem("ES256"), "CERTIFICATE": certificate, "PRIVATE": private, "CA": ca}
+    made |= {"NEW_KEY": MAKERS["ES256"]().as_pem(private=True).decode(), "REFRESH_TOKEN": peer.control("user")}
+    pairs = (pair.split("=") for pair in VARIABLES[name].split())
+    environ = {"ACME_ISSUER": peer["issuer"]} | {f"ACME_{key}": str(made.get(value, value)) for key, value in pairs}
+    auth = type(driver.auth(ApiKey("k"))).from_env("ACME", environ, cache=MemoryCache())
+    flow = Flow(lambda _: None, **(NONCES if name == "DPoP" else {}))
+    assert_works(peer, flow, driver, auth)
 
 
 @pytest.mark.parametrize("driver", each(SYNC))
