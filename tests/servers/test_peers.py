@@ -188,7 +188,7 @@ def assert_works(peer: Peer, flow: Flow, driver: Driver, auth: Any) -> None:
     assert peer.control("statuses") == list(flow.statuses)
 
 
-#: Variables for oidc-provider; those in capitals are of the server or made anew.
+#: Variables for oidc-provider; values in capitals stand for those of the server, or for new ones.
 VARIABLES = {
     "client_secret_jwt": "CLIENT_AUTH=client_secret_jwt CLIENT_ID=secret-jwt CLIENT_SECRET=SECRET",
     "private_key_jwt": "CLIENT_AUTH=private_key_jwt CLIENT_ID=key PRIVATE_KEY=KEY KEY_ID=ES256",
