@@ -99,12 +99,14 @@ class NodePeer(Peer):
         options = {"secret": SECRET, "keys": keys, **certificates}
         pipe = subprocess.PIPE
         command = ["node", "--no-warnings", f"{self._script}.mjs", json.dumps(options)]
-        process = subprocess.Popen(command, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+        log = (self.folder / "log").open("w")
+        process = subprocess.Popen(command, cwd=self.folder, stdin=pipe, stdout=pipe, stderr=log, text=True)
+        log.close()
         assert process.stdout is not None
         if not select.select([process.stdout], [], [], START)[0]:
             process.kill()
         line = process.stdout.readline()
-        assert line, f"{self._script} did not start:\n{process.communicate()[1]}"
+        assert line, f"{self._script} did not start:\n{(self.folder / 'log').read_text()}"
         self.facts = json.loads(line)
         return process
 
@@ -140,7 +142,8 @@ class LemonLDAP(Peer):
         deadline = time.monotonic() + START
         while not _accepts(port):
             assert process.poll() is None, (self.folder / "log").read_text()
-            assert time.monotonic() < deadline, "LemonLDAP::NG did not start"
+            if time.monotonic() > deadline:
+                process.kill()
             time.sleep(0.05)
         self.facts = {"issuer": url, "token_url": f"{url}oauth2/token", "api_url": f"{url}oauth2/userinfo"}
         return process
