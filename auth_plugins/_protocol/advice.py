@@ -52,6 +52,10 @@ ADVICE = {
         "check {client_id} and {client_secret}, that the server lets this client use client_secret_jwt, and expects "
         "its token endpoint's URL as the audience of an assertion, and that this machine's clock is right"
     ),
+    "revocation_audience": (
+        "a revocation endpoint may expect the issuer's URL as the audience: if the token endpoint accepts it too, set "
+        "audience= of PrivateKeyJWT or ClientSecretJWT to it"
+    ),
     "assertion": (
         "check that {client_assertion} has not expired, and that its issuer, subject and audience are those that the "
         "server trusts for this client"
@@ -106,6 +110,9 @@ ADVICE = {
     "refresh_token": (
         "the refresh token is expired, revoked or already used: obtain a new refresh token by signing in again, "
         "and set {refresh_token}"
+    ),
+    "new_refresh_token": (
+        "if it is new, ask the server's owner whether this client must send a DPoP proof (RFC 9449) by {dpop}"
     ),
     "old_refresh_token": "if the refresh token is expired, revoked or already used, obtain a new refresh token",
     "scope": "set {scope} to what this client was given",
@@ -183,7 +190,8 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
             yield "no_client"
     if main in _DOUBTS_REQUEST:
         yield from (f"ends:{option}" for option in facts.odd_ends)
-    if main in _DOUBTS_CLIENT and facts.is_refresh and code not in _BY_CODE:
+    # LemonLDAP::NG answers invalid_request to a refresh token that it does not know.
+    if main in _DOUBTS_CLIENT and facts.is_refresh and (code not in _BY_CODE or code == "invalid_request"):
         yield "old_refresh_token"
     if main == "client":
         yield _client_trouble(code, facts)
@@ -195,6 +203,10 @@ def troubles_of(code: str | None, status: int, body: str | None, facts: RequestF
 def _further_troubles(main: str, facts: RequestFacts) -> Iterator[str]:
     if main in _DOUBTS_GRANT and facts.has_proof:  # oidc-provider calls a refused proof invalid_grant
         yield "dpop_bound"
+    if main == "refresh_token" and not facts.has_proof:  # and a missing one as well
+        yield "new_refresh_token"
+    if main == "client" and facts.endpoint == "revocation_url" and facts.client_trouble in ("key", "secret_jwt"):
+        yield "revocation_audience"  # better-auth
     if main in _DOUBTS_CLIENT and facts.has_spellings:
         yield "spelling"
     if main == "unauthorized" and facts.client_trouble != "client":  # Keycloak answers so to a wrong assertion

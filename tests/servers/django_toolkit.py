@@ -148,6 +148,9 @@ def _views(server: DjangoToolkit) -> tuple[Any, Any]:
     class Token(TokenView):
         validator_class = Validator
 
+    # Made now, as it would be that of TokenView once that has answered a request at /o/token/.
+    Token.get_oauthlib_core()
+
     class Api(OAuthLibMixin, View):
         """Answers 401 as RFC 6750 §3.1 says; the toolkit's own decorator answers 403."""
 

@@ -246,3 +246,18 @@ def test_a_person_enters_a_code_at_the_toolkit(
     source.token()
     assert [call.status for call in server.token_requests()] == [400, 200, 200]
     assert server.token_requests()[-1].form["grant_type"] == "refresh_token"
+
+
+@pytest.mark.parametrize("driver", each(SYNC))
+def test_a_real_server_revokes_tokens(driver: Driver, start: Callable[[str], AuthorizationServer]) -> None:
+    """The toolkit accepts neither token after they were revoked; the next request sends the password."""
+    server = start("django_toolkit:DjangoToolkit")
+    server.reset()
+    auth = driver.auth(password(server, revocation_url=f"{server.url}/o/revoke_token/"))
+    assert driver.get(server.api_url, auth).status == 200
+    token = auth.source.token()
+    auth.source.revoke()
+    assert get_api(server, token.access_token) == 401
+    assert request_token(server, grant_type="refresh_token", refresh_token=token.refresh_token).status_code == 400
+    assert driver.get(server.api_url, auth).history == []
+    assert grant_types(server) == ["password", "refresh_token", "password"]

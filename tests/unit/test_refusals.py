@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 import auth_plugins.requests
-from auth_plugins import ClientCredentials, Password, RefreshToken, TokenRequestError
+from auth_plugins import ClientCredentials, Password, PrivateKeyJWT, RefreshToken, TokenRequestError
 from auth_plugins._base import errors as _errors
 from auth_plugins._protocol.advice import ADVICE, advice_for
 from auth_plugins._protocol.messages import TokenRequest
+from tests.support.keys import pem
 from tests.unit.test_answers import JWT, NOW, SECRET, URL, error_of, refused, request, requests_of
 
 #: An error answer, and the code and description that are read in it.
@@ -188,6 +189,9 @@ RAW = ClientCredentials(URL, "id", "a%b", client_auth="client_secret_basic_raw")
 OWN = ClientCredentials(URL, "id", "ab", params={"grant_type": "urn:x"})
 POSTED = ClientCredentials(URL, "id", "a+b=", client_auth="client_secret_post")
 [BARE] = Password(URL, "ann", "p4ss", revocation_url=URL).revocation_requests("tok", None)
+SIGNED = ClientCredentials(URL, "id", client_auth=PrivateKeyJWT(pem("ES256")), revocation_url=URL)
+[REVOCATION] = SIGNED.revocation_requests("tok", None)
+PROVED = RefreshToken(URL, "r3fr3sh", "id", "s3cr3t", dpop=True)
 REFRESH = USER.refresh_request("r3fr3sh")
 SPECIAL = "the id or secret has characters (such as + / = %) that client_secret_basic percent-encodes"
 DEAD, CODE = {"error": "invalid_grant"}, {"error": "invalid_client"}
@@ -202,11 +206,18 @@ REMEDIES: dict[str, tuple[Any, Any, int, str]] = {
     "an invalid scope where none was sent": (PLAIN, {"error": "invalid_scope"}, 400, "no scope was sent"),
     "an invalid scope where none was sent, once": (PLAIN, {"error": "invalid_scope"}, 400, "not what this client was"),
     "an expired refresh token": (STORED, DEAD, 400, "token by signing in again, and set refresh_token (or"),
+    "a refresh token that is bound to a key": (STORED, DEAD, 400, "if it is new, ask the server's owner whether this"),
+    "the same with a proof": (PROVED, DEAD, 400, "not if it is new"),
     "the same, as GitHub says it": (STORED, {"error": "bad_refresh_token"}, 200, "obtain a new refresh token"),
     "the same, as Zoho says it": (STORED, {"error": "invalid_code"}, 200, "obtain a new refresh token"),
     "an invalid code, which is no refresh token": (PLAIN, {"error": "invalid_code"}, 200, "not refresh token"),
     "no password for a refresh": (REFRESH, "", 401, "not password"),
     "a refresh token that may have expired": (STORED, "", 400, "if the refresh token is expired, revoked or"),
+    "a refresh token that LemonLDAP::NG does not know": (
+        STORED, {"error": "invalid_request"}, 400, "if the refresh token is expired, revoked or",
+    ),
+    "a revocation by a key": (REVOCATION, CODE, 401, "a revocation endpoint may expect the issuer's URL as"),
+    "a token request by a key": (SIGNED, CODE, 401, "not a revocation endpoint"),
     "a client that may be wrong": (STORED, CODE, 401, "not the refresh token"),
     "a wrong password": (USER, DEAD, 400, "check username and password, and if they are"),
     "a user without a client": (Password(URL, "ann", "p4ss"), "", 401, "check username and password, and that"),
