@@ -64,14 +64,18 @@ class Prover:
         nonce = self._nonces.get((_TOKEN, origin))
         return TokenProof(self, key, origin, nonce, _sign(key, method, target, nonce, {}))
 
-    def api_proof(self, method: str, url: str, access_token: str) -> str:
-        """Return a proof for an API request with *access_token* (RFC 9449 §7)."""
+    def api_proof(self, method: str, url: str, access_token: str, nonce: str | None = None) -> str:
+        """Return a proof for an API request with *access_token* (RFC 9449 §7).
+
+        :param nonce: the one that came with the response that this request follows: others may be spent, or older.
+            ``None``: the last one of the server.
+        """
         key = self._keys.get(access_token) or self._latest or self.load()
         target, origin = target_of(url)
         digest = hashlib.sha256(access_token.encode()).digest()
         claims = {"ath": base64.urlsafe_b64encode(digest).rstrip(b"=").decode()}
         # Plain text: recorders of requests store no class of ours.
-        return f"{_sign(key, method, target, self._nonces.get((_API, origin)), claims)}"
+        return f"{_sign(key, method, target, nonce or self._nonces.get((_API, origin)), claims)}"
 
     def bind(self, access_token: str, key: SigningKey) -> None:
         """Remember that *access_token* is bound to *key*."""
@@ -80,11 +84,11 @@ class Prover:
 
     def note_api(self, url: str, headers: Mapping[str, str]) -> bool:
         """Remember the nonce that an API sent, if it did, and return whether there is one."""
-        return self.note(_API, target_of(url)[1], headers.get(NONCE))
+        return self.note(_API, target_of(url)[1], nonce_of(headers))
 
     def note(self, kind: str, origin: str, nonce: str | None) -> bool:
         """Remember the *nonce* of a server, and return whether there is one."""
-        if nonce is None or not re.fullmatch(_NQCHARS, nonce):
+        if nonce is None:
             return False
         self._nonces[kind, origin] = nonce
         _drop_oldest(self._nonces, _MOST_NONCES)
@@ -103,7 +107,7 @@ class TokenProof:
 
     def is_refused(self, response: TokenResponse) -> bool:
         """Remember the nonce that *response* has, and return whether it asks for a proof with it."""
-        nonce = response.headers.get(NONCE.lower())
+        nonce = nonce_of(response.headers, NONCE.lower())
         if not self._prover.note(_TOKEN, self._origin, nonce) or not 400 <= response.status < 500:
             return False
         errors = bearer_errors(response.headers.get("www-authenticate"))
@@ -113,6 +117,12 @@ class TokenProof:
     def bind(self, access_token: str) -> None:
         """Remember that *access_token*, the answer, is bound to the key of this proof."""
         self._prover.bind(access_token, self._key)
+
+
+def nonce_of(headers: Mapping[str, str], name: str = NONCE) -> str | None:
+    """Return the nonce that a server sent; ``None``: it sent none that is valid."""
+    nonce = headers.get(name)
+    return nonce if nonce is not None and re.fullmatch(_NQCHARS, nonce) else None
 
 
 def target_of(url: str) -> tuple[str, str]:

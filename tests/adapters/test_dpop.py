@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import pickle
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ import requests
 from werkzeug.wrappers import Response
 
 from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, DPoPKey, SecretFile
+from auth_plugins._protocol.tokens import jwt_claims
 from tests.support.dpop import DPoPServer
 from tests.support.drivers import ALL, Call, Driver, Httpx, Requests, each, succeeded
 from tests.support.frames import variables_of
@@ -85,6 +88,27 @@ def test_a_nonce_that_is_wanted_again_and_again(driver: Driver, server: Loopback
     server.api = check_another
     assert [driver.get(server.api_url, auth).status for _ in range(2)] == [401, 401]
     assert (len(server.token_requests), len(server.api_requests)) == (1, 4)
+
+
+def test_a_replay_has_the_nonce_that_came_with_its_challenge(driver: Driver, server: Loopback) -> None:
+    """A server that takes each nonce once, and sends one with each answer: fifty requests at once need a replay each."""
+    peer, auth = DPoPServer(server), driver.auth(grant_at(server))
+    check, issued, lock = server.api, itertools.count(1), threading.Lock()
+    valid: set[str] = set()
+
+    def once(received: Received) -> Response:
+        nonce = (jwt_claims(received.headers["dpop"]) or {}).get("nonce")
+        with lock:
+            is_valid, following = nonce in valid, f"once-{next(issued)}"
+            valid.discard(nonce or "")
+            valid.add(following)
+        response = check(received) if is_valid else peer._refuse("use_dpop_nonce", "nonce")
+        response.headers["DPoP-Nonce"] = following
+        return response
+
+    server.api = once
+    assert succeeded(driver.get_all(server.api_url, [auth] * 50))
+    assert len(server.token_requests) == 1
 
 
 def test_an_invalid_proof_is_replaced_before_the_token(driver: Driver, server: Loopback) -> None:
