@@ -9,6 +9,7 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from auth_plugins._base.hidden import Hidden
 from auth_plugins._base.hosts import DEFAULT_PORTS
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.challenges import bearer_errors
-from auth_plugins._protocol.messages import TokenResponse
+from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 
 from .keys import SigningKey
 
@@ -58,10 +59,13 @@ class Prover:
         self._latest = key = self._load()
         return key
 
-    def token_proof(self, method: str, url: str) -> TokenProof:
-        """Return a proof for a token request (RFC 9449 §5)."""
+    def token_proof(self, method: str, url: str, nonce: str | None = None) -> TokenProof:
+        """Return a proof for a token request (RFC 9449 §5).
+
+        :param nonce: as in :meth:`api_proof`.
+        """
         key, (target, origin) = self.load(), target_of(url)
-        nonce = self._nonces.get((_TOKEN, origin))
+        nonce = nonce or self._nonces.get((_TOKEN, origin))
         return TokenProof(self, key, origin, nonce, _sign(key, method, target, nonce, {}))
 
     def api_proof(self, method: str, url: str, access_token: str, nonce: str | None = None) -> str:
@@ -105,14 +109,28 @@ class TokenProof:
         #: What the header holds; hidden from dumps.
         self.text = text
 
-    def is_refused(self, response: TokenResponse) -> bool:
-        """Remember the nonce that *response* has, and return whether it asks for a proof with it."""
+    def wanted_nonce(self, response: TokenResponse) -> str | None:
+        """Remember the nonce that *response* has, and return it if it asks for a proof with it."""
         nonce = nonce_of(response.headers, NONCE.lower())
         if not self._prover.note(_TOKEN, self._origin, nonce) or not 400 <= response.status < 500:
-            return False
+            return None
         errors = bearer_errors(response.headers.get("www-authenticate"))
         codes = [code for code in (USE_NONCE, INVALID_PROOF) if code in errors or code.encode() in response.body]
-        return USE_NONCE in codes or (INVALID_PROOF in codes and nonce != self._nonce)
+        return nonce if USE_NONCE in codes or (INVALID_PROOF in codes and nonce != self._nonce) else None
+
+    def put(self, request: TokenRequest) -> TokenRequest:
+        """Return *request* with this proof."""
+        headers = {**request.headers, HEADER: self.text}
+        return replace(request, headers=headers, redact=request.redact.including([self.text]), proof=self)
+
+    def with_nonce(self, request: TokenRequest, nonce: str) -> TokenRequest:
+        """Return *request*, the one of this proof built again, with a proof that has *nonce*.
+
+        It has it already, unless another request has heard another nonce meanwhile.
+        """
+        if isinstance(request.proof, TokenProof) and request.proof._nonce == nonce:
+            return request
+        return self._prover.token_proof(request.method, request.url, nonce).put(request)
 
     def bind(self, access_token: str) -> None:
         """Remember that *access_token*, the answer, is bound to the key of this proof."""

@@ -78,12 +78,5 @@ class DPoPGrant(TLSGrant):
         if prover is None:
             return request
         proof = prover.token_proof(request.method, request.url)
-        return replace(
-            request,
-            headers={**request.headers, "DPoP": proof.text},
-            redact=request.redact.including([proof.text]),
-            facts=replace(request.facts, has_proof=True),
-            rebuild=rebuild,
-            proof=proof,
-            accepts_dpop=True,
-        )
+        facts = replace(request.facts, has_proof=True)
+        return replace(proof.put(request), facts=facts, rebuild=rebuild, accepts_dpop=True)

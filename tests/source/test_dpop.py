@@ -106,6 +106,20 @@ def test_a_challenge_is_answered_once(
     assert server.token_requests[-1].headers["dpop"] not in str(caught.value)
 
 
+def test_a_retry_has_the_nonce_that_came_with_its_challenge(server: Loopback) -> None:
+    """Another token request by the same key may hear an older nonce before the retry is built."""
+    peer, key = DPoPServer(server, token_nonces=True), DPoPKey(pem("ES256"))
+    prover: Any = key.prover(None)
+
+    def secret() -> str:
+        if server.token_requests:
+            prover.note("token endpoint", server.url, "older")
+        return "s3cr3t"
+
+    assert TokenSource(ClientCredentials(server.token_url, "client", secret, dpop=key)).token().token_type == "DPoP"
+    assert peer.refusals == ["token nonce"]
+
+
 @pytest.mark.parametrize(("token_type", "sent"), [("dpop", "DPoP"), ("DPOP", "DPoP"), ("Bearer", "Bearer")])
 def test_the_server_says_the_type(server: Loopback, token_type: str, sent: str) -> None:
     """A token is DPoP or Bearer as the server says, in any case of letters."""

@@ -42,9 +42,7 @@ class ProofHook(TokenHook):
         self.put(request)
         self.prove(request, request.method, plain(request))
 
-    def prove(
-        self, request: requests.PreparedRequest, method: str | None, url: str, nonce: str | None = None
-    ) -> None:
+    def prove(self, request: requests.PreparedRequest, method: str | None, url: str, nonce: str | None = None) -> None:
         """Put a new proof on *request*, for this method and URL; none if its token is a bearer token."""
         proof = prove(self.prover, carried(request), method or "GET", url, nonce)
         if proof is None:
