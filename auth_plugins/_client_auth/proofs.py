@@ -11,10 +11,10 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from auth_plugins._base.hidden import Hidden
-from auth_plugins._base.hosts import DEFAULT_PORTS
+from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.challenges import bearer_errors
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
@@ -32,6 +32,8 @@ _TOKEN, _API = "token endpoint", "API"
 _AGE = 5
 #: Characters of a nonce (RFC 9449 §8.1), and how many may be in it.
 _NQCHARS = r"[\x21\x23-\x5b\x5d-\x7e]{1,2000}"
+#: What may stand in a path as it is.
+_ASCII = "".join(map(chr, range(0x21, 0x7F)))
 #: How many servers' nonces, and how many tokens' keys, are remembered for one key.
 _MOST_NONCES, _MOST_TOKENS = 256, 64
 
@@ -146,10 +148,13 @@ def nonce_of(headers: Mapping[str, str], name: str = NONCE) -> str | None:
 def target_of(url: str) -> tuple[str, str]:
     """Return the URL that a proof names, without user, query and fragment (RFC 9449 §4.2), and its origin."""
     parts = urlsplit(url)
-    host, port = parts.hostname or "", parts.port
+    host, port, path = parts.hostname or "", parts.port, parts.path or "/"
+    # As the libraries send what is not ASCII; the rest is the caller's affair.
+    host = host if host.isascii() else normal_host(host)
+    path = path if path.isascii() else quote(path, safe=_ASCII)
     host = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{host}{'' if port in (None, DEFAULT_PORTS.get(parts.scheme)) else f':{port}'}"
-    return f"{origin}{parts.path or '/'}", origin
+    return f"{origin}{path}", origin
 
 
 @functools.lru_cache(64)

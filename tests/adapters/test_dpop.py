@@ -169,6 +169,16 @@ def test_each_hop_within_the_origin_has_a_proof(
     assert peer.refusals == ["api nonce"] * nonces
 
 
+@pytest.mark.parametrize("location", ["/api/b%c3%a4%7e", "/api/b\u00e4", "/api/a/../b", "b;c/./d", "/api/x|y?q=%c3"])
+def test_a_proof_names_the_url_as_it_is_sent(driver: Driver, server: Loopback, location: str) -> None:
+    """After a redirect too, however the library writes the URL."""
+    peer, auth = DPoPServer(server), driver.auth(grant_at(server))
+    answers = [Response("", 302, {"Location": location.encode().decode("latin-1")}), as_json({})]
+    peer.serve = lambda _: answers.pop(0)
+    assert driver.get(f"{server.api_url}/c%c3%7e", auth).history == [302]
+    assert peer.refusals == []
+
+
 @pytest.mark.parametrize("renewed", [False, True])
 def test_no_proof_reaches_another_origin(driver: Driver, server: Loopback, renewed: bool) -> None:
     """A redirect to another origin has neither token nor proof, after a replay as well."""

@@ -322,6 +322,7 @@ def test_few_nonces_are_kept() -> None:
         ("HTTPS://user:pass@API.example.com:443?q=1#f", "https://api.example.com/"),
         ("http://[::1]:8080/a%2Fb;c", "http://[::1]:8080/a%2Fb;c"),
         ("http://localhost:80/", "http://localhost/"),
+        ("https://Bücher.example/ä/b%2f?q=ä", "https://xn--bcher-kva.example/%C3%A4/b%2f"),
     ],
 )
 def test_a_proof_names_the_url_in_its_normal_form(url: str, named: str) -> None:

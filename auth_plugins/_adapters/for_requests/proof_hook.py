@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.base import BY_TYPE
@@ -44,6 +45,7 @@ class ProofHook(TokenHook):
 
     def prove(self, request: requests.PreparedRequest, method: str | None, url: str, nonce: str | None = None) -> None:
         """Put a new proof on *request*, for this method and URL; none if its token is a bearer token."""
+        url = re.sub("%[0-9a-f]{2}", lambda escape: escape[0].upper(), url, flags=re.IGNORECASE)  # so urllib3 sends it
         proof = prove(self.prover, carried(request), method or "GET", url, nonce)
         if proof is None:
             request.headers.pop(HEADER, None)
