@@ -76,7 +76,10 @@ class Prover:
         :param nonce: the one that came with the response that this request follows: others may be spent, or older.
             ``None``: the last one of the server.
         """
-        key = self._keys.get(access_token) or self._latest or self.load()
+        key = self._keys.get(access_token)
+        if key is None:  # a shared cache or the user had it
+            key = self._latest or self.load()
+            self.bind(access_token, key)
         target, origin = target_of(url)
         digest = hashlib.sha256(access_token.encode()).digest()
         claims = {"ath": base64.urlsafe_b64encode(digest).rstrip(b"=").decode()}

@@ -107,6 +107,8 @@ class TokenSource(BaseSource):
             # A script that exits during a background refresh must not lose a refresh token that others need.
             may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)
             self._schedule, self._lease = (float(leeway), may_refresh), self._timeout * LEASE_SHARE
+        # First, as the state may keep this grant, and with it the key of its tokens, which copies of it have too.
+        grant.prover()
         self._state = self._cache.state(grant)
 
     @classmethod

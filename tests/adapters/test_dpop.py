@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import base64
 import copy
+import gc
 import pickle
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from werkzeug.wrappers import Response
 
-from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, DPoPKey, SecretFile
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    ConfigurationError,
+    DPoPKey,
+    FileCache,
+    SecretFile,
+    TokenSource,
+)
 from tests.support.dpop import DPoPServer
 from tests.support.drivers import ALL, Call, Driver, Httpx, Requests, each, succeeded
 from tests.support.frames import variables_of
@@ -359,6 +369,30 @@ def test_a_cookie_of_a_request_that_is_bound(driver: Driver, server: Loopback) -
     signed = driver.signed(driver.auth(grant_at(server)), server.api_url)
     assert signed.headers.get("Cookie") is None
     assert signed.headers["DPoP"].count(".") == 2
+
+
+def test_a_token_of_a_shared_cache_keeps_its_key(driver: Driver, server: Loopback, tmp_path: Path) -> None:
+    """Another key in the file is that of the next token, also where another process got the present one."""
+    peer, path = DPoPServer(server), tmp_path / "key.pem"
+    path.write_text(pem("ES256"))
+    key = DPoPKey(SecretFile(path))
+    TokenSource(grant_at(server, dpop=DPoPKey(pem("ES256"))), cache=FileCache(tmp_path / "cache")).token()
+    auth = driver.auth(grant_at(server, dpop=key), cache=FileCache(tmp_path / "cache"))
+    assert driver.get(server.api_url, auth).status == 200
+    path.write_text(pem("ES256", 1))
+    TokenSource(grant_at(server, dpop=key, scope="other")).token()
+    assert driver.get(server.api_url, auth).status == 200
+    assert (peer.refusals, len(server.token_requests)) == ([], 2)
+
+
+def test_a_token_outlives_what_asked_for_it_with_its_key(driver: Driver, server: Loopback) -> None:
+    """The key of ``dpop=True`` lives as long as the token in memory, whichever of the equal grants was there first."""
+    peer = DPoPServer(server)
+    TokenSource(grant_at(server))
+    for _ in range(2):
+        assert driver.get(server.api_url, driver.auth(grant_at(server))).status == 200
+        gc.collect()
+    assert (peer.refusals, len(server.token_requests)) == ([], 1)
 
 
 def test_refused_may_be_an_iterator(driver: Driver, server: Loopback) -> None:
