@@ -248,7 +248,8 @@ def test_a_seeded_token_may_be_bound(server: Loopback) -> None:
     [
         (lambda: grant_at_url("yes"), r"dpop must be True or a DPoPKey, got an object of type str; give DPoPKey\(Sec"),
         (lambda: grant_at_url(True, headers={"dpop": "x"}), "headers must not have DPoP with dpop"),
-        (lambda: DPoPKey("nonsense"), "key is no key"),
+        (lambda: DPoPKey("nonsense"), "key is no key.*; give a private key of your own, which no server has to know"),
+        (lambda: DPoPKey(lambda: "nonsense").signing_key(), "key is no key.*; give a private key of your own"),
         (lambda: DPoPKey(pem("ES256").replace("PRIVATE", "PUBLIC")), "key must be a private key, and is a public key"),
         (lambda: DPoPKey.generate("HS256"), "algorithm must be one of RS256"),
     ],
