@@ -10,6 +10,8 @@ from auth_plugins._base.hidden import Hidden
 from auth_plugins._client_auth.proofs import HEADER, INVALID_PROOF, USE_NONCE, nonce_of
 from auth_plugins._protocol.challenges import bearer_errors
 
+from .meetings import end_meeting
+
 if TYPE_CHECKING:
     from auth_plugins._client_auth.proofs import Prover
 
@@ -59,6 +61,7 @@ def prove(prover: Prover, authorization: Hidden, method: str, url: str, nonce: s
 def challenge_of(prover: Prover, response: Any, url: str) -> Challenge:
     """Remember the nonce of a *response* to a request of ours for *url*, and return what it says of the proof."""
     has_nonce = prover.note_api(url, response.headers)
+    end_meeting(prover, url)
     if not 400 <= response.status_code < 500:
         return Challenge.NONE
     errors = bearer_errors(response.headers.get("www-authenticate"))

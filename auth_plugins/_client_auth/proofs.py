@@ -44,7 +44,7 @@ class Prover:
     :param load: returns the present key, which may be another one than at the last call.
     """
 
-    __slots__ = ("__weakref__", "_keys", "_latest", "_load", "_nonces")
+    __slots__ = ("__weakref__", "_keys", "_latest", "_load", "_nonces", "meetings")
 
     def __init__(self, load: Callable[[], SigningKey]) -> None:
         self._load = load
@@ -55,6 +55,8 @@ class Prover:
         self._nonces: dict[tuple[str, str], str] = {}
         #: By token, the key to which it is bound: the key may rotate before the token is replaced.
         self._keys: dict[str, SigningKey] = {}
+        #: By origin of an API, the first request to it, of the adapters' own class; ``None``: it has ended.
+        self.meetings: dict[str, Any] = {}
 
     def load(self) -> SigningKey:
         """Return the present key, which is used from now on."""
@@ -89,7 +91,7 @@ class Prover:
     def bind(self, access_token: str, key: SigningKey) -> None:
         """Remember that *access_token* is bound to *key*."""
         self._keys[Hidden(access_token)] = key
-        _drop_oldest(self._keys, _MOST_TOKENS)
+        drop_oldest(self._keys, _MOST_TOKENS)
 
     def note_api(self, url: str, headers: Mapping[str, str]) -> bool:
         """Remember the nonce that an API sent, if it did, and return whether there is one."""
@@ -100,7 +102,7 @@ class Prover:
         if nonce is None:
             return False
         self._nonces[kind, origin] = nonce
-        _drop_oldest(self._nonces, _MOST_NONCES)
+        drop_oldest(self._nonces, _MOST_NONCES)
         return True
 
 
@@ -170,7 +172,8 @@ def _sign(key: SigningKey, method: str, target: str, nonce: str | None, others: 
     return key.sign(_header(key), {**claims, **others, **({} if nonce is None else {"nonce": nonce})})
 
 
-def _drop_oldest(values: dict[Any, Any], most: int) -> None:
+def drop_oldest(values: dict[Any, Any], most: int) -> None:
+    """Keep at most so many *values*, the latest."""
     while len(values) > most:
         with contextlib.suppress(StopIteration, KeyError, RuntimeError):  # another thread changes it meanwhile
             del values[next(iter(values))]

@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, TypeVar
 
 from auth_plugins._base.errors import AuthError, TokenTransportError
 from auth_plugins._base.frames import without_frames
@@ -29,7 +29,36 @@ class Ending(enum.Enum):
     SEEDED = "a token was seeded meanwhile"
 
 
-class Flight(Future[Token | Ending]):
+_Result = TypeVar("_Result")
+
+
+class Awaited(Future[_Result]):
+    """A future that threads and the tasks of any event loops wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By event loop, what its tasks wait for.
+        self._events: dict[Any, Any] = {}
+
+    def event_of(self, loop: Any, make: Any, call: Any) -> Any:
+        """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
+
+        :param make: makes an event.
+        :param call: has the loop call a function; it raises RuntimeError if the loop has ended.
+        """
+        event = self._events.get(loop)
+        if event is None:
+            event = self._events[loop] = make()
+
+            def wake(_: object) -> None:
+                with contextlib.suppress(RuntimeError):
+                    call(event.set)
+
+            self.add_done_callback(wake)
+        return event
+
+
+class Flight(Awaited[Token | Ending]):
     """One attempt to get a token; all that need the token wait for it."""
 
     def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:
@@ -52,8 +81,6 @@ class Flight(Future[Token | Ending]):
         self.origins: tuple[str, ...] | None = None
         #: Of the token request, for the log: its endpoint, what was sent, and how many seconds it took.
         self.log_details: tuple[str, str, float] | None = None
-        #: By event loop, what its tasks wait for.
-        self._events: dict[Any, Any] = {}
 
     def is_stuck(self) -> bool:
         """Return whether another thread, which is alive, has not completed it."""
@@ -67,23 +94,6 @@ class Flight(Future[Token | Ending]):
                 self.set_exception(without_frames(result))
             else:
                 self.set_result(result)
-
-    def event_of(self, loop: Any, make: Any, call: Any) -> Any:
-        """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
-
-        :param make: makes an event.
-        :param call: has the loop call a function; it raises RuntimeError if the loop has ended.
-        """
-        event = self._events.get(loop)
-        if event is None:
-            event = self._events[loop] = make()
-
-            def wake(_: object) -> None:
-                with contextlib.suppress(RuntimeError):
-                    call(event.set)
-
-            self.add_done_callback(wake)
-        return event
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
@@ -114,7 +124,7 @@ def _name(function: Any) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
 
 
-async def wait_in_loop(flight: Flight, seconds: float) -> None:
+async def wait_in_loop(flight: Awaited[Any], seconds: float) -> None:
     """Wait in asyncio or trio until *flight* is complete or *seconds* have passed; cancellation leaves it as it is.
 
     Not by ``asyncio.wrap_future``, which cancels the future, and others wait for it too.

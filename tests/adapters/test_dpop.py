@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import copy
 import gc
+import os
 import pickle
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +26,7 @@ from auth_plugins import (
     SecretFile,
     TokenSource,
 )
+from auth_plugins._base.runtime import runtime
 from tests.support.dpop import DPoPServer
 from tests.support.drivers import ALL, Call, Driver, Httpx, Requests, each, succeeded
 from tests.support.frames import variables_of
@@ -84,6 +87,49 @@ def test_a_replay_after_a_renewal_is_challenged_too(driver: Driver, server: Loop
     assert (answer.status, answer.history, answer.text) == (200, [401, 401], '{"received": "abc"}')
     assert len(server.token_requests) == 2
     assert peer.refusals == ["api token", "api nonce"]
+
+
+def test_a_nonce_that_many_need_is_asked_for_once(driver: Driver, server: Loopback) -> None:
+    """Of fifty first requests at once one is sent; the others wait for its answer, and have the nonce."""
+    peer, auth = DPoPServer(server, token_nonces=True, api_nonces=True), driver.auth(grant_at(server))
+    assert succeeded(driver.get_all(server.api_url, [auth] * 50))
+    assert (peer.refusals, len(server.api_requests)) == (["token nonce", "api nonce"], 51)
+
+
+def test_a_first_answer_that_takes_long(driver: Driver, server: Loopback) -> None:
+    """It is waited for once, and not to its end: the first answer comes after the second one."""
+    DPoPServer(server)
+    auth, check, gate = driver.auth(grant_at(server)), server.api, threading.Event()
+
+    def check_in_turn(received: Received) -> Response:
+        if len(server.api_requests) > 1:
+            gate.set()
+        return check(received) if gate.wait(10) else as_json({}, 500)
+
+    server.api = check_in_turn
+    assert succeeded(driver.get_all(server.api_url, [auth] * 2))
+
+
+def test_a_request_does_not_wait_for_one_of_its_own_thread(
+    driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests may be prepared one after another, and sent later; a forked child waits for no request of its parent."""
+    if driver.mode != "sync":
+        pytest.skip("tasks share a thread")
+    DPoPServer(server)
+    auth, waits = driver.auth(grant_at(server)), list[float]()
+    auth.source.token()
+    monkeypatch.setattr(runtime, "wait", lambda _, seconds: waits.append(seconds))
+    for _ in range(2):
+        driver.signed(auth, server.api_url)
+    with monkeypatch.context() as child:
+        child.setattr(os, "getpid", lambda: 1)
+        thread = threading.Thread(target=driver.signed, args=[auth, server.api_url])
+        thread.start()
+        thread.join()
+    assert waits == []
+    assert succeeded(driver.get_all(server.api_url, [auth]))
+    assert waits == [1.0]
 
 
 def test_a_nonce_that_is_wanted_again_and_again(driver: Driver, server: Loopback) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from auth_plugins import (
     ClientCredentials,
@@ -29,6 +30,7 @@ from auth_plugins import (
     from_env,
 )
 from auth_plugins._protocol.tokens import jwt_claims
+from auth_plugins.requests import OAuth2Auth
 from tests.support.dpop import DPoPServer
 from tests.support.keys import MAKERS, jwk, pem
 from tests.support.loopback import Loopback, as_json
@@ -315,6 +317,16 @@ def test_few_nonces_are_kept() -> None:
     for number in range(300):
         assert prover.note_api(f"https://h{number}.example.com:443/x", {"DPoP-Nonce": f"n{number}"})
     assert [nonce_for(number) for number in (0, 43, 44, 299)] == [None, None, "n44", "n299"]
+
+
+def test_few_meetings_are_kept() -> None:
+    """Of the latest 256 servers it is known that they were met."""
+    auth, prover = OAuth2Auth(grant := grant_at_url(DPoPKey.generate())), grant.prover()
+    auth.source.seed({"access_token": "tok", "token_type": "DPoP"})
+    for number in range(300):
+        auth(requests.Request("GET", f"https://h{number}.example.com/").prepare())
+    assert prover is not None
+    assert [*prover.meetings][::255] == ["https://h44.example.com", "https://h299.example.com"]
 
 
 @pytest.mark.parametrize(

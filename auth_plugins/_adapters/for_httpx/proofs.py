@@ -9,6 +9,7 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from auth_plugins._adapters import meetings
 from auth_plugins._adapters.base import header_value
 from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, nonce_of, prove
 from auth_plugins._base.hidden import Hidden
@@ -34,6 +35,16 @@ class Proved:
         """Return whether *request* gets another proof now; *attempt* tells replays with other tokens apart."""
         last, self._last = self._last, (attempt, request.method, str(request.url))
         return last != self._last
+
+
+def wait_for_nonce(prover: Prover, token: Token, request: Any) -> None:
+    """Wait for the first answer of the server of *request*, if that is on its way."""
+    meetings.wait_for_nonce(prover, token, _plain(request.url))
+
+
+async def await_nonce(prover: Prover, token: Token, request: Any) -> None:
+    """Do the same in asyncio or trio."""
+    await meetings.await_nonce(prover, token, _plain(request.url))
 
 
 def put(auth: HttpxCarrier[Any], request: Any, token: Token) -> None:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.base import BY_TYPE
+from auth_plugins._adapters.meetings import wait_for_nonce
 from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, nonce_of, prove
 from auth_plugins._adapters.refusals import RefusalRules
 from auth_plugins._protocol.tokens import Token
@@ -41,6 +42,7 @@ class ProofHook(TokenHook):
         """Put token and proof on *request*, and keep them from other origins."""
         request.headers = OriginBoundHeaders.of(request.headers, AUTHORIZATION, HEADER)
         self.put(request)
+        wait_for_nonce(self.prover, self.token, plain(request))
         self.prove(request, request.method, plain(request))
 
     def prove(self, request: requests.PreparedRequest, method: str | None, url: str, nonce: str | None = None) -> None:
