@@ -63,7 +63,10 @@ class DPoPGrant(TLSGrant):
         if self.dpop is None or hasattr(self.dpop, "key"):
             return "", ""
         problem = "shared with other processes needs a key for {dpop} that they have as well: tokens are bound to it"
-        return problem, "give {dpop} a DPoPKey(SecretFile(path)), or a MemoryCache, or no {cache}"
+        return (
+            problem,
+            "give {dpop} a DPoPKey(SecretFile(path)), by the variable DPOP_KEY_FILE for one, or no shared {cache}",
+        )
 
     def _dpop_secrets(self) -> tuple[str, ...]:
         secrets: tuple[str, ...] = () if self.dpop is None else self.dpop.secrets()

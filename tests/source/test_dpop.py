@@ -209,7 +209,9 @@ def test_equal_grants_have_one_key_and_copies_keep_it(server: Loopback) -> None:
 
 def test_a_shared_cache_needs_a_key(tmp_path: Path, server: Loopback) -> None:
     """Another process cannot use a token without its key, so the key must be given; then one request serves both."""
-    with pytest.raises(ConfigurationError, match=r"cache.*dpop.*DPoPKey\(SecretFile\(path\)\)") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"cache.*dpop.*DPoPKey\(SecretFile\(path\)\).*DPOP_KEY_FILE"
+    ) as caught:
         TokenSource(grant_at(server), cache=FileCache(tmp_path))
     assert caught.value.argument == "cache"
     TokenSource(grant_at(server), cache=MemoryCache())
