@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import Hidden
-from auth_plugins._client_auth.proofs import HEADER, INVALID_PROOF, USE_NONCE
+from auth_plugins._client_auth.proofs import HEADER, INVALID_PROOF, USE_NONCE, nonce_of
 from auth_plugins._protocol.challenges import bearer_errors
+
+from .meetings import end_meeting
 
 if TYPE_CHECKING:
     from auth_plugins._client_auth.proofs import Prover
 
-__all__ = ["AUTHORIZATION", "HEADER", "Challenge", "carried", "challenge_of", "check_place", "prove"]
+__all__ = ["AUTHORIZATION", "HEADER", "Challenge", "carried", "challenge_of", "check_place", "nonce_of", "prove"]
 
 #: The header that carries the token: DPoP knows no other place (RFC 9449 §7.1).
 AUTHORIZATION = "Authorization"
@@ -46,18 +48,20 @@ def carried(request: Any) -> Hidden:
     return Hidden(request.headers.get(AUTHORIZATION, ""))
 
 
-def prove(prover: Prover, authorization: Hidden, method: str, url: str) -> str | None:
+def prove(prover: Prover, authorization: Hidden, method: str, url: str, nonce: str | None = None) -> str | None:
     """Return a proof for a request with this *authorization*; ``None``: its token is a bearer token.
 
     :param url: without its query, which may hold a secret.
+    :param nonce: that of the response that the request follows; ``None``: the last one of the server.
     """
     is_bound = authorization.startswith(_SCHEME)
-    return prover.api_proof(method, url, authorization[len(_SCHEME) :]) if is_bound else None
+    return prover.api_proof(method, url, authorization[len(_SCHEME) :], nonce) if is_bound else None
 
 
 def challenge_of(prover: Prover, response: Any, url: str) -> Challenge:
     """Remember the nonce of a *response* to a request of ours for *url*, and return what it says of the proof."""
     has_nonce = prover.note_api(url, response.headers)
+    end_meeting(prover, url)
     if not 400 <= response.status_code < 500:
         return Challenge.NONE
     errors = bearer_errors(response.headers.get("www-authenticate"))

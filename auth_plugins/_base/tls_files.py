@@ -109,7 +109,7 @@ class TLSFiles(NamedTuple):  # importing dataclasses takes longer than the rest
             return file_error(kind, path, "cannot be decrypted by this password", "check {password}")
         if reason:
             return file_error(kind, path, f"cannot be used ({reason})", "have a new key and certificate made")
-        return _no_pem(kind, path, "private key")
+        return _no_pem(kind, path, "private key") if self.key else _no_key(path)
 
 
 #: The client has no certificate, and the library decides what it trusts.
@@ -182,6 +182,11 @@ def _read(path: str, kind: str) -> Any:
 
 def _unreadable(kind: str, path: str, error: OSError) -> ConfigurationError:
     return file_error(kind, path, f"cannot be read ({error.strerror})", "check path and permissions")
+
+
+def _no_key(path: str) -> ConfigurationError:
+    advice = "give {key} to TLSClientAuth (or the variable CERTIFICATE_KEY), or a file that holds both"
+    return file_error("certificate", path, "holds no private key", advice)
 
 
 def _no_pem(kind: str, path: str, expected: str) -> ConfigurationError:

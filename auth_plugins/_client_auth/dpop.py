@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEFAULT_ALGORITHM = "ES256"
 #: Bits of an RSA key that is generated.
 _RSA_SIZE = 2048
+_ADVICE = "give a private key of your own, which no server has to know"
 #: How many provers of given keys are kept.
 _MOST_PROVERS = 64
 
@@ -30,7 +31,7 @@ _MOST_PROVERS = 64
 def _check_key(argument: str, key: Any) -> Any:
     from .keys import check_key
 
-    return check_key(argument, key)
+    return check_key(argument, key, _ADVICE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +68,7 @@ class DPoPKey(Frozen):
         """Return the present key."""
         from .keys import load_key
 
-        return load_key("key", self.key)
+        return load_key("key", self.key, _ADVICE)
 
     def secrets(self) -> tuple[str, ...]:
         """Return the present text of the key: when it changes, a remembered refusal no longer counts."""

@@ -100,14 +100,14 @@ def _registry() -> Any:
     return Registry()
 
 
-def check_key(argument: str, key: Any) -> Any:
+def check_key(argument: str, key: Any, advice: str = _ADVICE) -> Any:
     """Return a key as a str that dumps do not show, or a callable; a str is read at once, to find mistakes."""
     if callable(key):
         return check_callable(argument, key)
     if not isinstance(key, str):
         problem = wrong_type(argument, key, "PEM or JWK text, or a callable that returns it").problem
         raise ConfigurationError(problem, argument=argument, advice="for a file, give SecretFile(path)")
-    load_key(argument, key)
+    load_key(argument, key, advice)
     return hidden(key.strip())
 
 
@@ -121,9 +121,10 @@ def present_text(argument: str, secret: Secret) -> str:
 
 
 @hide_arguments
-def load_key(argument: str, key: Secret) -> SigningKey:
+def load_key(argument: str, key: Secret, advice: str = _ADVICE) -> SigningKey:
     """Return the key of a text or a callable; a text that was read lately is not read again.
 
+    :param advice: what to do about a text that is no such key.
     :raises ConfigurationError: it is no private key that can sign, or a weak one; the error says which.
     """
     text = present_text(argument, key)
@@ -131,7 +132,7 @@ def load_key(argument: str, key: Secret) -> SigningKey:
         return _read(text)
     except ConfigurationError as error:
         subject = key._label() if isinstance(key, SecretFile) else argument
-        problem = ConfigurationError(error.problem, argument=subject, advice=error.advice or _ADVICE)
+        problem = ConfigurationError(error.problem, argument=subject, advice=error.advice or advice)
     raise problem  # without a context: what cryptography says may hold a part of the key
 
 

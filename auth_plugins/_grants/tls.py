@@ -64,7 +64,10 @@ class DPoPGrant(TLSGrant):
         if self.dpop is None or hasattr(self.dpop, "key"):
             return "", ""
         problem = "shared with other processes needs a key for {dpop} that they have as well: tokens are bound to it"
-        return problem, "give {dpop} a DPoPKey(SecretFile(path)), or a MemoryCache, or no {cache}"
+        return (
+            problem,
+            "give {dpop} a DPoPKey(SecretFile(path)), by the variable DPOP_KEY_FILE for one, or no shared {cache}",
+        )
 
     def _dpop_secrets(self) -> tuple[str, ...]:
         secrets: tuple[str, ...] = () if self.dpop is None else self.dpop.secrets()
@@ -79,12 +82,5 @@ class DPoPGrant(TLSGrant):
         if prover is None:
             return request
         proof = prover.token_proof(request.method, request.url)
-        return replace(
-            request,
-            headers={**request.headers, "DPoP": proof.text},
-            redact=request.redact.including([proof.text]),
-            facts=replace(request.facts, has_proof=True),
-            rebuild=rebuild,
-            proof=proof,
-            accepts_dpop=True,
-        )
+        facts = replace(request.facts, has_proof=True)
+        return replace(proof.put(request), facts=facts, rebuild=rebuild, accepts_dpop=True)

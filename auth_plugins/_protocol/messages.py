@@ -46,8 +46,11 @@ class RequestFacts:
 class Proof(Protocol):
     """The DPoP proof of one token request (RFC 9449)."""
 
-    def is_refused(self, response: TokenResponse) -> bool:
-        """Remember the nonce that *response* has, and return whether it asks for a proof with it."""
+    def wanted_nonce(self, response: TokenResponse) -> str | None:
+        """Remember the nonce that *response* has, and return it if it asks for a proof with it."""
+
+    def with_nonce(self, request: TokenRequest, nonce: str) -> TokenRequest:
+        """Return *request*, the one of this proof built again, with a proof that has *nonce*."""
 
     def bind(self, access_token: str) -> None:
         """Remember that *access_token*, the answer, is bound to the key of this proof."""

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, InvalidStateError
-from typing import Any
+from typing import Any, TypeVar
 
 from auth_plugins._base.errors import (
     NOT_ASKED,
@@ -39,7 +39,36 @@ class Ending(enum.Enum):
     NOT_ASKED = "the leader could ask no one to sign in; a waiter that can becomes the new leader"
 
 
-class Flight(Future[Token | Ending]):
+_Result = TypeVar("_Result")
+
+
+class Awaited(Future[_Result]):
+    """A future that threads and the tasks of any event loops wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: By event loop, what its tasks wait for.
+        self._events: dict[Any, Any] = {}
+
+    def event_of(self, loop: Any, make: Any, call: Any) -> Any:
+        """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
+
+        :param make: makes an event.
+        :param call: has the loop call a function; it raises RuntimeError if the loop has ended.
+        """
+        event = self._events.get(loop)
+        if event is None:
+            event = self._events[loop] = make()
+
+            def wake(_: object) -> None:
+                with contextlib.suppress(RuntimeError):
+                    call(event.set)
+
+            self.add_done_callback(wake)
+        return event
+
+
+class Flight(Awaited[Token | Ending]):
     """One attempt to get a token; all that need the token wait for it."""
 
     def __init__(self, deadline: float, refreshing: Token | None, leader: int | None) -> None:
@@ -72,8 +101,6 @@ class Flight(Future[Token | Ending]):
         self.login: Future[Any] | None = None
         #: How many callers take part; written under the lock.
         self.callers = 0
-        #: By event loop, what its tasks wait for.
-        self._events: dict[Any, Any] = {}
 
     def is_stuck(self) -> bool:
         """Return whether another thread, which is alive, has not completed it."""
@@ -119,23 +146,6 @@ class Flight(Future[Token | Ending]):
                 self.login.set_exception(
                     LoginRequiredError("sign-in was given up, as no one waits for it any more", trouble=NOT_ASKED)
                 )
-
-    def event_of(self, loop: Any, make: Any, call: Any) -> Any:
-        """Return the event of *loop* that is set at the end: one for all its tasks, however many there are.
-
-        :param make: makes an event.
-        :param call: has the loop call a function; it raises RuntimeError if the loop has ended.
-        """
-        event = self._events.get(loop)
-        if event is None:
-            event = self._events[loop] = make()
-
-            def wake(_: object) -> None:
-                with contextlib.suppress(RuntimeError):
-                    call(event.set)
-
-            self.add_done_callback(wake)
-        return event
 
     def overdue_error(self, grant: Grant) -> TokenTransportError:
         """Return the error for callers that waited too long for the leader."""
@@ -203,7 +213,7 @@ async def wait_for_report(flight: Flight) -> None:
         await runtime.sleep_in_loop(_REPORT_POLL)
 
 
-async def wait_in_loop(flight: Flight, seconds: float) -> None:
+async def wait_in_loop(flight: Awaited[Any], seconds: float) -> None:
     """Wait in asyncio or trio until *flight* is complete or *seconds* have passed; cancellation leaves it as it is.
 
     Not by ``asyncio.wrap_future``, which cancels the future, and others wait for it too.

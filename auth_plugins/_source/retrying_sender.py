@@ -77,10 +77,10 @@ class RetryingSender:
 def send_once(transport: Transport, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
     """Send *request*; once more, at once, if the server asks for a DPoP proof with its nonce (RFC 9449 §8)."""
     response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
-    if (proof := request.proof) is not None and proof.is_refused(response):
-        request = request.again()
+    if (proof := request.proof) is not None and (nonce := proof.wanted_nonce(response)) is not None:
+        request = proof.with_nonce(request.again(), nonce)
         response = transport(request, max(deadline - runtime.clock.monotonic(), 0.001))
-        proof.is_refused(response)  # for the nonce of the next request
+        proof.wanted_nonce(response)  # for the nonce of the next request
     return request, response
 
 

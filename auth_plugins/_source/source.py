@@ -108,6 +108,8 @@ class TokenSource(BaseSource):
             may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)
             self._schedule = (float(leeway), may_refresh)
             self._lease = self._timeout * LEASE_SHARE + grant.login_seconds
+        # First, as the state may keep this grant, and with it the key of its tokens, which copies of it have too.
+        grant.prover()
         self._state = self._cache.state(grant)
 
     @classmethod

@@ -127,7 +127,6 @@ def build(source: TokenSource) -> SingleFlight:
     with small_imports():
         from .single_flight import SingleFlight
     grant, memory, state, schedule = source.grant, source._cache, source._state, source._schedule
-    grant.prover()  # before copies of the grant, such as one with the endpoints of its issuer, need it
     # No method of the source: source and pieces would keep each other, and a session, until the collector runs.
     make = functools.partial(
         _fetcher, memory, state, schedule, sender_of(source), source._timeout, source._shared, source._lease

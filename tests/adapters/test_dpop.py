@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import gc
+import os
 import pickle
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from werkzeug.wrappers import Response
 
-from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, DPoPKey, SecretFile
+from auth_plugins import (
+    ApiKey,
+    ClientCredentials,
+    ConfigurationError,
+    DPoPKey,
+    FileCache,
+    SecretFile,
+    TokenSource,
+)
+from auth_plugins._base.runtime import runtime
 from tests.support.dpop import DPoPServer
 from tests.support.drivers import ALL, Call, Driver, Httpx, Requests, each, succeeded
 from tests.support.frames import variables_of
@@ -73,6 +89,48 @@ def test_a_replay_after_a_renewal_is_challenged_too(driver: Driver, server: Loop
     assert peer.refusals == ["api token", "api nonce"]
 
 
+def test_a_nonce_that_many_need_is_asked_for_once(driver: Driver, server: Loopback) -> None:
+    """Of fifty first requests at once one is sent; the others wait for its answer, and have the nonce."""
+    peer, auth = DPoPServer(server, token_nonces=True, api_nonces=True), driver.auth(grant_at(server))
+    assert succeeded(driver.get_all(server.api_url, [auth] * 50))
+    assert (peer.refusals, len(server.api_requests)) == (["token nonce", "api nonce"], 51)
+
+
+def test_a_first_answer_that_takes_long(driver: Driver, server: Loopback) -> None:
+    """It is waited for once, and not to its end: the first answer comes after the second one."""
+    DPoPServer(server)
+    auth, check, gate = driver.auth(grant_at(server)), server.api, threading.Event()
+
+    def check_in_turn(received: Received) -> Response:
+        if len(server.api_requests) > 1:
+            gate.set()
+        return check(received) if gate.wait(10) else as_json({}, 500)
+
+    server.api = check_in_turn
+    assert succeeded(driver.get_all(server.api_url, [auth] * 2))
+
+
+def test_a_request_does_not_wait_for_one_of_its_own_thread(
+    driver: Driver, server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests may be prepared one after another, and sent later; a forked child waits for no request of its parent."""
+    if driver.mode != "sync":
+        pytest.skip("tasks share a thread")
+    DPoPServer(server)
+    auths, waits = [driver.auth(grant_at(server, scope=scope)) for scope in ("a", "b")], list[float]()
+    for auth in auths:
+        auth.source.token()
+    monkeypatch.setattr(runtime, "wait", lambda _, seconds: waits.append(seconds))
+    for auth in (*auths, *auths):
+        driver.signed(auth, server.api_url)
+    assert waits == []
+    assert succeeded(driver.get_all(server.api_url, auths[:1]))
+    assert waits == [1.0]
+    monkeypatch.setattr(os, "getpid", lambda: 1)
+    assert succeeded(driver.get_all(server.api_url, auths[1:]))
+    assert waits == [1.0]
+
+
 def test_a_nonce_that_is_wanted_again_and_again(driver: Driver, server: Loopback) -> None:
     """A server that is never content gets one retry for each request, and the token is kept."""
     peer, auth = DPoPServer(server, api_nonces=True), driver.auth(grant_at(server))
@@ -85,6 +143,34 @@ def test_a_nonce_that_is_wanted_again_and_again(driver: Driver, server: Loopback
     server.api = check_another
     assert [driver.get(server.api_url, auth).status for _ in range(2)] == [401, 401]
     assert (len(server.token_requests), len(server.api_requests)) == (1, 4)
+
+
+@pytest.mark.parametrize("combined", [False, True])
+def test_a_replay_has_the_nonce_that_came_with_its_challenge(driver: Driver, server: Loopback, combined: bool) -> None:
+    """Another thread may hear an older nonce before the replay is signed, from a response that took longer."""
+    peer, grant = DPoPServer(server, api_nonces=True), grant_at(server)
+    prover: Any = grant.prover()
+    auth = driver.auth(grant) + driver.auth(ApiKey("k3y-value")) if combined else driver.auth(grant)
+    check = server.api
+
+    def check_slowly(received: Received) -> Response:
+        response = check(received)
+        if response.status_code == 401:
+            response.response = body()
+            del response.headers["Content-Length"]
+        return response
+
+    def body() -> Iterator[bytes]:
+        yield b" "
+        while b"nonce" not in base64.urlsafe_b64decode(
+            prover.api_proof("GET", server.api_url, "t").split(".")[1] + "=="
+        ):
+            time.sleep(0.01)
+        prover.note_api(server.api_url, {"DPoP-Nonce": "older"})
+
+    server.api = check_slowly
+    assert driver.get(server.api_url, auth).history == [401]
+    assert peer.refusals == ["api nonce"]
 
 
 def test_an_invalid_proof_is_replaced_before_the_token(driver: Driver, server: Loopback) -> None:
@@ -136,6 +222,16 @@ def test_each_hop_within_the_origin_has_a_proof(
     paths = [claims["htu"].rpartition("/")[2] for claims in peer.proofs if "ath" in claims]
     assert [paths[0], paths[-1]] == ["1", "3"]
     assert peer.refusals == ["api nonce"] * nonces
+
+
+@pytest.mark.parametrize("location", ["/api/b%c3%a4%7e", "/api/b\u00e4", "/api/a/../b", "b;c/./d", "/api/x|y?q=%c3"])
+def test_a_proof_names_the_url_as_it_is_sent(driver: Driver, server: Loopback, location: str) -> None:
+    """After a redirect too, however the library writes the URL."""
+    peer, auth = DPoPServer(server), driver.auth(grant_at(server))
+    answers = [Response("", 302, {"Location": location.encode().decode("latin-1")}), as_json({})]
+    peer.serve = lambda _: answers.pop(0)
+    assert driver.get(f"{server.api_url}/c%c3%7e", auth).history == [302]
+    assert peer.refusals == []
 
 
 @pytest.mark.parametrize("renewed", [False, True])
@@ -318,6 +414,30 @@ def test_a_cookie_of_a_request_that_is_bound(driver: Driver, server: Loopback) -
     signed = driver.signed(driver.auth(grant_at(server)), server.api_url)
     assert signed.headers.get("Cookie") is None
     assert signed.headers["DPoP"].count(".") == 2
+
+
+def test_a_token_of_a_shared_cache_keeps_its_key(driver: Driver, server: Loopback, tmp_path: Path) -> None:
+    """Another key in the file is that of the next token, also where another process got the present one."""
+    peer, path = DPoPServer(server), tmp_path / "key.pem"
+    path.write_text(pem("ES256"))
+    key = DPoPKey(SecretFile(path))
+    TokenSource(grant_at(server, dpop=DPoPKey(pem("ES256"))), cache=FileCache(tmp_path / "cache")).token()
+    auth = driver.auth(grant_at(server, dpop=key), cache=FileCache(tmp_path / "cache"))
+    assert driver.get(server.api_url, auth).status == 200
+    path.write_text(pem("ES256", 1))
+    TokenSource(grant_at(server, dpop=key, scope="other")).token()
+    assert driver.get(server.api_url, auth).status == 200
+    assert (peer.refusals, len(server.token_requests)) == ([], 2)
+
+
+def test_a_token_outlives_what_asked_for_it_with_its_key(driver: Driver, server: Loopback) -> None:
+    """The key of ``dpop=True`` lives as long as the token in memory, whichever of the equal grants was there first."""
+    peer = DPoPServer(server)
+    TokenSource(grant_at(server))
+    for _ in range(2):
+        assert driver.get(server.api_url, driver.auth(grant_at(server))).status == 200
+        gc.collect()
+    assert (peer.refusals, len(server.token_requests)) == ([], 1)
 
 
 def test_refused_may_be_an_iterator(driver: Driver, server: Loopback) -> None:

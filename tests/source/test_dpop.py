@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from auth_plugins import (
     ClientCredentials,
@@ -29,6 +30,7 @@ from auth_plugins import (
     from_env,
 )
 from auth_plugins._protocol.tokens import jwt_claims
+from auth_plugins.requests import OAuth2Auth
 from tests.support.dpop import DPoPServer
 from tests.support.keys import MAKERS, jwk, pem
 from tests.support.loopback import Loopback, as_json
@@ -104,6 +106,20 @@ def test_a_challenge_is_answered_once(
     assert len({request.headers["dpop"] for request in server.token_requests}) == count
     assert "DPoP" in str(caught.value) or status == 401
     assert server.token_requests[-1].headers["dpop"] not in str(caught.value)
+
+
+def test_a_retry_has_the_nonce_that_came_with_its_challenge(server: Loopback) -> None:
+    """Another token request by the same key may hear an older nonce before the retry is built."""
+    peer, key = DPoPServer(server, token_nonces=True), DPoPKey(pem("ES256"))
+    prover: Any = key.prover(None)
+
+    def secret() -> str:
+        if server.token_requests:
+            prover.note("token endpoint", server.url, "older")
+        return "s3cr3t"
+
+    assert TokenSource(ClientCredentials(server.token_url, "client", secret, dpop=key)).token().token_type == "DPoP"
+    assert peer.refusals == ["token nonce"]
 
 
 @pytest.mark.parametrize(("token_type", "sent"), [("dpop", "DPoP"), ("DPOP", "DPoP"), ("Bearer", "Bearer")])
@@ -193,7 +209,9 @@ def test_equal_grants_have_one_key_and_copies_keep_it(server: Loopback) -> None:
 
 def test_a_shared_cache_needs_a_key(tmp_path: Path, server: Loopback) -> None:
     """Another process cannot use a token without its key, so the key must be given; then one request serves both."""
-    with pytest.raises(ConfigurationError, match=r"cache.*dpop.*DPoPKey\(SecretFile\(path\)\)") as caught:
+    with pytest.raises(
+        ConfigurationError, match=r"cache.*dpop.*DPoPKey\(SecretFile\(path\)\).*DPOP_KEY_FILE"
+    ) as caught:
         TokenSource(grant_at(server), cache=FileCache(tmp_path))
     assert caught.value.argument == "cache"
     TokenSource(grant_at(server), cache=MemoryCache())
@@ -234,7 +252,8 @@ def test_a_seeded_token_may_be_bound(server: Loopback) -> None:
     [
         (lambda: grant_at_url("yes"), r"dpop must be True or a DPoPKey, got an object of type str; give DPoPKey\(Sec"),
         (lambda: grant_at_url(True, headers={"dpop": "x"}), "headers must not have DPoP with dpop"),
-        (lambda: DPoPKey("nonsense"), "key is no key"),
+        (lambda: DPoPKey("nonsense"), "key is no key.*; give a private key of your own, which no server has to know"),
+        (lambda: DPoPKey(lambda: "nonsense").signing_key(), "key is no key.*; give a private key of your own"),
         (lambda: DPoPKey(pem("ES256").replace("PRIVATE", "PUBLIC")), "key must be a private key, and is a public key"),
         (lambda: DPoPKey.generate("HS256"), "algorithm must be one of RS256"),
     ],
@@ -302,12 +321,23 @@ def test_few_nonces_are_kept() -> None:
     assert [nonce_for(number) for number in (0, 43, 44, 299)] == [None, None, "n44", "n299"]
 
 
+def test_few_meetings_are_kept() -> None:
+    """Of the latest 256 servers it is known that they were met."""
+    auth, prover = OAuth2Auth(grant := grant_at_url(DPoPKey.generate())), grant.prover()
+    auth.source.seed({"access_token": "tok", "token_type": "DPoP"})
+    for number in range(300):
+        auth(requests.Request("GET", f"https://h{number}.example.com/").prepare())
+    assert prover is not None
+    assert [*prover.meetings][::255] == ["https://h44.example.com", "https://h299.example.com"]
+
+
 @pytest.mark.parametrize(
     ("url", "named"),
     [
         ("HTTPS://user:pass@API.example.com:443?q=1#f", "https://api.example.com/"),
         ("http://[::1]:8080/a%2Fb;c", "http://[::1]:8080/a%2Fb;c"),
         ("http://localhost:80/", "http://localhost/"),
+        ("https://Bücher.example/ä/b%2f?q=ä", "https://xn--bcher-kva.example/%C3%A4/b%2f"),
     ],
 )
 def test_a_proof_names_the_url_in_its_normal_form(url: str, named: str) -> None:

@@ -186,7 +186,7 @@ BROKEN: dict[str, Any] = {
         "key", "cannot be decrypted by this password", "check password",
     ),
     "a certificate as key": (lambda c, k: {"certificate": c, "key": c}, "key", "holds no private key in PEM", "whole"),
-    "no key": (lambda c, k: {"certificate": c}, "certificate", "holds no private key in PEM", "right file"),
+    "no key": (lambda c, k: {"certificate": c}, "certificate", "holds no private key", "CERTIFICATE_KEY"),
     "a key as certificate": (lambda c, k: {"certificate": k, "key": k}, "certificate", "holds no certificate", "whole"),
     "text": (lambda c, k: {"certificate": c.write_text("x") and c}, "certificate", "holds no certificate", "whole"),
     "DER": (lambda c, k: {"certificate": rewritten(c, kind="DER"), "key": k}, "certificate", "is in DER", "openssl"),

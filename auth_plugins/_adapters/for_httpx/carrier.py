@@ -96,7 +96,10 @@ class HttpxCarrier(Adapter, Generic[Client]):
         """Put the token on *request*, and return it; ``None``: it gets none."""
         try:
             if self._is_allowed(request.url):
-                return self._put(request, self.source.token())
+                token = self.source.token()
+                if self._prover is not None:
+                    proofs().wait_for_nonce(self._prover, token, request)
+                return self._put(request, token)
         except AuthError as error:
             raise self._library_error(error, request) from error.__cause__
         self._withhold(request)
@@ -105,7 +108,10 @@ class HttpxCarrier(Adapter, Generic[Client]):
     async def _asign(self, request: Any) -> Token | None:
         try:
             if self._is_allowed(request.url):
-                return self._put(request, await self.source.atoken())
+                token = await self.source.atoken()
+                if self._prover is not None:
+                    await proofs().await_nonce(self._prover, token, request)
+                return self._put(request, token)
         except AuthError as error:
             raise self._library_error(error, request) from error.__cause__
         self._withhold(request)
@@ -122,9 +128,7 @@ class HttpxCarrier(Adapter, Generic[Client]):
 
     def _put(self, request: Any, token: Token) -> Token:
         if self._prover is not None:
-            with small_imports():
-                from .proofs import put
-            put(self, request, token)
+            proofs().put(self, request, token)
             return token
         if self._parameter is not None:
             request.url = self._library.URL(self._parameter.put(str(request.url), token))
@@ -163,6 +167,13 @@ class HttpxCarrier(Adapter, Generic[Client]):
         if self._parameter is not None:
             return _origin(request) == _origin(first) and self._parameter.holds(str(request.url), token)
         return bool(request.headers.get(self.header) == header_value(self._scheme, token))
+
+
+def proofs() -> ModuleType:
+    """Import what makes DPoP proofs: few programs need it."""
+    with small_imports():
+        from . import proofs
+    return proofs
 
 
 def _origin(request: Any) -> tuple[Any, ...]:

@@ -130,7 +130,7 @@ def _needs_proof(exchange: Exchange, first: Any, response: Any, position: int | 
 def _again(exchange: Exchange, request: Any, response: Any) -> Any:
     """Return *request*, which is sent after *response*."""
     add_cookies(request, response)
-    proofs.put_proofs((part.carrier for part in exchange.parts), request)
+    proofs.put_proofs((part.carrier for part in exchange.parts), request, response)
     return request
 
 

@@ -9,8 +9,9 @@ import functools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from auth_plugins._adapters import meetings
 from auth_plugins._adapters.base import header_value
-from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, prove
+from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, nonce_of, prove
 from auth_plugins._base.hidden import Hidden
 from auth_plugins._protocol.tokens import Token
 
@@ -36,16 +37,29 @@ class Proved:
         return last != self._last
 
 
+def wait_for_nonce(prover: Prover, token: Token, request: Any) -> None:
+    """Wait for the first answer of the server of *request*, if that is on its way."""
+    meetings.wait_for_nonce(prover, token, _plain(request.url))
+
+
+async def await_nonce(prover: Prover, token: Token, request: Any) -> None:
+    """Do the same in asyncio or trio."""
+    await meetings.await_nonce(prover, token, _plain(request.url))
+
+
 def put(auth: HttpxCarrier[Any], request: Any, token: Token) -> None:
     """Put *token* and a proof on *request*, and keep them from other origins."""
     request.headers = auth._bound_headers(request.headers, AUTHORIZATION, header_value(auth._scheme, token))
     put_proof(auth, request)
 
 
-def put_proof(auth: HttpxCarrier[Any], request: Any) -> None:
-    """Put a new proof on *request*; none if its token is a bearer token, or is not there any more."""
-    prover = auth._prover
-    proof = None if prover is None else prove(prover, carried(request), request.method, _plain(request.url))
+def put_proof(auth: HttpxCarrier[Any], request: Any, response: Any = None) -> None:
+    """Put a new proof on *request*; none if its token is a bearer token, or is not there any more.
+
+    :param response: what the request follows; ``None``: it is the first one.
+    """
+    prover, nonce = auth._prover, None if response is None else nonce_of(response.headers)
+    proof = None if prover is None else prove(prover, carried(request), request.method, _plain(request.url), nonce)
     if prover is None or proof is None:
         request.headers.pop(HEADER, None)
     else:
@@ -59,11 +73,11 @@ def _renewed(prover: Prover, headers: Any, method: str, url: Any) -> str | None:
     return prove(prover, Hidden(headers.get(AUTHORIZATION, "")), method, _plain(url))
 
 
-def put_proofs(auths: Iterable[HttpxCarrier[Any]], request: Any) -> None:
-    """Put new proofs on *request*, which is sent again."""
+def put_proofs(auths: Iterable[HttpxCarrier[Any]], request: Any, response: Any) -> None:
+    """Put new proofs on *request*, which follows *response*."""
     for auth in auths:
         if auth._prover is not None:
-            put_proof(auth, request)
+            put_proof(auth, request, response)
 
 
 def is_asked_for(

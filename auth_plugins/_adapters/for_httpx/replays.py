@@ -48,11 +48,11 @@ class Exchange:
         self.proved: Any = None
 
 
-def put_proof(auth: HttpxCarrier[Any], request: Any) -> None:
-    """Put a new DPoP proof on *request*, which is sent again."""
+def put_proof(auth: HttpxCarrier[Any], request: Any, response: Any) -> None:
+    """Put a new DPoP proof on *request*, which follows *response*."""
     from . import proofs  # the first request has imported it
 
-    proofs.put_proof(auth, request)
+    proofs.put_proof(auth, request, response)
 
 
 class HttpxReplays(HttpxCarrier[Client]):
@@ -77,7 +77,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         exchange.replays += 1
         add_cookies(request, response)
         if self._prover is not None:
-            put_proof(self, request)
+            put_proof(self, request, response)
         exchange.request = request
         return True
 
@@ -99,7 +99,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         exchange.replays += 1
         add_cookies(request, response)
         if self._prover is not None:
-            put_proof(self, request)
+            put_proof(self, request, response)
         exchange.request = request
         return True
 
@@ -115,7 +115,7 @@ class HttpxReplays(HttpxCarrier[Client]):
         """Set the request that follows *response*, which asks for another proof."""
         exchange.request = request = response.request
         add_cookies(request, response)
-        put_proof(self, request)
+        put_proof(self, request, response)
 
     def _verdict(self, response: Any, *, is_ours: bool) -> Verdict:
         """Return what *response* means; where a predicate needs the body, that is read.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.base import BY_TYPE
-from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, prove
+from auth_plugins._adapters.meetings import wait_for_nonce
+from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, nonce_of, prove
 from auth_plugins._adapters.refusals import RefusalRules
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
@@ -40,11 +42,13 @@ class ProofHook(TokenHook):
         """Put token and proof on *request*, and keep them from other origins."""
         request.headers = OriginBoundHeaders.of(request.headers, AUTHORIZATION, HEADER)
         self.put(request)
+        wait_for_nonce(self.prover, self.token, plain(request))
         self.prove(request, request.method, plain(request))
 
-    def prove(self, request: requests.PreparedRequest, method: str | None, url: str) -> None:
+    def prove(self, request: requests.PreparedRequest, method: str | None, url: str, nonce: str | None = None) -> None:
         """Put a new proof on *request*, for this method and URL; none if its token is a bearer token."""
-        proof = prove(self.prover, carried(request), method or "GET", url)
+        url = re.sub("%[0-9a-f]{2}", lambda escape: escape[0].upper(), url, flags=re.IGNORECASE)  # so urllib3 sends it
+        proof = prove(self.prover, carried(request), method or "GET", url, nonce)
         if proof is None:
             request.headers.pop(HEADER, None)
         else:
@@ -71,10 +75,11 @@ class ProofHook(TokenHook):
         if challenge is Challenge.NONE or adapter is None or not rewind(sent):
             return response
         discard_body(response)
-        return send_again(response, self, _ProvingTransport(adapter, self, is_last=True), **kwargs)
+        transport = _ProvingTransport(adapter, self, nonce=nonce_of(response.headers), is_last=True)
+        return send_again(response, self, transport, **kwargs)
 
     def over(self, adapter: Any) -> Any:
-        return _ProvingTransport(adapter, self, is_last=False)
+        return _ProvingTransport(adapter, self)
 
     def follow(self, response: requests.Response, sent: requests.PreparedRequest) -> requests.Response:
         """Put a proof for the next request on *sent*, where *response* redirects within the origin."""
@@ -88,14 +93,15 @@ class ProofHook(TokenHook):
 class _ProvingTransport:
     """A transport adapter that sends by another one, each request with a new proof.
 
+    :param nonce: for the proof; ``None``: the last one of the server.
     :param is_last: whether a request to send another proof is not answered.
     """
 
-    def __init__(self, adapter: Any, hook: ProofHook, *, is_last: bool) -> None:
-        self._adapter, self._hook, self._is_last = adapter, hook, is_last
+    def __init__(self, adapter: Any, hook: ProofHook, *, nonce: str | None = None, is_last: bool = False) -> None:
+        self._adapter, self._hook, self._nonce, self._is_last = adapter, hook, nonce, is_last
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
-        self._hook.prove(request, request.method, plain(request))
+        self._hook.prove(request, request.method, plain(request), self._nonce)
         response: requests.Response = self._adapter.send(request, **kwargs)
         if self._is_last:
             challenge_of(self._hook.prover, response, plain(request))  # for the nonce of the next request
