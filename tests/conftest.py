@@ -5,10 +5,13 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from hypothesis import settings
 
@@ -23,6 +26,18 @@ from tests.support.stores import endpoint, files, forget, rotating, store  # noq
 
 settings.register_profile("stable", derandomize=True, deadline=None, max_examples=200)
 settings.load_profile("stable")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Trust one CA, in child processes too: to read those of the world takes each client of httpx 30 ms."""
+    directory = tempfile.mkdtemp()
+    config.add_cleanup(lambda: shutil.rmtree(directory))
+    first, end, _ = Path(certifi.where()).read_text(encoding="utf-8").partition("-----END CERTIFICATE-----\n")
+    (Path(directory) / "ca.pem").write_text(first + end, encoding="utf-8")
+    os.environ["SSL_CERT_FILE"] = f"{directory}/ca.pem"
+    for library in ("httpcore", "httpcore2"):
+        # At DEBUG they write a dozen lines for each request, with all headers of the answer.
+        logging.getLogger(library).setLevel(logging.INFO)
 
 
 def pytest_report_header() -> str:
