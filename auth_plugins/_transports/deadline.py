@@ -80,7 +80,7 @@ class _Watcher:
         self.reset()
 
     def reset(self) -> None:
-        """Begin anew in a forked child, which has no such thread."""
+        """Forget all, as a forked child has to, which has no such thread."""
         self._lock = threading.RLock()  # a signal handler may break in, and send a token request of its own
         self._deadlines: set[Deadline] = set()
         self._is_running = False
