@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def revoke(source: TokenSource) -> None:
     """Forget all tokens of *source*, and revoke them."""
-    sender, entry = wiring.sender_of(source), source._shared_entry()
+    sender, entry = wiring.sender_of(source), wiring.shared_entry(source)
     sender.load()
     if entry is None:
         access, refresh = _forget(source, None)

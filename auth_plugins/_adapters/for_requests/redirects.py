@@ -15,10 +15,7 @@ from requests.utils import requote_uri
 from auth_plugins._base.hosts import DEFAULT_PORTS
 
 #: The beginning of a URL in which every parser finds the same scheme, host and port.
-_ORIGIN = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(?:[^/?#@\\\s\[\]]*@)?([\w.%~-]+|\[[0-9a-f:.]+\])(?::(\d{0,5}))?(?=[/?#]|$)",
-    re.ASCII | re.IGNORECASE,
-)
+_ORIGIN = r"(?ai)([a-z][a-z0-9+.-]*)://(?:[^/?#@\\\s\[\]]*@)?([\w.%~-]+|\[[0-9a-f:.]+\])(?::(\d{0,5}))?(?=[/?#]|$)"
 
 
 class OriginBoundHeaders(CaseInsensitiveDict[str | bytes]):
@@ -110,7 +107,7 @@ def _redirect_url(url: str, location: str) -> str:
 
 def origin_of(url: str) -> tuple[str, str, int | None] | None:
     """Return scheme, host and port of *url*; ``None``: parsers may disagree on them, so that it must get no token."""
-    match = _ORIGIN.match(url)
+    match = re.match(_ORIGIN, url)  # compiled at the first call, as each program imports this module
     if match is None:
         return None
     scheme, host, port = match[1].lower(), match[2].lower(), int(match[3] or 0)
