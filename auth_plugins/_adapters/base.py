@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hidden import hide_arguments
-from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._base.loading import small_imports
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
@@ -32,6 +31,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from auth_plugins._base.hosts import AllowedHosts
     from auth_plugins._client_auth.proofs import Prover
 
     from .queries import QueryParameter
@@ -111,6 +111,8 @@ class Adapter:
             )
         self._set_place(source.grant, header, scheme, query)
         if allowed_hosts is not None:
+            with small_imports():
+                from auth_plugins._base.hosts import AllowedHosts
             self._hosts = AllowedHosts(allowed_hosts)
         has_own_rules = refused is not None or self._prover is not None
         self._rules = RefusalRules(refused) if has_own_rules else DEFAULT_RULES
@@ -219,7 +221,10 @@ class Adapter:
         if self._hosts is not None and (scheme, host, port) not in self._hosts:
             _log.debug("a request to %s://%s gets no token: its host is not in allowed_hosts", scheme, host)
             return False
-        check_transport(scheme, host, allow_http=self._allow_http)
+        if scheme == "http" and not self._allow_http:
+            with small_imports():
+                from auth_plugins._base.hosts import check_transport
+            check_transport(scheme, host, allow_http=False)
         return True
 
     def _wrong_library(self, request: object) -> ConfigurationError:

@@ -23,8 +23,9 @@ HEAVY = """
 """
 #: What the first request, a refusal, an error or an option needs.
 LATE = """
-    base.validation source.current_token source.rejections source.wiring adapters.refusals adapters.own_classes
-    adapters.proofs adapters.queries adapters.for_requests.replays adapters.for_httpx.replays adapters.for_httpx.headers
+    base.hosts base.validation source.current_token source.rejections source.wiring adapters.refusals
+    adapters.own_classes adapters.proofs adapters.queries adapters.for_requests.replays adapters.for_httpx.replays
+    adapters.for_httpx.headers
 """
 NAMES = """
     ApiKey AuthError ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom DPoPKey FileCache Grant

@@ -12,8 +12,7 @@ import requests
 from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 
-from auth_plugins._base.hosts import DEFAULT_PORTS
-
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 #: The beginning of a URL in which every parser finds the same scheme, host and port.
 _ORIGIN = r"(?ai)([a-z][a-z0-9+.-]*)://(?:[^/?#@\\\s\[\]]*@)?([\w.%~-]+|\[[0-9a-f:.]+\])(?::(\d{0,5}))?(?=[/?#]|$)"
 
@@ -111,4 +110,4 @@ def origin_of(url: str) -> tuple[str, str, int | None] | None:
     if match is None:
         return None
     scheme, host, port = match[1].lower(), match[2].lower(), int(match[3] or 0)
-    return scheme, host, port or DEFAULT_PORTS.get(scheme)
+    return scheme, host, port or _DEFAULT_PORTS.get(scheme)
