@@ -9,9 +9,8 @@ try:
 except ImportError as error:
     raise ImportError("auth_plugins.httpx needs httpx: pip install 'auth-plugins[httpx]'") from error
 
-from auth_plugins._adapters.base import own_errors
+from auth_plugins._adapters.base import own_class
 from auth_plugins._adapters.for_httpx.flow import HttpxAuthFlow
-from auth_plugins._adapters.for_httpx.headers import OriginBoundHeaders
 from auth_plugins._transports.base import LibraryTransport
 
 if TYPE_CHECKING:
@@ -23,15 +22,11 @@ if TYPE_CHECKING:
 
 __all__ = ["OAuth2Auth"]
 
-_OWN_ERRORS = own_errors(__name__, httpx.RequestError, httpx.TransportError)
-# Pickle finds an error by its name here.
-ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError, AuthError = (
-    _OWN_ERRORS
-)
+if not TYPE_CHECKING:  # which would take any name for one of this module
 
-
-class _OriginBoundHeaders(OriginBoundHeaders, httpx.Headers):
-    pass
+    def __getattr__(name: str) -> type:
+        """Return a class that is ours and one of httpx at once: pickle looks for it here."""
+        return own_class(httpx, name)
 
 
 class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
@@ -78,7 +73,5 @@ class OAuth2Auth(HttpxAuthFlow[httpx.Client], httpx.Auth):
 
     _library = httpx
     _client = httpx.Client  # now, as tracers put a class of their own in its place
-    _own_errors = _OWN_ERRORS
     _own_transport = LibraryTransport("httpx")
-    _bound_headers = _OriginBoundHeaders
     _byte_stream = httpx.ByteStream

@@ -12,11 +12,10 @@ except ImportError as error:
     raise ImportError("auth_plugins.requests needs requests: pip install 'auth-plugins[requests]'") from error
 from requests.auth import AuthBase
 
-from auth_plugins._adapters.base import Adapter, wrong_session
-from auth_plugins._adapters.for_requests.errors import OWN_ERRORS, library_error
+from auth_plugins._adapters.base import Adapter, own_class, wrong_session
 from auth_plugins._adapters.for_requests.redirects import OriginBoundHeaders, origin_of
 from auth_plugins._adapters.for_requests.token_hook import NOT_READY, TokenHook
-from auth_plugins._adapters.refusals import Refused
+from auth_plugins._adapters.rules import Refused
 from auth_plugins._base import errors
 from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
@@ -39,10 +38,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OAuth2Auth"]
 
-# Pickle finds an error by its name here.
-ConfigurationError, InsecureTransportError, LoginRequiredError, TokenRequestError, TokenTransportError, AuthError = (
-    OWN_ERRORS
-)
+if not TYPE_CHECKING:  # which would take any name for one of this module
+
+    def __getattr__(name: str) -> type:
+        """Return an error of ours as one of requests: pickle looks for it here."""
+        return own_class(requests, name)
+
+
 #: Sends token requests where no session is given.
 _transport = LibraryTransport("requests")
 
@@ -147,8 +149,7 @@ class OAuth2Auth(Adapter, AuthBase):
             origin = self._allowed_origin(request.url or "")
             token = None if origin is None else self.source.token()
         except errors.AuthError as error:
-            self._remove(request)
-            raise library_error(error, request) from error.__cause__
+            raise self._library_error(error, request) from error.__cause__
         if self._parameter is not None:
             return self._sign_url(request, self._parameter, token)
         if token is None:
@@ -174,7 +175,7 @@ class OAuth2Auth(Adapter, AuthBase):
         try:
             hook.sign(request)
         except errors.AuthError as error:
-            raise library_error(error, request) from error.__cause__
+            raise self._library_error(error, request) from error.__cause__
         request.hooks.setdefault("response", []).append(hook)
         return request
 
@@ -192,6 +193,13 @@ class OAuth2Auth(Adapter, AuthBase):
         elif present is not None and parameter.holds(url, present):
             request.url = parameter.remove(url)
         return request
+
+    def _library_error(self, error: errors.AuthError, request: requests.PreparedRequest) -> errors.AuthError:
+        """Return *error* as one of requests, for a *request* that is not sent."""
+        self._remove(request)
+        with small_imports():
+            from auth_plugins._adapters.for_requests.errors import library_error
+        return library_error(error, request)
 
     def _remove(self, request: requests.PreparedRequest) -> None:
         """Remove any token from the URL of *request*, which is not sent: an error holds it."""

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypedDict, Unpack
 
-from auth_plugins._base.errors import (
-    AuthError,
-    ConfigurationError,
-    InsecureTransportError,
-    LoginRequiredError,
-    TokenRequestError,
-    TokenTransportError,
-)
-from auth_plugins._base.hosts import AllowedHosts, check_transport
+from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.loading import small_imports
-from auth_plugins._base.validation import check_header, hide_arguments
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
@@ -24,7 +17,7 @@ from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
-from .refusals import DEFAULT_RULES, RefusalRules, Refused
+from .rules import DEFAULT_RULES, RefusalRules, Refused
 from .sources import source_for
 
 _log = logging.getLogger("auth_plugins")
@@ -38,6 +31,7 @@ _OPTIONS = (
 )  # fmt: skip
 
 if TYPE_CHECKING:
+    from auth_plugins._base.hosts import AllowedHosts
     from auth_plugins._client_auth.proofs import Prover
 
     from .queries import QueryParameter
@@ -117,6 +111,8 @@ class Adapter:
             )
         self._set_place(source.grant, header, scheme, query)
         if allowed_hosts is not None:
+            with small_imports():
+                from auth_plugins._base.hosts import AllowedHosts
             self._hosts = AllowedHosts(allowed_hosts)
         has_own_rules = refused is not None or self._prover is not None
         self._rules = RefusalRules(refused) if has_own_rules else DEFAULT_RULES
@@ -151,6 +147,8 @@ class Adapter:
         self.header = own_header if header is None else header
         self._scheme = own_scheme if scheme is None else scheme
         if self.header != "Authorization" or self._scheme != "Bearer":
+            with small_imports():
+                from auth_plugins._base.validation import check_header
             check_header(self.header, self._scheme)
 
     @classmethod
@@ -223,7 +221,10 @@ class Adapter:
         if self._hosts is not None and (scheme, host, port) not in self._hosts:
             _log.debug("a request to %s://%s gets no token: its host is not in allowed_hosts", scheme, host)
             return False
-        check_transport(scheme, host, allow_http=self._allow_http)
+        if scheme == "http" and not self._allow_http:
+            with small_imports():
+                from auth_plugins._base.hosts import check_transport
+            check_transport(scheme, host, allow_http=False)
         return True
 
     def _wrong_library(self, request: object) -> ConfigurationError:
@@ -250,15 +251,16 @@ def header_value(scheme: str, token: Token) -> str:
     return f"{scheme} {token.access_token}" if scheme else f"{token.access_token}"
 
 
-def own_errors(module: str, error: type[Exception], transport_error: type[Exception]) -> tuple[type[AuthError], ...]:
-    """Make the package's errors as a library's own too, for a *module* that holds them under the same names."""
-    refusals = (LoginRequiredError, TokenRequestError)  # the derived one first
-    kinds = (ConfigurationError, InsecureTransportError, *refusals, TokenTransportError, AuthError)
-    members = {"__module__": module, "__doc__": "The package's error, as the library's own."}
-    return tuple(
-        type(kind.__name__, (kind, transport_error if kind is TokenTransportError else error), members)
-        for kind in kinds
-    )
+def own_class(library: ModuleType, name: str) -> type[Any]:
+    """Return the class of that *name* that is ours and one of *library* at once, for the adapter's module.
+
+    :raises AttributeError: there is none.
+    """
+    if name.startswith("__"):  # each import asks for such names
+        raise AttributeError(f"module 'auth_plugins.{library.__name__}' has no attribute {name!r}")
+    with small_imports():
+        from . import own_classes
+    return own_classes.own_class(library, name)
 
 
 def wrong_session(argument: str, expected: str, given: object) -> ConfigurationError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import hide_arguments
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._grants.base import Grant
 from auth_plugins._source.source import TokenSource
 

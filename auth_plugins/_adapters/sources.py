@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.loading import small_imports
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
-from auth_plugins._source import wiring
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
@@ -50,8 +50,16 @@ def source_for(
     if transport is not None:
         source._transport, source._session = transport, session
     source._allow_http = allow_http or source._allow_http  # a source of variables may allow it by itself
-    if session is not None and wiring.has_no_secret(source.grant):
+    if session is not None:
+        _separate(source, session)
+    return source
+
+
+def _separate(source: TokenSource, session: object) -> None:
+    """Give *source* a token for its *session* alone, if its grant has no secret."""
+    with small_imports():
+        from auth_plugins._source.wiring import has_no_secret
+    if has_no_secret(source.grant):
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
         source._state, source._session = source._cache.state(source.grant, session), session
-    return source

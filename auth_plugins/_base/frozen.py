@@ -9,7 +9,7 @@ from abc import ABCMeta
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .validation import hide_arguments
+from .hidden import hide_arguments
 
 if TYPE_CHECKING:
     from inspect import Signature

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from .errors import ConfigurationError
-from .hidden import hidden
+from .hidden import hidden, hide_arguments
 from .validation import (
     Parameter,
     Secret,
@@ -17,7 +17,6 @@ from .validation import (
     check_id,
     check_text,
     freeze_strings,
-    hide_arguments,
     wrong_type,
 )
 

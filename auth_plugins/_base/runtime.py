@@ -7,18 +7,18 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
+    from typing import Protocol
 
+    class _Clock(Protocol):
+        """What the package uses of the module ``time``."""
 
-class _Clock(Protocol):
-    """What the package uses of the module ``time``."""
-
-    def time(self) -> float: ...
-    def monotonic(self) -> float: ...
-    def sleep(self, seconds: float, /) -> None: ...
+        def time(self) -> float: ...
+        def monotonic(self) -> float: ...
+        def sleep(self, seconds: float, /) -> None: ...
 
 
 class Runtime:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Any, Literal, cast, get_args
 from urllib.parse import urlsplit
 
 from .errors import ConfigurationError
@@ -32,7 +30,6 @@ CLIENT_AUTH, ENCODINGS, METHODS = get_args(ClientAuth), get_args(Encoding), get_
 _CONTROLS = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
-_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class _URL(Hidden):
@@ -43,39 +40,6 @@ class _URL(Hidden):
     def __repr__(self) -> str:
         before, mark, _ = self.partition("?")
         return repr(before + mark + "..." * bool(mark))
-
-
-def hide_arguments(function: _F) -> _F:
-    """Make *function*, or a class, raise ConfigurationErrors and TypeErrors without frames that hold its arguments.
-
-    Error reporters store the variables of each frame, and secrets are among the arguments.
-    """
-    if isinstance(function, type):
-        function.__init__ = hide_arguments(function.__init__)  # type: ignore[misc]
-        return function
-
-    @functools.wraps(function)
-    def call(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return function(*args, **kwargs)
-        except ConfigurationError as error:
-            problem: Exception = error.with_traceback(None)
-        except TypeError as error:
-            problem = error.with_traceback(_skip_own_frames(error.__traceback__))
-        del args, kwargs
-        try:
-            raise problem
-        finally:
-            del problem  # a cycle: it holds this frame
-
-    return cast("_F", call)
-
-
-def _skip_own_frames(traceback: TracebackType | None) -> TracebackType | None:
-    """Return *traceback* from the first frame outside this package: a user's subclass may have caused the error."""
-    while traceback and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "auth_plugins":
-        traceback = traceback.tb_next
-    return traceback
 
 
 def resolve_secret(argument: str, secret: Secret) -> str:

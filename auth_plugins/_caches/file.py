@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.hidden import hidden
-from auth_plugins._base.validation import hide_arguments
+from auth_plugins._base.hidden import hidden, hide_arguments
 
 from .directory import Directory
 from .encryption import LONGEST, BaseCache, Key, check_name_key, new_name_key

@@ -8,13 +8,16 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._grants.base import Grant
 
 from .grant_state import NOT_SEEN, GrantState
-from .issuer_state import IssuerState
+
+if TYPE_CHECKING:
+    from .issuer_state import IssuerState
 
 #: How many states a cache holds before it first looks for unused ones.
 _FEW = 256
@@ -94,6 +97,8 @@ class MemoryCache:
         :param ca: the path of the CA certificates that are trusted; ``None``: those that the library trusts.
         :param session: the user's session or client that fetches the metadata; ``None``: no user's own.
         """
+        with small_imports():
+            from .issuer_state import IssuerState
         key: Hashable = issuer, ca, None if session is None else _SameObject(session)
         with self.lock:
             state = self._issuers.get(key)

@@ -15,8 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.hidden import hidden
-from auth_plugins._base.validation import hide_arguments
+from auth_plugins._base.hidden import hidden, hide_arguments
 
 from .encryption import LONGEST, BaseCache, Key, LockLostError, Opaque, check_name_key, new_name_key
 

@@ -8,9 +8,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
 
 from auth_plugins._base.frozen import Checks
-from auth_plugins._base.hidden import hidden
+from auth_plugins._base.hidden import hidden, hide_arguments
 from auth_plugins._base.tls_files import TLSFiles, check_path
-from auth_plugins._base.validation import Secret, check_secret, hide_arguments, resolve_secret
+from auth_plugins._base.validation import Secret, check_secret, resolve_secret
 
 from .base import Client, ClientAuthentication
 

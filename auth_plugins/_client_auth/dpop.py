@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.frozen import Checks, Frozen
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.loading import request_imports, small_imports
-from auth_plugins._base.validation import Secret, hide_arguments, one_of
+from auth_plugins._base.validation import Secret, one_of
 
 if TYPE_CHECKING:
     from .keys import SigningKey

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.hidden import Hidden, hidden
+from auth_plugins._base.hidden import Hidden, hidden, hide_arguments
 from auth_plugins._base.loading import request_imports
 from auth_plugins._base.secret_file import SecretFile
-from auth_plugins._base.validation import Secret, call_secret, check_callable, check_text, hide_arguments, wrong_type
+from auth_plugins._base.validation import Secret, call_secret, check_callable, check_text, wrong_type
 
 #: How many keys are kept.
 _MOST = 64

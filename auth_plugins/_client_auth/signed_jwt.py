@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.frozen import Checks, Frozen
-from auth_plugins._base.hidden import Hidden, hidden
+from auth_plugins._base.hidden import Hidden, hidden, hide_arguments
 from auth_plugins._base.validation import (
     Secret,
     check_id,
     check_seconds,
     check_text,
-    hide_arguments,
     one_of,
     wrong_type,
 )

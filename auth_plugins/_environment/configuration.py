@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import hide_arguments
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.redis import RedisCache

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.secret_file import SecretFile
-from auth_plugins._base.validation import Secret, check_secret, hide_arguments, resolve_secret
+from auth_plugins._base.validation import Secret, check_secret, resolve_secret
 from auth_plugins._client_auth.signed_jwt import SignedJWT
 from auth_plugins._protocol.advice import JWT_BEARER
 

@@ -11,8 +11,7 @@ from types import MappingProxyType
 from typing import Any, NoReturn
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.hidden import hidden
-from auth_plugins._base.validation import hide_arguments
+from auth_plugins._base.hidden import hidden, hide_arguments
 
 #: :attr:`Token.extra` of most tokens.
 _NO_EXTRA = "{}"

@@ -10,7 +10,6 @@ from auth_plugins._protocol.tokens import Token
 #: How one token source treats the times of a token: its leeway in seconds, and whether it refreshes in the background.
 #: Sources that share a token may differ in it.
 Schedule = tuple[float, bool]
-DEFAULT_SCHEDULE: Schedule = (60.0, True)
 #: Cap the leeway at this share of the token's lifetime; otherwise a 30-second token could never be used.
 LEEWAY_SHARE = 0.1
 #: A background refresh is due at this share of the lifetime before the end, and at most so many seconds before the

@@ -27,7 +27,7 @@ def revoke(source: TokenSource) -> None:
     if runtime.make_token is not None:  # a test, which sends nothing
         _forget(source, None)
         return
-    sender, entry = wiring.sender_of(source), source._shared_entry()
+    sender, entry = wiring.sender_of(source), wiring.shared_entry(source)
     sender.load()
     if entry is None:
         access, refresh = _forget(source, None)

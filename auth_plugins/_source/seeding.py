@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
-from auth_plugins._base.validation import hide_arguments
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._grants.base import Grant
 from auth_plugins._protocol.answers import is_printable, read
 from auth_plugins._protocol.expiry import moment_of
@@ -39,7 +39,7 @@ def use(source: TokenSource, token: Token, now: float) -> None:
     if flight is not None:
         flight.complete(Ending.SEEDED)
         flight.abandon_login()
-    if (entry := source._shared_entry()) is None:
+    if (entry := wiring.shared_entry(source)) is None:
         return
     # Other processes tell the newest token by its time of issue.
     dated = token if token.issued_at else Token(**{**token.members(), "issued_at": now})

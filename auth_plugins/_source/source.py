@@ -6,27 +6,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self, TypedDict, Unpack
 
 from auth_plugins._base.errors import ConfigurationError, not_an_auth
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
-from auth_plugins._base.validation import hide_arguments
 from auth_plugins._caches.memory import MemoryCache, process_cache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import BaseSource, Grant
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._transports.base import LibraryTransport, Transport
 
-from . import current_token, rejections, wiring
-from .freshness import DEFAULT_SCHEDULE, Schedule
-
 if TYPE_CHECKING:
     from auth_plugins._caches.shared import SharedCache
-    from auth_plugins._caches.shared_entry import SharedEntry
 
+    from .freshness import Schedule
     from .retrying_sender import RetryingSender
     from .single_flight import SingleFlight
 
 #: Seconds, as :class:`TokenSource` describes them.
-DEFAULT_LEEWAY, DEFAULT_TIMEOUT = DEFAULT_SCHEDULE[0], 10.0
+DEFAULT_LEEWAY, DEFAULT_TIMEOUT = 60.0, 10.0
 #: How long another process may hold the lock of a shared cache, in timeouts.
 LEASE_SHARE = 1.25
 
@@ -68,7 +65,7 @@ class TokenSource(BaseSource):
     # Defaults stand here, as some programs make a source for each request.
     _given_cache: MemoryCache | TokenCache | None = None
     _shared: SharedCache | None = None
-    _schedule: Schedule = DEFAULT_SCHEDULE
+    _schedule: Schedule = (DEFAULT_LEEWAY, True)
     _timeout, _lease, _refresh_ahead = DEFAULT_TIMEOUT, DEFAULT_TIMEOUT * LEASE_SHARE, True
     _transport: Transport | LibraryTransport | None = None
     _allow_http = False
@@ -98,11 +95,17 @@ class TokenSource(BaseSource):
         self.grant = grant
         if cache is None:
             self._cache = process_cache()
+        elif isinstance(cache, MemoryCache):
+            self._given_cache = self._cache = cache
         else:
             self._given_cache = cache
+            with small_imports():
+                from . import wiring
             self._cache, self._shared = wiring.open_cache(cache, grant)
         is_default = leeway == DEFAULT_LEEWAY and timeout == DEFAULT_TIMEOUT and refresh_ahead is True
         if not is_default or self._shared is not None:
+            with small_imports():
+                from . import wiring
             self._timeout, self._refresh_ahead = wiring.check_policy(leeway, timeout, refresh_ahead)
             # A script that exits during a background refresh must not lose a refresh token that others need.
             may_refresh = refresh_ahead and (grant.is_repeatable or self._shared is None)
@@ -171,7 +174,11 @@ class TokenSource(BaseSource):
 
     def _usable(self) -> Token | None:
         """Return the present token if it may be used; start its background refresh when that is due."""
-        return current_token.usable(self)
+        if self._state.token is None:
+            return None
+        from .current_token import usable  # what set the token has imported it
+
+        return usable(self)
 
     def fresh_between(self, token: Token) -> tuple[float, float]:
         """For adapters: return from when until when *token* is fresh while the state holds it, in Unix seconds."""
@@ -190,6 +197,8 @@ class TokenSource(BaseSource):
         For adapters; others call :meth:`invalidate`. While new tokens are rejected as well, another one is fetched at
         most every 30 seconds (but ten, if other APIs accept them and it *is_certain*), and *token* stays in use.
         """
+        with small_imports():
+            from . import rejections
         return rejections.reject(self, token, is_certain=is_certain)
 
     def accept(self, token: Token) -> None:
@@ -228,12 +237,10 @@ class TokenSource(BaseSource):
     def _flights(self) -> SingleFlight:
         """Return what fetches; built by the first call that needs it, as most sources find a fresh token."""
         if self._single_flight is None:
+            with small_imports():
+                from . import wiring
             self._single_flight = wiring.build(self)
         return self._single_flight
-
-    def _shared_entry(self) -> SharedEntry | None:
-        """Return the entry in the shared cache; ``None``: there is no shared cache."""
-        return wiring.shared_entry(self)
 
 
 def _unpickle(kind: type[TokenSource], grant: Grant, cache: Any, policy: Any, allow_http: Any) -> TokenSource:

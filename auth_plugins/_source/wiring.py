@@ -1,6 +1,6 @@
 """Checks the arguments of a token source, and builds the pieces behind it.
 
-These pieces are imported by the first source that needs them: plainly imported they would miss the goal for imports.
+It is imported by the first source that needs it, and imports the pieces likewise: an import of an adapter has a goal.
 """
 
 from __future__ import annotations
@@ -33,10 +33,8 @@ GRACE = 1.0
 _SECRETS = ("client_secret", "password", "refresh_token", "value", "subject_token", "assertion")
 
 
-def open_cache(cache: object, grant: Grant) -> tuple[MemoryCache, SharedCache | None]:
-    """Return the memory that *cache* is, or that belongs to it, and the shared cache, if it is one, for *grant*."""
-    if isinstance(cache, MemoryCache):
-        return cache, None
+def open_cache(cache: object, grant: Grant) -> tuple[MemoryCache, SharedCache]:
+    """Return the shared cache that *cache* is, for *grant*, and the memory that belongs to it."""
     with small_imports():
         import inspect
 

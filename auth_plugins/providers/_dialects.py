@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Unpack
 
-from auth_plugins._base.validation import Secret, check_id, check_secret, hide_arguments
+from auth_plugins._base.hidden import hide_arguments
+from auth_plugins._base.validation import Secret, check_id, check_secret
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.refresh_token import RefreshToken
 

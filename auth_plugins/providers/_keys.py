@@ -13,8 +13,9 @@ from typing import Any, Unpack
 from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.secret_file import SecretFile
-from auth_plugins._base.validation import Secret, check_id, hide_arguments, join_scope
+from auth_plugins._base.validation import Secret, check_id, join_scope
 from auth_plugins._client_auth.assertions import ClientAssertion, PrivateKeyJWT
 from auth_plugins._client_auth.signed_jwt import SignedJWT
 from auth_plugins._grants.client_credentials import ClientCredentials

@@ -7,7 +7,8 @@ from typing import Any, Literal, Unpack
 from urllib.parse import urlsplit, urlunsplit
 
 from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.validation import Secret, hide_arguments, one_of
+from auth_plugins._base.hidden import hide_arguments
+from auth_plugins._base.validation import Secret, one_of
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.password import Password
 

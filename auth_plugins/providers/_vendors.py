@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Unpack
 
-from auth_plugins._base.validation import Secret, check_id, hide_arguments
+from auth_plugins._base.hidden import hide_arguments
+from auth_plugins._base.validation import Secret, check_id
 from auth_plugins._grants.client_credentials import ClientCredentials
 
 from ._options import BASIC, POST, RAW, Options, OptionsButAudience, OptionsButScope, join, merged, segment

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +20,12 @@ PACKAGE = Path(auth_plugins.__file__).parent
 HEAVY = """
     dataclasses inspect requests httpx httpx2 authlib joserfc click rich asyncio trio cryptography redis filelock
     platformdirs
+"""
+#: What the first request, a refusal, an error or an option needs.
+LATE = """
+    base.hosts base.validation source.current_token source.rejections source.wiring adapters.refusals
+    adapters.own_classes adapters.proofs adapters.queries adapters.for_requests.replays adapters.for_httpx.replays
+    adapters.for_httpx.headers
 """
 NAMES = """
     ApiKey AuthError AuthorizationCode ClientAssertion ClientCredentials ClientSecretJWT ConfigurationError Custom
@@ -53,6 +62,19 @@ def test_an_import_loads_no_more_than_its_library(module: str, loaded: set[str])
     # The library itself may load anything, and so may a tool that measures child processes.
     own = run(code.replace(module, next(iter(loaded), "os")))
     assert set(run(code).split()) == loaded | set(own.split())
+
+
+@pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
+def test_an_adapter_loads_late_what_few_programs_need(library: str) -> None:
+    """Another process that unpickles one of our errors or headers, as the library's own, makes its class then."""
+    loaded = run(f"import sys, auth_plugins.{library}; print(*sys.modules)").split()
+    assert not {f"auth_plugins._{name}" for name in LATE.split()} & set(loaded)
+    module: Any = importlib.import_module(f"auth_plugins.{library}")
+    for name in ["TokenRequestError"] + ["_OriginBoundHeaders"] * (library != "requests"):
+        assert run(f"import pickle; print(pickle.loads({pickle.dumps(getattr(module, name))!r}).__name__)") == name
+    for name in ("TokenError", "__path__"):
+        with pytest.raises(AttributeError, match=f"auth_plugins.{library}' has no attribute '{name}"):
+            getattr(module, name)
 
 
 def test_a_name_loads_its_file() -> None:

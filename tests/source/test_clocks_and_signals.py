@@ -25,6 +25,7 @@ from auth_plugins import (
     TokenTransportError,
 )
 from auth_plugins._base.runtime import Runtime, runtime
+from auth_plugins._source import wiring
 from tests.support.drivers import ALL, Driver, each
 from tests.support.loopback import Clock, Loopback
 from tests.support.sources import URL, Endpoint, HookedLock, refusal, source, wait_for
@@ -214,7 +215,7 @@ def test_a_wait_for_a_lock_ends_although_time_is_frozen(monkeypatch: pytest.Monk
     endpoint = Endpoint(clock)
     for act in (TokenSource.token, TokenSource.revoke, lambda tokens: tokens.seed({"access_token": "seeded"})):
         tokens = source(endpoint, cache=cache)
-        entry = tokens._shared_entry()
+        entry = wiring.shared_entry(tokens)
         assert entry is not None
         clock.sleeps.clear()
         with entry.locked(1.0):

@@ -21,6 +21,7 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
 )
+from auth_plugins._source import wiring
 from tests.support import stores
 from tests.support.frames import variables_in, variables_of
 from tests.support.loopback import Clock
@@ -230,7 +231,7 @@ def test_a_seed_waits_for_the_lock(
     """A seeded token is stored after the token of another process that holds the lock."""
     other = process(store, endpoint)
     tokens = process(store, endpoint)
-    entry = other._shared_entry()
+    entry = wiring.shared_entry(other)
     assert entry is not None
     free = threading.Event()
     monkeypatch.setattr(clock, "sleep", lambda _: free.wait(10))

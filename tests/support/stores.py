@@ -20,6 +20,7 @@ from auth_plugins import FileCache, KeyringCache, RedisCache, TokenSource
 from auth_plugins._caches import shared as _shared
 from auth_plugins._caches.shared_entry import SharedEntry
 from auth_plugins._grants import password as _password
+from auth_plugins._source import wiring
 from tests.support.loopback import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.sources import Endpoint, source
@@ -105,7 +106,7 @@ def process(place: Any, endpoint: Endpoint, grant: Any = None, **policy: Any) ->
 
 def entry_of(tokens: TokenSource) -> SharedEntry:
     """Return the entry of a source."""
-    entry = tokens._shared_entry()
+    entry = wiring.shared_entry(tokens)
     assert entry is not None
     return entry
 

@@ -140,7 +140,8 @@ def test_a_number_that_is_a_secret_is_not_shown() -> None:
 def test_a_copy_keeps_all() -> None:
     """An error keeps all that the server said in another process, in another thread, and as a library's own error."""
     error = refused({"error": "invalid_grant", "error_description": "no", "error_uri": "u", "hint": ["x"]}, 400)
-    as_librarys: Any = _errors.copy_error(error, auth_plugins.requests.TokenRequestError)
+    library: Any = auth_plugins.requests
+    as_librarys: Any = _errors.copy_error(error, library.TokenRequestError)
     for one in (pickle.loads(pickle.dumps(error)), copy.deepcopy(error), as_librarys):
         assert (one.error, one.description, one.uri, one.status_code) == ("invalid_grant", "no", "u", 400)
         assert (one.extra, one._body_kind, one.trouble) == ({"hint": ["x"]}, "json", error.trouble)

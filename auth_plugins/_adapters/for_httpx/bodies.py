@@ -45,19 +45,6 @@ def add_cookies(request: Any, refusal: Any) -> None:
         request.headers["Cookie"] = together
 
 
-def position_of(stream: Any) -> int | None:
-    """Return where the file behind a request's *stream* stands before it is sent; ``None``: it cannot be rewound."""
-    # An async file has coroutines for tell and seek: it is not replayed.
-    body: Any = getattr(stream, "_stream", None) if hasattr(stream, "__iter__") else None
-    if not (hasattr(body, "seek") and hasattr(body, "tell")):
-        return None
-    try:
-        position: int = body.tell()
-    except (OSError, ValueError):  # a pipe
-        return None
-    return position
-
-
 def rewind(stream: Any, position: int | None) -> bool:
     """Rewind *stream* to its *position*, and return whether it can be sent again: a consumed generator cannot."""
     fields = getattr(stream, "fields", None)

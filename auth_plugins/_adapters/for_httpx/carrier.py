@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar, Unpack
 
 from auth_plugins._adapters.base import Adapter, header_value, wrong_session
-from auth_plugins._adapters.refusals import Refused
+from auth_plugins._adapters.rules import Refused
 from auth_plugins._base.errors import AuthError, to_library_error
 from auth_plugins._base.hidden import Hidden
 from auth_plugins._base.loading import small_imports
@@ -47,12 +48,8 @@ class HttpxCarrier(Adapter, Generic[Client]):
     _session_argument = "client"
     _library: ModuleType
     _client: ClassVar[type[Any]]
-    #: Our errors as the library's own.
-    _own_errors: ClassVar[tuple[type[AuthError], ...]]
     #: Sends token requests where no client is given.
     _own_transport: ClassVar[LibraryTransport]
-    #: The library's headers with :class:`.headers.OriginBoundHeaders` mixed in.
-    _bound_headers: ClassVar[type[Any]]
     _byte_stream: ClassVar[type[Any]]
     _allowed_origin: tuple[str, str, int | None] | None = None
 
@@ -146,7 +143,16 @@ class HttpxCarrier(Adapter, Generic[Client]):
     def _library_error(self, error: AuthError, request: Any) -> AuthError:
         """Return *error* as the library's own, for a *request* that is not sent."""
         self._remove(request)
-        return to_library_error(error, self._own_errors, _request=request)
+        with small_imports():
+            from auth_plugins._adapters.own_classes import own_errors
+        return to_library_error(error, own_errors(self._library), _request=request)
+
+    @functools.cached_property
+    def _bound_headers(self) -> type[Any]:
+        """The library's headers, of which one stays within its origin: few programs need them."""
+        with small_imports():
+            from auth_plugins._adapters.own_classes import bound_headers
+        return bound_headers(self._library)
 
     def _remove(self, request: Any) -> None:
         """Remove any token from the URL of *request*, which is shown by its ``repr``."""

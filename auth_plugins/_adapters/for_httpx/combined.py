@@ -17,10 +17,10 @@ from auth_plugins._adapters.refusals import NO_BODY, SETTLE_PAUSE
 from auth_plugins._base.errors import AuthError
 from auth_plugins._base.runtime import runtime
 
-from . import proofs
-from .bodies import add_cookies, aread, position_of, read, rewind
+from . import proofs, replays
+from .bodies import add_cookies, aread, read, rewind
 from .closing import responses_behind
-from .flow import HttpxAuthFlow
+from .flow import HttpxAuthFlow, position_of
 from .other_flows import OtherFlows
 
 
@@ -96,7 +96,7 @@ class HttpxCombined(Combined[Auth]):
             parts = [part for part in exchange.parts if _carries(part, response.request, request)]
             if response is not seen and parts:
                 for part in parts:
-                    part.carrier._note(response, part.token)
+                    replays.note(part.carrier, response, part.token)
                 break
         raise GeneratorExit  # an async generator must not just return where no event loop closes it
 
@@ -158,13 +158,13 @@ def _next(exchange: Exchange, first: Any, response: Any, position: int | None) -
         read(response)
         return _again(exchange, request, response)
     for part in exchange.parts:
-        part.verdict = part.carrier._verdict(response, is_ours=_carries(part, request, first))
+        part.verdict = replays.verdict_of(part.carrier, response, is_ours=_carries(part, request, first))
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
     obstacle = "" if rewind(request.stream, position) else NO_BODY
     for part in exchange.renewable(response, obstacle):
         try:
-            part.is_renewed = part.carrier._renew(part, request, response, part.verdict)
+            part.is_renewed = replays.renew(part.carrier, part, request, response, part.verdict)
         except AuthError as error:
             part.failure = error
             part.carrier._put(request, part.token)  # another token may be replaced, and the request sent again
@@ -186,13 +186,13 @@ async def _anext(exchange: Exchange, first: Any, response: Any, position: int | 
         await aread(response, exchange.parts[0].carrier._byte_stream)
         return _again(exchange, request, response)
     for part in exchange.parts:
-        part.verdict = await part.carrier._averdict(response, is_ours=_carries(part, request, first))
+        part.verdict = await replays.averdict_of(part.carrier, response, is_ours=_carries(part, request, first))
     if not exchange.is_refused(lambda part: _carries(part, request, first)):
         return None
     obstacle = "" if rewind(request.stream, position) else NO_BODY
     for part in exchange.renewable(response, obstacle):
         try:
-            part.is_renewed = await part.carrier._arenew(part, request, response, part.verdict)
+            part.is_renewed = await replays.arenew(part.carrier, part, request, response, part.verdict)
         except AuthError as error:
             part.failure = error
             part.carrier._put(request, part.token)  # another token may be replaced, and the request sent again

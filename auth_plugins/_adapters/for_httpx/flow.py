@@ -5,19 +5,18 @@ The sync and the async flow are the same lines twice: a third form that both are
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Generator
 from typing import Any, NoReturn
 
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
 
-from .bodies import position_of
-from .carrier import Client
-from .closing import responses_behind
-from .replays import Exchange, HttpxReplays
+from .carrier import Client, HttpxCarrier
 
 
-class HttpxAuthFlow(HttpxReplays[Client]):
+class HttpxAuthFlow(HttpxCarrier[Client]):
     """Puts the token on a request, and answers a refusal with a replay."""
 
     def sync_auth_flow(self, request: Any) -> Generator[Any, Any, None]:
@@ -44,9 +43,11 @@ class HttpxAuthFlow(HttpxReplays[Client]):
             if state.probation_until:
                 self.source.accept(token)
             return
-        exchange = Exchange(request, token, position)
+        with small_imports():
+            from . import replays
+        exchange = replays.Exchange(request, token, position)
         del request  # its repr may show the token in this frame, and a predicate of the user's may raise
-        while self._next(exchange, response):
+        while replays.next_request(self, exchange, response):
             refusal = response
             try:
                 response = yield exchange.request
@@ -77,9 +78,11 @@ class HttpxAuthFlow(HttpxReplays[Client]):
             if state.probation_until:
                 self.source.accept(token)
             return
-        exchange = Exchange(request, token, position)
+        with small_imports():
+            from . import replays
+        exchange = replays.Exchange(request, token, position)
         del request
-        while await self._anext(exchange, response):
+        while await replays.anext_request(self, exchange, response):
             refusal = response
             try:
                 response = yield exchange.request
@@ -90,8 +93,24 @@ class HttpxAuthFlow(HttpxReplays[Client]):
 
     def _end_closed(self, request: Any, token: Token, seen: Any = None) -> NoReturn:
         """End a flow that was closed, and note what an API said of *token* in a response other than the one *seen*."""
-        for response in responses_behind(request, self._library):
-            if response is not seen and self._carries(response.request, token, request):
-                self._note(response, token)
-                break
+        if sys.exc_info()[1] is not None:  # the library handles an error, which may know a response
+            with small_imports():
+                from . import closing, replays
+            for response in closing.responses_behind(request, self._library):
+                if response is not seen and self._carries(response.request, token, request):
+                    replays.note(self, response, token)
+                    break
         raise GeneratorExit  # an async generator must not just return where no event loop closes it
+
+
+def position_of(stream: Any) -> int | None:
+    """Return where the file behind a request's *stream* stands before it is sent; ``None``: it cannot be rewound."""
+    # An async file has coroutines for tell and seek: it is not replayed.
+    body: Any = getattr(stream, "_stream", None) if hasattr(stream, "__iter__") else None
+    if not (hasattr(body, "seek") and hasattr(body, "tell")):
+        return None
+    try:
+        position: int = body.tell()
+    except (OSError, ValueError):  # a pipe
+        return None
+    return position

@@ -1,13 +1,13 @@
-"""Our errors as those of requests. They are names of ``auth_plugins.requests``, where pickle looks for them."""
+"""Our errors as those of requests; imported where one is first needed, as most programs need none."""
 
 from __future__ import annotations
 
 import requests
 
-from auth_plugins._adapters.base import own_errors
+from auth_plugins._adapters.own_classes import own_errors
 from auth_plugins._base.errors import AuthError, to_library_error
 
-OWN_ERRORS = own_errors("auth_plugins.requests", requests.RequestException, requests.ConnectionError)
+OWN_ERRORS = own_errors(requests)
 
 
 def library_error(error: AuthError, request: requests.PreparedRequest) -> AuthError:

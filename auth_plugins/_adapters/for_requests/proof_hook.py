@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from auth_plugins._adapters.base import BY_TYPE
 from auth_plugins._adapters.meetings import wait_for_nonce
 from auth_plugins._adapters.proofs import AUTHORIZATION, HEADER, Challenge, carried, challenge_of, nonce_of, prove
-from auth_plugins._adapters.refusals import RefusalRules
+from auth_plugins._adapters.rules import RefusalRules
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 

@@ -6,7 +6,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.queries import QueryParameter
-from auth_plugins._adapters.refusals import RefusalRules
+from auth_plugins._adapters.rules import RefusalRules
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 

@@ -12,13 +12,9 @@ import requests
 from requests.structures import CaseInsensitiveDict
 from requests.utils import requote_uri
 
-from auth_plugins._base.hosts import DEFAULT_PORTS
-
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 #: The beginning of a URL in which every parser finds the same scheme, host and port.
-_ORIGIN = re.compile(
-    r"([a-z][a-z0-9+.-]*)://(?:[^/?#@\\\s\[\]]*@)?([\w.%~-]+|\[[0-9a-f:.]+\])(?::(\d{0,5}))?(?=[/?#]|$)",
-    re.ASCII | re.IGNORECASE,
-)
+_ORIGIN = r"(?ai)([a-z][a-z0-9+.-]*)://(?:[^/?#@\\\s\[\]]*@)?([\w.%~-]+|\[[0-9a-f:.]+\])(?::(\d{0,5}))?(?=[/?#]|$)"
 
 
 class OriginBoundHeaders(CaseInsensitiveDict[str | bytes]):
@@ -110,8 +106,8 @@ def _redirect_url(url: str, location: str) -> str:
 
 def origin_of(url: str) -> tuple[str, str, int | None] | None:
     """Return scheme, host and port of *url*; ``None``: parsers may disagree on them, so that it must get no token."""
-    match = _ORIGIN.match(url)
+    match = re.match(_ORIGIN, url)  # compiled at the first call, as each program imports this module
     if match is None:
         return None
     scheme, host, port = match[1].lower(), match[2].lower(), int(match[3] or 0)
-    return scheme, host, port or DEFAULT_PORTS.get(scheme)
+    return scheme, host, port or _DEFAULT_PORTS.get(scheme)

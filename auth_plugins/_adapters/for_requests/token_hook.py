@@ -6,26 +6,12 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.base import header_value
-from auth_plugins._adapters.refusals import (
-    DEFAULT_RULES,
-    NO_BODY,
-    NO_CONNECTION,
-    SETTLE_PAUSE,
-    RefusalRules,
-    Verdict,
-    is_repeatable,
-    is_replayed,
-    is_restored,
-    settles,
-)
-from auth_plugins._base.errors import AuthError
-from auth_plugins._base.runtime import runtime
+from auth_plugins._adapters.rules import DEFAULT_RULES, RefusalRules
+from auth_plugins._base.loading import small_imports
 from auth_plugins._protocol.tokens import Token
 from auth_plugins._source.source import TokenSource
 
-from .errors import library_error
 from .redirects import keep_within_origin
-from .replays import close, discard_body, rewind, send_again, verdict_of
 
 if TYPE_CHECKING:
     import requests
@@ -100,60 +86,19 @@ class TokenHook:
         else:
             response = self._answer(response, **kwargs)
         # A session copies these headers to wherever a redirect leads.
-        return keep_within_origin(self.header, response, sent)
+        return keep_within_origin(self.header, response, sent) if response.is_redirect else response
 
     def _answer(self, response: requests.Response, **kwargs: Any) -> requests.Response:
         """Return what the user gets for *response*, which may be a refusal."""
-        verdict = verdict_of(self.rules, response)
-        if verdict is Verdict.ACCEPTED:
-            self.source.accept(self.token)
-            return response
-        return self._replace(response, verdict, **kwargs)
-
-    def _replace(self, refusal: requests.Response, verdict: Verdict, **kwargs: Any) -> requests.Response:
-        """Replay a request as ``HTTPDigestAuth`` does: ``history`` gets the refusal, the pool its connection."""
-        source, sent = self.source, refusal.request
-        # An adapter of the user's own need not say by which connection it answered.
-        adapter = getattr(refusal, "connection", None)
-        obstacle = NO_CONNECTION if adapter is None else "" if rewind(sent) else NO_BODY
-        if not is_repeatable(refusal, source, self.token, verdict, obstacle):
-            return refusal
-        if not source.grant.is_constant:  # the token request may need the connection
-            discard_body(refusal)
-        try:
-            fresh = self.renewed(source.token())
-        except AuthError as error:
-            if is_restored(refusal, source, self.token, verdict):
-                return refusal
-            close(refusal)  # unread, as its body may have no end
-            self.clear(sent)
-            raise library_error(error, sent) from error.__cause__
-        if not is_replayed(refusal, source, self.token, fresh.token):
-            return refusal
-        response = fresh.replay(refusal, adapter, **kwargs)
-        if response.is_redirect:
-            # The redirect copies the request that was sent first, which has the rejected token on it.
-            hooks = sent.hooks["response"]
-            if self in hooks:  # not if another thread, which sends the same request, was here before
-                hooks[hooks.index(self)] = fresh
-            fresh.put_on_redirects(sent)
-        return response
+        with small_imports():
+            from .replays import answer
+        return answer(self, response, **kwargs)
 
     def replay(self, refusal: requests.Response, adapter: Any, **kwargs: Any) -> requests.Response:
         """Send the refused request with this token; once more after a pause, if it is refused because it is new."""
-        discard_body(refusal)
-        response = send_again(refusal, self, adapter, **kwargs)
-        if verdict_of(self.rules, response) is Verdict.ACCEPTED:
-            self.source.accept(self.token)
-        elif settles(response, self.source, self.token) and rewind(response.request):
-            discard_body(response)
-            runtime.clock.sleep(SETTLE_PAUSE)
-            earlier = response
-            response = send_again(earlier, self, adapter, **kwargs)
-            response.history[:0] = earlier.history
-            if verdict_of(self.rules, response) is Verdict.ACCEPTED:
-                self.source.accept(self.token)
-        return response
+        from .replays import replay  # which calls this
+
+        return replay(self, refusal, adapter, **kwargs)
 
 
 #: What an auth begins with: its time is always over.

@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 from auth_plugins._adapters.graphql import graphql_unauthenticated
-from auth_plugins._adapters.refusals import RefusalRules, Verdict
+from auth_plugins._adapters.refusals import Verdict, verdict_on
+from auth_plugins._adapters.rules import RefusalRules
 from auth_plugins._base.hosts import AllowedHosts
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._cli.common import shown
@@ -91,7 +92,7 @@ def _advice(answer: ApiAnswer, error: str | None, body: str, context: Context) -
     :param body: what the body says of a token that is of no use.
     """
     status, refused = answer.status_code, tuple(context.policy.get("refused") or ())
-    verdict = RefusalRules(refused).verdict(answer)
+    verdict = verdict_on(answer, RefusalRules(refused))
     if error in ("invalid_dpop_proof", "use_dpop_nonce") and status >= 400:
         yield advice_on_proof(context)
     elif error == "insufficient_scope" and status >= 400:
