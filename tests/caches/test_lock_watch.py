@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
-import runpy
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+import auth_plugins._caches.lock_watch
 from auth_plugins import FileCache, RedisCache, TokenRequestError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.lock_watch import file_released
@@ -132,8 +133,9 @@ def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, monkeypatch: pytest.Mo
         assert file_released(tmp_path, "other.lock") is None
         patch.setitem(sys.modules, "fcntl", None)
         patch.delitem(sys.modules, "auth_plugins._caches.lock_watch")
-        elsewhere = runpy.run_module("auth_plugins._caches.lock_watch")["file_released"]
-        assert elsewhere(tmp_path, "name.lock") is None
+        patch.setattr(auth_plugins._caches, "lock_watch", None)
+        elsewhere = importlib.import_module("auth_plugins._caches.lock_watch")
+        assert elsewhere.file_released(tmp_path, "name.lock") is None
 
 
 @forks
