@@ -37,7 +37,10 @@ def skip_without(text: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+# tests/recipes runs the pages of docs/recipes.
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page) and page.parent.name != "recipes"], ids=name_of
+)
 def test_the_examples_of_a_page_run(page: Path, world: World) -> None:
     """The examples of a page run in order, as one program, and print what the page shows."""
     skip_without(page.read_text("utf-8"))

@@ -1,0 +1,79 @@
+"""The recipe for Celery, with two forked processes and a broker of files."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from auth_plugins import TokenRequestError
+from tests.support.loopback import as_json
+from tests.support.posix import needs_posix
+from tests.support.recipes import Recipe, program
+
+pytest.importorskip("celery", reason="the recipe needs celery")
+
+CONFIGURATION = """
+broker_url = "filesystem://"
+broker_transport_options = {"data_folder_in": "broker", "data_folder_out": "broker", "control_folder": "control"}
+result_backend = "file://results"
+task_always_eager = EAGER
+broker_connection_retry_on_startup = True
+"""
+
+
+@pytest.fixture
+def eager(request: pytest.FixtureRequest) -> bool:
+    return getattr(request, "param", False)
+
+
+@pytest.fixture
+def tasks(recipe: Recipe, eager: bool, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The module of the page, and the files of its broker."""
+    for name in ("broker", "control", "results"):
+        Path(name).mkdir()
+    Path("celeryconfig.py").write_text(CONFIGURATION.replace("EAGER", str(eager)), "utf-8")
+    recipe.write()
+    monkeypatch.syspath_prepend(".")
+    import orders_tasks
+
+    yield orders_tasks
+    orders_tasks.app.close()
+    for name in ("orders_tasks", "celeryconfig"):
+        del sys.modules[name]
+
+
+@needs_posix
+def test_two_processes_share_a_token(recipe: Recipe, tasks: Any) -> None:
+    """20 tasks in two forked processes share one token; after a revocation they share one other token."""
+    words = "celery -A orders_tasks worker --pool prefork --concurrency 2 --loglevel warning".split()
+    with program("-m", *words):
+        for count in (1, 2):
+            results = [tasks.orders.delay() for _ in range(20)]
+            assert [result.get(timeout=60) for result in results] == [{"received": ""}] * 20
+            assert recipe.tokens() == count
+            recipe.server.revoke()
+
+
+@pytest.mark.parametrize("eager", [True], indirect=True)
+@pytest.mark.parametrize(("status", "retries"), [(401, 0), (503, 5)])
+def test_a_task_is_retried_if_that_can_help(
+    recipe: Recipe, tasks: Any, status: int, retries: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A refused token request ends the task, with our error; an outage is tried again."""
+    recipe.server.token_play = lambda _: as_json({"error": "invalid_client"}, status, Retry_After="600")
+    result = tasks.orders.apply()
+    with pytest.raises(TokenRequestError):
+        result.get()
+    assert tasks.orders.request.retries == 0
+    assert len(retried(result)) == retries
+
+
+def retried(result: Any) -> list[Any]:
+    found = []
+    while result.status == "RETRY":
+        found.append(result)
+    return found
