@@ -11,9 +11,7 @@ from tests.support.recipes import Recipe
 
 
 @pytest.fixture
-def recipe(
-    request: pytest.FixtureRequest, server: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Recipe:
+def recipe(request: pytest.FixtureRequest, server: Loopback, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Recipe:
     """The page of the test's module: ``test_http_caches.py`` tests ``http-caches.rst``."""
     monkeypatch.chdir(tmp_path)
     values = {"TOKEN_URL": server.token_url, "CLIENT_ID": "orders", "CLIENT_SECRET": "s3cr3t-of-orders"}

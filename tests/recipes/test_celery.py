@@ -49,7 +49,7 @@ def tasks(recipe: Recipe, eager: bool, monkeypatch: pytest.MonkeyPatch) -> Itera
 @needs_posix
 def test_two_processes_share_a_token(recipe: Recipe, tasks: Any) -> None:
     """20 tasks in two forked processes share one token; after a revocation they share one other token."""
-    words = "celery -A orders_tasks worker --pool prefork --concurrency 2 --loglevel warning".split()
+    words = ("celery", "-A", "orders_tasks", "worker", "--pool", "prefork", "--concurrency", "2", "-l", "warning")
     with program("-m", *words):
         for count in (1, 2):
             results = [tasks.orders.delay() for _ in range(20)]
@@ -59,21 +59,13 @@ def test_two_processes_share_a_token(recipe: Recipe, tasks: Any) -> None:
 
 
 @pytest.mark.parametrize("eager", [True], indirect=True)
-@pytest.mark.parametrize(("status", "retries"), [(401, 0), (503, 5)])
+@pytest.mark.parametrize(("status", "error", "retries"), [(401, "invalid_client", 0), (503, "server_error", 5)])
 def test_a_task_is_retried_if_that_can_help(
-    recipe: Recipe, tasks: Any, status: int, retries: int, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, tasks: Any, status: int, error: str, retries: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A refused token request ends the task, with our error; an outage is tried again."""
-    recipe.server.token_play = lambda _: as_json({"error": "invalid_client"}, status, Retry_After="600")
-    result = tasks.orders.apply()
-    with pytest.raises(TokenRequestError):
-        result.get()
-    assert tasks.orders.request.retries == 0
-    assert len(retried(result)) == retries
-
-
-def retried(result: Any) -> list[Any]:
-    found = []
-    while result.status == "RETRY":
-        found.append(result)
-    return found
+    recipe.server.token_play = lambda _: as_json({"error": error}, status, Retry_After="600" if retries else "")
+    with pytest.raises(TokenRequestError, match=error):
+        tasks.orders.apply().get()
+    assert caplog.text.count("Retry in 30s") == retries
+    assert recipe.tokens() == 1

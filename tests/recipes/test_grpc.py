@@ -97,9 +97,9 @@ def test_no_token_is_an_error(recipe: Recipe, orders: Orders) -> None:
         recipe.run()
     credentials = eval(recipe.replaced["grpc.ssl_channel_credentials()"], {"grpc": grpc})
     credentials = grpc.composite_channel_credentials(credentials, grpc_call_credentials(recipe.source()))
-    with grpc.secure_channel(recipe.replaced["orders.example.com:443"], credentials) as channel:
-        with pytest.raises(grpc.RpcError, match="invalid_client"):
-            channel.unary_unary(METHOD)(b"")
+    channel = grpc.secure_channel(recipe.replaced["orders.example.com:443"], credentials)
+    with channel, pytest.raises(grpc.RpcError, match="invalid_client"):
+        channel.unary_unary(METHOD)(b"")
     assert (orders.calls, recipe.tokens()) == (0, 1)
 
 

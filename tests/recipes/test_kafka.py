@@ -18,7 +18,7 @@ for _name in ("confluent_kafka", "aiokafka", "kafka"):
 
 
 def test_librdkafka_has_a_token(recipe: Recipe) -> None:
-    """librdkafka calls ``oauth_cb`` while a producer is made; a second producer has the same token."""
+    """Librdkafka calls ``oauth_cb`` while a producer is made; a second producer has the same token."""
     recipe.replaced["broker.example.com:9094"] = "127.0.0.1:9"
     producers = [recipe.run()["producer"] for _ in range(2)]
     assert (len(producers), recipe.tokens()) == (2, 1)

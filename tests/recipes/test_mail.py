@@ -118,9 +118,8 @@ def test_a_server_that_refuses_all_tokens(
     made = next(text for text in recipe.replaced.values() if text.startswith(name))
     source = recipe.source()
     for attempts in (2, 3):
-        with eval(made, {"imaplib": imaplib, "smtplib": smtplib}) as connection:
-            with pytest.raises(error):
-                mail_login(connection, "orders@example.com", source)
+        with eval(made, {"imaplib": imaplib, "smtplib": smtplib}) as connection, pytest.raises(error):
+            mail_login(connection, "orders@example.com", source)
         assert len(log) == attempts
     assert recipe.tokens() == 2
 
