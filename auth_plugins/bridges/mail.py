@@ -22,7 +22,8 @@ def mail_login(connection: imaplib.IMAP4 | smtplib.SMTP, user: str, source: Toke
     :raises InsecureTransportError: the connection has no TLS, and leads to another machine.
     :raises imaplib.IMAP4.error: the server refused both tokens, or ``smtplib.SMTPAuthenticationError``.
     """
-    if not isinstance(connection.sock, ssl.SSLSocket) and not is_loopback(connection.sock.getpeername()[0]):
+    sock = connection.sock
+    if sock is not None and not isinstance(sock, ssl.SSLSocket) and not is_loopback(sock.getpeername()[0]):
         advice = "use IMAP4_SSL or SMTP_SSL, or call starttls() first"
         raise InsecureTransportError("the mail server would get a token in clear", advice=advice)
     token = source.token()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,8 +39,7 @@ def tasks(recipe: Recipe, eager: bool, monkeypatch: pytest.MonkeyPatch) -> Itera
     Path("celeryconfig.py").write_text(CONFIGURATION.replace("EAGER", str(eager)), "utf-8")
     recipe.write()
     monkeypatch.syspath_prepend(".")
-    import orders_tasks
-
+    orders_tasks: Any = importlib.import_module("orders_tasks")
     yield orders_tasks
     orders_tasks.app.close()
     for name in ("orders_tasks", "celeryconfig"):

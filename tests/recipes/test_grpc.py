@@ -21,7 +21,7 @@ grpc = pytest.importorskip("grpc", reason="the recipe needs grpcio")
 METHOD = "/orders.Orders/List"
 
 
-class Orders(grpc.GenericRpcHandler):
+class Orders(grpc.GenericRpcHandler):  # type: ignore[name-defined]
     """Answers each call that carries a token that is live."""
 
     def __init__(self, recipe: Recipe) -> None:
