@@ -15,6 +15,7 @@ from tests.support.loopback import Loopback, as_json
 from tests.support.recipes import Recipe
 
 aiohttp = pytest.importorskip("aiohttp", "3.12", reason="the recipe needs aiohttp")
+pytest.importorskip("aiohttp.web")
 
 
 def post(recipe: Recipe, path: str, data: Any = None) -> int:
@@ -66,6 +67,41 @@ def test_another_host_gets_no_token(recipe: Recipe, other_server: Loopback) -> N
     assert post(recipe, "/orders", b"data") == 401
     assert "authorization" in recipe.server.api_requests[0].headers
     assert "authorization" not in other_server.api_requests[0].headers
+
+
+def test_a_websocket_has_a_token(recipe: Recipe) -> None:
+    """The handshake of a WebSocket carries the token, and is repeated with another one after a revocation."""
+    sent: list[str] = []
+    recipe.source().token()
+    recipe.server.revoke()
+
+    async def serve(request: Any) -> Any:
+        sent.append(request.headers["Authorization"].removeprefix("Bearer "))
+        if sent[-1] not in recipe.server.live:
+            return aiohttp.web.Response(status=401)
+        socket = aiohttp.web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("orders")
+        return socket
+
+    async def receive() -> str:
+        app = aiohttp.web.Application()
+        app.router.add_get("/", serve)
+        runner = aiohttp.web.AppRunner(app)
+        await runner.setup()
+        await aiohttp.web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0]
+        middleware = OAuth2Middleware(recipe.source(), allowed_hosts=[f"{host}:{port}"])
+        async with (
+            aiohttp.ClientSession(middlewares=[middleware]) as session,
+            session.ws_connect(f"ws://{host}:{port}/") as socket,
+        ):
+            text = str(await socket.receive_str())
+        await runner.cleanup()
+        return text
+
+    assert asyncio.run(receive()) == "orders"
+    assert sent == ["token-1", "token-2"]
 
 
 def test_a_token_does_not_travel_in_clear(recipe: Recipe) -> None:

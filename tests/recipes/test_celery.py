@@ -46,10 +46,10 @@ def tasks(recipe: Recipe, eager: bool, monkeypatch: pytest.MonkeyPatch) -> Itera
         del sys.modules[name]
 
 
-@needs_posix
-def test_two_processes_share_a_token(recipe: Recipe, tasks: Any) -> None:
-    """20 tasks in two forked processes share one token; after a revocation they share one other token."""
-    words = ("celery", "-A", "orders_tasks", "worker", "--pool", "prefork", "--concurrency", "2", "-l", "warning")
+@pytest.mark.parametrize("pool", [pytest.param("prefork", marks=needs_posix), "threads"])
+def test_two_workers_share_a_token(recipe: Recipe, tasks: Any, pool: str) -> None:
+    """20 tasks in two forked processes or threads share one token; after a revocation they share one other token."""
+    words = ("celery", "-A", "orders_tasks", "worker", "--pool", pool, "--concurrency", "2", "-l", "warning")
     with program("-m", *words):
         for count in (1, 2):
             results = [tasks.orders.delay() for _ in range(20)]

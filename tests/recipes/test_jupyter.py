@@ -42,6 +42,7 @@ def test_a_notebook_has_a_token(recipe: Recipe) -> None:
     found = outputs(recipe[0], recipe[1], revoke, recipe[0], recipe[1], revoke, recipe[1], recipe[0], show)
     asked = [*found[:2], *found[3:5], *found[6:8]]
     assert [text for text in asked if "'received': ''" not in text] == []
+    assert "'received': ''" in outputs(recipe[0])[0]  # by another kernel
     assert recipe.tokens() == 3
     assert "ClientCredentials" in found[-1]
     assert not [word for word in ("s3cr3t-of-orders", "token-1", "token-2", "token-3") if word in str(found)]
