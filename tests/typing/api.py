@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import imaplib
 from pathlib import Path
 
 import httpx
@@ -46,7 +45,6 @@ from auth_plugins import (
     graphql_unauthenticated,
     remove_observer,
 )
-from auth_plugins.bridges import OAuth2Middleware, kafka_oauth_cb, mail_login
 from auth_plugins.providers import (
     auth0,
     auth_api,
@@ -232,7 +230,3 @@ with FakeTokens() as fake, TokenServer() as token_server:
 auth_plugins.opentelemetry.instrument()
 auth_plugins.opentelemetry.uninstrument()
 TokenSource(grants[0], cache=KeyringCache("acme"))
-
-text_and_end: tuple[str, float] = kafka_oauth_cb(source)("")
-mail_login(imaplib.IMAP4_SSL("imap.example.com"), "me", source)
-OAuth2Middleware(source, allowed_hosts=["orders.example.com"])
