@@ -117,9 +117,9 @@ class BaseCache(ABC):
         Raises what the cache raises, or OSError if the text is not one that this package made.
         """
 
-    def released(self, key: str, /) -> Future[None] | None:  # noqa: ARG002 - for a cache that can tell
+    @abstractmethod
+    def released(self, key: str, /) -> Future[None] | None:
         """Return what is done as soon as no process holds the lock of that name; ``None``: the cache cannot tell."""
-        return None
 
     @abstractmethod
     def delete_name_key(self) -> None:

@@ -36,6 +36,7 @@ from auth_plugins._cli.listing import list_entries
 from tests.support import stores
 from tests.support.frames import PACKAGE, variables_in, variables_of
 from tests.support.loopback import Clock
+from tests.support.posix import needs_posix
 from tests.support.sources import URL, Endpoint
 from tests.support.stores import ALL, KEY, OTHER_KEY, LockingCache, Store, forget, name_of, over, process, shown
 
@@ -237,6 +238,7 @@ def looking() -> Iterator[_Looking]:
     logger.removeHandler(handler)
 
 
+@needs_posix
 def test_no_variable_shows_a_secret_when_a_warning_is_logged(
     rotating: Endpoint, looking: _Looking, clock: Any, tmp_path: Path
 ) -> None:

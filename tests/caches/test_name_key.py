@@ -19,6 +19,7 @@ from auth_plugins._cli.listing import list_entries
 from tests.cli.test_cli import Run, client
 from tests.cli.test_cli import run as run_of_cli
 from tests.support.loopback import Clock, Loopback
+from tests.support.posix import needs_posix
 from tests.support.redis_server import RedisServer
 from tests.support.sources import URL, Endpoint, expire, sent
 from tests.support.stores import KEY, Store, forget, in_files, logged, name_of, over, process
@@ -183,7 +184,7 @@ def _assert_alone(
     assert len(endpoint.requests) == 7
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+@needs_posix
 @pytest.mark.parametrize("what", IN_FILES)
 def test_a_damaged_file_is_an_outage(
     files: Store, endpoint: Endpoint, clock: Clock, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture

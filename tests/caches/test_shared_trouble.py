@@ -23,6 +23,7 @@ from auth_plugins import (
 )
 from auth_plugins._caches.shared import SharedCache
 from tests.support.loopback import Clock
+from tests.support.posix import needs_posix
 from tests.support.redis_server import RedisServer
 from tests.support.sources import PASSWORD, URL, Endpoint, expire, refusal, source
 from tests.support.stores import KEY, OTHER_KEY, LockingCache, Store, in_files, in_redis, logged, process
@@ -215,6 +216,7 @@ def test_a_cache_that_failed_is_not_used_for_five_seconds(failing: Failing, endp
     assert [round(each - start) for each in tries] == [0, 5, 10]
 
 
+@needs_posix
 def test_a_redis_that_hangs_costs_a_second_or_two(
     own_redis: RedisServer, endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -499,6 +501,7 @@ def test_a_call_that_began_before_the_outage_does_not_end_it(caplog: pytest.LogC
     assert ["out of order" in text for text in logged(caplog)] == [True]
 
 
+@needs_posix
 def test_a_wrong_key_is_logged_after_the_outage(
     tmp_path: Path, endpoint: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -327,5 +327,7 @@ def commands(text: str) -> list[str]:
 
 @pytest.fixture
 def world(redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[World]:
+    if os.name == "nt":
+        pytest.skip("needs POSIX: a shell")
     with World(redis_server, monkeypatch, tmp_path) as world:
         yield world

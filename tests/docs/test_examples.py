@@ -6,18 +6,15 @@ import base64
 import importlib.util
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-import requests
 from werkzeug.wrappers import Response
 
 from auth_plugins import MemoryCache, TokenRequestError, TokenSource
-from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks, commands
+from tests.docs.pages import EXAMPLES, PAGES, ROOT, World, blocks
 from tests.support.loopback import Received, as_json
 from tests.support.stores import forget
 
@@ -37,7 +34,10 @@ def skip_without(text: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:authlib.jose module is deprecated")  # by older releases of Authlib, of themselves
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=name_of)
+# tests/recipes runs the pages of docs/recipes.
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if blocks(page) and page.parent.name != "recipes"], ids=name_of
+)
 def test_the_examples_of_a_page_run(page: Path, world: World) -> None:
     """The examples of a page run in order, as one program, and print what the page shows."""
     skip_without(page.read_text("utf-8"))
@@ -96,33 +96,6 @@ def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: objec
     with pytest.raises(TokenRequestError, match="answered no session") as raised:
         TokenSource(login, cache=MemoryCache()).token()
     assert raised.value.__cause__ is raised.value.__context__ is None
-
-
-def test_two_workers_of_fastapi_share_a_token(world: World) -> None:
-    """Two workers of uvicorn send one token request for twenty requests."""
-    pytest.importorskip("fastapi")
-    example = (ROOT / "examples" / "fastapi_app.py").read_text("utf-8")
-    Path("fastapi_app.py").write_text(world.placed(example), "utf-8")
-    for line in commands(example):
-        world.command(line)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    arguments = ["-m", "uvicorn", "fastapi_app:app", "--workers", "2", "--port", str(port), "--app-dir", "."]
-    service = subprocess.Popen([sys.executable, *arguments, "--log-level", "warning"])
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                answers = [requests.get(f"http://127.0.0.1:{port}/", timeout=60) for _ in range(20)]
-                break
-            except requests.ConnectionError:
-                assert time.monotonic() < deadline, "the service did not start"
-                time.sleep(0.1)
-    finally:
-        service.terminate()
-        service.wait(30)
-    assert {answer.status_code for answer in answers} == {200}
-    assert len(world.server.token_requests) == 1
 
 
 def test_the_comparison_is_true() -> None:

@@ -30,6 +30,7 @@ PAGES = sorted(DOCS.rglob("*.rst"))
 DIAGRAMS = sorted((DOCS / "diagrams").glob("*.svg"))
 MODULES = (
     "auth_plugins",
+    "auth_plugins.bridges",
     "auth_plugins.httpx",
     "auth_plugins.httpx2",
     "auth_plugins.opentelemetry",

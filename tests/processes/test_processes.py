@@ -25,6 +25,7 @@ from auth_plugins._caches.shared import SharedCache
 from auth_plugins._cli.listing import list_entries
 from tests.support import workers
 from tests.support.loopback import Loopback, Received, as_json
+from tests.support.posix import needs_posix
 from tests.support.redis_server import RedisServer
 from tests.support.workers import Spec, made
 
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 #: Seconds after which a test fails; nothing takes nearly as long.
 SAFETY = 30.0
 KEY = Fernet.generate_key().decode()
-
-needs_posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has neither fork nor these signals")
 
 
 class Process:

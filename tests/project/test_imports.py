@@ -50,6 +50,7 @@ def run(code: str) -> str:
     ("module", "loaded"),
     [
         ("auth_plugins", set()),
+        ("auth_plugins.bridges", set()),
         ("auth_plugins.providers", {"dataclasses"}),  # of which grants are made
         ("auth_plugins.requests", {"requests"}),
         ("auth_plugins.httpx", {"httpx"}),

