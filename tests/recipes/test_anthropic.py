@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+from werkzeug.wrappers import Response
 
 from auth_plugins import TokenRequestError
 from tests.support.apis import Api
@@ -33,6 +37,29 @@ def test_calls_share_a_token(recipe: Recipe, api: Api) -> None:
     names = recipe.run(1, **recipe.run())
     with names["client"]:
         api.survives("Hello", lambda: names["ask"]("Hi"), lambda: names["ask_async"]("Hi"))
+
+
+def test_a_stream_survives(recipe: Recipe) -> None:
+    """A streamed answer survives a revocation."""
+    block = {"type": "text", "text": ""}
+    events: list[dict[str, Any]] = [
+        {"type": "message_start", "message": {**ANSWER, "content": [], "stop_reason": None}},
+        {"type": "content_block_start", "index": 0, "content_block": block},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Hello"}},
+        {"type": "message_stop"},
+    ]
+    text = "".join(f"event: {each['type']}\ndata: {json.dumps(each)}\n\n" for each in events)
+    api, client = (
+        Api(recipe, {"/v1/messages": Response(text, content_type="text/event-stream")}),
+        recipe.run()["client"],
+    )
+
+    def stream() -> str:
+        with client.messages.stream(model="small", max_tokens=100, messages=[]) as answer:
+            return "".join(answer.text_stream)
+
+    with client:
+        api.survives("Hello", stream)
 
 
 def test_a_refused_token_request_is_the_cause(recipe: Recipe, api: Api) -> None:

@@ -12,6 +12,7 @@ from tests.support.loopback import as_json
 from tests.support.recipes import Recipe
 
 dlt = pytest.importorskip("dlt", reason="the recipe needs dlt")
+exceptions = pytest.importorskip("dlt.pipeline.exceptions")
 PAGES = [{"number": 1}, {"number": 2}]
 
 
@@ -42,9 +43,12 @@ def test_a_pagination_goes_on(recipe: Recipe, api: Api) -> None:
 
 
 def test_a_refused_token_request_is_raised(recipe: Recipe, api: Api) -> None:
-    """A refused token request is raised as it is, and sent once."""
+    """A refused token request is raised as it is, or is the last cause of a pipeline's error; it is sent once."""
     recipe.server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
     names = recipe.run()
     with pytest.raises(TokenRequestError):
         names["client"].get("/orders")
+    with pytest.raises(exceptions.PipelineStepFailed) as raised:
+        dlt.pipeline(destination="filesystem").extract(names["orders"]())
+    assert isinstance(getattr(raised.value.__cause__, "__cause__", None), TokenRequestError)
     assert recipe.tokens() == 1

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import json
 from typing import Any
 
 import httpx
 import pytest
+from werkzeug.wrappers import Response
 
 from auth_plugins import TokenRequestError
 from auth_plugins.httpx import OAuth2Auth
@@ -29,6 +32,25 @@ def test_calls_share_a_token(recipe: Recipe, api: Api) -> None:
     names = recipe.run(1, **recipe.run())
     with names["client"]:
         api.survives("Hello", lambda: names["ask"]("Hi"), lambda: names["ask_async"]("Hi"))
+
+
+def test_streams_and_uploads_survive(recipe: Recipe) -> None:
+    """A streamed answer and an upload survive a revocation; the whole file is sent again."""
+    file = {"id": "1", "object": "file", "bytes": 4, "created_at": 1, "filename": "a", "purpose": "batch"}
+    chunk = {**ANSWER, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": MESSAGE}]}
+    events = Response(f"data: {json.dumps(chunk)}\n\ndata: [DONE]\n\n", content_type="text/event-stream")
+    api, client = Api(recipe, {"/v1/chat/completions": events, "/v1/files": file}), recipe.run()["client"]
+
+    def stream() -> str:
+        with client.chat.completions.create(model="small", messages=[], stream=True) as chunks:
+            return "".join(each.choices[0].delta.content for each in chunks)
+
+    with client:
+        api.survives("Hello", stream)
+        client.files.create(file=("a", io.BytesIO(b"rows")), purpose="batch")
+    refused, repeated = recipe.server.api_requests[-2:]
+    assert refused.body == repeated.body
+    assert b"rows" in refused.body
 
 
 def test_a_client_of_httpx_serves_too(recipe: Recipe, api: Api) -> None:
