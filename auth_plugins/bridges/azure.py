@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 from auth_plugins._protocol.tokens import Token
@@ -76,7 +77,7 @@ class AzureReplayPolicy:
     """Replaces a token that the API rejects with a 401, and sends the request once more.
 
     azure-core by itself returns such a 401. Give it to a client as ``per_call_policies=[AzureReplayPolicy(source)]``.
-    After a 401, the 401 is returned if the body is a stream, which cannot be sent again.
+    A stream or files are not sent again: the 401 is returned, and the next request has another token.
 
     :param source: that of the :class:`AzureCredential`.
     """
@@ -101,8 +102,9 @@ class AzureReplayPolicy:
         # Not where a redirect led to another host, which did not get the token.
         sent = response.http_request.headers.get("Authorization", "")
         is_rejected = response.http_response.status_code == 401 and sent.endswith(token.access_token)
-        # In this order: the token is rejected whatever the body is.
-        return is_rejected and self._source.reject(token) and isinstance(request.http_request.body, bytes | str | None)
+        is_replaced = is_rejected and self._source.reject(token)  # whatever the body is
+        plain, files = request.http_request.body, request.http_request.files
+        return is_replaced and not files and isinstance(plain, bytes | str | Mapping | None)
 
     def _note(self, response: Any, token: Token) -> None:
         if response.http_response.status_code != 401:

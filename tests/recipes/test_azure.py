@@ -44,18 +44,23 @@ def test_an_api_that_rejects_all_tokens_costs_one_more(recipe: Recipe, api: Api)
     assert recipe.tokens() == 2
 
 
-def test_a_stream_is_not_sent_again(recipe: Recipe, api: Api) -> None:
-    """A stream, which is read, is sent once; the next request has another token."""
+BODIES = {"content": io.BytesIO, "files": lambda rows: {"file": io.BytesIO(rows)}, "data": lambda rows: {"rows": rows}}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_is_sent_again_if_it_can_be(recipe: Recipe, api: Api, name: str) -> None:
+    """A stream and files, which are read, are sent once; the next request has another token. A form is sent again."""
     names = recipe.run()
     source, url = recipe.source(), f"{recipe.server.url}/orders"
     source.token()
     recipe.server.revoke()
     with names["client"] as client:
         statuses = [
-            client.send_request(names["HttpRequest"]("PUT", url, content=body)).status_code
-            for body in (io.BytesIO(b"rows"), io.BytesIO(b"rows"))
+            client.send_request(names["HttpRequest"]("PUT", url, **{name: BODIES[name](b"rows")})).status_code
+            for _ in range(2)
         ]
-    assert statuses == [401, 200]
+    assert statuses == [200 if name == "data" else 401, 200]
+    assert all(b"rows" in each.body for each in recipe.server.api_requests)
     assert recipe.tokens() == 2
 
 

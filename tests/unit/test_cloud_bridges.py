@@ -77,17 +77,26 @@ class Pipeline:
 
 
 @pytest.mark.parametrize(
-    ("refusals", "body", "redirected", "statuses", "sent"),
+    ("refusals", "body", "files", "redirected", "statuses", "sent"),
     [
-        (0, None, False, [200, 200], [1, 1]),
-        (1, b"rows", False, [200, 200], [1, 2, 2]),
-        (9, "rows", False, [401, 401], [1, 2, 2]),
-        (1, iter([b"rows"]), False, [401, 200], [1, 2]),
-        (1, None, True, [401, 200], [1, 1]),
+        (0, None, None, False, [200, 200], [1, 1]),
+        (1, b"rows", None, False, [200, 200], [1, 2, 2]),
+        (1, {"rows": 1}, {}, False, [200, 200], [1, 2, 2]),
+        (9, "rows", None, False, [401, 401], [1, 2, 2]),
+        (1, iter([b"rows"]), None, False, [401, 200], [1, 2]),
+        (1, None, {"rows": iter([b"rows"])}, False, [401, 200], [1, 2]),
+        (1, None, None, True, [401, 200], [1, 1]),
     ],
 )
 def test_the_policy_of_azure(
-    kind: str, source: TokenSource, refusals: int, body: Any, redirected: bool, statuses: list[int], sent: list[int]
+    kind: str,
+    source: TokenSource,
+    refusals: int,
+    body: Any,
+    files: Any,
+    redirected: bool,
+    statuses: list[int],
+    sent: list[int],
 ) -> None:
     """A request is sent again with another token if the API refused it, and if its body can be sent again.
 
@@ -95,7 +104,7 @@ def test_the_policy_of_azure(
     """
     policy = getattr(bridges, f"{kind}AzureReplayPolicy")(source)
     policy.next = Pipeline(kind, source, refusals, redirected=redirected)
-    request = SimpleNamespace(http_request=SimpleNamespace(body=body))
+    request = SimpleNamespace(http_request=SimpleNamespace(body=body, files=files))
     assert [finished(policy.send(request)).http_response.status_code for _ in statuses] == statuses
     assert policy.next.sent == [f"token-{number}" for number in sent]
 
@@ -103,7 +112,7 @@ def test_the_policy_of_azure(
 def test_an_accepted_token_can_be_replaced_again(kind: str, source: TokenSource) -> None:
     """After a request that the API accepted, the next revocation costs another token."""
     policy = getattr(bridges, f"{kind}AzureReplayPolicy")(source)
-    request = SimpleNamespace(http_request=SimpleNamespace(body=None))
+    request = SimpleNamespace(http_request=SimpleNamespace(body=None, files=None))
     for _ in range(2):
         policy.next = Pipeline(kind, source, 1, redirected=False)
         assert finished(policy.send(request)).http_response.status_code == 200
