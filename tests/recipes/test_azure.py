@@ -44,7 +44,11 @@ def test_an_api_that_rejects_all_tokens_costs_one_more(recipe: Recipe, api: Api)
     assert recipe.tokens() == 2
 
 
-BODIES = {"content": io.BytesIO, "files": lambda rows: {"file": io.BytesIO(rows)}, "data": lambda rows: {"rows": rows}}
+BODIES: dict[str, Any] = {
+    "content": io.BytesIO,
+    "files": lambda rows: {"file": io.BytesIO(rows)},
+    "data": lambda rows: {"rows": rows},
+}
 
 
 @pytest.mark.parametrize("name", BODIES)
