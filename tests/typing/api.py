@@ -45,7 +45,6 @@ from auth_plugins import (
     graphql_unauthenticated,
     remove_observer,
 )
-from auth_plugins.bridges import AsyncAzureCredential, AsyncAzureReplayPolicy, AzureCredential, AzureReplayPolicy
 from auth_plugins.providers import (
     auth0,
     auth_api,
@@ -231,6 +230,3 @@ with FakeTokens() as fake, TokenServer() as token_server:
 auth_plugins.opentelemetry.instrument()
 auth_plugins.opentelemetry.uninstrument()
 TokenSource(grants[0], cache=KeyringCache("acme"))
-
-credentials: list[AzureCredential | AsyncAzureCredential] = [AzureCredential(source), AsyncAzureCredential(source)]
-policies: list[AzureReplayPolicy] = [AzureReplayPolicy(source), AsyncAzureReplayPolicy(source)]
