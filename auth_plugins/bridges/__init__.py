@@ -4,11 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .aiohttp import OAuth2Middleware
+    from .azure import AsyncAzureCredential, AsyncAzureReplayPolicy, AzureCredential, AzureReplayPolicy
+    from .google import GoogleCredentials
     from .grpc import grpc_call_credentials, grpc_retry
     from .kafka import kafka_oauth_cb
     from .mail import mail_login
 
 __all__ = [
+    "AsyncAzureCredential",
+    "AsyncAzureReplayPolicy",
+    "AzureCredential",
+    "AzureReplayPolicy",
+    "GoogleCredentials",
     "OAuth2Middleware",
     "grpc_call_credentials",
     "grpc_retry",
@@ -18,6 +25,11 @@ __all__ = [
 
 #: The module of each name.
 _MODULES = {
+    "AsyncAzureCredential": "azure",
+    "AsyncAzureReplayPolicy": "azure",
+    "AzureCredential": "azure",
+    "AzureReplayPolicy": "azure",
+    "GoogleCredentials": "google",
     "OAuth2Middleware": "aiohttp",
     "grpc_call_credentials": "grpc",
     "grpc_retry": "grpc",
