@@ -71,6 +71,9 @@ class Listener:
             problem = error.problem if isinstance(error, AuthError) else "it was interrupted"
             page = failure_page(self.application, self.server, problem)
         self.page.set_result(page)
+        # Not by closing it alone: a process that was forked meanwhile has a copy, at which browsers would wait.
+        with contextlib.suppress(OSError):  # some systems know it for connections only
+            self._server.socket.shutdown(socket.SHUT_RDWR)
         try:
             self._server.shutdown()
             if self.answer.done() and self.answer.exception() is None and not isinstance(error, KeyboardInterrupt):
