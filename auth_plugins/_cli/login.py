@@ -9,6 +9,7 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._environment.configuration import configuration
+from auth_plugins._environment.successor import loses_successor
 from auth_plugins._grants.sign_in.interactive import InteractiveGrant
 from auth_plugins._login.prompts import open_browser_anywhere
 from auth_plugins._source import wiring
@@ -16,7 +17,7 @@ from auth_plugins._source.discovery.resolver import with_endpoints
 from auth_plugins._source.source import TokenSource
 
 from .common import fail, shown
-from .configured import loses_successor, shared_entry
+from .configured import shared_entry
 
 
 def sign_in(prefix: str) -> None:
