@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins.sandbox import Sandbox, Seen, System
+from auth_plugins._environment.configuration import from_env
+from auth_plugins._grants.sign_in.interactive import InteractiveGrant
+from auth_plugins.sandbox import Sandbox, Seen, SignInApi, System
 
 #: The steps of a row, in this order, with the number of calls in each.
 STEPS = {"first call": 1, "reuse": 2, "expiry": 1, "early revocation": 1}
@@ -36,6 +38,7 @@ WIRES: Mapping[str, Wire] = {
     "auth-api": Wire("password in form", "refresh token in form"),
     "organization-api": Wire("Basic", "refresh token, Basic"),
     "json-api": Wire("JSON body", "JSON body"),
+    "sign-in-api": Wire("code in form", "refresh token, form"),
     "nested-api": Wire("JSON body", "JSON body"),
     "session-api": Wire("password in form", "password in form", issues=201, tells_expiry=False),
     "query-api": Wire("form", "form", rejects=403),
@@ -176,8 +179,7 @@ def _steps(system: System, client: str, auth: Any, is_open: Callable[[], object]
                 if name == "first call":
                     try:
                         # httpx reads proxies and certificates from variables when a client is made, and raises here.
-                        configured = auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
-                        get = stack.enter_context(_opened(client, configured))
+                        get = stack.enter_context(_opened(client, _configured(system, auth)))
                     finally:
                         is_open()
                 returned.extend(get(system.api_url) for _ in range(calls))
@@ -186,6 +188,14 @@ def _steps(system: System, client: str, auth: Any, is_open: Callable[[], object]
             yield Step(name, expected(system.name)[name], _events(system)[before:], returned, error)
             if error:
                 return
+
+
+def _configured(system: System, auth: Any) -> Any:
+    """Return the auth that the variables of *system* describe; a person is played by HTTP, without a browser."""
+    if isinstance(system, SignInApi):
+        grant = cast("InteractiveGrant", from_env("ACME", system.variables("ACME")))
+        return auth(grant.with_prompt(system.person), cache=MemoryCache())
+    return auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
 
 
 @contextmanager
@@ -213,6 +223,8 @@ def _events(system: System) -> list[Event]:
             return f"token {tokens.index(seen.token) + 1}"
         if "password" in seen.in_body:
             return f"password in {seen.credentials}"
+        if "code_verifier" in seen.in_body:
+            return f"code in {seen.credentials}"
         return f"refresh token, {seen.credentials}" if seen.grant_type == "refresh_token" else seen.credentials
 
     return [

@@ -1,4 +1,4 @@
-"""Eight token endpoints and their APIs on loopback, each exactly as its document says.
+"""Nine token endpoints and their APIs on loopback, each exactly as its document says.
 
 .. code-block:: python
 
@@ -23,6 +23,7 @@ from ._dialects import NestedApi, QueryApi, SessionApi
 from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
 from ._seen import Seen
 from ._server import Server
+from ._sign_in import SignInApi
 from ._system import System
 
 __all__ = [
@@ -35,13 +36,14 @@ __all__ = [
     "Sandbox",
     "Seen",
     "SessionApi",
+    "SignInApi",
     "System",
     "UploadApi",
 ]
 
 
 class Sandbox:
-    """Five partner systems, and three with a dialect of their own, each on a port of its own.
+    """Five partner systems, one where people sign in, and three with a dialect of their own, each on its own port.
 
     Iterating over it gives the systems.
 
@@ -50,7 +52,8 @@ class Sandbox:
     """
 
     def __init__(self, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
-        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi, NestedApi, SessionApi, QueryApi)
+        partners = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi)
+        kinds = (*partners, SignInApi, NestedApi, SessionApi, QueryApi)
         self.systems: Mapping[str, System] = MappingProxyType({kind.name: kind(lifetime, clock) for kind in kinds})
         self._servers: list[Server] = []
 
@@ -58,6 +61,8 @@ class Sandbox:
     def __getitem__(self, name: Literal["upload-api"]) -> UploadApi: ...
     @overload
     def __getitem__(self, name: Literal["query-api"]) -> QueryApi: ...
+    @overload
+    def __getitem__(self, name: Literal["sign-in-api"]) -> SignInApi: ...
     @overload
     def __getitem__(self, name: str) -> System: ...
     def __getitem__(self, name: str) -> System:

@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(400)  # this closes the connection, as the start of the next request is unknown
             return
         reply = self.server.system.answer(self.command, self.path, headers, body)
-        payload = json.dumps(reply.content).encode()
+        payload = reply.content if isinstance(reply.content, bytes) else json.dumps(reply.content).encode()
         self.send_response(reply.status)
         fixed = {"Content-Type": JSON, "Content-Length": str(len(payload)), "Cache-Control": "no-store"}
         for name, value in (fixed | dict(reply.headers)).items():
