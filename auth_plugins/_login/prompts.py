@@ -36,22 +36,30 @@ def open_browser(url: str, user_code: str | None = None, complete_url: str | Non
         sys.stderr.flush()
     import webbrowser
 
-    with contextlib.suppress(webbrowser.Error):
-        if has_display() or not _is_in_terminal(webbrowser):
-            webbrowser.open(complete_url or url)
+    with contextlib.suppress(webbrowser.Error):  # there is none
+        browser = webbrowser.get()
+        # Without a display it would be one like w3m, which takes over the terminal.
+        if has_display() or type(browser) is not webbrowser.GenericBrowser:
+            _open(browser, complete_url or url)
+
+
+def _open(browser: Any, url: str) -> None:
+    """Open *browser* without the streams of this program: a shell waits for all that have its stdout."""
+    import webbrowser
+
+    if type(browser) is webbrowser.BackgroundBrowser:  # xdg-open, for one; other kinds do the same by themselves
+        import subprocess
+
+        null, words = subprocess.DEVNULL, [browser.name, *(word.replace("%s", url) for word in browser.args)]
+        with contextlib.suppress(OSError):
+            subprocess.run(words, stdin=null, stdout=null, stderr=null, start_new_session=True, check=False)
+            return
+    webbrowser.open(url)
 
 
 def open_browser_anywhere(url: str, user_code: str | None = None, complete_url: str | None = None) -> None:
     """Do the same without a terminal and a display too: for a command that a person runs to sign in."""
     open_browser(url, user_code, complete_url)
-
-
-def _is_in_terminal(webbrowser: Any) -> bool:
-    """Return whether the browser would take over the terminal, as w3m does."""
-    try:
-        return type(webbrowser.get()) is webbrowser.GenericBrowser
-    except webbrowser.Error:
-        return False
 
 
 def has_display() -> bool:

@@ -65,6 +65,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         visit(url)
 
     monkeypatch.setattr(webbrowser, "open", open_url)
+    monkeypatch.setattr(webbrowser, "get", object)
     return opened
 
 
@@ -278,7 +279,7 @@ def test_a_closed_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("found", "opened"),
-    [(webbrowser.GenericBrowser("w3m"), []), (webbrowser.BackgroundBrowser("x"), ["u"]), (webbrowser.Error(), ["u"])],
+    [(webbrowser.GenericBrowser("w3m"), []), (webbrowser.BackgroundBrowser("x"), ["u"]), (webbrowser.Error(), [])],
 )
 def test_a_browser_that_takes_the_terminal(monkeypatch: pytest.MonkeyPatch, found: Any, opened: list[str]) -> None:
     """It is not opened by itself; a program without stderr goes on."""
@@ -296,6 +297,19 @@ def test_a_browser_that_takes_the_terminal(monkeypatch: pytest.MonkeyPatch, foun
     monkeypatch.setattr(sys, "stderr", None)
     open_browser("u")
     assert urls == opened
+
+
+def test_a_browser_gets_no_stream(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What ``xdg-open`` prints is not the output of this program; and no one waits for it to close its stdout."""
+    program = "import pathlib, sys; print('opened'); pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+    words: Any = [sys.executable, "-c", program, str(tmp_path / "urls"), "%s"]
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.BackgroundBrowser(words))
+    monkeypatch.setenv("DISPLAY", ":9")
+    open_browser("https://id.example.com/authorize")
+    assert (tmp_path / "urls").read_text() == "https://id.example.com/authorize"
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(
