@@ -469,19 +469,21 @@ def test_an_unreachable_token_endpoint(login: SignIn, person: Person) -> None:
     assert "Sign-in failed" in person.page
 
 
-def test_a_second_answer_is_not_found(login: SignIn, server: Loopback) -> None:
-    """Only the first answer counts, also while its token is requested."""
+def test_only_the_first_answer_counts(login: SignIn, server: Loopback) -> None:
+    """Another one is not found, also while the token is requested; the same one, as of a reload, has the same page."""
     server.latency = 0.5
-    statuses: list[int] = []
+    found: list[tuple[str, int]] = []
 
-    def twice(url: str) -> None:
+    def thrice(url: str) -> None:
         target = requests.get(url, allow_redirects=False, timeout=20).headers["Location"]
-        pages = [threading.Thread(target=lambda: statuses.append(visit(target).status_code)) for _ in range(2)]
-        for page in pages:
-            page.start()
+        first = threading.Thread(target=lambda: found.append(("first", visit(target).status_code)))
+        first.start()
+        assert wait_for(lambda: len(login.tokens) > 0 or bool(server.token_requests))
+        found.append(("other", visit(target.replace("code=", "code=other-")).status_code))
+        found.append(("same", visit(target).status_code))
 
-    assert TokenSource(login.code(prompt=twice)).token().access_token == "token-1"
-    assert wait_for(lambda: sorted(statuses) == [200, 404])
+    assert TokenSource(login.code(prompt=thrice)).token().access_token == "token-1"
+    assert wait_for(lambda: sorted(found) == [("first", 200), ("other", 404), ("same", 200)]), found
     assert [each["grant_type"] for each in login.tokens] == ["authorization_code"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from auth_plugins import AuthorizationCode, ClientAssertion, DeviceCode, FileCache, MemoryCache, TokenSource
+from auth_plugins._base.runtime import runtime
 from tests.support.loopback import Loopback
 from tests.support.sign_in import SignIn, parameters, visit
 from tests.support.sources import wait_for
@@ -66,3 +67,21 @@ def test_a_forked_process_keeps_no_port_open(login: SignIn) -> None:
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+
+
+def test_ctrl_c_while_the_page_begins(login: SignIn, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing listens any more."""
+    with contextlib.closing(socket.socket()) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    start = runtime.start_thread
+
+    def interrupt(function: Any, name: str) -> None:
+        start(function, name)
+        if name == "auth-plugins sign-in page":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(runtime, "start_thread", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        TokenSource(login.code(redirect_uri=f"http://127.0.0.1:{port}/callback"), cache=MemoryCache()).token()
+    assert not is_open(port)
