@@ -52,7 +52,7 @@ def _open(browser: Any, url: str) -> None:
 
         null, words = subprocess.DEVNULL, [browser.name, *(word.replace("%s", url) for word in browser.args)]
         with contextlib.suppress(OSError):
-            subprocess.run(words, stdin=null, stdout=null, stderr=null, start_new_session=True, check=False)
+            subprocess.run(words, stdin=null, stdout=null, stderr=null, start_new_session=True, check=False)  # noqa: S603
             return
     webbrowser.open(url)
 
