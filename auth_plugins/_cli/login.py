@@ -9,7 +9,7 @@ from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._environment.configuration import configuration
-from auth_plugins._environment.successor import loses_successor
+from auth_plugins._environment.successor import loses_successor, trouble_of
 from auth_plugins._grants.sign_in.interactive import InteractiveGrant
 from auth_plugins._login.prompts import open_browser_anywhere
 from auth_plugins._source import wiring
@@ -44,6 +44,10 @@ def sign_out(prefix: str) -> None:
     if cache is None:
         problem = f"{variable} is memory, which ends with its process: there is no login to end"
         raise ConfigurationError(problem, advice=f"set {variable} as the programs do that share the login")
+    if trouble := trouble_of(cache):
+        raise ConfigurationError(
+            f"{cache!r} cannot be used ({trouble}): a login in it stays", advice=f"check {variable}"
+        )
     entry, source = shared_entry(grant, cache), _source(grant, arguments)
     stored = entry.read() if entry else None
     if entry is None or stored is None:

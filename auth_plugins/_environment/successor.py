@@ -26,10 +26,19 @@ def loses_successor(grant: Grant, cache: TokenCache | None, variable: str) -> tu
         why = "the login would be lost"
     if cache is None:
         return f"{why} in memory", f"set {variable}=file"
+    if trouble := trouble_of(cache):
+        return f"{why}, as the cache cannot be used ({trouble})", f"check {variable}"
+    return None
+
+
+def trouble_of(cache: TokenCache) -> str | None:
+    """Return why *cache* cannot be used; ``None``: it can."""
     try:
         probe(shared_cache_for(cache))
     except Exception as error:
-        return f"{why}, as the cache cannot be used ({type(error).__name__})", f"check {variable}"
+        # The text of another error may quote what was to be stored.
+        is_ours = isinstance(error, OSError) and type(error).__module__ == "builtins"
+        return (error.strerror if is_ours else None) or type(error).__name__  # type: ignore[attr-defined]
     return None
 
 

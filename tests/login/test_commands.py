@@ -184,6 +184,11 @@ def test_logins_that_fail(login: SignIn, run: Run, monkeypatch: pytest.MonkeyPat
     assert "error: sign-in was denied (access_denied)" in err
     login.answer = {}
     assert run("login", "ACME")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(FileCache, "set", lambda *_: (_ for _ in ()).throw(OSError(5, "the disk is full")))
+        for words in ("logout", "login", "token"):
+            status, _, err = run(words, "ACME")
+            assert (status, "cannot be used (the disk is full)" in err) == (2, True), err
     monkeypatch.setattr(FileCache, "delete", lambda *_: None)
     status, _, err = run("logout", "ACME")
     assert status == 1
