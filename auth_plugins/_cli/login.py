@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from auth_plugins._adapters.sources import source_for
-from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import MemoryCache
 from auth_plugins._environment.configuration import configuration
@@ -33,8 +33,12 @@ def sign_in(prefix: str) -> None:
     asking = _source(grant.with_prompt(open_browser_anywhere), {**arguments, "cache": MemoryCache()})
     token = asking.token()
     _source(grant, arguments).seed(token)
+    cache = arguments["cache"]
+    entry = shared_entry(grant, cache)
+    if entry is None or entry.read() is None:
+        fail(f"the token could not be stored in {cache!r}, and is lost; set {name}_CACHE to another", 1)
     left = "it is renewed from now on" if token.refresh_token else "the server sent no refresh token to renew it"
-    click.echo(f"signed in to {_server(grant)}: the token is in {arguments['cache']!r}; {left}")
+    click.echo(f"signed in to {_server(grant)}: the token is in {cache!r}; {left}")
 
 
 def sign_out(prefix: str) -> None:
@@ -53,9 +57,15 @@ def sign_out(prefix: str) -> None:
     if entry is None or stored is None:
         click.echo(f"{cache!r} has no login at {_server(grant)}")
         return
-    source.revoke()
+    problem = ""
+    try:
+        source.revoke()
+    except AuthError as error:
+        problem = f"{error.problem}: "
     if entry.read() is not None:
-        fail(f"the token is still in {cache!r}", 1)
+        fail(f"{problem}the token is still in {cache!r}", 1)
+    if problem:
+        fail(f"{problem}the token is deleted from {cache!r}, but may be valid until its end", 1)
     click.echo(f"signed out of {_server(grant)}: {_how(source)} deleted from {cache!r}")
 
 

@@ -112,6 +112,8 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     block_on_close = False
     timeout = _POLL
+    # With the default, 5, a browser that opens more connections at once waits a second for some.
+    request_queue_size = 128
     listener: Listener
 
     def handle_error(self, *_: object) -> None:

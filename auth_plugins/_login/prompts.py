@@ -80,10 +80,17 @@ def can_ask(prompt: Prompt | None) -> bool:
 
 def check_prompt(argument: str, prompt: object) -> Any:
     """Return a prompt; ``None``: no one is asked."""
-    if prompt is None or callable(prompt):
+    if prompt is None or prompt is open_browser:
         return prompt
-    problem = f"must be a callable that is given a URL, or None, got {type(prompt).__name__}"
-    raise ConfigurationError(problem, argument=argument)
+    if not callable(prompt):
+        problem = f"must be a callable that is given a URL, or None, got {type(prompt).__name__}"
+        raise ConfigurationError(problem, argument=argument)
+    import inspect
+
+    if inspect.iscoroutinefunction(prompt) or inspect.iscoroutinefunction(type(prompt).__call__):
+        problem, advice = "must not be async: it is called in a thread", "give a function that calls it in your loop"
+        raise ConfigurationError(problem, argument=argument, advice=advice)
+    return prompt
 
 
 def ask(prompt: Prompt, arguments: tuple[str | None, ...], answer: Future[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import pickle
@@ -294,6 +295,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "redirect elsewhere": ({"redirect_uri": "http://example.com/callback"}, "redirect_uri must be http://"),
     "no time": ({"login_timeout": 0}, "login_timeout must be a number of seconds"),
     "prompt": ({"prompt": "browser"}, "prompt must be a callable"),
+    "async prompt": ({"prompt": asyncio.sleep}, "prompt must not be async"),
     "state": ({"authorize_params": {"state": "mine"}}, "authorize_params must not have state"),
     "callable": ({"authorize_params": {"a": str}}, "authorize_params must have no callable"),
     "params": ({"authorize_params": "a=b"}, "authorize_params must be a mapping"),

@@ -195,6 +195,23 @@ def test_logins_that_fail(login: SignIn, run: Run, monkeypatch: pytest.MonkeyPat
     assert "still in FileCache" in err
 
 
+@pytest.mark.usefixtures("browser")
+def test_what_a_command_cannot_end_or_keep(
+    login: SignIn, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An entry that the cache does not take is no login; a token that is not revoked is deleted all the same."""
+    variables(monkeypatch, login, tmp_path, REVOCATION_URL=f"{login.server.url}/nowhere")
+    store = FileCache.set
+    with monkeypatch.context() as patch:
+        patch.setattr(FileCache, "set", lambda cache, key, text, ttl: store(cache, key, text[:99], ttl))
+        status, out, err = run("login", "ACME")
+        assert (status, out, "could not be stored" in err) == (1, "", True), err
+    assert run("login", "ACME")[0] == 0
+    status, _, err = run("logout", "ACME")
+    assert (status, "deleted from FileCache" in err, "may be valid" in err) == (1, True, True), err
+    assert "has no login" in run("logout", "ACME")[1]
+
+
 def _with(monkeypatch: pytest.MonkeyPatch, run: Run, words: str, **given: str) -> str:
     for name, value in given.items():
         monkeypatch.setenv(f"ACME_{name}", value)
