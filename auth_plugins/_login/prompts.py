@@ -28,11 +28,9 @@ def open_browser(url: str, user_code: str | None = None, complete_url: str | Non
     :param user_code: the code to enter; ``None``: there is none.
     :param complete_url: a URL that holds the code; ``None``: there is none.
     """
-    lines = f"To sign in, open this page in a browser:\n\n    {url}\n\n"
-    if user_code is not None:
-        lines += f"and enter the code {user_code}\n\n"
+    code = "" if user_code is None else f"and enter the code {user_code}\n\n"
     if sys.stderr is not None:
-        sys.stderr.write(lines)
+        sys.stderr.write(f"To sign in, open this page in a browser:\n\n    {url}\n\n{code}")
         sys.stderr.flush()
     import webbrowser
 
@@ -127,7 +125,7 @@ def _call(prompt: Prompt, arguments: tuple[str | None, ...]) -> None:
     if prompt in (open_browser, open_browser_anywhere):
         prompt(url, code, complete)
     elif code is None:
-        prompt(url)
+        prompt(str(url))  # whose repr shows it
     elif _takes_two(prompt):
         prompt(url, code)
     else:

@@ -489,16 +489,26 @@ def test_only_the_first_answer_counts(login: SignIn, server: Loopback) -> None:
     assert [each["grant_type"] for each in login.tokens] == ["authorization_code"]
 
 
-def test_frames_hold_no_secret(login: SignIn) -> None:
-    """The variables of the frames of a refusal show neither code, nor verifier, nor state."""
+def test_frames_hold_no_secret(login: SignIn, person: Person) -> None:
+    """The variables of the frames of an error show neither code, nor verifier, state, parameters or device code."""
     login.server.token_play = lambda _: as_json({"error": "invalid_grant"}, 400)
     login.device = {"interval": 1}
-    for grant in (login.code(client_secret="5ecr3t-of-client"), login.of_device(client_secret="5ecr3t-of-client")):
+    client = {"client_secret": "5ecr3t-of-client"}
+
+    def fail(url: str) -> None:
+        person(url)
+        raise LookupError
+
+    hint = {"login_hint": "ada@example.com"}
+    grants = (login.code(prompt=person, authorize_params=hint, **client), login.of_device(**client))
+    for grant in (*grants, login.code(prompt=fail, redirect_uri="http://127.0.0.1/failed", **client)):
         with pytest.raises(LoginRequiredError) as caught:
             TokenSource(grant).token()
         shown = variables_of(caught.value)
         verifier = login.server.token_requests[-1].body.decode().partition("code_verifier=")[2].partition("&")[0]
-        for secret in ("code-1-secret", "device-1-secret", "5ecr3t-of-client", verifier or "code-1-secret"):
+        states = [each["state"] for each in login.logins]
+        secrets = ("code-1-secret", "device-1-secret", "5ecr3t-of-client", "ada", *states, *filter(None, [verifier]))
+        for secret in secrets:
             assert secret not in shown
 
 
