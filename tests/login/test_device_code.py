@@ -123,17 +123,17 @@ def test_a_login_that_fails(login: SignIn, outcomes: list[str], error: str, word
 
 
 @pytest.mark.usefixtures("pauses")
-def test_observers_are_told_of_the_outcome_only(login: SignIn) -> None:
+def test_observers_get_the_outcome_only(login: SignIn) -> None:
     """That a person has not entered the code yet is no refusal."""
-    told: list[tuple[str, str | None]] = []
-    add_observer(observer := lambda event: told.append((event.kind, getattr(event.error, "error", None))))
+    events: list[tuple[str, str | None]] = []
+    add_observer(observer := lambda event: events.append((event.kind, getattr(event.error, "error", None))))
     try:
         for outcome, expected in (["access_denied"], ("refused", "access_denied")), ([], ("obtained", None)):
             login.outcomes = ["authorization_pending", "slow_down", *outcome]
             with contextlib.suppress(LoginRequiredError):
                 fresh(login.of_device()).token()
-            assert told == [expected]
-            told.clear()
+            assert events == [expected]
+            events.clear()
     finally:
         remove_observer(observer)
 
