@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from auth_plugins._caches.memory import MemoryCache
-from auth_plugins.sandbox import Sandbox, Seen, System
+from auth_plugins._environment.configuration import from_env
+from auth_plugins._grants.sign_in.interactive import InteractiveGrant
+from auth_plugins.sandbox import Sandbox, Seen, SignInApi, System
 
 #: The steps of a row, in this order, with the number of calls in each.
 STEPS = {"first call": 1, "reuse": 2, "expiry": 1, "early revocation": 1}
@@ -38,6 +40,7 @@ WIRES: Mapping[str, Wire] = {
     "organization-api": Wire("Basic", "refresh token, Basic"),
     "json-api": Wire("JSON body", "JSON body"),
     "enterprise-api": Wire("assertion, DPoP", "assertion, DPoP", asks=True),
+    "sign-in-api": Wire("code in form", "refresh token, form"),
     "nested-api": Wire("JSON body", "JSON body"),
     "session-api": Wire("password in form", "password in form", issues=201, tells_expiry=False),
     "query-api": Wire("form", "form", rejects=403),
@@ -194,8 +197,7 @@ def _steps(system: System, client: str, auth: Any, is_open: Callable[[], object]
                 if name == "first call":
                     try:
                         # httpx reads proxies and certificates from variables when a client is made, and raises here.
-                        configured = auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
-                        get = stack.enter_context(_opened(client, configured))
+                        get = stack.enter_context(_opened(client, _configured(system, auth)))
                     finally:
                         is_open()
                 returned.extend(get(system.api_url) for _ in range(calls))
@@ -204,6 +206,14 @@ def _steps(system: System, client: str, auth: Any, is_open: Callable[[], object]
             yield Step(name, expected(system.name)[name], _events(system)[before:], returned, error)
             if error:
                 return
+
+
+def _configured(system: System, auth: Any) -> Any:
+    """Return the auth that the variables of *system* describe; a person is played by HTTP, without a browser."""
+    if isinstance(system, SignInApi):
+        grant = cast("InteractiveGrant", from_env("ACME", system.variables("ACME")))
+        return auth(grant.with_prompt(system.person), cache=MemoryCache())
+    return auth.from_env("ACME", system.variables("ACME"), cache=MemoryCache())
 
 
 @contextmanager
@@ -233,11 +243,12 @@ def _events(system: System) -> list[Event]:
             return "nothing"
         if "password" in seen.in_body:
             return f"password in {seen.credentials}"
+        if "code_verifier" in seen.in_body:
+            return f"code in {seen.credentials}"
         if seen.grant_type == "refresh_token":
             return f"refresh token, {seen.credentials}"
-        return (
-            "assertion, DPoP" if seen.credentials == "client assertion" and "dpop" in seen.headers else seen.credentials
-        )
+        has_proof = seen.credentials == "client assertion" and "dpop" in seen.headers
+        return "assertion, DPoP" if has_proof else seen.credentials
 
     return [
         Event(

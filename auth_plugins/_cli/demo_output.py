@@ -37,8 +37,9 @@ _CAPTIONS = {
     "early revocation": "The server revokes token 2 early. The program calls again.",
 }
 _STYLES = {"token 1": "cyan", "token 2": "yellow", "token 3": "magenta", "200": "green", "401": "red"}
-#: What is odd about the systems that no provider knows.
+#: What is special about the systems that no provider knows.
 _DIALECTS = {
+    "sign-in-api": "a person signs in once (played by HTTP); then refresh tokens",
     "nested-api": "a token within an object, a date as expiry, an error in a 200",
     "session-api": "a token in a header of its own, used until it is rejected",
     "query-api": "a token in the query of the URL, rejected by a 403",
@@ -60,7 +61,7 @@ def print_all(console: Console, auths: Mapping[str, Any]) -> int:
     stories = [print_story(console, name, story(name, _CLIENT, auths[_CLIENT])) for name in _STORIES]
     console.print(
         "[bold]The same four steps with each system and client,[/] at once."
-        " The last two columns count the API's answers. The last three systems speak a dialect:\n"
+        " The last two columns count the API's answers. Four systems are special:\n"
     )
     for system, text in _DIALECTS.items():
         console.print(f"   {system:<11}  {text}", style="dim")

@@ -8,10 +8,11 @@ import click
 from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.errors import AuthError, ConfigurationError
 from auth_plugins._environment.configuration import configuration
+from auth_plugins._environment.successor import loses_successor
 from auth_plugins._grants.base import Grant
 
 from .common import API_TIMEOUT, fail, shown
-from .configured import first_installed, loses_successor
+from .configured import first_installed
 
 
 def print_token(prefix: str) -> None:

@@ -1,14 +1,9 @@
-"""What the command line does with a shared cache: list its entries, and try whether it works."""
+"""What the command line does with a shared cache: list its entries."""
 
 from __future__ import annotations
 
-import os
-
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.shared import KEY_CHECK, SharedCache
-
-#: Seconds after which the entry and the lock of :func:`probe` end.
-_BRIEF = 1.0
 
 
 def list_entries(shared: SharedCache) -> list[StoredToken | str]:
@@ -29,17 +24,3 @@ def list_entries(shared: SharedCache) -> list[StoredToken | str]:
         else:
             listed.append(f"damaged, or under {'another' if shared.cipher.keys else 'a'} key")
     return listed
-
-
-def probe(shared: SharedCache) -> None:
-    """Lock, store, read and delete an entry that is no token.
-
-    Raises what the cache raises, or LookupError if the entry is not found.
-    """
-    name, text = "probe", os.urandom(8).hex()
-    with shared.cache.lock(name, _BRIEF):  # type: ignore[attr-defined]
-        shared.cache.set(name, text, _BRIEF)
-        found = shared.cache.get(name)
-    shared.cache.delete(name)
-    if found != text:
-        raise LookupError("what was stored is not found again")

@@ -17,28 +17,34 @@ def play_sandbox(lifetime: int) -> None:
 
     :param lifetime: of access tokens, in seconds.
     """
-    from auth_plugins.sandbox import Sandbox
+    from auth_plugins.sandbox import Sandbox, SignInApi
 
     with Sandbox(lifetime) as systems, contextlib.suppress(KeyboardInterrupt):
         for system in systems:
-            prefix = f"ACME_{system.name.removesuffix('-api').upper()}"
-            _print_exports(system.name, system.variables(prefix), system.api_url, prefix)
+            prefix = f"ACME_{system.name.removesuffix('-api').upper().replace('-', '_')}"
+            variables, commands = system.variables(prefix), [f"get {system.api_url} {prefix}"]
+            if isinstance(system, SignInApi):  # commands share a login by a cache
+                variables[f"{prefix}_CACHE"] = "file"
+                commands = [f"login {prefix}", *commands, f"logout {prefix}"]
+            _print_exports(system.name, variables, *commands)
         upload = systems["upload-api"]
         url, prefix = f"{upload.url}/v1{upload.api_path}", "ACME_UPLOAD_V1"
-        _print_exports("upload-api, version 1", upload.legacy_variables(prefix), url, prefix)
+        _print_exports("upload-api, version 1", upload.legacy_variables(prefix), f"get {url} {prefix}")
         enterprise, prefix = systems["enterprise-api"], "ACME_ENTERPRISE_MTLS"
-        _print_exports("enterprise-api, by a certificate", enterprise.mtls_variables(prefix), "", prefix)
+        # An API that wants a certificate gets that of the caller's own session; auth-plugins has none.
+        _print_exports("enterprise-api, by a certificate", enterprise.mtls_variables(prefix), f"check {prefix}")
         click.echo("# They run until Ctrl-C.")
         while True:
             time.sleep(3600)
 
 
-def _print_exports(title: str, variables: Mapping[str, str], url: str, prefix: str) -> None:
+def _print_exports(title: str, variables: Mapping[str, str], *commands: str) -> None:
     click.echo(f"# {title}")
     for name, value in variables.items():
         click.echo(f"export {name}={shlex.quote(value)}")
-    # An API that wants a certificate gets that of the caller's own session; auth-plugins has none.
-    click.echo(f"# auth-plugins get {url} {prefix}\n" if url else f"# auth-plugins check {prefix}\n")
+    for words in commands:
+        click.echo(f"# auth-plugins {words}")
+    click.echo()
 
 
 def play_demo() -> None:

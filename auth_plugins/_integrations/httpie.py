@@ -22,11 +22,17 @@ class OAuth2Plugin(AuthPlugin):  # type: ignore[misc]  # HTTPie has no types
 
     def get_auth(self, username: str | None = None, password: str | None = None) -> OAuth2Auth:  # noqa: ARG002
         """Return the auth that the variables describe; end the command with one line if they describe none."""
-        from auth_plugins._base.errors import AuthError
+        from auth_plugins._base.errors import AuthError, ConfigurationError
+        from auth_plugins._environment.configuration import configuration
+        from auth_plugins._environment.successor import loses_successor
         from auth_plugins.requests import OAuth2Auth
 
+        prefix = self.raw_auth or "AUTH_PLUGINS"
         try:
-            return OAuth2Auth.from_env(self.raw_auth or "AUTH_PLUGINS")
+            grant, arguments = configuration(prefix, None)
+            if loss := loses_successor(grant, arguments.get("cache"), f"{prefix.removesuffix('_')}_CACHE"):
+                raise ConfigurationError(loss[0], advice=loss[1])
+            return OAuth2Auth(grant, **arguments)
         except AuthError as error:
             # HTTPie would show a traceback.
             sys.stderr.write(f"http: error: {error}\n")

@@ -24,7 +24,7 @@ Answer = dict[str, list[str]]
 
 #: Those that errors show.
 _SHOWN = ("error", "error_description", "error_uri", "iss")
-#: Seconds between two looks at whether the listener is to end.
+#: Seconds between two looks at whether the listener is closed.
 _POLL = 0.05
 #: Seconds that a browser may take to send a request, and to receive the page.
 _SLOWEST = 10.0
@@ -57,29 +57,42 @@ class Listener:
 
     def __enter__(self) -> Self:
         try:
-            runtime.start_thread(lambda: self._server.serve_forever(_POLL), "auth-plugins sign-in page")
-        except RuntimeError as error:  # the interpreter exits, or has too many threads
-            self._server.server_close()
+            runtime.start_thread(self._serve, "auth-plugins sign-in page")
+        except BaseException as error:
+            self._close()
+            if not isinstance(error, RuntimeError):  # Ctrl-C
+                raise
+            # The interpreter exits, or has too many threads.
             problem = f"no one was asked to sign in, as no thread could be started: {error}"
-            raise LoginRequiredError(problem) from None
-        return self
+        else:
+            return self
+        raise LoginRequiredError(problem)
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None) -> None:
+        self._close()
         if error is None:
             page = success_page(self.application, self.server)
         else:
             problem = error.problem if isinstance(error, AuthError) else "it was interrupted"
             page = failure_page(self.application, self.server, problem)
         self.page.set_result(page)
-        try:
-            self._server.shutdown()
-            if self.answer.done() and self.answer.exception() is None and not isinstance(error, KeyboardInterrupt):
-                runtime.wait(self.shown, _LAST_WAIT)
-        finally:
-            self._server.server_close()
+        if self.answer.done() and self.answer.exception() is None and not isinstance(error, KeyboardInterrupt):
+            runtime.wait(self.shown, _LAST_WAIT)
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError, ValueError):  # it is closed
+            while self._server.fileno() >= 0:
+                self._server.handle_request()
+
+    def _close(self) -> None:
+        """Listen no longer, at once; connections go on."""
+        # Not by closing it alone: a process that was forked meanwhile has a copy, at which browsers would wait.
+        with contextlib.suppress(OSError):  # some systems know it for connections only
+            self._server.socket.shutdown(socket.SHUT_RDWR)
+        self._server.server_close()
 
     def take(self, query: str) -> bool:
-        """Take the answer in *query*, if there is one and it is the first; return whether it was."""
+        """Take the answer in *query*, if there is one and no other came before; return whether that is so."""
         answer: Answer = {}
         for name, value in parse_qsl(query, keep_blank_values=True, max_num_fields=100):
             answer.setdefault(name, []).append(value if name in _SHOWN else hidden(value))
@@ -88,7 +101,8 @@ class Listener:
         try:
             self.answer.set_result(answer)
         except InvalidStateError:
-            return False
+            # A browser that loads the page again has the same page.
+            return self.answer.exception() is None and self.answer.result() == answer
         return True
 
 
@@ -97,6 +111,9 @@ class _Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = os.name != "nt"
     daemon_threads = True
     block_on_close = False
+    timeout = _POLL
+    # With the default, 5, a browser that opens more connections at once waits a second for some.
+    request_queue_size = 128
     listener: Listener
 
     def handle_error(self, *_: object) -> None:
@@ -134,7 +151,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         try:
             self._send(200, listener.page.result(_LONGEST_WAIT))
         finally:
-            listener.shown.set_result(None)
+            with contextlib.suppress(InvalidStateError):  # it is loaded again
+                listener.shown.set_result(None)
 
     def send_error(self, code: int, *_: Any, **__: Any) -> None:  # noqa: ARG002
         """Answer 404, whatever is wrong."""

@@ -28,30 +28,36 @@ def open_browser(url: str, user_code: str | None = None, complete_url: str | Non
     :param user_code: the code to enter; ``None``: there is none.
     :param complete_url: a URL that holds the code; ``None``: there is none.
     """
-    lines = f"To sign in, open this page in a browser:\n\n    {url}\n\n"
-    if user_code is not None:
-        lines += f"and enter the code {user_code}\n\n"
+    code = "" if user_code is None else f"and enter the code {user_code}\n\n"
     if sys.stderr is not None:
-        sys.stderr.write(lines)
+        sys.stderr.write(f"To sign in, open this page in a browser:\n\n    {url}\n\n{code}")
         sys.stderr.flush()
     import webbrowser
 
-    with contextlib.suppress(webbrowser.Error):
-        if has_display() or not _is_in_terminal(webbrowser):
-            webbrowser.open(complete_url or url)
+    with contextlib.suppress(webbrowser.Error):  # there is none
+        browser = webbrowser.get()
+        # Without a display it would be one like w3m, which takes over the terminal.
+        if has_display() or type(browser) is not webbrowser.GenericBrowser:
+            _open(browser, complete_url or url)
+
+
+def _open(browser: Any, url: str) -> None:
+    """Open *browser* without the streams of this program: a shell waits for all that have its stdout."""
+    import webbrowser
+
+    if type(browser) is webbrowser.BackgroundBrowser:  # xdg-open, for one; other kinds do the same by themselves
+        import subprocess
+
+        null, words = subprocess.DEVNULL, [browser.name, *(word.replace("%s", url) for word in browser.args)]
+        with contextlib.suppress(OSError):
+            subprocess.run(words, stdin=null, stdout=null, stderr=null, start_new_session=True, check=False)  # noqa: S603
+            return
+    webbrowser.open(url)
 
 
 def open_browser_anywhere(url: str, user_code: str | None = None, complete_url: str | None = None) -> None:
     """Do the same without a terminal and a display too: for a command that a person runs to sign in."""
     open_browser(url, user_code, complete_url)
-
-
-def _is_in_terminal(webbrowser: Any) -> bool:
-    """Return whether the browser would take over the terminal, as w3m does."""
-    try:
-        return type(webbrowser.get()) is webbrowser.GenericBrowser
-    except webbrowser.Error:
-        return False
 
 
 def has_display() -> bool:
@@ -72,10 +78,17 @@ def can_ask(prompt: Prompt | None) -> bool:
 
 def check_prompt(argument: str, prompt: object) -> Any:
     """Return a prompt; ``None``: no one is asked."""
-    if prompt is None or callable(prompt):
+    if prompt is None or prompt is open_browser:
         return prompt
-    problem = f"must be a callable that is given a URL, or None, got {type(prompt).__name__}"
-    raise ConfigurationError(problem, argument=argument)
+    if not callable(prompt):
+        problem = f"must be a callable that is given a URL, or None, got {type(prompt).__name__}"
+        raise ConfigurationError(problem, argument=argument)
+    import inspect
+
+    if inspect.iscoroutinefunction(prompt) or inspect.iscoroutinefunction(type(prompt).__call__):
+        problem, advice = "must not be async: it is called in a thread", "give a function that calls it in your loop"
+        raise ConfigurationError(problem, argument=argument, advice=advice)
+    return prompt
 
 
 def ask(prompt: Prompt, arguments: tuple[str | None, ...], answer: Future[Any]) -> None:
@@ -112,7 +125,7 @@ def _call(prompt: Prompt, arguments: tuple[str | None, ...]) -> None:
     if prompt in (open_browser, open_browser_anywhere):
         prompt(url, code, complete)
     elif code is None:
-        prompt(url)
+        prompt(str(url))  # whose repr shows it
     elif _takes_two(prompt):
         prompt(url, code)
     else:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
+#: Errors that tell a device to ask for the outcome again (RFC 8628 §3.5).
+STILL_PENDING = ("authorization_pending", "slow_down")
 #: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub, Zoho).
 REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token", "invalid_code"})
 

@@ -11,7 +11,7 @@ from auth_plugins._base.observers import GRANT, REFRESH_TOKEN
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._grants.base import Grant
-from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
+from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, STILL_PENDING
 from auth_plugins._protocol.tokens import Token
 
 from .discovery.resolver import with_endpoints
@@ -185,7 +185,9 @@ class _Exchange:
                 sent.proof.bind(token.access_token)
         except TokenRequestError as error:
             self.refusal = self._refusal(error)
-            self._note(request, began, self.refusal)
+            # That a person has not entered the code yet is no refusal.
+            if self._flight.login is None or error.error not in STILL_PENDING:
+                self._note(request, began, self.refusal)
             raise self.refusal from error.__cause__
         except AuthError as error:
             self._note(request, began, error)

@@ -24,6 +24,7 @@ from ._enterprise import EnterpriseApi, KeyFiles
 from ._partners import AuthApi, JsonApi, JwtApi, OrganizationApi, UploadApi
 from ._seen import Seen
 from ._server import Server
+from ._sign_in import SignInApi
 from ._system import System
 
 __all__ = [
@@ -38,13 +39,16 @@ __all__ = [
     "Sandbox",
     "Seen",
     "SessionApi",
+    "SignInApi",
     "System",
     "UploadApi",
 ]
 
 
 class Sandbox:
-    """Five partner systems, one of an enterprise, and three with a dialect of their own, each on a port of its own.
+    """Five partner systems, one of an enterprise, one where people sign in, and three with a dialect of their own.
+
+    Each has a port of its own.
 
     Iterating over it gives the systems.
 
@@ -53,7 +57,8 @@ class Sandbox:
     """
 
     def __init__(self, lifetime: float = 3600.0, clock: Callable[[], float] = time.time) -> None:
-        kinds = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi, EnterpriseApi, NestedApi, SessionApi, QueryApi)
+        partners = (UploadApi, JwtApi, AuthApi, OrganizationApi, JsonApi, EnterpriseApi)
+        kinds = (*partners, SignInApi, NestedApi, SessionApi, QueryApi)
         self.systems: Mapping[str, System] = MappingProxyType({kind.name: kind(lifetime, clock) for kind in kinds})
         self._servers: list[Server] = []
 
@@ -63,6 +68,8 @@ class Sandbox:
     def __getitem__(self, name: Literal["enterprise-api"]) -> EnterpriseApi: ...
     @overload
     def __getitem__(self, name: Literal["query-api"]) -> QueryApi: ...
+    @overload
+    def __getitem__(self, name: Literal["sign-in-api"]) -> SignInApi: ...
     @overload
     def __getitem__(self, name: str) -> System: ...
     def __getitem__(self, name: str) -> System:

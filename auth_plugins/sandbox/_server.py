@@ -71,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         certificate = self.connection.getpeercert(True) if isinstance(self.connection, SSLSocket) else None  # noqa: FBT003
         reply = self.server.system.answer(self.command, self.path, headers, body, certificate)
-        payload = json.dumps(reply.content).encode()
+        payload = reply.content if isinstance(reply.content, bytes) else json.dumps(reply.content).encode()
         self.send_response(reply.status)
         fixed = {"Content-Type": JSON, "Content-Length": str(len(payload)), "Cache-Control": "no-store"}
         for name, value in (fixed | dict(reply.headers)).items():

@@ -13,7 +13,7 @@ from ._seen import FORM, Seen
 
 
 class Reply(NamedTuple):
-    """What a request is answered: JSON content, a status, and further headers."""
+    """What a request is answered: content, as bytes or for JSON, a status, and further headers."""
 
     content: object
     status: int = 200

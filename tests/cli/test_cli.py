@@ -10,6 +10,8 @@ import socketserver
 import subprocess
 import sys
 import threading
+import time
+import webbrowser
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ import auth_plugins.__main__
 from auth_plugins import FileCache, Token
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._cli.main import main
-from auth_plugins.sandbox import Sandbox
+from auth_plugins.sandbox import Sandbox, SignInApi
 from tests.support.loopback import Loopback, as_json
 from tests.support.stores import age
 
@@ -392,8 +394,11 @@ def examples(text: str) -> list[list[str]]:
     return [line.split()[2:] for line in text.splitlines() if line.startswith("# auth-plugins ")]
 
 
-def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
+def test_the_sandbox_says_how_to_be_its_client(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that it prints works in a shell, and so does each of its examples. Ctrl-C ends it with status 0."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(webbrowser, "get", object)
+    monkeypatch.setattr(webbrowser, "open", SignInApi(60, time.time).person)
     with subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "auth_plugins", "sandbox", "--lifetime", "60"],
         env={**os.environ, "PYTHONPATH": str(PACKAGE.parent), "PYTHONIOENCODING": "utf-8"},
@@ -413,13 +418,15 @@ def test_the_sandbox_says_how_to_be_its_client(run: Run) -> None:
             called = []
             for words in examples(printed):
                 outcome = run(*words, **variables)
-                assert (outcome.status, outcome.err) == (0, ""), words
-                called.append(words[-1])
+                is_login = words[0] == "login"
+                said = outcome.err.startswith("To sign in") if is_login else not outcome.err
+                assert (outcome.status, said) == (0, True), words
+                called += words[1:2] if words[0] == "check" else words[2:]
             token = run("token", "ACME_JWT").out.decode()
         finally:
             process.send_signal(signal.SIGINT)
         assert (process.wait(10), process.stderr.read()) == (0, "")
-    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "ENTERPRISE", "NESTED", "SESSION", "QUERY",
+    systems = ("UPLOAD", "JWT", "AUTH", "ORGANIZATION", "JSON", "ENTERPRISE", "SIGN_IN", "NESTED", "SESSION", "QUERY",
                "UPLOAD_V1", "ENTERPRISE_MTLS")  # fmt: skip
     assert called == [f"ACME_{name}" for name in systems]
     claims = Token(access_token=token.strip()).claims

@@ -23,7 +23,8 @@ from auth_plugins.sandbox import AuthApi, QueryApi, System
 
 PACKAGE = Path(auth_plugins.__file__).parent
 SYSTEMS = [
-    "upload-api", "jwt-api", "auth-api", "organization-api", "json-api", "enterprise-api", "nested-api", "session-api",
+    "upload-api", "jwt-api", "auth-api", "organization-api", "json-api", "enterprise-api", "sign-in-api", "nested-api",
+    "session-api",
     "query-api",
 ]  # fmt: skip
 UNREACHABLE = "http://127.0.0.1:1"
@@ -121,10 +122,10 @@ def test_a_client_that_cannot_be_made_fails_its_rows(
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("ALL_PROXY", "socks9://127.0.0.1:1")
     rows = demo.play(demo.load(["requests", "httpx", "httpx async"]), lifetime=2)
-    assert [row.client for row in rows if not row.problems] == ["requests"] * 9
+    assert [row.client for row in rows if not row.problems] == ["requests"] * len(SYSTEMS)
     assert {row.problems[0].partition(": ")[0] for row in rows if row.problems} == {"first call"}
     assert print_verdict(new_console(), rows[:1], rows, seconds=1.0) == 1
-    assert "\nFAILED: 9 of 27 rows as expected, in " in capsys.readouterr().out
+    assert f"\nFAILED: {len(SYSTEMS)} of {3 * len(SYSTEMS)} rows as expected, in " in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("wrong_password")
@@ -136,8 +137,8 @@ def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> Non
     assert re.findall(r"^NO .*", out, re.MULTILINE)[0].split()[:3] == ["NO", "auth-api", "requests"]
     assert "\nauth-api with requests in the story:\n   first call: TokenRequestError: http://" in out
     assert "\nauth-api with requests:\n   first call: TokenRequestError: http://" in out
-    assert "\nFAILED: a story is not as expected; 8 of 9 rows are, in " in out
-    assert " (4 with a password, 1 refused) and 50 API requests" in out.replace("\n", " ").replace("  ", " ")
+    assert "\nFAILED: a story is not as expected; 9 of 10 rows are, in " in out
+    assert " (4 with a password, 1 refused) and 55 API requests" in out.replace("\n", " ").replace("  ", " ")
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])
@@ -207,7 +208,7 @@ STORY_WITH_KEYS = """\
 
 
 def test_the_demo_plays_all_and_fits_80_columns() -> None:
-    """With output to a file, a narrow terminal and a dead proxy, it prints two stories and 45 rows in plain text."""
+    """With output to a file, a narrow terminal and a dead proxy, it prints two stories and all rows in plain text."""
     dead = {"http_proxy": UNREACHABLE, "https_proxy": UNREACHABLE, "all_proxy": UNREACHABLE}
     environment = {
         **os.environ,
@@ -237,16 +238,17 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
     assert STORY in "\n".join(story)
     assert STORY_WITH_KEYS in "\n".join(story)
     rows = [line for line in lines if re.match("(ok|NO) ", line)]
-    assert len(rows) == 45
+    assert len(rows) == 50
     assert "ok enterprise-api   httpx async  assertion, DPoP    assertion, DPoP      5   2" in rows
     assert "ok auth-api         httpx2 async password in form   refresh token        5   1" in rows
+    assert "ok sign-in-api      httpx2 async code in form       refresh token        5   1" in rows
     assert "ok session-api      httpx2 async password in form   password in form     5   2" in rows
     assert "ok query-api        httpx2 async form               form                 5   1" in rows
-    assert re.fullmatch(r"PASSED: 45 of 45 rows as expected, in \d+\.\d s\.", lines[-4])
+    assert re.fullmatch(r"PASSED: 50 of 50 rows as expected, in \d+\.\d s\.", lines[-4])
     assert lines[-3:] == [
-        "The servers saw 140 token requests (20 with a password, 0 refused) and 280 API",
-        "requests (50 of them with a token that was rejected). They asked 10 times for a",
-        "nonce. The programs made 225 calls; 225 returned 200.",
+        "The servers saw 150 token requests (20 with a password, 0 refused) and 310 API",
+        "requests (55 of them with a token that was rejected). They asked 10 times for a",
+        "nonce. The programs made 250 calls; 250 returned 200.",
     ]
 
 
@@ -260,7 +262,7 @@ def test_a_story_that_is_not_as_expected_fails_the_demo(capsys: pytest.CaptureFi
     out = capsys.readouterr().out
     assert " 400  refused\n" in out
     assert "   NO: the program got 200.\n" in out
-    assert "FAILED: a story is not as expected; 9 of 9 rows are, in 1.0 s.\n" in out
+    assert "FAILED: a story is not as expected; 10 of 10 rows are, in 1.0 s.\n" in out
     assert print_verdict(new_console(), good[2:3], good, seconds=1.0) == 0
 
 

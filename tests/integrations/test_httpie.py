@@ -92,3 +92,11 @@ def test_the_plugin_is_listed(http: Http) -> None:
     """``http --help`` names the type, and what the prefix is."""
     status, printed = http("--help")
     assert (status, "OAuth 2.0, by auth-plugins" in printed) == (0, True)
+
+
+def test_a_refresh_token_is_not_spent_without_a_cache(http: Http, server: Loopback) -> None:
+    """Its successor would end with the command: the error names the variable to set."""
+    http.variables |= {"ACME_REFRESH_TOKEN": SECRET, "ACME_CACHE": "memory"}
+    status, printed = http("--auth-type=oauth2", "--auth=ACME", server.api_url)
+    assert (status, "lost in memory; set ACME_CACHE=file" in printed) == (1, True), printed
+    assert server.token_requests == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import pickle
@@ -294,6 +295,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "redirect elsewhere": ({"redirect_uri": "http://example.com/callback"}, "redirect_uri must be http://"),
     "no time": ({"login_timeout": 0}, "login_timeout must be a number of seconds"),
     "prompt": ({"prompt": "browser"}, "prompt must be a callable"),
+    "async prompt": ({"prompt": asyncio.sleep}, "prompt must not be async"),
     "state": ({"authorize_params": {"state": "mine"}}, "authorize_params must not have state"),
     "callable": ({"authorize_params": {"a": str}}, "authorize_params must have no callable"),
     "params": ({"authorize_params": "a=b"}, "authorize_params must be a mapping"),
@@ -469,32 +471,44 @@ def test_an_unreachable_token_endpoint(login: SignIn, person: Person) -> None:
     assert "Sign-in failed" in person.page
 
 
-def test_a_second_answer_is_not_found(login: SignIn, server: Loopback) -> None:
-    """Only the first answer counts, also while its token is requested."""
+def test_only_the_first_answer_counts(login: SignIn, server: Loopback) -> None:
+    """Another one is not found, also while the token is requested; the same one, as of a reload, has the same page."""
     server.latency = 0.5
-    statuses: list[int] = []
+    found: list[tuple[str, int]] = []
 
-    def twice(url: str) -> None:
+    def thrice(url: str) -> None:
         target = requests.get(url, allow_redirects=False, timeout=20).headers["Location"]
-        pages = [threading.Thread(target=lambda: statuses.append(visit(target).status_code)) for _ in range(2)]
-        for page in pages:
-            page.start()
+        first = threading.Thread(target=lambda: found.append(("first", visit(target).status_code)))
+        first.start()
+        assert wait_for(lambda: len(login.tokens) > 0 or bool(server.token_requests))
+        found.append(("other", visit(target.replace("code=", "code=other-")).status_code))
+        found.append(("same", visit(target).status_code))
 
-    assert TokenSource(login.code(prompt=twice)).token().access_token == "token-1"
-    assert wait_for(lambda: sorted(statuses) == [200, 404])
+    assert TokenSource(login.code(prompt=thrice)).token().access_token == "token-1"
+    assert wait_for(lambda: sorted(found) == [("first", 200), ("other", 404), ("same", 200)]), found
     assert [each["grant_type"] for each in login.tokens] == ["authorization_code"]
 
 
-def test_frames_hold_no_secret(login: SignIn) -> None:
-    """The variables of the frames of a refusal show neither code, nor verifier, nor state."""
+def test_frames_hold_no_secret(login: SignIn, person: Person) -> None:
+    """The variables of the frames of an error show neither code, nor verifier, state, parameters or device code."""
     login.server.token_play = lambda _: as_json({"error": "invalid_grant"}, 400)
     login.device = {"interval": 1}
-    for grant in (login.code(client_secret="5ecr3t-of-client"), login.of_device(client_secret="5ecr3t-of-client")):
+    client = {"client_secret": "5ecr3t-of-client"}
+
+    def fail(url: str) -> None:
+        person(url)
+        raise LookupError
+
+    hint = {"login_hint": "ada@example.com"}
+    grants = (login.code(prompt=person, authorize_params=hint, **client), login.of_device(**client))
+    for grant in (*grants, login.code(prompt=fail, redirect_uri="http://127.0.0.1/failed", **client)):
         with pytest.raises(LoginRequiredError) as caught:
             TokenSource(grant).token()
         shown = variables_of(caught.value)
         verifier = login.server.token_requests[-1].body.decode().partition("code_verifier=")[2].partition("&")[0]
-        for secret in ("code-1-secret", "device-1-secret", "5ecr3t-of-client", verifier or "code-1-secret"):
+        states = [each["state"] for each in login.logins]
+        secrets = ("code-1-secret", "device-1-secret", "5ecr3t-of-client", "ada", *states, *filter(None, [verifier]))
+        for secret in secrets:
             assert secret not in shown
 
 

@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 
 from auth_plugins import AuthorizationCode, Issuer, LoginRequiredError, MemoryCache, TokenSource
+from auth_plugins.sandbox import Sandbox
 from tests.servers.authlib_sign_in import AuthlibSignIn
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.loopback import Loopback
 from tests.support.sign_in import SignIn
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,9 @@ def token_in(browser: Browser, grant: Any, click: str = "") -> Any:
         browser.wait_for(f"!!document.querySelector('button[value={click}]')")
         browser.run(f"document.querySelector('button[value={click}]').click()")
     thread.join(30)
-    browser.wait_for("!!document.querySelector('main h1') && document.readyState === 'complete'")
+    browser.wait_for(
+        "location.pathname == '/callback' && !!document.querySelector('main h1') && document.readyState === 'complete'"
+    )
     return outcome[0]
 
 
@@ -87,6 +90,7 @@ def check_page(browser: Browser, title: str) -> None:
         assert browser.run("document.documentElement.scrollWidth <= innerWidth")
         assert float(browser.run("getComputedStyle(document.querySelector('p')).fontSize")[:-2]) >= 16
     assert browser.complaints == []
+    browser.keep_screenshots(title)
 
 
 def test_a_login(browser: Browser, server: Loopback) -> None:
@@ -103,6 +107,17 @@ def test_a_login_that_fails(browser: Browser, server: Loopback) -> None:
     assert isinstance(token_in(browser, login.code()), LoginRequiredError)
     check_page(browser, "Sign-in failed")
     assert "<script>alert(1)</script> is not ada" in browser.run("document.body.innerText")
+
+
+@pytest.mark.parametrize(("click", "title"), [("allow", "You are signed in"), ("deny", "Sign-in failed")])
+def test_the_sandbox(browser: Browser, click: str, title: str) -> None:
+    """It works against the sandbox, by the buttons of its page."""
+    with Sandbox() as sandbox:
+        system = sandbox["sign-in-api"]
+        outcome = token_in(browser, AuthorizationCode(Issuer(system.url), system.client_id), click)
+        assert isinstance(outcome, LoginRequiredError) == (click == "deny")
+        check_page(browser, title)
+        assert [seen.status for seen in system.visits if "authorize" in seen.target] == [200, 303]
 
 
 @pytest.mark.parametrize(("click", "title"), [("yes", "You are signed in"), ("no", "Sign-in failed")])

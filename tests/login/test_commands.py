@@ -65,6 +65,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         visit(url)
 
     monkeypatch.setattr(webbrowser, "open", open_url)
+    monkeypatch.setattr(webbrowser, "get", object)
     return opened
 
 
@@ -183,10 +184,32 @@ def test_logins_that_fail(login: SignIn, run: Run, monkeypatch: pytest.MonkeyPat
     assert "error: sign-in was denied (access_denied)" in err
     login.answer = {}
     assert run("login", "ACME")[0] == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(FileCache, "set", lambda *_: (_ for _ in ()).throw(OSError(5, "the disk is full")))
+        for words in ("logout", "login", "token"):
+            status, _, err = run(words, "ACME")
+            assert (status, "cannot be used (the disk is full)" in err) == (2, True), err
     monkeypatch.setattr(FileCache, "delete", lambda *_: None)
     status, _, err = run("logout", "ACME")
     assert status == 1
     assert "still in FileCache" in err
+
+
+@pytest.mark.usefixtures("browser")
+def test_what_a_command_cannot_end_or_keep(
+    login: SignIn, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An entry that the cache does not take is no login; a token that is not revoked is deleted all the same."""
+    variables(monkeypatch, login, tmp_path, REVOCATION_URL=f"{login.server.url}/nowhere")
+    store = FileCache.set
+    with monkeypatch.context() as patch:
+        patch.setattr(FileCache, "set", lambda cache, key, text, ttl: store(cache, key, text[:99], ttl))
+        status, out, err = run("login", "ACME")
+        assert (status, out, "could not be stored" in err) == (1, "", True), err
+    assert run("login", "ACME")[0] == 0
+    status, _, err = run("logout", "ACME")
+    assert (status, "deleted from FileCache" in err, "may be valid" in err) == (1, True, True), err
+    assert "has no login" in run("logout", "ACME")[1]
 
 
 def _with(monkeypatch: pytest.MonkeyPatch, run: Run, words: str, **given: str) -> str:
@@ -278,7 +301,7 @@ def test_a_closed_stderr(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("found", "opened"),
-    [(webbrowser.GenericBrowser("w3m"), []), (webbrowser.BackgroundBrowser("x"), ["u"]), (webbrowser.Error(), ["u"])],
+    [(webbrowser.GenericBrowser("w3m"), []), (webbrowser.BackgroundBrowser("x"), ["u"]), (webbrowser.Error(), [])],
 )
 def test_a_browser_that_takes_the_terminal(monkeypatch: pytest.MonkeyPatch, found: Any, opened: list[str]) -> None:
     """It is not opened by itself; a program without stderr goes on."""
@@ -296,6 +319,19 @@ def test_a_browser_that_takes_the_terminal(monkeypatch: pytest.MonkeyPatch, foun
     monkeypatch.setattr(sys, "stderr", None)
     open_browser("u")
     assert urls == opened
+
+
+def test_a_browser_gets_no_stream(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """What ``xdg-open`` prints is not the output of this program; and no one waits for it to close its stdout."""
+    program = "import pathlib, sys; print('opened'); pathlib.Path(sys.argv[1]).write_text(sys.argv[2])"
+    words: Any = [sys.executable, "-c", program, str(tmp_path / "urls"), "%s"]
+    monkeypatch.setattr(webbrowser, "get", lambda: webbrowser.BackgroundBrowser(words))
+    monkeypatch.setenv("DISPLAY", ":9")
+    open_browser("https://id.example.com/authorize")
+    assert (tmp_path / "urls").read_text() == "https://id.example.com/authorize"
+    assert capfd.readouterr().out == ""
 
 
 @pytest.mark.parametrize(

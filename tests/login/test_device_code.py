@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from concurrent.futures import Future
 from typing import Any
@@ -17,6 +18,8 @@ from auth_plugins import (
     TokenRequestError,
     TokenSource,
     TokenTransportError,
+    add_observer,
+    remove_observer,
 )
 from auth_plugins._base.runtime import runtime
 from tests.support.drivers import ALL, Driver, each, succeeded
@@ -117,6 +120,22 @@ def test_a_login_that_fails(login: SignIn, outcomes: list[str], error: str, word
         assert caught.value.error == error
         assert not caught.value.transient
     assert len(login.devices) == 1
+
+
+@pytest.mark.usefixtures("pauses")
+def test_observers_get_the_outcome_only(login: SignIn) -> None:
+    """That a person has not entered the code yet is no refusal."""
+    events: list[tuple[str, str | None]] = []
+    add_observer(observer := lambda event: events.append((event.kind, getattr(event.error, "error", None))))
+    try:
+        for outcome, expected in (["access_denied"], ("refused", "access_denied")), ([], ("obtained", None)):
+            login.outcomes = ["authorization_pending", "slow_down", *outcome]
+            with contextlib.suppress(LoginRequiredError):
+                fresh(login.of_device()).token()
+            assert events == [expected]
+            events.clear()
+    finally:
+        remove_observer(observer)
 
 
 @pytest.mark.usefixtures("pauses")

@@ -6,11 +6,15 @@ import asyncio
 import subprocess
 import sys
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from auth_plugins import FileCache, LoginRequiredError, Token, TokenExchange, TokenSource
+from auth_plugins import AuthorizationCode, FileCache, LoginRequiredError, Token, TokenExchange, TokenSource
+from auth_plugins._base.runtime import runtime
 from auth_plugins._source.flight import Flight
 from auth_plugins._source.wiring import longest_wait
 from tests.support.loopback import Clock, Loopback
@@ -66,6 +70,23 @@ def test_a_refused_refresh_token_leaves_the_access_token(login: SignIn, clock: C
     assert len(login.tokens) == 2
     assert source.token().access_token == "token-2"
     assert silent.token().access_token == "token-2"
+
+
+def test_a_refused_refresh_token_where_nothing_can_be_stored(
+    login: SignIn, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the access token cannot be stored without it, this process still uses the access token until its end."""
+    source = TokenSource(login.code(), cache=FileCache(tmp_path), leeway=300)
+    source.token()
+    login.forget()
+    clock.forward(3400)
+
+    def fail(*_: Any) -> None:
+        raise OSError
+
+    monkeypatch.setattr(FileCache, "set", fail)
+    assert source.token().access_token == "token-1"
+    assert [each["grant_type"] for each in login.tokens] == ["authorization_code", "refresh_token"]
 
 
 def test_a_logout_elsewhere_ends_the_login(login: SignIn, clock: Clock, tmp_path: Path) -> None:
@@ -141,6 +162,38 @@ def test_a_caller_that_comes_late_waits_too(login: SignIn, clock: Clock) -> None
     for thread in threads:
         thread.join(20)
     assert [token.access_token for token in tokens] == ["token-1"] * 2
+    assert len(login.logins) == 1
+
+
+@pytest.mark.parametrize("is_async", [False, True], ids=["threads", "tasks"])
+def test_a_caller_that_came_before_the_person_was_asked_waits_too(
+    login: SignIn, monkeypatch: pytest.MonkeyPatch, is_async: bool
+) -> None:
+    """A caller that waits since before the person was asked waits for them, whatever its timeout."""
+    waits, wait = threading.Event(), runtime.wait
+
+    def note(*arguments: Any) -> None:
+        waits.set()
+        wait(*arguments)
+
+    class Patient(AuthorizationCode):
+        def check_login(self, ask: Any) -> None:
+            assert is_async or waits.wait(20)
+            super().check_login(ask)
+
+    def person(url: str) -> None:
+        time.sleep(1.5)  # longer than a caller waits for a token request: its timeout, and a second
+        visit(url)
+
+    monkeypatch.setattr(runtime, "wait", note)
+    grant = Patient(login.server.token_url, "the-client", authorize_url=login.authorize_url, prompt=person)
+    source = TokenSource(grant, timeout=0.2)
+    if is_async:
+        tokens = [asyncio.run(source.atoken())]
+    else:
+        with ThreadPoolExecutor(2) as pool:
+            tokens = list(pool.map(lambda _: source.token(), range(2)))
+    assert {token.access_token for token in tokens} == {"token-1"}
     assert len(login.logins) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -103,6 +104,17 @@ class Browser:
         while not self.run(script):
             assert time.monotonic() < until, (script, self.run("document.documentElement.outerHTML"))
             time.sleep(0.02)
+
+    def keep_screenshots(self, title: str) -> None:
+        """Write the page, light, dark and on a phone, to the folder of the variable ``SCREENSHOTS``, if it is set."""
+        folder = os.environ.get("SCREENSHOTS")
+        for name, scheme, width in (("light", "light", 1000), ("dark", "dark", 1000), ("phone", "light", 320)):
+            if folder:
+                self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+                screen = {"width": width, "height": 480, "deviceScaleFactor": 1, "mobile": width < 600}
+                self.call("Emulation.setDeviceMetricsOverride", **screen)
+                image = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+                Path(folder, f"{title} {name}.png").write_bytes(image)
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)

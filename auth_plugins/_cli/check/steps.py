@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from auth_plugins._base.validation import resolve_secret
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
-from auth_plugins._cli.listing import probe
 from auth_plugins._environment.configuration import cache_secrets
 from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
+from auth_plugins._environment.successor import probe
 from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import has_odd_ends

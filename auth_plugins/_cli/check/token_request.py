@@ -10,9 +10,10 @@ from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.errors import TROUBLE, AuthError, ConfigurationError, TokenRequestError, TokenTransportError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import ClientAuth
-from auth_plugins._cli.configured import loses_successor, shared_entry
+from auth_plugins._cli.configured import shared_entry
 from auth_plugins._client_auth.assertions import ClientSecretJWT
 from auth_plugins._client_auth.named import authentication_of
+from auth_plugins._environment.successor import loses_successor
 from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant

@@ -4,13 +4,14 @@
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Self, cast
 from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import NOT_ASKED, ConfigurationError, LoginRequiredError, TokenRequestError
 from auth_plugins._base.validation import Secret, check_id
+from auth_plugins._client_auth.base import ClientAuthentication
 from auth_plugins._grants.base import Ask
 from auth_plugins._grants.frozen import Checks
 from auth_plugins._grants.issuer import Issuer
@@ -42,6 +43,13 @@ class InteractiveGrant(OAuthGrant):
     @property
     def can_ask(self) -> bool:
         return can_ask(self.prompt)
+
+    def identity(self) -> Mapping[str, Any]:
+        members, authentication = super().identity(), self.client_auth
+        if isinstance(authentication, ClientAuthentication) and authentication.is_renewed:
+            # The login, and its refresh token, must be found by the next assertion.
+            members = {**members, "client_auth": type(authentication).__qualname__}
+        return members
 
     @abstractmethod
     def _sign_in(self, prompt: Prompt, ask: LoginAsk) -> Token:

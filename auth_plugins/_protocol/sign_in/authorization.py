@@ -18,7 +18,7 @@ _LONGEST_SHOWN = 200
 
 
 class AuthorizationRequest(NamedTuple):
-    """A request that a browser carries, and by what its answer is known."""
+    """A request that a browser carries, and by what its answer is known; hidden from dumps."""
 
     url: str
     state: str
@@ -61,7 +61,7 @@ def authorization_request(
         pairs = [pair for pair in pairs if pair[0] != name]
         if value is not None:
             pairs += [(name, each) for each in (value if isinstance(value, tuple) else (value,))]
-    return AuthorizationRequest(f"{before}?{urlencode(pairs, quote_via=quote, safe='')}", state, verifier)
+    return AuthorizationRequest(hidden(f"{before}?{urlencode(pairs, quote_via=quote, safe='')}"), state, verifier)
 
 
 def read_code(answer: Mapping[str, Sequence[str]], state: str, issuer: str | None, *, requires_issuer: bool) -> str:
