@@ -124,7 +124,7 @@ def test_a_server_that_refuses_all_tokens(
     assert recipe.tokens() == 2
 
 
-def test_an_smtp_server_gets_no_second_login_after_its_end(recipe: Recipe, log: list[str]) -> None:
+def test_a_connection_that_ends_gets_no_second_login(recipe: Recipe, log: list[str]) -> None:
     """A connection that ends during the login says nothing of the token."""
     source, connection = recipe.source(), imaplib.IMAP4.__new__(imaplib.IMAP4)
 
