@@ -246,7 +246,7 @@ def test_the_demo_plays_all_and_fits_80_columns() -> None:
     assert "ok query-api        httpx2 async form               form                 5   1" in rows
     assert re.fullmatch(r"PASSED: 50 of 50 rows as expected, in \d+\.\d s\.", lines[-4])
     assert lines[-3:] == [
-        "The servers saw 150 token requests (20 with a password, 0 refused) and 310 API",
+        "The servers saw 155 token requests (20 with a password, 0 refused) and 310 API",
         "requests (55 of them with a token that was rejected). They asked 10 times for a",
         "nonce. The programs made 250 calls; 250 returned 200.",
     ]

@@ -46,7 +46,8 @@ class Recipe:
 
     def __init__(self, name: str, server: Loopback) -> None:
         self._page, self.server = RECIPES / f"{name}.rst", server
-        check_versions(self._page)
+        if "RECIPES" in os.environ:  # set by tox -e recipes: elsewhere, a new release of a tool is no fault
+            check_versions(self._page)
         host = server.url.removeprefix("http://")
         #: What is replaced in the programs of the page, in order.
         self.replaced = {"https://orders.example.com": server.url, "orders.example.com": host}
