@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("auth_plugins")
 
+#: What a token endpoint answers until a person has entered the code (RFC 8628 §3.5): no refusal.
+_NOT_YET = frozenset({"authorization_pending", "slow_down"})
+
 
 class GrantFetcher:
     """Refreshes, or, without a refresh token or where it is refused, requests a token by the grant.
@@ -185,7 +188,8 @@ class _Exchange:
                 sent.proof.bind(token.access_token)
         except TokenRequestError as error:
             self.refusal = self._refusal(error)
-            self._note(request, began, self.refusal)
+            if error.error not in _NOT_YET:
+                self._note(request, began, self.refusal)
             raise self.refusal from error.__cause__
         except AuthError as error:
             self._note(request, began, error)
