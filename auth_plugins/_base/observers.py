@@ -55,6 +55,8 @@ _observers: list[Observer] = []
 class _Local(threading.local):
     #: Whether this thread runs an observer, whose own token requests are not given to observers.
     is_observing = False
+    #: When what the present event is about ended, by ``runtime.clock.monotonic``; ``None``: just now.
+    ended: float | None = None
     #: Set when observers have had the last event of the event loop in this thread.
     done: threading.Event | None = None
 
@@ -93,18 +95,24 @@ def has_observers() -> bool:
     return bool(_observers)
 
 
-def notify(event: TokenEvent, expires_at: float | None = None) -> None:
+def ended_ago() -> float:
+    """Return for how many seconds the token request of the event that this thread observes has been over."""
+    return 0.0 if _local.ended is None else max(0.0, runtime.clock.monotonic() - _local.ended)
+
+
+def notify(event: TokenEvent, expires_at: float | None = None, ended: float | None = None) -> None:
     """Log *event*, and give it to all observers; under no lock.
 
     :param expires_at: when the token expires that was obtained, in Unix seconds; ``None``: unknown.
+    :param ended: when the token request ended, by ``runtime.clock.monotonic``; ``None``: just now.
     """
     _log_event(event, expires_at)
     if not _observers or _local.is_observing:
         return
     if _in_event_loop():
-        _observe_beside(event)
+        _observe_beside(event, ended)
     else:
-        _observe(event)
+        _observe(event, ended)
 
 
 def _in_event_loop() -> bool:
@@ -117,13 +125,13 @@ def _in_event_loop() -> bool:
     return False
 
 
-def _observe_beside(event: TokenEvent) -> None:
+def _observe_beside(event: TokenEvent, ended: float | None) -> None:
     """Give *event* to all observers in another thread: one that is slow must not block the event loop."""
     context, done = contextvars.copy_context(), threading.Event()
 
     def observe() -> None:
         try:
-            context.run(_observe, event)
+            context.run(_observe, event, ended)
         finally:
             done.set()
 
@@ -137,9 +145,9 @@ def _observe_beside(event: TokenEvent) -> None:
         done.wait(_PATIENCE)
 
 
-def _observe(event: TokenEvent) -> None:
+def _observe(event: TokenEvent, ended: float | None) -> None:
     """Give *event* to all observers."""
-    _local.is_observing = True
+    _local.is_observing, _local.ended = True, ended
     try:
         for observer in _observers.copy():
             _call(observer, event)
