@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from auth_plugins import (
     ApiKey,
@@ -25,6 +26,7 @@ from auth_plugins import (
     add_observer,
     remove_observer,
 )
+from auth_plugins.requests import OAuth2Auth
 from auth_plugins.testing import FakeTokens, TokenServer
 from tests.support.drivers import ALL, Driver, each
 from tests.support.loopback import Clock, Loopback
@@ -220,6 +222,19 @@ def test_the_server_knows_clients_where_it_should(served: TokenServer) -> None:
         with pytest.raises(TokenRequestError, match="invalid_client"):
             TokenSource(ClientCredentials(served.token_url, "orders", "other", client_auth=way)).token()
     assert [seen.status for seen in served.token_requests] == [200, 401] * 3
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"scheme": "CWSAuth Bearer={token}"}, {"header": "X-Auth-Token", "scheme": ""}, {"query": "token"}],
+    ids=str,
+)
+def test_the_api_finds_the_token_in_any_place(place: dict[str, Any], served: TokenServer) -> None:
+    """Behind any scheme, in any header, or in the query."""
+    auth = OAuth2Auth(ClientCredentials(served.token_url, "any", "s3cr3t"), **place)
+    assert [requests.get(served.api_url, auth=auth, timeout=60).status_code for _ in range(2)] == [200, 200]
+    served.revoke()
+    assert requests.get(served.api_url, timeout=60).status_code == 401
 
 
 def test_the_server_rotates_refresh_tokens(served: TokenServer) -> None:
