@@ -53,6 +53,8 @@ class Flight(Future[Token | Ending]):
         self.leader = leader
         #: The thread itself; ``None``: the attempt has not begun.
         self.thread: threading.Thread | None = None
+        #: Whether the test that began it has ended.
+        self.is_forgotten = False
         #: Whether a token request is being sent; before that the leader is in the grant's code, or in the cache's.
         self.is_sending = False
         #: Whether other processes find the token in the shared cache.

@@ -26,11 +26,13 @@ from auth_plugins import (
     add_observer,
     remove_observer,
 )
+from auth_plugins._integrations.fake_tokens import forget
 from auth_plugins.requests import OAuth2Auth
 from auth_plugins.testing import FakeTokens, TokenServer
 from tests.support.drivers import ALL, Driver, each
 from tests.support.loopback import Clock, Loopback
 from tests.support.plugin import run_pytest
+from tests.support.sources import Endpoint, refusal, source
 
 URL = "https://id.example.com/token"
 GRANT = ClientCredentials(URL, "client", "s3cr3t")
@@ -202,6 +204,20 @@ def test_forgetting_keeps_auth_objects(server: Loopback) -> None:
     with FakeTokens() as fake:
         assert tokens.token() == fake.token
     assert tokens.token().access_token == "token-2"
+
+
+def test_a_refusal_that_comes_after_the_test_is_forgotten(endpoint: Endpoint) -> None:
+    """A token request may be under way when a test ends: its refusal is not that of the next test."""
+
+    def end_of_test() -> Any:
+        forget()
+        return refusal()
+
+    endpoint.script = [end_of_test]
+    tokens = source(endpoint, GRANT)
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert tokens.token().access_token == "token-1"
 
 
 # --- the server ------------------------------------------------------------------------------------------------------
