@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import time
 from collections.abc import Iterable
@@ -14,11 +15,13 @@ except ImportError as error:
     raise ImportError("auth_plugins.opentelemetry needs opentelemetry-api: pip install 'auth-plugins[otel]'") from error
 
 from auth_plugins._base.errors import TokenRequestError
-from auth_plugins._base.observers import API, LEADER, SHARED_CACHE, TokenEvent, add_observer, remove_observer
+from auth_plugins._base.observers import API, LEADER, SHARED_CACHE, TokenEvent, add_observer, ended_ago, remove_observer
 from auth_plugins._base.runtime import runtime
 
 __all__ = ["instrument", "uninstrument"]
 
+#: The boundaries of histograms, in seconds, as the semantic conventions give them for requests of HTTP clients.
+_BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 #: How many kinds of tokens have an age: the latest.
 _MOST_AGES = 1000
 #: The one that was made, if it was.
@@ -62,14 +65,20 @@ class _Instrumentation:
     def __init__(self) -> None:
         name = "auth_plugins"
         self._tracer, meter = trace.get_tracer(name), metrics.get_meter(name)
+        advisory = "explicit_bucket_boundaries_advisory"  # older versions of OpenTelemetry do not know it
+        has_advisory = advisory in inspect.signature(meter.create_histogram).parameters
+        boundaries: dict[str, Any] = {advisory: _BOUNDARIES} if has_advisory else {}
         self._requests = meter.create_histogram(
-            "auth_plugins.token.request.duration", "s", "Duration of token requests, retries included."
+            "auth_plugins.token.request.duration", "s", "Duration of token requests, retries included.", **boundaries
         )
         self._refusals = meter.create_counter(
             "auth_plugins.token.refusals", "{refusal}", "Refused token requests, and tokens that an API refused."
         )
         self._waits = meter.create_histogram(
-            "auth_plugins.token.wait.duration", "s", "Duration of waits for the token request of another thread."
+            "auth_plugins.token.wait.duration",
+            "s",
+            "Duration of waits for the token request of another thread.",
+            **boundaries,
         )
         meter.create_observable_gauge(
             "auth_plugins.token.age", [self._ages], "s", "Time since the latest token was issued."
@@ -102,7 +111,7 @@ class _Instrumentation:
         """Add the span of a token request that has just ended."""
         if "://" in event.token_url:
             attributes["url.full"] = event.token_url
-        error, end = event.error, time.time_ns()
+        error, end = event.error, time.time_ns() - int(ended_ago() * 1e9)
         span = self._tracer.start_span(
             "token request",
             kind=trace.SpanKind.CLIENT,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import datetime as dt
 import inspect
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from typing import NamedTuple
@@ -16,6 +19,8 @@ _log = logging.getLogger("auth_plugins")
 
 #: Seconds; an observer that takes longer costs a warning.
 _SLOW = 0.5
+#: Seconds for which an event loop waits for its observers, so that a task finds what they did if they are quick.
+_PATIENCE = 0.05
 
 # Where a token, an error or a refusal comes from.
 GRANT, REFRESH_TOKEN, SHARED_CACHE, API, LEADER = "grant", "refresh_token", "shared_cache", "api", "leader"
@@ -50,6 +55,10 @@ _observers: list[Observer] = []
 class _Local(threading.local):
     #: Whether this thread runs an observer, whose own token requests are not given to observers.
     is_observing = False
+    #: When what the present event is about ended, by ``runtime.clock.monotonic``; ``None``: just now.
+    ended: float | None = None
+    #: Set when observers have had the last event of the event loop in this thread.
+    done: threading.Event | None = None
 
 
 _local = _Local()
@@ -58,14 +67,16 @@ _local = _Local()
 def add_observer(observer: Observer) -> None:
     """Call *observer* with a :class:`TokenEvent` for each token that is obtained, refused or failed in this process.
 
-    It is called by the thread that had to do with the token, after all that wait for the token have it. That thread may
-    run an event loop, so *observer* must be quick: put what takes longer in a queue. If it raises, or takes longer than
-    half a second, a warning is logged. An observer that was added before is called once. No event is given for a
-    request that finds its token in memory, or for a remembered error. A forked child has the observers of its parent.
+    It is called by the thread that had to do with the token, after all that wait for the token have it. A request waits
+    for it, so *observer* must be quick: put what takes longer in a queue. Where that thread runs an event loop, another
+    one calls it, in the context of the task. If it raises, or takes longer than half a second, a warning is logged. An
+    observer that was added before is called once. No event is given for a request that finds its token in memory, for a
+    remembered error, or for a token that an observer needs. A forked child has the observers of its parent.
 
     :raises ConfigurationError: it cannot be called, or is an ``async def``.
     """
-    if not callable(observer) or inspect.iscoroutinefunction(observer):
+    is_async = any(map(inspect.iscoroutinefunction, (observer, getattr(observer, "__call__", None))))  # noqa: B004
+    if not callable(observer) or is_async:
         given = "an async def" if callable(observer) else f"an object of type {type(observer).__name__}"
         advice = "give a plain function of one argument"
         raise ConfigurationError(f"must be a callable, got {given}", argument="observer", advice=advice)
@@ -84,15 +95,59 @@ def has_observers() -> bool:
     return bool(_observers)
 
 
-def notify(event: TokenEvent, expires_at: float | None = None) -> None:
+def ended_ago() -> float:
+    """Return for how many seconds the token request of the event that this thread observes has been over."""
+    return 0.0 if _local.ended is None else max(0.0, runtime.clock.monotonic() - _local.ended)
+
+
+def notify(event: TokenEvent, expires_at: float | None = None, ended: float | None = None) -> None:
     """Log *event*, and give it to all observers; under no lock.
 
     :param expires_at: when the token expires that was obtained, in Unix seconds; ``None``: unknown.
+    :param ended: when the token request ended, by ``runtime.clock.monotonic``; ``None``: just now.
     """
     _log_event(event, expires_at)
     if not _observers or _local.is_observing:
         return
-    _local.is_observing = True
+    if _in_event_loop():
+        _observe_beside(event, ended)
+    else:
+        _observe(event, ended)
+
+
+def _in_event_loop() -> bool:
+    """Return whether this thread runs a task of asyncio or trio."""
+    trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
+    if trio is not None and trio.lowlevel.in_trio_task():
+        return True
+    with contextlib.suppress(RuntimeError):
+        return asyncio is not None and asyncio.get_running_loop() is not None
+    return False
+
+
+def _observe_beside(event: TokenEvent, ended: float | None) -> None:
+    """Give *event* to all observers in another thread: one that is slow must not block the event loop."""
+    context, done = contextvars.copy_context(), threading.Event()
+
+    def observe() -> None:
+        try:
+            context.run(_observe, event, ended)
+        finally:
+            done.set()
+
+    is_behind = _local.done is not None and not _local.done.is_set()
+    _local.done = done
+    try:
+        runtime.start_thread(observe, "auth-plugins observers")
+    except RuntimeError:  # the interpreter exits, or has too many threads
+        observe()
+    if not is_behind:  # else the loop would wait once more for the same slow observer
+        done.wait(_PATIENCE)
+
+
+def _observe(event: TokenEvent, ended: float | None) -> None:
+    """Give *event* to all observers."""
+    _local.is_observing, _local.ended = True, ended
     try:
         for observer in _observers.copy():
             _call(observer, event)

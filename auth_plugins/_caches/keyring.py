@@ -21,8 +21,8 @@ class KeyringCache:
 
     The keyring encrypts them: Keychain of macOS, Credential Manager of Windows, Secret Service or KWallet of Linux, or
     any other backend of ``keyring``. A lock in the user's cache directory lets one process at a time fetch a token.
-    While there is no keyring, or it is locked, and for an entry that is too long for it (on Windows one of more than
-    1,280 characters), tokens are shared within the process only; one warning says so.
+    While there is no keyring, or it is disabled or locked, and for an entry that is too long for it (on Windows one of
+    more than 1,280 characters), tokens are shared within the process only; one warning says so.
 
     :param service: the name under which the keyring shows the entries. Programs that share tokens use the same.
     :raises ConfigurationError: *service* is empty or no text, or the package ``keyring`` is missing.
@@ -103,7 +103,10 @@ class KeyringCache:
 
     def _call(self, operation: str, key: str, *values: str) -> Any:
         try:
-            return getattr(self._keyring, operation)(self._service, key, *values)
+            # That of `keyring --disable` keeps no entry that it takes, so refresh tokens would be lost.
+            if type(self._keyring.get_keyring()).__module__ != "keyring.backends.null":
+                return getattr(self._keyring, operation)(self._service, key, *values)
+            problem = "the keyring is disabled; enable it, or use a FileCache"
         except Exception as error:
             problem = _describe(error)
         finally:

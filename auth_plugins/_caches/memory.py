@@ -139,6 +139,8 @@ def forget_all() -> None:
     for cache in list(_caches):
         with cache.lock:
             for state in list(cache._states.values()):
+                if state.flight is not None:
+                    state.flight.is_forgotten = True
                 vars(state).clear()  # what is left are the defaults
             cache._issuers.clear()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, Self
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 from auth_plugins.sandbox import Seen
 from auth_plugins.sandbox._server import Server
@@ -146,8 +147,8 @@ class TokenServer:
     def _serve(self, request: Seen) -> Reply:
         now = time.time()
         path, _, query = request.target.partition("?")
-        carried = [value.rpartition(" ")[2] for value in request.headers.values()]
-        carried += [value for _, value in parse_qsl(query)]
+        # Behind any scheme, and in any place of a header: a token consists of these characters.
+        carried = re.findall(r"[\w-]+", " ".join([*request.headers.values(), query]))
         if not any(self._live.get(each, 0.0) > now for each in carried):
             return Reply({"error": "invalid_token"}, 401, {"WWW-Authenticate": 'Bearer error="invalid_token"'})
         return Reply({"method": request.method, "path": path, "body": request.body.decode("utf-8", "replace")})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import itertools
 import sys
 import threading
 from collections.abc import Iterator
@@ -81,6 +82,8 @@ class Flight(Awaited[Token | Ending]):
         self.leader = leader
         #: The thread itself; ``None``: the attempt has not begun.
         self.thread: threading.Thread | None = None
+        #: Whether the test that began it has ended.
+        self.is_forgotten = False
         #: Whether a token request is being sent; before that the leader is in the grant's code, or in the cache's.
         self.is_sending = False
         #: Whether other processes find the token in the shared cache.
@@ -95,6 +98,8 @@ class Flight(Awaited[Token | Ending]):
         self.is_reporting = False
         #: What happened to token requests, for observers and the log.
         self.events: list[TokenEvent] = []
+        #: When each of them happened, by ``runtime.clock.monotonic``.
+        self._moments: list[float] = []
         #: Until when a person may sign in, the last token request included, by ``runtime.clock.monotonic``; 0: none is
         #: asked. ``login`` ends with an error if no one waits any more.
         self.login_until = 0.0
@@ -119,6 +124,7 @@ class Flight(Awaited[Token | Ending]):
         """Note for observers that a token was obtained in *seconds* by *source*, or the *error*."""
         kind = "obtained" if error is None else "refused" if isinstance(error, TokenRequestError) else "failed"
         kept = None if error is None else without_frames(error)
+        self._moments.append(runtime.clock.monotonic())
         self.events.append(TokenEvent(kind, type(grant).__name__, endpoint, seconds, kept, source))
 
     def report(self, grant: Grant, result: Token | AuthError | Ending) -> None:
@@ -130,8 +136,8 @@ class Flight(Awaited[Token | Ending]):
                 TokenEvent("obtained", type(grant).__name__, endpoint_of(grant), seconds, None, SHARED_CACHE)
             )
         try:
-            for event in self.events:
-                notify(event, None if token is None else token.expires_at)
+            for event, moment in itertools.zip_longest(self.events, self._moments):
+                notify(event, None if token is None else token.expires_at, moment)
         finally:
             self.is_reporting = False
 

@@ -76,12 +76,12 @@ class NegativeCache:
         except AuthError as error:
             self._note(flight, noted, began, error)
             if isinstance(error, TokenRequestError) and _is_refusal(error):
-                self._remember(error, error.retry_after or 0.0)
+                self._remember(flight, error, error.retry_after or 0.0)
             raise
         except Exception as error:
             self._note(flight, noted, began, unexpected := unexpected_error(error))
             # The password must not be sent again and again for it.
-            self._remember(unexpected, 0.0)
+            self._remember(flight, unexpected, 0.0)
             raise
 
     def _note(self, flight: Flight, noted: int, began: float, error: AuthError) -> None:
@@ -89,14 +89,19 @@ class NegativeCache:
         if not any(each.error is not None for each in flight.events[noted:]):
             flight.note(self._grant, endpoint_of(self._grant), runtime.clock.monotonic() - began, error)
 
-    def _remember(self, error: AuthError, at_least: float) -> None:
-        """Begin a back-off of *at_least* so many seconds, which grows with each failure in a row."""
+    def _remember(self, flight: Flight, error: AuthError, at_least: float) -> None:
+        """Begin a back-off of *at_least* so many seconds, which grows with each failure in a row.
+
+        The error of a *flight* that a test left behind is not remembered.
+        """
         try:
             secrets = hash(self._grant.secrets())
         except ConfigurationError:
             return
         kept = without_frames(error)
         with self._memory.lock:
+            if flight.is_forgotten:
+                return
             times = self._state.failure.times + 1 if self._state.failure else 1
             seconds = max(min(back_off(times - 1), LONGEST_BACK_OFF), min(at_least, LONGEST_RETRY_AFTER))
             until = runtime.elapsed() + seconds

@@ -70,7 +70,7 @@ class SingleFlight:
                     if leads and is_urgent:
                         self._lead(flight)
                     elif leads:
-                        self._lead_in_background(flight)
+                        self._lead_in_background(flight, contextvars.copy_context().run)
                     if not flight.done():
                         with observed_wait(flight, self._grant, leads=leads):
                             runtime.wait(flight, self._wait_timeout(flight))
@@ -91,7 +91,6 @@ class SingleFlight:
                 flight, leads = self._join()
                 with taking_part(flight, self._memory.lock):
                     if leads:
-                        # With the context of the task, so that traces show whose token request it is.
                         self._lead_in_background(flight, contextvars.copy_context().run)
                     with observed_wait(flight, self._grant, leads=leads):
                         await wait_in_loop(flight, self._wait_timeout(flight))
@@ -174,6 +173,8 @@ class SingleFlight:
             self._state.stuck += 1
 
     def _lead_in_background(self, flight: Flight, call: Callable[..., None] | None = None) -> None:
+        """Fetch in a thread; *call* is of the caller's context, so that traces show whose token request it is."""
+
         def lead() -> None:
             # The waiters raise the error; if there are none, the present token is still good.
             with contextlib.suppress(AuthError):

@@ -23,6 +23,7 @@ from tests.support.stores import KEY, logged, process
 pytest.importorskip("keyring")
 import keyring
 from keyring.backends.fail import Keyring as NoKeyring
+from keyring.backends.null import Keyring as Disabled
 from keyring.errors import InitError, KeyringError, KeyringLocked
 
 from tests.support import keyrings
@@ -49,7 +50,8 @@ def backend() -> Iterator[InMemory]:
 @pytest.mark.parametrize(
     ("error", "text"),
     [
-        (None, "there is no keyring; install one, such as GNOME Keyring, or use a FileCache"),
+        (NoKeyring(), "there is no keyring; install one, such as GNOME Keyring, or use a FileCache"),
+        (Disabled(), "the keyring is disabled; enable it, or use a FileCache"),
         (KeyringLocked(SECRET), "the keyring is locked; unlock it"),
         (InitError(SECRET), "the keyring is locked; unlock it"),
         (KeyringError(SECRET), "the keyring failed (KeyringError)"),
@@ -59,9 +61,10 @@ def test_without_a_keyring_tokens_are_in_memory(
     error: Any, text: str, backend: InMemory, rotating: Endpoint, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A missing or locked keyring costs one warning, however long it lasts; tokens, refresh tokens too, are used."""
-    backend.error = error
-    if error is None:
-        keyring.set_keyring(NoKeyring())
+    if isinstance(error, Exception):
+        backend.error = error
+    else:
+        keyring.set_keyring(error)
     tokens = process(KeyringCache(), rotating, GRANT)
     for _ in range(3):
         tokens.token()

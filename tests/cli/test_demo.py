@@ -138,7 +138,7 @@ def test_a_demo_that_fails_says_where(capsys: pytest.CaptureFixture[str]) -> Non
     assert "\nauth-api with requests in the story:\n   first call: TokenRequestError: http://" in out
     assert "\nauth-api with requests:\n   first call: TokenRequestError: http://" in out
     assert "\nFAILED: a story is not as expected; 9 of 10 rows are, in " in out
-    assert " (4 with a password, 1 refused) and 55 API requests" in out.replace("\n", " ").replace("  ", " ")
+    assert " (4 with a password, 1 refused) and 56 API requests" in out.replace("\n", " ").replace("  ", " ")
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx", "httpx2"])

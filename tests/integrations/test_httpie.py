@@ -65,6 +65,18 @@ def test_calls_share_a_token_and_renew_it(http: Http, server: Loopback) -> None:
     assert server.api_requests[-1].body == b'{"rows": "1"}'
 
 
+def test_a_refused_upload_leaves_no_refused_token(http: Http, server: Loopback, tmp_path: Path) -> None:
+    """A body that cannot be sent again: the next command has another token, unless none can be had."""
+    (tmp_path / "rows").write_text("1", "utf-8")
+    upload = ("--check-status", "--auth-type=oauth2", "--auth=ACME", "--form", server.api_url, f"rows@{tmp_path}/rows")
+    for expected in (0, 4, 0):
+        assert http(*upload)[0] == expected
+        if expected == 0:
+            server.revoke()
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    assert http(*upload)[0] == 4
+
+
 def test_without_auth_the_default_prefix_is_used(http: Http, server: Loopback) -> None:
     """``--auth`` may be left out."""
     http.variables |= {

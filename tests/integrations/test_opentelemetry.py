@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import subprocess
 import sys
@@ -30,6 +31,8 @@ SECRET = "s3cr3t-of-the-client"
 GRANT = ClientCredentials(f"{URL}?key={SECRET}", "client", SECRET)
 PLACE = {"auth_plugins.grant": "ClientCredentials", "server.address": "id.example.com", "server.port": 443}
 BY_GRANT = {**PLACE, "auth_plugins.source": "grant"}
+#: Old versions of OpenTelemetry take none.
+HAS_BOUNDARIES = "explicit_bucket_boundaries_advisory" in inspect.signature(metrics.Meter.create_histogram).parameters
 EXPORTER, READER = InMemorySpanExporter(), InMemoryMetricReader()
 
 
@@ -98,9 +101,27 @@ def test_a_token_request_has_a_span_and_metrics(telemetry: Telemetry, endpoint: 
     assert span.end_time - span.start_time == 500_000_000
     [point] = counts(telemetry.points("request.duration"), BY_GRANT)
     assert (point.count - before, point.max) == (1, 0.5)
+    assert len([each for each in point.explicit_bounds if each < 1]) > 5 or not HAS_BOUNDARIES
     assert [each.value for each in counts(telemetry.points("age"), PLACE)] == [20.0]
     uninstrument()
     assert telemetry.points("age") == []
+
+
+def test_spans_of_one_attempt_follow_one_another(telemetry: Telemetry, endpoint: Endpoint, clock: Clock) -> None:
+    """A refresh token that is refused, and the token request after it: the first span ends where the second begins."""
+
+    def slowly() -> Any:
+        clock.forward(30)
+        return endpoint.issue
+
+    endpoint.refresh_tokens = True
+    endpoint.script = [endpoint.issue, refusal("invalid_grant", 400), slowly]
+    tokens = source(endpoint, GRANT)
+    tokens.token()
+    clock.forward(3600)
+    tokens.token()
+    refused, obtained = telemetry.spans()[1:]
+    assert abs(obtained.start_time - refused.end_time) < 5e9
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from auth_plugins import (
     ApiKey,
@@ -25,10 +26,13 @@ from auth_plugins import (
     add_observer,
     remove_observer,
 )
+from auth_plugins._integrations.fake_tokens import forget
+from auth_plugins.requests import OAuth2Auth
 from auth_plugins.testing import FakeTokens, TokenServer
 from tests.support.drivers import ALL, Driver, each
 from tests.support.loopback import Clock, Loopback
 from tests.support.plugin import run_pytest
+from tests.support.sources import Endpoint, refusal, source
 
 URL = "https://id.example.com/token"
 GRANT = ClientCredentials(URL, "client", "s3cr3t")
@@ -202,6 +206,20 @@ def test_forgetting_keeps_auth_objects(server: Loopback) -> None:
     assert tokens.token().access_token == "token-2"
 
 
+def test_a_refusal_that_comes_after_the_test_is_forgotten(endpoint: Endpoint) -> None:
+    """A token request may be under way when a test ends: its refusal is not that of the next test."""
+
+    def end_of_test() -> Any:
+        forget()
+        return refusal()
+
+    endpoint.script = [end_of_test]
+    tokens = source(endpoint, GRANT)
+    with pytest.raises(TokenRequestError):
+        tokens.token()
+    assert tokens.token().access_token == "token-1"
+
+
 # --- the server ------------------------------------------------------------------------------------------------------
 
 
@@ -220,6 +238,19 @@ def test_the_server_knows_clients_where_it_should(served: TokenServer) -> None:
         with pytest.raises(TokenRequestError, match="invalid_client"):
             TokenSource(ClientCredentials(served.token_url, "orders", "other", client_auth=way)).token()
     assert [seen.status for seen in served.token_requests] == [200, 401] * 3
+
+
+@pytest.mark.parametrize(
+    "place",
+    [{}, {"scheme": "CWSAuth Bearer={token}"}, {"header": "X-Auth-Token", "scheme": ""}, {"query": "token"}],
+    ids=str,
+)
+def test_the_api_finds_the_token_in_any_place(place: dict[str, Any], served: TokenServer) -> None:
+    """Behind any scheme, in any header, or in the query."""
+    auth = OAuth2Auth(ClientCredentials(served.token_url, "any", "s3cr3t"), **place)
+    assert [requests.get(served.api_url, auth=auth, timeout=60).status_code for _ in range(2)] == [200, 200]
+    served.revoke()
+    assert requests.get(served.api_url, timeout=60).status_code == 401
 
 
 def test_the_server_rotates_refresh_tokens(served: TokenServer) -> None:

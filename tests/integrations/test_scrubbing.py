@@ -17,7 +17,7 @@ SECRET = "s3cr3t +of= the-client"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
 
 
-def request(url: str = URL, body: Any = None, **headers: str) -> Any:
+def request(url: str = URL, body: Any = None, **headers: Any) -> Any:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return vcr_request.Request("POST", url, body, named)
 
@@ -39,6 +39,8 @@ def response(body: bytes, **headers: str) -> dict[str, Any]:
         (b'{"a":  1}', b'{"a":  1}'),
         (b"a=1&b=%20", b"a=1&b=%20"),
         (f"a note: {JWT}".encode(), b"a note: scrubbed"),
+        (b"client_secret=abc&scope=a b\n", b"client_secret=scrubbed&scope=a b\n"),
+        ('{"client_secret": ["abc"]}'.encode("utf-8-sig"), b'{"client_secret": ["scrubbed"]}'),
         (b"\xff\xfe", b"\xff\xfe"),
         (None, None),
     ],
@@ -108,6 +110,66 @@ def test_a_response_is_scrubbed() -> None:
     form = scrub_response({**response(b"access_token=abc&scope=a"), "headers": {"Content-Type": "text/plain"}})
     assert form["body"]["string"] == b"access_token=scrubbed&scope=a"
     assert form["headers"] == {"Content-Type": "text/plain"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b"access_token=abc&scope=a b\n", b"access_token=scrubbed&scope=a b\n"),
+        ('{"access_token": "abc"}'.encode("utf-8-sig"), b'{"access_token": "scrubbed"}'),
+        (b'{"sessionToken": "abc"}', b'{"sessionToken": "scrubbed"}'),
+        (
+            b'{"access_token": "a-token", "data": ["a-token", "b"], "max_tokens": "5"}',
+            b'{"access_token": "scrubbed", "data": ["scrubbed", "b"], "max_tokens": "5"}',
+        ),
+        (b'{"nextPageToken": "abc", "token_type": "x"}', b'{"nextPageToken": "abc", "token_type": "x"}'),
+        (b"eyJhbGciOiJkaXIifQ..aXY.dGV4dA.dGFn", b"scrubbed"),
+    ],
+)
+def test_an_answer_in_any_form_is_scrubbed(body: bytes, expected: bytes) -> None:
+    """What is read as a token is scrubbed: also with a byte order mark, a line end, or a second name."""
+    assert scrub_response(response(body))["body"]["string"] == expected
+
+
+def test_headers_of_a_response_are_scrubbed() -> None:
+    """A token in a URL or under a name that says so; a challenge and the rest stay."""
+    given = {"Location": "/cb?access_token=abc&page=2", "X_Subject_Token": "abc", "WWW_Authenticate": 'Bearer a="b"'}
+    assert scrub_response(response(b"", **given))["headers"] == {
+        "Location": ["/cb?access_token=scrubbed&page=2"],
+        "X-Subject-Token": ["scrubbed"],
+        "WWW-Authenticate": ['Bearer a="b"'],
+    }
+
+
+def test_what_only_a_callable_knows_is_scrubbed_by_its_name() -> None:
+    """A parameter or header of the grant that a callable returns; a token in the query may be percent-encoded."""
+    options: dict[str, Any] = {
+        option: {f"x-{option}": lambda: "v"} for option in ("params", "refresh_params", "headers")
+    }
+    tokens = TokenSource(ClientCredentials(URL, "client", SECRET, **options))
+    tokens.seed({"access_token": "to/ken+in=memory"})
+    sent = scrub_request(request(f"{URL}?sid=to%2Fken%2Bin%3Dmemory", b"x-params=v&x-refresh_params=v", x_headers="v"))
+    assert (sent.uri, sent.body) == (f"{URL}?sid=scrubbed", b"x-params=scrubbed&x-refresh_params=scrubbed")
+    assert dict(sent.headers) == {}
+
+
+def test_an_address_or_media_type_of_a_grant_is_no_secret() -> None:
+    """Requests keep their host, by which they are found, and answers their type."""
+    tokens = TokenSource(
+        ClientCredentials(
+            URL,
+            "client",
+            SECRET,
+            params={"audience": "https://api-1.example.com", "tenant": "t3nant-of-odd-name"},
+            headers={"Accept": "application/vnd.acme.v2+json"},
+        )
+    )
+    sent = request("https://me@api-1.example.com/t3nant-of-odd-name", None, Referer=b"https://api-1.example.com/")
+    assert scrub_request(sent).uri == "https://api-1.example.com/scrubbed"
+    assert dict(sent.headers) == {"Referer": "https://api-1.example.com/"}
+    kept = {"Content-Type": ["application/vnd.acme.v2+json"]}
+    assert scrub_response({**response(b""), "headers": kept})["headers"] == kept
+    assert tokens.grant
 
 
 def test_a_response_that_cannot_be_decoded_has_no_body() -> None:

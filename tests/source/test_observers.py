@@ -18,6 +18,7 @@ from auth_plugins import (
     ClientCredentials,
     ConfigurationError,
     Custom,
+    DeviceCode,
     Grant,
     Issuer,
     MemoryCache,
@@ -34,7 +35,7 @@ from auth_plugins import (
 from auth_plugins._base.runtime import runtime
 from tests.support.drivers import ALL, Driver, each
 from tests.support.loopback import Clock, Loopback, as_json
-from tests.support.sources import URL, Endpoint, expire, refusal, source, unfinished
+from tests.support.sources import URL, Endpoint, expire, refusal, source, unfinished, wait_for
 from tests.support.stores import OwnCache, forget
 
 SECRET = "s3cr3t-of-the-client"
@@ -279,6 +280,83 @@ def test_a_task_does_not_wait_for_an_observer_that_hangs(endpoint: Endpoint, clo
         end.set()
 
 
+@pytest.mark.parametrize("run", [asyncio.run, trio.run])
+def test_a_slow_observer_does_not_block_an_event_loop(run: Any, endpoint: Endpoint) -> None:
+    """Other threads call it, and the loop goes on, however many events there are meanwhile."""
+    end = threading.Event()
+    seen: list[int] = []
+
+    def hang(event: TokenEvent) -> None:
+        seen.append(threading.get_ident())
+        end.wait(20)
+
+    async def call() -> None:
+        tokens = source(endpoint, GRANT)
+        for _ in range(3):
+            tokens.seed({"access_token": "abc"})
+            tokens.reject(tokens.token())
+
+    add_observer(hang)
+    try:
+        run(call) if run is trio.run else run(call())
+    finally:
+        end.set()
+        remove_observer(hang)
+    assert threading.get_ident() not in seen
+    assert len(seen) > 1
+
+
+def test_where_no_thread_can_be_started_the_loop_calls_observers(
+    endpoint: Endpoint, events: list[TokenEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the exit of the interpreter, for example."""
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError
+
+    async def call() -> None:
+        tokens = source(endpoint, GRANT)
+        tokens.seed({"access_token": "abc"})
+        monkeypatch.setattr(runtime, "start_thread", fail)
+        tokens.reject(tokens.token())
+
+    asyncio.run(call())
+    assert short(events) == [("refused", "api")]
+
+
+def test_a_code_that_is_not_entered_yet_is_no_refusal(
+    events: list[TokenEvent], endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a person signs in, the answers that say so are no events."""
+    monkeypatch.setattr(runtime, "wait", lambda *_: None)
+    device = {"device_code": "abc", "user_code": "def", "verification_uri": "https://id.example.com/", "expires_in": 60}
+    endpoint.script = [(device, 200), refusal("authorization_pending", 400), refusal("slow_down", 400)]
+    grant = DeviceCode(URL, "client", device_url=URL, prompt=lambda *_: None)
+    source(endpoint, grant).token()
+    assert short(events) == [("obtained", "grant")]
+
+
+def test_a_thread_that_waits_with_a_live_token_gives_its_context(endpoint: Endpoint, clock: Clock) -> None:
+    """A token within its leeway is replaced by another thread, in the context of the one that needs it."""
+    variable = contextvars.ContextVar("variable", default="")
+    seen: list[str] = []
+
+    def observe(_: TokenEvent) -> None:
+        seen.append(variable.get())
+
+    tokens = source(endpoint, GRANT, refresh_ahead=False)
+    token = tokens.token()
+    assert token.expires_at is not None
+    clock.forward(token.expires_at - clock.time() - 1)
+    add_observer(observe)
+    try:
+        contextvars.copy_context().run(lambda: (variable.set("of the caller"), tokens.token()))
+        assert wait_for(lambda: bool(seen))
+    finally:
+        remove_observer(observe)
+    assert seen == ["of the caller"]
+
+
 def test_a_token_request_has_the_context_of_its_task(grant: ClientCredentials) -> None:
     """A token request for a task is observed within the context of that task, so that traces are whole."""
     variable = contextvars.ContextVar("variable", default="")
@@ -303,7 +381,12 @@ async def an_async_observer(event: TokenEvent) -> None:
     """Do nothing."""
 
 
-@pytest.mark.parametrize("given", [None, "print", an_async_observer])
+class AnAsyncObserver:
+    async def __call__(self, event: TokenEvent) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize("given", [None, "print", an_async_observer, AnAsyncObserver()])
 def test_an_observer_is_a_plain_callable(given: Any) -> None:
     """Anything else is a ConfigurationError."""
     with pytest.raises(ConfigurationError, match="observer must be a callable"):
