@@ -20,7 +20,7 @@ _log = logging.getLogger("auth_plugins")
 #: Seconds; an observer that takes longer costs a warning.
 _SLOW = 0.5
 #: Seconds for which an event loop waits for its observers, so that a task finds what they did if they are quick.
-_PATIENCE = 0.05
+_PATIENCE = 0.2
 
 # Where a token, an error or a refusal comes from.
 GRANT, REFRESH_TOKEN, SHARED_CACHE, API, LEADER = "grant", "refresh_token", "shared_cache", "api", "leader"
