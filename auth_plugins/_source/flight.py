@@ -97,6 +97,8 @@ class Flight(Future[Token | Ending]):
         """Note for observers that a token was obtained in *seconds* by *source*, or the *error*."""
         kind = "obtained" if error is None else "refused" if isinstance(error, TokenRequestError) else "failed"
         kept = None if error is None else without_frames(error)
+        if kept is not None and not grant.sends_token_requests:
+            kept.__cause__ = None  # what a function of the user's raised may quote a secret
         self._moments.append(runtime.clock.monotonic())
         self.events.append(TokenEvent(kind, type(grant).__name__, endpoint, seconds, kept, source))
 

@@ -113,17 +113,22 @@ def test_an_unexpected_error_is_a_failure(events: list[TokenEvent], endpoint: En
 
 def test_a_custom_grant_gives_events(events: list[TokenEvent], clock: Clock) -> None:
     """A function that gets tokens is named in the place of a token endpoint."""
-    answers: list[Any] = ["abc", {"error": "invalid_login"}]
+    answers: list[Any] = ["abc", ZeroDivisionError(SECRET)]
 
     def login() -> Any:
+        if isinstance(answers[0], Exception):
+            raise answers[0]
         return answers.pop(0)
 
     grant = Custom(login, key="shop")
     tokens = TokenSource(grant)
     tokens.invalidate(tokens.token())
-    with pytest.raises(TokenRequestError):
+    with pytest.raises(TokenRequestError) as raised:
         tokens.token()
     assert short(events) == [("obtained", "grant"), ("refused", "grant")]
+    assert raised.value.__cause__ is not None
+    assert events[1].error is not None
+    assert events[1].error.__cause__ is None  # its text may hold anything
     assert {(event.grant, event.token_url) for event in events} == {("Custom", repr(grant))}
 
 
