@@ -41,7 +41,8 @@ class TokenEvent(NamedTuple):
     #: How long the token request took, retries included, or the wait, in seconds. If *source* is ``"shared_cache"`` or
     #: ``"api"``: how old the token is; 0 if that is unknown.
     seconds: float
-    #: The error of a token request. With ``"api"``, an error says that the API refuses new tokens too. ``None``: none.
+    #: The error of a token request, without its cause, which may be that of a function of yours. With ``"api"``, an
+    #: error says that the API refuses new tokens too. ``None``: none.
     error: AuthError | None
     #: ``"grant"`` or ``"refresh_token"``, which was sent to the token endpoint; ``"shared_cache"``; ``"api"``: an API
     #: refused the token; ``"leader"``: another thread, whose token request this one waited for.
