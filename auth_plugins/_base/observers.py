@@ -20,7 +20,7 @@ _log = logging.getLogger("auth_plugins")
 #: Seconds; an observer that takes longer costs a warning.
 _SLOW = 0.5
 #: Seconds for which an event loop waits for its observers, so that a task finds what they did if they are quick.
-_PATIENCE = 0.05
+_PATIENCE = 0.2
 
 # Where a token, an error or a refusal comes from.
 GRANT, REFRESH_TOKEN, SHARED_CACHE, API, LEADER = "grant", "refresh_token", "shared_cache", "api", "leader"
@@ -41,7 +41,8 @@ class TokenEvent(NamedTuple):
     #: How long the token request took, retries included, or the wait, in seconds. If *source* is ``"shared_cache"`` or
     #: ``"api"``: how old the token is; 0 if that is unknown.
     seconds: float
-    #: The error of a token request. With ``"api"``, an error says that the API refuses new tokens too. ``None``: none.
+    #: The error of a token request, without its cause, which may be that of a function of yours. With ``"api"``, an
+    #: error says that the API refuses new tokens too. ``None``: none.
     error: AuthError | None
     #: ``"grant"`` or ``"refresh_token"``, which was sent to the token endpoint; ``"shared_cache"``; ``"api"``: an API
     #: refused the token; ``"leader"``: another thread, whose token request this one waited for.

@@ -17,6 +17,7 @@ from auth_plugins._base.errors import (
     LoginRequiredError,
     TokenRequestError,
     TokenTransportError,
+    copy_error,
 )
 from auth_plugins._base.frames import without_frames
 from auth_plugins._base.observers import GRANT, LEADER, SHARED_CACHE, TokenEvent, notify
@@ -123,7 +124,9 @@ class Flight(Awaited[Token | Ending]):
     def note(self, grant: Grant, endpoint: str, seconds: float, error: AuthError | None, source: str = GRANT) -> None:
         """Note for observers that a token was obtained in *seconds* by *source*, or the *error*."""
         kind = "obtained" if error is None else "refused" if isinstance(error, TokenRequestError) else "failed"
-        kept = None if error is None else without_frames(error)
+        kept = None if error is None else copy_error(error, type(error))
+        if kept is not None:
+            kept.__cause__ = None  # what a callable or a session of the user's raised may quote a secret
         self._moments.append(runtime.clock.monotonic())
         self.events.append(TokenEvent(kind, type(grant).__name__, endpoint, seconds, kept, source))
 

@@ -43,6 +43,10 @@ GRANT = ClientCredentials(f"{URL}?key={SECRET}", "client", SECRET)
 TRANSPORT = TokenTransportError("no answer")
 
 
+def broken() -> str:
+    raise ValueError(SECRET)
+
+
 @pytest.fixture
 def events() -> Iterator[list[TokenEvent]]:
     found: list[TokenEvent] = []
@@ -83,20 +87,21 @@ def test_each_token_request_is_an_event(events: list[TokenEvent], endpoint: Endp
         (GRANT, refusal(), "refused", URL),
         (GRANT, TRANSPORT, "failed", URL),
         (ClientCredentials(URL, "client", SecretFile("missing")), None, "failed", URL),
+        (ClientCredentials(URL, "client", broken), None, "failed", URL),
         (ClientCredentials(Issuer("https://id.example.com"), "client", SECRET), TRANSPORT, "failed", None),
     ],
 )
 def test_a_failure_is_one_event(
     grant: Any, step: Any, kind: str, url: str | None, events: list[TokenEvent], endpoint: Endpoint
 ) -> None:
-    """A refusal, no answer, and a secret that cannot be read are one event each, whose error holds no traceback."""
+    """A refusal, no answer, and a secret that cannot be read are one event each, whose error holds no other error."""
     endpoint.script = [step] * 5
     with pytest.raises(AuthError):
         source(endpoint, grant).token()
     [event] = events
     assert (event.kind, event.token_url, event.source) == (kind, url or "https://id.example.com", "grant")
     assert event.error is not None
-    assert event.error.__traceback__ is None
+    assert (event.error.__traceback__, event.error.__cause__, event.error.__context__) == (None, None, None)
 
 
 def test_an_unexpected_error_is_a_failure(events: list[TokenEvent], endpoint: Endpoint) -> None:
@@ -113,17 +118,22 @@ def test_an_unexpected_error_is_a_failure(events: list[TokenEvent], endpoint: En
 
 def test_a_custom_grant_gives_events(events: list[TokenEvent], clock: Clock) -> None:
     """A function that gets tokens is named in the place of a token endpoint."""
-    answers: list[Any] = ["abc", {"error": "invalid_login"}]
+    answers: list[Any] = ["abc", ZeroDivisionError(SECRET)]
 
     def login() -> Any:
+        if isinstance(answers[0], Exception):
+            raise answers[0]
         return answers.pop(0)
 
     grant = Custom(login, key="shop")
     tokens = TokenSource(grant)
     tokens.invalidate(tokens.token())
-    with pytest.raises(TokenRequestError):
+    with pytest.raises(TokenRequestError) as raised:
         tokens.token()
     assert short(events) == [("obtained", "grant"), ("refused", "grant")]
+    assert raised.value.__cause__ is not None
+    assert events[1].error is not None
+    assert events[1].error.__cause__ is None  # its text may hold anything
     assert {(event.grant, event.token_url) for event in events} == {("Custom", repr(grant))}
 
 
