@@ -39,12 +39,9 @@ def is_usable(state: GrantState, token: Token, schedule: Schedule) -> bool:
     return not is_expired or serves_in_leeway(state, token)
 
 
-def usable(source: TokenSource) -> Token | None:
-    """Return the present token of *source* if it may be used; start its background refresh when that is due."""
+def usable(source: TokenSource, token: Token) -> Token | None:
+    """Return *token*, the present one of *source*, if it may be used; start its background refresh when that is due."""
     state, schedule, sources = source._state, source._schedule, source.grant.sources
-    token = state.token
-    if token is None:
-        return None
     if sources:
         with small_imports():
             from .subjects.origins import is_current

@@ -174,11 +174,12 @@ class TokenSource(BaseSource):
 
     def _usable(self) -> Token | None:
         """Return the present token if it may be used; start its background refresh when that is due."""
-        if self._state.token is None:
+        token = self._state.token
+        if token is None:
             return None
         from .current_token import usable  # what set the token has imported it
 
-        return usable(self)
+        return usable(self, token)
 
     def fresh_between(self, token: Token) -> tuple[float, float]:
         """For adapters: return from when until when *token* is fresh while the state holds it, in Unix seconds."""
