@@ -11,7 +11,7 @@ import click
 API_TIMEOUT = 60.0
 
 
-def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | None:
+def check_url(_: click.Context, parameter: click.Parameter, url: str | None) -> str | None:
     """Return *url* if it is an absolute http(s) URL, and ``None`` if the option was left out."""
     if url is None:
         return None
@@ -21,7 +21,8 @@ def check_url(_: click.Context, __: click.Parameter, url: str | None) -> str | N
     except ValueError:  # the port or the brackets are not valid
         is_absolute = False
     if not is_absolute:
-        raise click.BadParameter("give it whole, such as https://api.example.com/things")
+        place = ", before the prefix" if isinstance(parameter, click.Argument) else ""
+        raise click.BadParameter(f"give it whole, such as https://api.example.com/things{place}")
     return url
 
 

@@ -136,7 +136,7 @@ def key() -> None:
     help="How long an access token is valid.",
 )
 def sandbox(lifetime: int) -> None:
-    """Play nine systems on this machine until Ctrl-C; print how to be a client of each."""
+    """Play ten systems on this machine until Ctrl-C; print how to be a client of each."""
     from .play import play_sandbox
 
     play_sandbox(lifetime)
@@ -144,7 +144,7 @@ def sandbox(lifetime: int) -> None:
 
 @cli.command()
 def demo() -> None:
-    """Play nine systems on this machine with each library; print what they saw."""
+    """Play ten systems on this machine with each library; print what they saw."""
     from .play import play_demo
 
     play_demo()

@@ -104,11 +104,15 @@ def _configure(variables: Variables) -> tuple[Grant, dict[str, Any]]:
         if variables.has(one) and variables.has(other):
             problem = f"contradicts {variables.full(other)}"
             raise ConfigurationError(problem, argument=variables.full(one), advice="unset one of them")
-    cache = _cache(variables)
+    cache, cache_name = _cache(variables), variables.named("CACHE")
     policy = {name.lower(): value for name in POLICY if (value := variables.take(name)) is not None}
     # Memory is the default of every adapter.
     policy = policy if cache is None else {"cache": cache, **policy}
     grant = _provider_grant(variables) if variables.has("PROVIDER") else _typed_grant(variables)
+    if cache is not None and grant.unshared_reason[0]:
+        problem = f"contradicts {variables.full('DPOP')}=true: each process makes a key, and no other can use its token"
+        advice = f"set {variables.full('DPOP_KEY_FILE')} to a key that all processes have, or unset {cache_name}"
+        raise ConfigurationError(problem, argument=cache_name, advice=advice)
     if "scheme" in policy and "header" not in policy and grant.query_parameter() is not None:
         problem = f"contradicts {variables.full('API_KEY_QUERY')}"
         raise ConfigurationError(problem, argument=variables.full("SCHEME"), advice="unset one of them")
@@ -122,7 +126,7 @@ def _cache(variables: Variables) -> FileCache | KeyringCache | RedisCache | None
         if variables.has("CACHE_KEY"):
             problem = f"contradicts {cache}=keyring, which is encrypted by the operating system"
             raise ConfigurationError(problem, argument=key, advice="unset it")
-        return call(choice.make, {}, {"": cache})
+        return call(choice.make, {}, {"": f"{cache}:"})
     if choice.make is not None:
         names = {"": f"{cache}:", "path": cache, "url_or_client": cache, "key": key}
         return call(choice.make, {**choice.arguments, "key": variables.take("CACHE_KEY")}, names)

@@ -63,10 +63,10 @@ class DPoPGrant(TLSGrant):
     def unshared_reason(self) -> tuple[str, str]:
         if self.dpop is None or hasattr(self.dpop, "key"):
             return "", ""
-        problem = "shared with other processes needs a key for {dpop} that they have as well: tokens are bound to it"
+        problem = "shared with other processes needs a key for {dpop} that they all have, as tokens are bound to it"
         return (
             problem,
-            "give {dpop} a DPoPKey(SecretFile(path)), by the variable DPOP_KEY_FILE for one, or no shared {cache}",
+            "give {dpop} a DPoPKey(SecretFile(path)), which PREFIX_DPOP_KEY_FILE is too, or use no shared {cache}",
         )
 
     def _dpop_secrets(self) -> tuple[str, ...]:

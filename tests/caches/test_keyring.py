@@ -123,6 +123,8 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "keyring", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'auth-plugins\[keyring\]'"):
         KeyringCache()
+    with pytest.raises(ConfigurationError, match=r"^ACME_CACHE: a KeyringCache needs the package keyring; pip install"):
+        TokenSource.from_env("ACME", {"ACME_CACHE": "keyring"})
 
 
 def variables(server: Loopback) -> dict[str, str]:

@@ -214,7 +214,7 @@ def test_the_first_installed_library_is_used(check: Run, server: Loopback, libra
     """Token request and API request are sent by the first installed library, which is named."""
     outcome = check("--url", server.api_url)
     assert outcome.status == 0
-    assert f"answered 200 to {library}, asked without what memory and cache hold" in outcome.step("token request")[1]
+    assert f"answered 200 to {library}, asked without any stored token" in outcome.step("token request")[1]
     for received in (*server.token_requests, *server.api_requests):
         assert received.headers["user-agent"].startswith(f"python-{library}/")
 

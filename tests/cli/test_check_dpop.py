@@ -56,6 +56,15 @@ def test_a_key_of_each_process_is_called_so(check: Run, server: Loopback) -> Non
     assert "enable it for this client, or unset ACME_DPOP\n" in result.output
 
 
+def test_a_shared_cache_needs_a_key_of_all(check: Run, server: Loopback) -> None:
+    """A cache with a key of each process is a mistake in the variables, as in every program; nothing is sent."""
+    result = check(DPOP="true", CACHE="file")
+    assert isinstance(result.exception, ConfigurationError)
+    assert "ACME_CACHE contradicts ACME_DPOP=true" in str(result.exception)
+    assert "set ACME_DPOP_KEY_FILE to a key that all processes have, or unset ACME_CACHE" in str(result.exception)
+    assert server.token_requests == []
+
+
 @pytest.mark.parametrize("code", ["invalid_dpop_proof", "invalid_grant"])
 def test_a_refused_proof_is_explained(check: Run, server: Loopback, code: str) -> None:
     """Whatever the server calls it, the advice names the clock, the key and the URL; no other way is tried."""

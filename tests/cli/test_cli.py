@@ -236,6 +236,7 @@ FAILURES: dict[str, tuple[tuple[str, ...], dict[str, str], int, str]] = {
         "http://127.0.0.1:1/things?... did not answer (",
     ),
     "no URL": (("get", "api.example.com", "ACME"), {}, 2, "give it whole"),
+    "prefix first": (("get", "ACME", "https://api.example.com"), {}, 2, "/things, before the prefix"),
     "no host": (("get", "http://[", "ACME"), {}, 2, "give it whole"),
     "no port": (("get", "http://127.0.0.1:99999/", "ACME"), {}, 2, "give it whole"),
     "no command": (("fetch",), {}, 2, "No such command 'fetch'"),

@@ -220,6 +220,15 @@ def test_the_pages_use_plain_words() -> None:
         assert word.findall(text) == [], path.name
 
 
+def test_no_code_block_is_indented_by_its_options() -> None:
+    """Options and code of a block have the same indentation; else each line of the code begins with spaces."""
+    for path in PAGES:
+        for options, code in re.findall(
+            r"^ *\.\. code-block::.*\n( +):\w[^\n]*\n(?: +:[^\n]*\n)*\n( +)\S", path.read_text("utf-8"), re.MULTILINE
+        ):
+            assert options == code, path.name
+
+
 def test_each_page_is_in_a_table_of_contents() -> None:
     """Each page can be reached from the start page."""
     reached = [DOCS / "index.rst"]

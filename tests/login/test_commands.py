@@ -226,7 +226,9 @@ def test_a_check_asks_no_one(login: SignIn, run: Run, monkeypatch: pytest.Monkey
     variables(monkeypatch, login, tmp_path, CLIENT_SECRET="5ecr3t-of-client")
     status, out, _ = run("check", "ACME")
     assert status == 1
-    assert "a person has to sign in" in out
+    assert "a person has to sign in first; a check asks no one to" in out
+    assert "run auth-plugins login with the same prefix" in out
+    assert "prompt" not in out
     assert login.logins == []
     run("login", "ACME")
     status, out, _ = run("check", "ACME")

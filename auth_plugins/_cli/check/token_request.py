@@ -7,7 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from auth_plugins._adapters.sources import source_for
-from auth_plugins._base.errors import TROUBLE, AuthError, ConfigurationError, TokenRequestError, TokenTransportError
+from auth_plugins._base.errors import (
+    NOT_ASKED,
+    TROUBLE,
+    AuthError,
+    ConfigurationError,
+    TokenRequestError,
+    TokenTransportError,
+)
 from auth_plugins._base.runtime import runtime
 from auth_plugins._base.validation import ClientAuth
 from auth_plugins._cli.configured import shared_entry
@@ -69,7 +76,7 @@ def fetch_token(context: Context) -> _Steps:
     elif not context.answers:
         yield Step(GOOD, "token request", "none: the cache has a token")
     else:
-        how = "by way of the cache" if _uses_cache(grant, stored) else "without what memory and cache hold"
+        how = "by way of the cache" if _uses_cache(grant, stored) else "without any stored token"
         answered = ", then ".join(str(answer.status) for answer in context.answers)
         yield Step(GOOD, "token request", f"answered {answered} to {context.library.__name__}, asked {how}")
     if context.answers:
@@ -127,6 +134,8 @@ def _explained(error: AuthError, context: Context) -> list[str]:
         ignored = ("no_client", "no_secret") if context.provider else ()
         trouble = " ".join(each for each in error.trouble.split() if each not in ignored)
         status = error.status_code or 0
+        if trouble == NOT_ASKED:
+            return ["a person has to sign in first; a check asks no one to", *advice_for(trouble, context.variable)]
         is_in_success = error.error is not None and 200 <= status < 300
         problem = error.problem + f": an error with {status}, the status of a success" * is_in_success
         return [problem, *filter(None, advice_for(trouble, context.variable) or [error.advice])]
