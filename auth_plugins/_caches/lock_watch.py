@@ -23,15 +23,12 @@ except ImportError:  # Windows cannot wait for a lock
 
 #: How many threads wait for locks at most; others look at theirs again and again.
 MOST_WAITS = 32
-#: How many locks are known that cannot be waited for.
-_MOST_FAILED = 256
+#: How many locks are remembered that cannot be waited for, and for how many seconds: Redis may have been restarted.
+_MOST_FAILED, _FAILED_FOR = 256, 60.0
 
 
-class _Watched(dict[Hashable, "Future[None] | None"]):
-    """By lock, what is done when it is released: one thread waits for all that ask.
-
-    ``None``: it cannot be waited for.
-    """
+class _Watched(dict[Hashable, "Future[None]"]):
+    """By lock, what is done when it is released: one thread waits for all that ask."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,17 +38,17 @@ class _Watched(dict[Hashable, "Future[None] | None"]):
         """Forget all, as a forked child has to: the threads are the parent's."""
         self.clear()
         self.lock = threading.RLock()  # a signal handler may break in, and need a token
+        #: By lock that cannot be waited for, when that is tried again.
+        self.failed: dict[Hashable, float] = {}
 
     def begin(self, lock: Hashable, most: float) -> tuple[Future[None] | None, bool]:
         """Return what is done when *lock* is released, and whether no thread waits for it yet."""
         with self.lock:
             if lock in self:
                 return self[lock], False
-            failed = [each for each, watched in self.items() if watched is None]
-            if len(self) - len(failed) + 1 > most:
+            now = runtime.clock.monotonic()
+            if self.failed.get(lock, now) > now or len(self) + 1 > most:
                 return None, False
-            for each in failed if len(failed) >= _MOST_FAILED else ():
-                del self[each]
             self[lock] = Future[None]()
             return self[lock], True
 
@@ -60,7 +57,9 @@ class _Watched(dict[Hashable, "Future[None] | None"]):
         with self.lock:
             self.pop(lock, None)
             if has_failed:
-                self[lock] = None
+                if len(self.failed) >= _MOST_FAILED:
+                    self.failed.clear()
+                self.failed[lock] = runtime.clock.monotonic() + _FAILED_FOR
 
 
 _watched = _Watched()

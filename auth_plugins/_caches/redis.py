@@ -65,7 +65,8 @@ class RedisCache(BaseCache):
 
     The user of Redis needs ``GET``, ``SET``, ``DEL`` and ``EVAL`` on the keys that begin with *prefix*, ``SELECT`` for
     any database but 0, and ``SCAN`` for ``auth-plugins cache``. With ``PTTL``, and ``SUBSCRIBE`` and ``PUBLISH`` on
-    channels that begin with *prefix*, a process that waits for another one has the token at once.
+    channels that begin with *prefix*, a process that waits for another one has the token at once; that takes at most a
+    quarter of a client's connections.
 
     :param url_or_client: a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL, with user and password if needed; or a
         client of redis-py: a ``redis.Redis``, a ``RedisCluster``, or a Sentinel's ``master_for(...)``. Set the timeouts
