@@ -21,7 +21,7 @@ try:
 except ImportError:  # Windows cannot wait for a lock
     fcntl = None  # type: ignore[assignment]
 
-#: How many threads wait for locks at most; others look at theirs again and again.
+#: How many threads wait for locks at most; who else waits looks again and again.
 MOST_WAITS = 32
 #: How many locks are remembered that cannot be waited for, and for how many seconds: Redis may have been restarted.
 _MOST_FAILED, _FAILED_FOR = 256, 60.0

@@ -216,9 +216,9 @@ def test_a_connection_that_raises_spoils_no_other_deadline() -> None:
             raise RuntimeError("no socket here")
 
     for connection in (Broken(), None):
-        ours, theirs = socket.socketpair()
-        with ours, theirs, Deadline(0.05) as deadline:
-            for each in (connection, ours):
+        reader, writer = socket.socketpair()
+        with reader, writer, Deadline(0.05) as deadline:
+            for each in (connection, reader):
                 deadline.watch(each)
-            ours.settimeout(5)
-            assert ours.recv(1) == b""
+            reader.settimeout(5)
+            assert reader.recv(1) == b""
