@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib.util
 import inspect
+import math
 import re
 import secrets
 import threading
@@ -21,6 +22,9 @@ from .encryption import LONGEST, BaseCache, Key, LockLostError, Opaque, check_na
 
 #: Seconds to wait for a connection to Redis, and for each answer: a request waits as well.
 _TIMEOUT = 1.0
+
+#: The share of a client's connections that may wait for locks: the others are for its user, and for tokens.
+_WAIT_SHARE = 0.25
 
 #: Reads an entry. One that is too long for any token is not sent.
 _READ = """
@@ -61,7 +65,8 @@ class RedisCache(BaseCache):
 
     The user of Redis needs ``GET``, ``SET``, ``DEL`` and ``EVAL`` on the keys that begin with *prefix*, ``SELECT`` for
     any database but 0, and ``SCAN`` for ``auth-plugins cache``. With ``PTTL``, and ``SUBSCRIBE`` and ``PUBLISH`` on
-    channels that begin with *prefix*, a process that waits for another one has the token at once.
+    channels that begin with *prefix*, a process that waits for another one has the token at once; that takes at most a
+    quarter of a client's connections.
 
     :param url_or_client: a ``redis://``, ``rediss://`` (TLS) or ``unix://`` URL, with user and password if needed; or a
         client of redis-py: a ``redis.Redis``, a ``RedisCluster``, or a Sentinel's ``master_for(...)``. Set the timeouts
@@ -137,10 +142,13 @@ class RedisCache(BaseCache):
 
     def released(self, key: str, /) -> Future[None] | None:
         """Return what is done as soon as no one holds the lock of that name; ``None``: Redis does not tell."""
-        from .lock_watch import released
+        from .lock_watch import MOST_WAITS, released
 
         name = self._lock_name(key)
-        return released((self._place, name), functools.partial(_wait_until_free, self._redis, name))
+        most = min(MOST_WAITS, _most_connections(self._redis.open()) * _WAIT_SHARE)
+        # A client of the user's own class may have no hash.
+        place = self._place if self._is_url else id(self._redis.open())
+        return released((place, name), functools.partial(_wait_until_free, self._redis, name), most)
 
     def name_key(self) -> str:
         """Return the random text that names depend on without a key. It has no end."""
@@ -172,6 +180,14 @@ class RedisCache(BaseCache):
 
     def _lock_name(self, key: str) -> str:
         return f"{self._name(key)}:lock"
+
+
+def _most_connections(client: Any) -> float:
+    with contextlib.suppress(Exception):  # a client of another kind
+        if hasattr(client, "get_default_node"):  # of a cluster: each node has as many
+            client = client.get_redis_connection(client.get_default_node())
+        return float(client.connection_pool.max_connections)
+    return math.inf
 
 
 def _wait_until_free(client: Opaque, name: str) -> None:

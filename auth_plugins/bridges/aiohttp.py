@@ -52,5 +52,6 @@ class OAuth2Middleware:
 
     async def _add_token(self, request: Any) -> Token:
         token = await self._source.atoken()
-        request.headers["Authorization"] = f"{token.header_value}"
+        # Hidden, as the errors of aiohttp show the headers of the request in their repr.
+        request.headers["Authorization"] = token.header_value
         return token

@@ -1,5 +1,6 @@
 """A partner that takes keys and certificates instead of secrets, and binds its tokens to them."""
 
+import os
 import secrets
 import shutil
 import tempfile
@@ -30,6 +31,11 @@ class KeyFiles(NamedTuple):
     certificate: str  #: The client's certificate.
     certificate_key: str  #: Its private key.
     ca: str  #: The certificate of the server.
+
+
+def _remove(directory: str, process: int) -> None:
+    if process == os.getpid():  # a forked child that ends leaves its parent the files
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class EnterpriseApi(System):
@@ -103,7 +109,7 @@ class EnterpriseApi(System):
                 from ._key_files import KeyStore
 
                 directory = tempfile.mkdtemp(prefix="auth-plugins-sandbox-")
-                weakref.finalize(self, shutil.rmtree, directory, ignore_errors=True)
+                weakref.finalize(self, _remove, directory, os.getpid())
                 self._store = KeyStore(Path(directory), self.client_id, self.key_id)
             return self._store
 

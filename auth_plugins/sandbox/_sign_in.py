@@ -1,6 +1,7 @@
 """A system where people sign in: with a browser on the program's machine, or with any browser and a code."""
 
 import html
+import re
 import secrets
 import urllib.request
 from base64 import urlsafe_b64encode
@@ -8,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import ClassVar
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from ._seen import Seen
 from ._system import Refusal, Reply, System, require
@@ -27,6 +28,8 @@ _FORM = """<p>{said}</p><form method="post">{code}
 <label>Password <input name="password" type="password" value="{password}" autocomplete="current-password"></label>
 <button name="answer" value="allow">Allow</button> <button name="answer" value="deny">Deny</button></form>"""
 _USER_CODE = '<label>Code <input name="user_code" value="{}" autocomplete="off" required></label>'
+#: What the client may have as its ``redirect_uri``: any port and path of this machine, without a fragment.
+_REDIRECT_URI = re.compile(r"http://127\.0\.0\.1(:\d{1,5})?([/?][!-\"$-~]*)?")
 #: The letters of a user code: none looks like another, and no word can be made of them (RFC 8628 §6.1).
 _LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
 
@@ -127,8 +130,8 @@ class SignInApi(System):
     def _authorize(self, request: Seen) -> Reply:
         """Ask the person, and send the browser back; never to a URI that is not the client's."""
         query = request.in_query
-        target = urlsplit(query.get("redirect_uri", ""))
-        if query.get("client_id") != self.client_id or target.scheme != "http" or target.hostname != "127.0.0.1":
+        uri = query.get("redirect_uri", "")
+        if query.get("client_id") != self.client_id or not _REDIRECT_URI.fullmatch(uri):
             return _page(400, "Not possible", "The client or its redirect_uri is not known here.")
         answer = {"iss": self.url} | ({"state": query["state"]} if "state" in query else {})
         if query.get("response_type") != "code":
@@ -146,9 +149,8 @@ class SignInApi(System):
         else:
             answer["code"] = code = secrets.token_urlsafe()
             ends = self._clock() + 60
-            self._codes[code] = _Login(ends, query["redirect_uri"], query["code_challenge"], allowed=True)
-        uri = query["redirect_uri"]
-        location = f"{uri}{'&' if target.query else '?'}{urlencode(answer)}"
+            self._codes[code] = _Login(ends, uri, query["code_challenge"], allowed=True)
+        location = f"{uri}{'&' if '?' in uri else '?'}{urlencode(answer)}"
         return Reply(b"", 303, {"Location": location, "Content-Type": "text/html", "Referrer-Policy": "no-referrer"})
 
     def _begin(self, request: Seen) -> Reply:

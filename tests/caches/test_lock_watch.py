@@ -9,13 +9,16 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import redis
 
 from auth_plugins import FileCache, RedisCache, TokenRequestError
 from auth_plugins._base.runtime import runtime
-from auth_plugins._caches.lock_watch import file_released
+from auth_plugins._caches import lock_watch
+from auth_plugins._caches.lock_watch import file_released, released
 from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock
 from tests.support.redis_server import RedisServer
@@ -107,7 +110,7 @@ def test_one_thread_waits_for_all(tmp_path: Path) -> None:
     assert wait([second], SAFETY).done
 
 
-def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """If the file cannot be opened, no thread can be started, or the system has no such locks, time ends the wait."""
     started: list[threading.Thread] = []
 
@@ -123,6 +126,9 @@ def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, monkeypatch: pytest.Mo
         assert watched.done() is False
         assert file_released(tmp_path, "missing.lock") is None
         assert len(started) == 1
+        clock.forward(61)  # after a minute it is tried again
+        assert file_released(tmp_path, "missing.lock") is not None
+        started[1].join(SAFETY)
 
         def fail(*_: Any) -> None:
             raise RuntimeError("can't start new thread")
@@ -200,3 +206,74 @@ def test_a_user_of_redis_who_may_not_publish_or_subscribe(redis_server: RedisSer
         assert is_held is True
     with cache.lock("name", 60) as is_held:
         assert is_held is True
+
+
+def test_a_lock_that_is_released_between_two_looks() -> None:
+    """A thread that asks while another one's wait ends gets what is done then."""
+    is_free = threading.Event()
+
+    class Lock:
+        looks = -100
+
+        def __hash__(self) -> int:
+            self.looks += 1
+            if self.looks == 2:
+                is_free.set()
+                threading.Event().wait(0.1)
+            return 1
+
+    lock = Lock()
+    first = released(lock, lambda: assert_set(is_free))
+    lock.looks = 0
+    second = released(lock, lambda: assert_set(is_free))
+    assert first is not None
+    assert second is first
+    assert wait([first], SAFETY).done
+
+
+def assert_set(event: threading.Event) -> None:
+    assert event.wait(SAFETY)
+
+
+def test_no_more_threads_wait_than_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads beyond a number look again and again; locks that cannot be waited for are not remembered for ever."""
+    is_free = threading.Event()
+    watched = [released(("test", number), lambda: assert_set(is_free)) for number in range(40)]
+    is_free.set()
+    waited = [each for each in watched if each is not None]
+    assert len(waited) <= lock_watch.MOST_WAITS
+    assert wait(waited, SAFETY).not_done == set()
+    monkeypatch.setattr(runtime, "start_thread", lambda function, _: function())
+    for number in range(1000):
+        released(("failing", number), lambda: assert_set(None))  # type: ignore[arg-type]
+    assert len(lock_watch._watched.failed) <= 300
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize("kind", ["ConnectionPool", "BlockingConnectionPool"])
+def test_waits_leave_connections_of_a_client_free(redis_server: RedisServer, kind: str, size: int) -> None:
+    """A client with few connections has one for tokens, whatever is waited for."""
+    names = [f"name {number}" for number in range(20)]
+    with redis_server.client() as client:
+        for name in names:
+            client.set(f"auth_plugins:{{{name}}}:lock", "of another process", px=1000)
+    pool = getattr(redis, kind)(port=redis_server.port, max_connections=size, socket_timeout=5)
+    cache = RedisCache(redis.Redis(connection_pool=pool))
+    watched = [each for each in map(cache.released, names) if each is not None]
+    assert len(watched) == size // 4
+    threading.Event().wait(0.05)
+    if hasattr(pool, "timeout"):
+        pool.timeout = 0.5
+    assert cache.get("name 0") is None
+    assert wait(watched, SAFETY).not_done == set()
+
+
+def test_a_client_that_is_unlike_redis_py() -> None:
+    """A client that does not tell how many connections it has may have any number; it needs no hash."""
+    assert RedisCache(SimpleNamespace(eval=lambda *_: None)).released("name") is not None
+
+
+def test_greenlets_do_not_wait_in_the_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where gevent or eventlet replaces threads, a wait for a file would stop them all: none is begun."""
+    monkeypatch.setattr("_thread.start_new_thread", lambda *_: None)
+    assert FileCache(tmp_path).released("name") is None

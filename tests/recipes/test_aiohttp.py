@@ -69,6 +69,21 @@ def test_another_host_gets_no_token(recipe: Recipe, other_server: Loopback) -> N
     assert "authorization" not in other_server.api_requests[0].headers
 
 
+def test_errors_do_not_show_the_token(recipe: Recipe) -> None:
+    """The repr of an error of aiohttp shows the headers of the request, and hides the token."""
+    recipe.server.api = lambda _: as_json({}, 403)
+    middleware = recipe.run()["middleware"]
+
+    async def send() -> None:
+        async with aiohttp.ClientSession(middlewares=[middleware], raise_for_status=True) as session:
+            await session.get(f"{recipe.server.url}/orders")
+
+    with pytest.raises(aiohttp.ClientResponseError) as raised:
+        asyncio.run(send())
+    assert recipe.server.api_requests[0].headers["authorization"] == "Bearer token-1"
+    assert "token-1" not in repr(raised.value)
+
+
 def test_a_websocket_has_a_token(recipe: Recipe) -> None:
     """The handshake of a WebSocket carries the token, and is repeated with another one after a revocation."""
     sent: list[str] = []

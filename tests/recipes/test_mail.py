@@ -8,13 +8,15 @@ import smtplib
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 
-from auth_plugins import InsecureTransportError
+from auth_plugins import ConfigurationError, InsecureTransportError
 from auth_plugins.bridges import mail_login
+from tests.support.frames import frames_of
 from tests.support.recipes import Recipe
 
 ERROR = base64.b64encode(b'{"status":"400","schemes":"Bearer"}')
@@ -118,8 +120,10 @@ def test_a_server_that_refuses_all_tokens(
     made = next(text for text in recipe.replaced.values() if text.startswith(name))
     source = recipe.source()
     for attempts in (2, 3):
-        with eval(made, {"imaplib": imaplib, "smtplib": smtplib}) as connection, pytest.raises(error):
+        with eval(made, {"imaplib": imaplib, "smtplib": smtplib}) as connection, pytest.raises(error) as raised:
             mail_login(connection, "orders@example.com", source)
+        # No frame of the library, whose variables hold the token.
+        assert {Path(frame.f_code.co_filename).stem for frame in frames_of(raised.value)} <= {"test_mail", "mail"}
         assert len(log) == attempts
     assert recipe.tokens() == 2
 
@@ -135,6 +139,13 @@ def test_a_connection_that_ends_gets_no_second_login(recipe: Recipe, log: list[s
     with pytest.raises(imaplib.IMAP4.abort):
         mail_login(connection, "orders@example.com", source)
     assert source.token().access_token == "token-1"
+
+
+def test_an_address_that_smtplib_cannot_send(recipe: Recipe) -> None:
+    """Smtplib sends ASCII only, and its error would quote the token: the address is refused before."""
+    with smtplib.SMTP() as connection, pytest.raises(ConfigurationError, match="user must be ASCII"):
+        mail_login(connection, "jürgen@example.com", recipe.source())
+    assert recipe.tokens() == 0
 
 
 def test_no_token_in_clear(recipe: Recipe) -> None:

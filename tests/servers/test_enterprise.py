@@ -20,6 +20,7 @@ from auth_plugins import Token
 from auth_plugins._cli.main import cli
 from auth_plugins.sandbox import EnterpriseApi, Sandbox
 from tests.support.certificates import pair_of
+from tests.support.forks import forks
 from tests.support.keys import Everything, key
 from tests.support.loopback import Clock
 
@@ -377,3 +378,20 @@ print(len(files), oct(os.stat(os.path.dirname(files[0])).st_mode & 0o777), files
     count, mode, path = line.split()
     assert (loaded, count, mode, done.stderr) == ("", "4", "0o700", "")
     assert not Path(path).parent.exists()
+
+
+@forks
+def test_a_child_leaves_its_parent_the_files() -> None:
+    """A forked child that ends removes no files."""
+    program = """
+import os, sys, time
+from auth_plugins.sandbox import EnterpriseApi
+system = EnterpriseApi(60, time.time)
+path = system.files.private_key
+if not os.fork():
+    sys.exit()
+os.wait()
+print(os.path.exists(path))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.returncode) == ("True\n", 0), done.stderr

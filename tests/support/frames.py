@@ -15,7 +15,7 @@ PACKAGE = Path(auth_plugins.__file__).parent
 
 def variables_of(error: BaseException | None, folder: str = "") -> str:
     """The variables of the package's frames in *error*, its causes and contexts, as a reporter writes them."""
-    return variables_in(_frames_of(error), folder)
+    return variables_in(frames_of(error), folder)
 
 
 def variables_in(frames: Iterable[FrameType], folder: str = "") -> str:
@@ -32,7 +32,8 @@ def variables_in(frames: Iterable[FrameType], folder: str = "") -> str:
     )
 
 
-def _frames_of(error: BaseException | None) -> Iterator[FrameType]:
+def frames_of(error: BaseException | None) -> Iterator[FrameType]:
+    """All frames that *error*, its causes and contexts passed."""
     chain = [error]
     for link in chain:
         if link is not None:

@@ -17,6 +17,7 @@ from requests.adapters import HTTPAdapter
 
 from auth_plugins import ClientCredentials, TokenSource, TokenTransportError
 from auth_plugins._base.runtime import runtime
+from auth_plugins._transports.deadline import Deadline
 from tests.support.endpoints import (
     LIBRARIES,
     OK,
@@ -204,3 +205,20 @@ def test_the_timeout_holds_without_a_thread(library: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(runtime, "start_thread", mock.Mock(side_effect=RuntimeError("can't start new thread")))
     with Endpoint(silent) as endpoint, pytest.raises(TokenTransportError):
         source_of(library, endpoint, timeout=0.2).token()
+
+
+def test_a_connection_that_raises_spoils_no_other_deadline() -> None:
+    """A recorder's connection may raise when it is asked for its socket: other token requests end in time."""
+
+    class Broken:
+        @property
+        def sock(self) -> Any:
+            raise RuntimeError("no socket here")
+
+    for connection in (Broken(), None):
+        reader, writer = socket.socketpair()
+        with reader, writer, Deadline(0.05) as deadline:
+            for each in (connection, reader):
+                deadline.watch(each)
+            reader.settimeout(5)
+            assert reader.recv(1) == b""
