@@ -11,6 +11,7 @@ from concurrent.futures import Future, wait
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 import redis
@@ -277,3 +278,11 @@ def test_greenlets_do_not_wait_in_the_kernel(tmp_path: Path, monkeypatch: pytest
     """Where gevent or eventlet replaces threads, a wait for a file would stop them all: none is begun."""
     monkeypatch.setattr("_thread.start_new_thread", lambda *_: None)
     assert FileCache(tmp_path).released("name") is None
+
+
+def test_a_cluster_has_the_connections_of_one_node(redis_server: RedisServer) -> None:
+    """Where one node of a cluster may have too few connections, none of them waits."""
+    with redis_server.client(max_connections=3) as node:
+        cluster = mock.Mock(spec=["eval", "get_default_node", "get_redis_connection"])
+        cluster.get_redis_connection.return_value = node
+        assert RedisCache(cluster).released("name") is None
