@@ -34,7 +34,7 @@ class KeyFiles(NamedTuple):
 
 
 def _remove(directory: str, process: int) -> None:
-    if process == os.getpid():  # pragma: no branch - a forked child, which is not measured, leaves its parent the files
+    if process == os.getpid():  # a forked child that ends leaves its parent the files
         shutil.rmtree(directory, ignore_errors=True)
 
 

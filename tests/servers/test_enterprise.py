@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import subprocess
 import sys
 from base64 import urlsafe_b64encode
@@ -19,6 +20,7 @@ from joserfc.jwk import ECKey, OctKey
 from auth_plugins import Token
 from auth_plugins._cli.main import cli
 from auth_plugins.sandbox import EnterpriseApi, Sandbox
+from auth_plugins.sandbox._enterprise import _remove
 from tests.support.certificates import pair_of
 from tests.support.forks import forks
 from tests.support.keys import Everything, key
@@ -378,6 +380,14 @@ print(len(files), oct(os.stat(os.path.dirname(files[0])).st_mode & 0o777), files
     count, mode, path = line.split()
     assert (loaded, count, mode, done.stderr) == ("", "4", "0o700", "")
     assert not Path(path).parent.exists()
+
+
+def test_another_process_removes_no_files(tmp_path: Path) -> None:
+    """The files are removed by the process that made them only."""
+    _remove(str(tmp_path), os.getpid() + 1)
+    assert tmp_path.exists()
+    _remove(str(tmp_path), os.getpid())
+    assert not tmp_path.exists()
 
 
 @forks

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -18,6 +19,7 @@ from auth_plugins._base.tls_files import TLSFiles
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.redaction import Redactor
 from auth_plugins._transports.reasons import reason_of
+from auth_plugins._transports.requests import _AlertedConnection
 from tests.support.certificates import pair_of, rewritten, rsa_key, swap
 from tests.support.endpoints import LIBRARIES, TRANSPORTS, Endpoint
 from tests.support.keep_alive import KeepAlive, make_certificate
@@ -247,3 +249,12 @@ def test_a_connection_that_closes_before_its_alert_is_read() -> None:
     assert reason.trouble == "closed"
     assert reason.advice.startswith("if the server refuses the client: check that the server knows this client by")
     assert "in '/certs/client.pem'" in reason.advice
+
+
+@pytest.mark.parametrize("error", [ssl.SSLEOFError(8, "EOF"), ConnectionResetError(104, "reset")], ids=["end", "reset"])
+def test_the_alert_of_a_server_that_has_closed_is_read(error: OSError) -> None:
+    """Where a server has closed the connection, the error of sending is one after which urllib3 reads."""
+    connection = _AlertedConnection("127.0.0.1", 1)
+    connection.sock = mock.Mock(sendall=mock.Mock(side_effect=error))
+    with pytest.raises(BrokenPipeError, match="the server closed the connection"):
+        connection.send(b"request")
