@@ -36,7 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     (Path(directory) / "ca.pem").write_text(first + end, encoding="utf-8")
     os.environ["SSL_CERT_FILE"] = f"{directory}/ca.pem"
     for library in ("httpcore", "httpcore2"):
-        # At DEBUG they write a dozen lines for each request, with all headers of the answer.
+        # At DEBUG they write a dozen lines for each request, with all headers of the answer, a token too.
         logging.getLogger(library).setLevel(logging.INFO)
 
 

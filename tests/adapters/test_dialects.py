@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -100,12 +99,8 @@ def test_an_error_in_a_200_is_one_of_ours(driver: Driver, server: Loopback) -> N
 
 
 @pytest.mark.parametrize("driver", each(ALL))
-def test_a_token_from_a_header_lives_as_long_as_said(
-    driver: Driver, server: Loopback, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_from_a_header_lives_as_long_as_said(driver: Driver, server: Loopback, clock: Clock) -> None:
     """A token comes in a header of an empty 201, lives for ``lifetime``, and is then replaced."""
-    for library in ("httpcore", "httpcore2"):  # which log each header at DEBUG
-        monkeypatch.setattr(logging.getLogger(f"{library}.http11"), "disabled", True)
     answers = iter(range(1, 9))
 
     def play(_: Received) -> Any:

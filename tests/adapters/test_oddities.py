@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import logging
 import pickle
 import re
 import time
@@ -190,13 +189,6 @@ rows_in_turn = pytest.mark.parametrize(
     ("row", "driver"),
     [pytest.param(row, SYNC[turn % 3], id=f"{name}-{SYNC[turn % 3]}") for turn, (name, row) in enumerate(ROWS.items())],
 )
-
-
-@pytest.fixture(autouse=True)
-def quiet_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
-    """``httpcore`` writes the headers of answers at DEBUG, a token too."""
-    for library in ("httpcore", "httpcore2"):
-        monkeypatch.setattr(logging.getLogger(f"{library}.http11"), "disabled", True)
 
 
 @pytest.fixture(scope="module")

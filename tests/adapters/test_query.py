@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -22,13 +21,6 @@ all_drivers = pytest.mark.parametrize("driver", each(ALL))
 URL = "https://api.example.com/"
 KEY = "k3y of+mine/&=%25"
 ENCODED = "k3y%20of%2Bmine%2F%26%3D%2525"
-
-
-@pytest.fixture
-def _headers_unlogged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each header is logged by httpcore at DEBUG, and so a Location that has the token."""
-    for library in ("httpcore", "httpcore2"):
-        monkeypatch.setattr(logging.getLogger(f"{library}.http11"), "disabled", True)
 
 
 def tokens_of(received: Received) -> list[str]:
@@ -132,7 +124,6 @@ REDIRECTS: dict[str, tuple[str, list[str], int]] = {
 }
 
 
-@pytest.mark.usefixtures("_headers_unlogged")
 @all_drivers
 @pytest.mark.parametrize("case", REDIRECTS)
 def test_a_redirect_carries_what_the_server_wrote(
@@ -160,7 +151,6 @@ def test_a_redirect_carries_what_the_server_wrote(
     assert len(server.token_requests) == (2 if status == 200 else 1)
 
 
-@pytest.mark.usefixtures("_headers_unlogged")
 @all_drivers
 @pytest.mark.usefixtures("clock")
 def test_a_replay_may_be_redirected(driver: Driver, server: Loopback, grant: ClientCredentials) -> None:
@@ -395,7 +385,7 @@ def test_it_may_be_one_of_several(driver: Driver, server: Loopback, grant: Clien
     ]
 
 
-@pytest.mark.usefixtures("clock", "_headers_unlogged")
+@pytest.mark.usefixtures("clock")
 @all_drivers
 def test_two_in_one_query(driver: Driver, server: Loopback, other_server: Loopback, grant: ClientCredentials) -> None:
     """Two tokens in one query: one parameter is refused; no other origin gets a fresh one; no error shows one."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import logging
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, quote, urlencode
@@ -54,9 +53,7 @@ def dialect(system: Any) -> tuple[Any, dict[str, Any]]:
 
 
 @pytest.fixture
-def sandbox(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sandbox]:
-    for library in ("httpcore", "httpcore2"):  # which log each header of an answer at DEBUG, a token too
-        monkeypatch.setattr(logging.getLogger(f"{library}.http11"), "disabled", True)
+def sandbox(clock: Clock) -> Iterator[Sandbox]:
     with Sandbox(clock=clock.time) as sandbox:
         yield sandbox
 
