@@ -26,6 +26,10 @@ from typing import Any, Self, TypeVar
 _LONGEST_CHAIN = 50
 #: Error codes of a server that is in trouble, or asks for a pause (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
 TROUBLE = frozenset({"server_error", "slow_down", "temporarily_unavailable"})
+#: Those that tell a device to ask for the outcome again (RFC 8628 §3.5).
+STILL_PENDING = ("authorization_pending", "slow_down")
+#: Those that say that a refresh token is not valid (RFC 6749 §5.2, GitHub, Zoho).
+REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token", "invalid_code"})
 #: ``TokenRequestError.trouble`` of a login for which no one was asked, or waits: another caller may ask.
 NOT_ASKED = "login"
 #: What keeps a token endpoint from being reached until someone acts: see ``TokenTransportError.trouble``.

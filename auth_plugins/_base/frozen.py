@@ -1,4 +1,4 @@
-"""Values that are frozen dataclasses: grants, and what they consist of."""
+"""Values: grants, and what they consist of, which are frozen dataclasses; and records, which are made faster."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import operator
 import weakref
 from abc import ABCMeta
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self, dataclass_transform
 
 from .hidden import hide_arguments
 
@@ -117,3 +117,34 @@ def _field_getter(kind: type[Frozen]) -> Callable[[Any], Any]:
     from dataclasses import fields
 
     return operator.attrgetter(*(each.name for each in fields(kind) if each.compare))
+
+
+@dataclass_transform(frozen_default=True)
+class Record:
+    """The base of plain, immutable data: its annotations name the fields, and their values are the defaults.
+
+    For type checkers a subclass is a frozen dataclass; but a dataclass, like a ``NamedTuple``, compiles code each time
+    that a program starts, which takes longer than all else in its module.
+    """
+
+    def __init__(self, *values: Any, **named: Any) -> None:
+        vars(self).update(zip(type(self).__annotations__, values, strict=False), **named)
+
+    def having(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields."""
+        return type(self)(**{**vars(self), **changes})
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be set")
+
+    def _values(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in type(self).__annotations__}
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self._values() == other._values()
+
+    def __hash__(self) -> int:
+        return hash((type(self), *self._values().values()))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._values().items())})"

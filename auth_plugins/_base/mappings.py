@@ -24,6 +24,12 @@ from .validation import (
 STANDARD_PARAMETERS = (
     "grant_type", "client_id", "client_secret", "username", "password", "refresh_token", "scope", "audience", "resource"
 )  # fmt: skip
+#: The names that ``answer`` may list.
+ANSWER_MEMBERS = (
+    "access_token", "token_type", "expires_in", "expires_at", "refresh_token", "scope", "error", "error_description"
+)  # fmt: skip
+#: Before the name of a header, in place of a path in an answer.
+HEADER = "header:"
 _Check = Callable[[str, str, Any], Any]
 
 
@@ -50,6 +56,18 @@ def freeze_names(argument: str, names: object) -> tuple[tuple[str, str], ...] | 
     pairs = freeze_texts(argument, names, STANDARD_PARAMETERS)
     if len({other for _, other in pairs}) < len(pairs):
         raise ConfigurationError("must have another name for each parameter", argument=argument)
+    return pairs or None
+
+
+def freeze_answer(argument: str, paths: object) -> tuple[tuple[str, str], ...] | None:
+    """Return the option ``answer`` as pairs in the order of their names. An error shows neither name nor path."""
+    pairs = freeze_texts(argument, paths, ANSWER_MEMBERS)
+    for name, path in pairs:
+        if path.startswith(HEADER):
+            check_header(path.removeprefix(HEADER), "", f"the header for {name} in {argument}")
+        elif "" in path.split("."):
+            problem = f"must have member names joined by dots as the path of {name}, such as data.token"
+            raise ConfigurationError(problem, argument=argument, advice="or give header: and the name of a header")
     return pairs or None
 
 

@@ -10,9 +10,9 @@ import logging
 import sys
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
 
 from .errors import AuthError, ConfigurationError
+from .frozen import Record
 from .runtime import runtime
 
 _log = logging.getLogger("auth_plugins")
@@ -26,7 +26,7 @@ _PATIENCE = 0.2
 GRANT, REFRESH_TOKEN, SHARED_CACHE, API, LEADER = "grant", "refresh_token", "shared_cache", "api", "leader"
 
 
-class TokenEvent(NamedTuple):
+class TokenEvent(Record):
     """What happened to a token, for observers: immutable, and without any secret or token."""
 
     #: ``"obtained"``: a token was fetched, or found in a shared cache. ``"refused"``: by the token endpoint, or a token

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
+from .frozen import Record
 from .loading import request_imports
 from .runtime import runtime
 
@@ -26,7 +27,7 @@ _MISMATCHES = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIG
 _DER_BEGIN = b"\x30"
 
 
-class TLSFiles(NamedTuple):  # importing dataclasses takes longer than the rest
+class TLSFiles(Record):
     """Paths of files in PEM, read for each token request, so that a certificate that rotates takes effect."""
 
     #: The client's certificate, and those of its issuers; ``None``: the client has none.

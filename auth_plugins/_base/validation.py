@@ -31,6 +31,9 @@ _CONTROLS = "[\\x00-\\x1f\\x7f-\\x9f\\u2028\\u2029]"
 _HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _HEADER_VALUE = r"[\t\x20-\x7e\x80-\xff]*"
 
+#: What a copy from elsewhere may bring along.
+_ODD_ENDS = " \t\r\n\v\f\xa0\u200b\ufeff\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
+
 
 class _URL(Hidden):
     """A URL whose repr omits the query, which may hold a secret."""
@@ -200,3 +203,8 @@ def check_header(name: object, value: object, name_argument: str = "header", val
     if not isinstance(value, str) or not re.fullmatch(_HEADER_VALUE, value):
         problem = "must be a str of printable Latin-1 characters, as a header carries it"
         raise ConfigurationError(problem, argument=value_argument)
+
+
+def has_odd_ends(value: str) -> bool:
+    """Return whether *value* begins or ends with whitespace, an invisible character or a quote."""
+    return value != value.strip(_ODD_ENDS)

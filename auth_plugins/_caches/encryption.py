@@ -136,7 +136,7 @@ def check_name_key(text: str | None, place: str) -> str:
     """Return *text*, which was read at *place*, if it is such a text; raise OSError, which says what to do, if not."""
     checked: str = hidden(text or "")
     del text
-    if re.fullmatch("[0-9a-f]{64}", checked) is None:
+    if len(checked) != 64 or not set(checked) <= set("0123456789abcdef"):
         raise OSError(errno.EINVAL, "it is damaged, or another program's or user's; delete it", place)
     return checked
 

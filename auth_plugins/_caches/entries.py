@@ -5,15 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.hidden import hidden
 from auth_plugins._protocol.tokens import Token, hide_tokens
 
 
-@dataclass(frozen=True, slots=True)
-class StoredToken:
+class StoredToken(Record):
     """A token as a shared cache stores it."""
 
     token: Token

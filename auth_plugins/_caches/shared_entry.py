@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.hidden import hidden
 from auth_plugins._base.runtime import runtime
 from auth_plugins._protocol.tokens import Token
@@ -32,8 +32,7 @@ class LockState(enum.Enum):
     UNAVAILABLE = "the cache is out of order, so no process can hold the lock"
 
 
-@dataclass(frozen=True, slots=True)
-class SharedEntry:
+class SharedEntry(Record):
     """The entry of one grant in a shared cache. Its methods raise nothing that the cache raises."""
 
     _shared: SharedCache

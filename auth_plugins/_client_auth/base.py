@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, cast
+from typing import Any, ClassVar, cast
 
-from auth_plugins._base.frozen import Frozen
+from auth_plugins._base.frozen import Frozen, Record
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 
 
-class Client(NamedTuple):
+class Client(Record):
     """The client, and where it authenticates; *client_secret* is hidden from dumps."""
 
     client_id: str | None

@@ -9,7 +9,6 @@ import hashlib
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -128,7 +127,7 @@ class TokenProof:
     def put(self, request: TokenRequest) -> TokenRequest:
         """Return *request* with this proof."""
         headers = {**request.headers, HEADER: self.text}
-        return replace(request, headers=headers, redact=request.redact.including([self.text]), proof=self)
+        return request.having(headers=headers, redact=request.redact.including([self.text]), proof=self)
 
     def with_nonce(self, request: TokenRequest, nonce: str) -> TokenRequest:
         """Return *request*, the one of this proof built again, with a proof that has *nonce*.

@@ -8,7 +8,14 @@ from urllib.parse import unquote_plus
 from auth_plugins import providers
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.hosts import AllowedHosts
-from auth_plugins._base.mappings import STANDARD_PARAMETERS, freeze_headers, freeze_names, freeze_params
+from auth_plugins._base.mappings import (
+    ANSWER_MEMBERS,
+    STANDARD_PARAMETERS,
+    freeze_answer,
+    freeze_headers,
+    freeze_names,
+    freeze_params,
+)
 from auth_plugins._base.validation import CLIENT_AUTH, ENCODINGS, METHODS, check_header
 from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.keyring import KeyringCache
@@ -25,7 +32,6 @@ from auth_plugins._grants.refresh_token import RefreshToken
 from auth_plugins._grants.sign_in.authorization_code import AuthorizationCode
 from auth_plugins._grants.sign_in.device_code import DeviceCode
 from auth_plugins._grants.token_exchange import TokenExchange
-from auth_plugins._protocol.answer_paths import MEMBERS, freeze_answer
 
 #: Never shown, and taken unchanged, spaces included.
 SECRETS = (
@@ -246,7 +252,7 @@ _PAIRS = "name=value pairs, form-encoded, such as tenant=a%20b&version=2"
 READERS: Mapping[str, _Reader] = {
     "ANSWER": (
         _form(freeze_answer, r"\s&,"),
-        f"{', '.join(MEMBERS)}, each with the path of the member, such as access_token=data.token expires_in=data.ttl",
+        f"{', '.join(ANSWER_MEMBERS)}, each with the path of the member, such as access_token=data.token scope=perms",
     ),
     "NAMES": (
         _form(freeze_names, r"\s&,"),

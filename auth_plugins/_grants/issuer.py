@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from auth_plugins._base.errors import ConfigurationError
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.validation import check_url
 
 from .combinations import check_combination
@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 _G = TypeVar("_G", bound="OAuthGrant")
 
 
-@dataclass(frozen=True, repr=False)
-class Issuer:
+class Issuer(Record):
     """A server whose metadata name its endpoints: OpenID Connect Discovery 1.0 §4, RFC 8414 §3.
 
     Give it as the *token_url* of any OAuth grant: ``ClientCredentials(Issuer("https://login.example.com"), ...)``. The
@@ -35,14 +34,14 @@ class Issuer:
 
     url: str
 
-    def __post_init__(self) -> None:
-        url = check_url("issuer", self.url)
+    def __init__(self, url: str) -> None:
+        url = check_url("issuer", url)
         if "?" in url:
             raise ConfigurationError("must have no query (RFC 8414 §2)", argument="issuer", advice="leave it out")
         if "/.well-known/" in url:
             advice = "give the part before it"
             raise ConfigurationError("must not have /.well-known/", argument="issuer", advice=advice)
-        object.__setattr__(self, "url", url)
+        super().__init__(url)
 
     def __repr__(self) -> str:
         return f"Issuer({str.__repr__(self.url)})"

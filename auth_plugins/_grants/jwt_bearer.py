@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from auth_plugins._base.errors import TokenRequestError
@@ -11,7 +11,7 @@ from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.secret_file import SecretFile
 from auth_plugins._base.validation import Secret, check_secret, resolve_secret
 from auth_plugins._client_auth.signed_jwt import SignedJWT
-from auth_plugins._protocol.advice import JWT_BEARER
+from auth_plugins._protocol.messages import JWT_BEARER
 
 from .frozen import Checks
 from .oauth import OAuthGrant
@@ -59,7 +59,7 @@ class JWTBearer(OAuthGrant):
     def grant_request(self) -> TokenRequest:
         request = super().grant_request()
         trouble = "signed_jwt" if isinstance(self.assertion, SignedJWT) else "jwt_bearer"
-        return replace(request, facts=replace(request.facts, grant_trouble=trouble), rebuild=self.grant_request)
+        return request.having(facts=request.facts.having(grant_trouble=trouble), rebuild=self.grant_request)
 
     def secrets(self) -> tuple[str, ...]:
         return (*super().secrets(), *self._assertion_secrets())

@@ -5,17 +5,14 @@
 import functools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from auth_plugins._base import mappings, validation
-from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.errors import REFUSED_REFRESH_TOKEN, TokenRequestError
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_url, one_of
 from auth_plugins._client_auth.base import Client, ClientAuthentication
-from auth_plugins._client_auth.dpop import DPoPKey, check_dpop
 from auth_plugins._client_auth.named import authentication_of, check_client_auth
-from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
-from auth_plugins._protocol.answer_paths import freeze_answer
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask
@@ -25,14 +22,23 @@ from .issuer import Issuer, check_endpoint_or_issuer
 from .tls import DPoPGrant
 
 if TYPE_CHECKING:
+    from auth_plugins._client_auth.dpop import DPoPKey
     from auth_plugins._protocol.messages import TokenRequest
     from auth_plugins._protocol.metadata import Metadata
+else:  # so that annotations can be resolved; few grants have a key, and all import this module
+    DPoPKey = Any
 
 _Pairs = Sequence[tuple[str, Any]]
 #: The options whose values may be callables.
 _WITH_CALLABLES = ("params", "refresh_params", "headers")
 #: Options that version 0.1.0 did not have. Left out they are no part of the identity, so that its entries are found.
 _NEW = ("answer", "names", "refresh_params", "lifetime", "dpop")
+
+
+def _check_dpop(argument: str, value: Any) -> Any:
+    from auth_plugins._client_auth.dpop import check_dpop
+
+    return check_dpop(argument, value)
 
 
 class _Client(DPoPGrant):
@@ -42,7 +48,7 @@ class _Client(DPoPGrant):
     client_secret: Secret | None
 
 
-@dataclass(frozen=True, eq=False, init=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class OAuthGrant(_Client):
     """The options of every OAuth grant; :class:`ClientCredentials` documents them."""
 
@@ -82,11 +88,11 @@ class OAuthGrant(_Client):
         "params": mappings.freeze_params,
         "headers": mappings.freeze_headers,
         "revocation_url": check_url,
-        "answer": freeze_answer,
+        "answer": mappings.freeze_answer,
         "names": mappings.freeze_names,
         "refresh_params": mappings.freeze_params,
         "lifetime": validation.check_lifetime,
-        "dpop": check_dpop,
+        "dpop": _check_dpop,
     }
 
     def __post_init__(self) -> None:
@@ -231,10 +237,10 @@ class OAuthGrant(_Client):
         )
         rebuild = functools.partial(self._request, endpoint, parameters, options, is_refresh=is_refresh, added=added)
         if authentication:
-            facts = replace(request.facts, client_trouble=authentication.trouble)
-            request = replace(request, facts=facts, rebuild=rebuild)
+            facts = request.facts.having(client_trouble=authentication.trouble)
+            request = request.having(facts=facts, rebuild=rebuild)
         request = self._with_proof(request, rebuild)
-        return replace(request, answer=dict(self._pairs("answer")), lifetime=self.lifetime, tls=self.tls_files())
+        return request.having(answer=dict(self._pairs("answer")), lifetime=self.lifetime, tls=self.tls_files())
 
     def _called_values(self, resolved: Mapping[str, _Pairs]) -> list[str]:
         """Return the texts among *resolved* values that callables returned: secrets, whatever their names."""

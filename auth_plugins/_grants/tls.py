@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
@@ -41,7 +40,7 @@ class TLSGrant(FrozenGrant):
         """Return the files for TLS with the token endpoint, the revocation endpoint and the server's metadata."""
         authentication = authentication_of(self.client_auth)
         files = NO_FILES if authentication is None else authentication.tls_files()
-        return files if self._ca_bundle is None else files._replace(ca=self._ca_bundle)
+        return files if self._ca_bundle is None else files.having(ca=self._ca_bundle)
 
     def with_ca_bundle(self, path: str | None) -> Self:
         """Return the same grant, whose token requests trust the CA certificates in the file *path*, and no others."""
@@ -82,5 +81,5 @@ class DPoPGrant(TLSGrant):
         if prover is None:
             return request
         proof = prover.token_proof(request.method, request.url)
-        facts = replace(request.facts, has_proof=True)
-        return replace(proof.put(request), facts=facts, rebuild=rebuild, accepts_dpop=True)
+        facts = request.facts.having(has_proof=True)
+        return proof.put(request).having(facts=facts, rebuild=rebuild, accepts_dpop=True)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
 from auth_plugins._base.hidden import hide_arguments
 from auth_plugins._base.validation import Secret, check_secret, check_text, resolve_secret
-from auth_plugins._protocol.advice import TOKEN_EXCHANGE
+from auth_plugins._protocol.messages import TOKEN_EXCHANGE
 from auth_plugins._protocol.tokens import Token
 
 from .base import Ask, BaseSource, Grant

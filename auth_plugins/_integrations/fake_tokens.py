@@ -7,13 +7,18 @@ import threading
 from collections.abc import Sequence
 from typing import Self
 
-from auth_plugins._base.errors import AuthError, LoginRequiredError, TokenRequestError, copy_error
+from auth_plugins._base.errors import (
+    REFUSED_REFRESH_TOKEN,
+    AuthError,
+    LoginRequiredError,
+    TokenRequestError,
+    copy_error,
+)
 from auth_plugins._base.frames import without_frames
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.memory import forget_all
 from auth_plugins._grants import password
 from auth_plugins._grants.base import Grant
-from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest, TokenResponse
 from auth_plugins._protocol.redaction import Redactor

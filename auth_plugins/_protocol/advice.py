@@ -11,17 +11,11 @@ from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import TROUBLE
 
+from .messages import DEVICE_CODE, TOKEN_EXCHANGE
+
 if TYPE_CHECKING:
     from .messages import RequestFacts
 
-#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1, RFC 8628 §3.4).
-TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
-#: Errors that tell a device to ask for the outcome again (RFC 8628 §3.5).
-STILL_PENDING = ("authorization_pending", "slow_down")
-#: Error codes that say that a refresh token is not valid (RFC 6749 §5.2, GitHub, Zoho).
-REFUSED_REFRESH_TOKEN = frozenset({"invalid_grant", "bad_refresh_token", "invalid_code"})
 
 #: What to do, by trouble. ``{scope}`` and the like becomes the name of that option, an argument or a variable;
 #: ``{options}`` the names of those behind the colon.
@@ -160,18 +154,11 @@ _NAMED = {
     name: f"{name} (or the variable {name.upper()})" for name in ("client_auth", "scope", "refresh_token", "dpop")
 }
 _NAMED["issuer"] = "the Issuer (or the variable ISSUER)"
-#: What a copy from elsewhere may bring along.
-_ODD_ENDS = " \t\r\n\v\f\xa0\u200b\ufeff\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb"
 
 
 def named(option: str) -> str:
     """Return how a message names an option; ``auth-plugins check`` names a variable."""
     return _NAMED.get(option, option)
-
-
-def has_odd_ends(value: str) -> bool:
-    """Return whether *value* begins or ends with whitespace, an invisible character or a quote."""
-    return value != value.strip(_ODD_ENDS)
 
 
 def troubles_of(code: str | None, status: int, body: str | None, facts: RequestFacts) -> Iterator[str]:

@@ -4,20 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from auth_plugins._base.errors import ConfigurationError
-from auth_plugins._base.mappings import freeze_texts
-from auth_plugins._base.validation import check_header
+from auth_plugins._base.frozen import Record
+from auth_plugins._base.mappings import ANSWER_MEMBERS, HEADER
 
-#: The names that ``answer`` may list.
-MEMBERS = (
-    "access_token", "token_type", "expires_in", "expires_at", "refresh_token", "scope", "error", "error_description"
-)  # fmt: skip
 #: What is no part of ``Token.extra``: these, the rest of RFC 6749, and other names of the expiry that are read.
-_READ = frozenset({*MEMBERS, "error_uri", "expires_on", "expires"})
-#: Before the name of a header, in place of a path.
-_HEADER = "header:"
+_READ = frozenset({*ANSWER_MEMBERS, "error_uri", "expires_on", "expires"})
 #: The values of an ``error`` that ``answer`` lists by which servers say that there is none. 0 equals ``False``.
 _SUCCESS = (0, "0", "", None)
 #: A ``code`` in words, or one that is a status of HTTP: on success it may well be another one than 0.
@@ -47,19 +40,7 @@ _HEADERS = ("x-auth-token", "x-access-token", "x-subject-token", "authorization"
 _PLAIN_PATH = r"(header:)?(?a:[\w-]{1,40})(\.(?a:[\w-]{1,40}))*"
 
 
-def freeze_answer(argument: str, paths: object) -> tuple[tuple[str, str], ...] | None:
-    """Return the option ``answer`` as pairs in the order of their names. An error shows neither name nor path."""
-    pairs = freeze_texts(argument, paths, MEMBERS)
-    for name, path in pairs:
-        if path.startswith(_HEADER):
-            check_header(path.removeprefix(_HEADER), "", f"the header for {name} in {argument}")
-        elif "" in path.split("."):
-            problem = f"must have member names joined by dots as the path of {name}, such as data.token"
-            raise ConfigurationError(problem, argument=argument, advice="or give header: and the name of a header")
-    return pairs or None
-
-
-class Found(NamedTuple):
+class Found(Record):
     """The members of an answer, by their standard names."""
 
     members: Mapping[str, Any]
@@ -78,7 +59,7 @@ def find_members(
     :param headers: the answer's, with names in small letters.
     """
     path = paths.get("access_token", "access_token")
-    place = "" if path.startswith(_HEADER) else path.rpartition(".")[0]
+    place = "" if path.startswith(HEADER) else path.rpartition(".")[0]
     beside = _object(_find(document, headers, place) if place else document)
     listed = {name: _find(document, headers, each) for name, each in paths.items()}
     # A server that refuses may do so by the standard names all the same.
@@ -106,8 +87,8 @@ def _is_shallow(value: Any, depth: int) -> bool:
 
 def _find(document: Any, headers: Mapping[str, str], path: str) -> Any:
     """Return what *path* leads to; ``None``: it leads nowhere."""
-    if path.startswith(_HEADER):
-        return headers.get(path.removeprefix(_HEADER).lower())
+    if path.startswith(HEADER):
+        return headers.get(path.removeprefix(HEADER).lower())
     value = document
     for name in path.split("."):
         if isinstance(value, list):
@@ -146,9 +127,9 @@ def suggest(document: Any, headers: Mapping[str, str], is_token: Callable[[Any],
     leaves = [(".".join(parts), value) for parts, value in names_in(document)]
     path = _likely("access_token", [(each, value) for each, value in leaves if is_token(value)])
     if path is None and (name := next((name for name in _HEADERS if headers.get(name)), None)):
-        path = _HEADER + name.title()
+        path = HEADER + name.title()
     found: dict[str, str | None] = {} if path == "access_token" else {"access_token": path}
-    place = "" if path is None or path.startswith(_HEADER) else path.rpartition(".")[0]
+    place = "" if path is None or path.startswith(HEADER) else path.rpartition(".")[0]
     if path is not None:
         beside = [(each, value) for each, value in leaves if each.rpartition(".")[0] == place]
         for name in ("expires_in", "expires_at", "refresh_token"):

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import codecs
 import contextlib
-import dataclasses
 import functools
 import json
 import logging
 import math
 import re
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import Any, NoReturn, TypeGuard
 from urllib.parse import parse_qsl
 
 from auth_plugins._base.errors import TokenRequestError
 
-from .advice import TOKEN_EXCHANGE
 from .answer_paths import find_members
 from .expiry import expires_at, is_absent
-from .messages import LONGEST_BODY, TokenRequest, TokenResponse
+from .messages import LONGEST_BODY, TOKEN_EXCHANGE, Answer, TokenRequest, TokenResponse
 from .redaction import Redactor
-from .refusals import Answer, fail, no_token, refuse
 from .tokens import Token, looks_like_jwt
 
 _log = logging.getLogger("auth_plugins")
@@ -34,7 +31,6 @@ _NOT_BEARER = frozenset({"mac", "pop", "dpop", "n_a", "basic"})
 _CHARSET = r"utf-?(16|32)([bl]e)?|(iso-|windows-|cp)[\d-]+|latin-?1|(us-)?ascii"
 #: Characters of the shortest token that is hidden elsewhere in its answer; a shorter one is part of many words.
 _SHORTEST_TOKEN = 8
-_PRINTABLE = r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?"
 #: What some servers put before the token.
 _SCHEME = r"(?i)\A(bearer +)+(?=.)"
 #: Names and values. Some servers do not encode the spaces in a scope. One name before prose is no form.
@@ -64,6 +60,8 @@ def read_members(request: TokenRequest, response: TokenResponse) -> Mapping[str,
     try:
         answer = _parsed(request, response)
         if answer.is_error or not 200 <= response.status < 300:
+            from .refusals import refuse
+
             refuse(answer)
     except TokenRequestError as error:
         raise error.with_traceback(None) from None  # as in read()
@@ -72,20 +70,26 @@ def read_members(request: TokenRequest, response: TokenResponse) -> Mapping[str,
 
 def is_printable(value: object) -> TypeGuard[str]:
     """Return whether *value* is a text that a header can carry."""
-    return isinstance(value, str) and re.fullmatch(_PRINTABLE, value) is not None
+    if not isinstance(value, str) or value != value.strip():
+        return False
+    return value != "" and value.isascii() and value.isprintable()
 
 
 def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
     members = answer.members
     if answer.is_error or not 200 <= response.status < 300:
+        from .refusals import refuse
+
         refuse(answer)
     access_token = members.get("access_token")
     if is_absent(access_token):
+        from .refusals import no_token
+
         no_token(answer)
     if not is_printable(access_token):
-        fail(answer, "answered an access_token that cannot stand in a header")
-    access_token = re.sub(_SCHEME, "", access_token)
+        _fail(answer, "answered an access_token that cannot stand in a header")
+    access_token = _without_scheme(access_token)
     refresh_token = members.get("refresh_token")
     if not is_printable(refresh_token) or is_absent(refresh_token):
         refresh_token = None
@@ -114,16 +118,16 @@ def _parsed(request: TokenRequest, response: TokenResponse) -> Answer:
     unread = Answer(request, response, None, "")
     if coding := response.headers.get("content-encoding"):
         shown = request.excerpt(coding, _LONGEST_TYPE)
-        fail(unread, f"answered {response.status}, compressed by {shown!r}, which cannot be read", "packed")
+        _fail(unread, f"answered {response.status}, compressed by {shown!r}, which cannot be read", "packed")
     if len(response.body) > LONGEST_BODY:
-        fail(unread, "answered more than 1 MiB")
+        _fail(unread, "answered more than 1 MiB")
     text = _text(response)
     kind, document = _document(response, text.strip())
     found = find_members(document, response.headers, request.answer, is_absent)
     # What the user calls a token is hidden in an error whatever the server calls it; by its standard name it always is.
     tokens = [found.members.get(name) for name in request.answer if name in ("access_token", "refresh_token")]
     if texts := [str(token) for token in tokens if isinstance(token, (str, int))]:
-        request = dataclasses.replace(request, redact=request.redact.including(texts))
+        request = request.having(redact=request.redact.including(texts))
     return Answer(request, response, kind, text, document, found.members, found.is_error, found.extra)
 
 
@@ -140,17 +144,18 @@ def _document(response: TokenResponse, text: str) -> tuple[str, Any]:
         members, kind = text, "empty" if not text else "page" if _is_html(response) else "text"
     if isinstance(members, str):
         # Some identity servers answer the bare JWT, quoted or not.
-        jwt = re.sub(_SCHEME, "", members)
+        jwt = _without_scheme(members)
         members = {"access_token": jwt} if looks_like_jwt(jwt) else {}
     return kind, members
 
 
 def _text(response: TokenResponse) -> str:
     _, _, parameter = response.headers.get("content-type", "").lower().partition("charset")
-    charset = re.match(r"""\s*=\s*["']?([\w-]+)""", parameter)
-    if charset and re.fullmatch(_CHARSET, charset[1]):
-        with contextlib.suppress(LookupError):
-            return response.body.decode(charset[1], "replace")
+    if parameter:
+        charset = re.match(r"""\s*=\s*["']?([\w-]+)""", parameter)
+        if charset and re.fullmatch(_CHARSET, charset[1]):
+            with contextlib.suppress(LookupError):
+                return response.body.decode(charset[1], "replace")
     return response.body.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
 
 
@@ -158,10 +163,20 @@ def _is_html(response: TokenResponse) -> bool:
     return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
 
 
+def _fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:
+    from .refusals import fail  # most programs meet no refusal
+
+    fail(answer, problem, *troubles)
+
+
+def _without_scheme(token: str) -> str:
+    return re.sub(_SCHEME, "", token) if token[:6].lower() == "bearer" else token
+
+
 def _token_type(answer: Answer, hide: Redactor) -> str:
     request, value = answer.request, answer.members.get("token_type")
     if value is not None and not isinstance(value, str):
-        fail(answer, "answered a token_type that is no string")
+        _fail(answer, "answered a token_type that is no string")
     name = "" if is_absent(value) else str(value).strip()
     if not name or name.lower() == "bearer":
         return "Bearer"
@@ -171,7 +186,7 @@ def _token_type(answer: Answer, hide: Redactor) -> str:
         return "DPoP"
     if name.lower() in _NOT_BEARER:
         trouble = "dpop" if name.lower() == "dpop" else "not_bearer"
-        fail(answer, f"answered a token of type {name.lower()!r}", trouble)
+        _fail(answer, f"answered a token of type {name.lower()!r}", trouble)
     shown = hide(request.excerpt(name, _LONGEST_TYPE))
     _warn_once(request.endpoint, f"the unknown token_type {shown!r}; it is used as Bearer")
     return shown

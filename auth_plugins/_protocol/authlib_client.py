@@ -14,7 +14,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 from authlib.oauth2.client import OAuth2Client
 
-from .advice import has_odd_ends
+from auth_plugins._base.validation import has_odd_ends
+
 from .client_authentication import CLIENT_AUTH_METHODS, Parts, basic
 from .messages import RequestFacts, TokenRequest
 from .redaction import Redactor, secret_words

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import email.utils
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from types import MappingProxyType
+from typing import Any, Protocol
 
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 
 from .redaction import Redactor, without_tokens
 
+#: Grant types (RFC 8693 §2.1, RFC 7523 §2.1, RFC 8628 §3.4).
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+DEVICE_CODE = "urn:ietf:params:oauth:grant-type:device_code"
 #: Bytes of an answer that are read. No token is longer, and no server can fill the memory.
 LONGEST_BODY = 1 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestFacts:
+class RequestFacts(Record):
     """What was sent, without any value of it: for the advice about a refusal."""
 
     #: The option that holds the URL: ``token_url``, ``refresh_url`` or ``revocation_url``.
@@ -56,29 +60,31 @@ class Proof(Protocol):
         """Remember that *access_token*, the answer, is bound to the key of this proof."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TokenRequest:
+class TokenRequest(Record):
     """What is to be sent to the token endpoint. It holds secrets, and its ``repr`` shows none."""
 
     method: str
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
+    url: str
+    headers: Mapping[str, str]
+    body: bytes
     #: Takes the secrets of this request out of an answer, or an exception's text, that quotes them.
-    redact: Redactor = field(repr=False)
-    facts: RequestFacts = field(default=RequestFacts(), repr=False)
+    redact: Redactor
+    facts: RequestFacts = RequestFacts()
     #: Where the members of the answer are, by their standard names; empty: where RFC 6749 puts them.
-    answer: Mapping[str, str] = field(default_factory=dict, repr=False)
+    answer: Mapping[str, str] = MappingProxyType({})
     #: Seconds that the token lives if the answer tells no expiry; ``None``: until it is refused.
-    lifetime: float | None = field(default=None, repr=False)
+    lifetime: float | None = None
     #: The client's certificate, and the CA to trust: for a session or client of the transport's own.
-    tls: TLSFiles = field(default=NO_FILES, repr=False)
+    tls: TLSFiles = NO_FILES
     #: Builds the request again, with new proofs, for a further attempt; ``None``: the same request is sent again.
-    rebuild: Callable[[], TokenRequest] | None = field(default=None, repr=False)
+    rebuild: Callable[[], TokenRequest] | None = None
     #: The DPoP proof among the headers; ``None``: there is none.
-    proof: Proof | None = field(default=None, repr=False)
+    proof: Proof | None = None
     #: Whether a token of type DPoP is of use.
-    accepts_dpop: bool = field(default=False, repr=False)
+    accepts_dpop: bool = False
+
+    def __repr__(self) -> str:
+        return f"TokenRequest(method={self.method!r})"
 
     def again(self) -> TokenRequest:
         """Return the request of a further attempt; no I/O."""
@@ -94,17 +100,19 @@ class TokenRequest:
         return without_tokens(self.redact(text))[:longest]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class TokenResponse:
+class TokenResponse(Record):
     """What the token endpoint answered."""
 
     status: int
     #: Names in lower case. A ``content-encoding`` is there only if the body is still compressed.
-    headers: Mapping[str, str] = field(repr=False)
+    headers: Mapping[str, str]
     #: At most :data:`LONGEST_BODY` bytes, and one more if there was more.
-    body: bytes = field(repr=False)
+    body: bytes
     #: Unix seconds.
     received_at: float
+
+    def __repr__(self) -> str:
+        return f"TokenResponse(status={self.status})"
 
     @property
     def retry_after(self) -> float | None:
@@ -116,3 +124,24 @@ class TokenResponse:
             return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - self.received_at)
         except (ValueError, OverflowError):
             return None
+
+
+class Answer(Record):
+    """What the server sent, and what it was read as."""
+
+    request: TokenRequest
+    response: TokenResponse
+    #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
+    body: str | None
+    text: str
+    #: What the body was parsed as.
+    document: Any = None
+    #: Its members, by their standard names.
+    members: Mapping[str, Any] = MappingProxyType({})
+    #: Whether the members say that it is an error.
+    is_error: bool = False
+    #: The other members beside the access token.
+    extra: Mapping[str, Any] = MappingProxyType({})
+
+    def __repr__(self) -> str:
+        return f"Answer(body={self.body!r})"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 from auth_plugins._base.errors import ConfigurationError, TokenRequestError
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.hosts import DEFAULT_PORTS, normal_host
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 from auth_plugins._base.validation import check_url
@@ -30,8 +30,7 @@ _Problem = tuple[str, str] | None
 _TROUBLES = ("trouble", "issuer", "issuer_of_tenant", "bad_metadata", "no_metadata")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Metadata:
+class Metadata(Record):
     """What an issuer says of itself."""
 
     #: The URL at which they were found.
@@ -59,7 +58,7 @@ class Metadata:
         return ways[0] if ways else _BY_SECRET[0]
 
 
-class Problem(NamedTuple):
+class Problem(Record):
     """Why there are no metadata at one place."""
 
     request: TokenRequest

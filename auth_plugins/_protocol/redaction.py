@@ -8,7 +8,6 @@ digits in a row (``-`` and ``_`` count as well) that are neither all letters nor
 from __future__ import annotations
 
 import base64
-import html
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,8 @@ from urllib.parse import unquote, unquote_plus
 _SHORTEST_SECRET = 3
 #: Characters of a text that are read, and of the longest word that is shown.
 _LONGEST_TEXT, _LONGEST_WORD = 1 << 16, 1000
+#: What HTML escapes; its module, with all names of characters, is imported where one of them, or an escape, is met.
+_HTML = frozenset("&<>\"'")
 #: In place of a secret, before its word is dropped. It is not printable, so no text has it.
 _MARK = "\0"
 _JWT = r"(?<![A-Za-z0-9])eyJ[\w-]"
@@ -69,7 +70,7 @@ class Redactor:
         return text in self._secrets
 
     def _is_escaped_in(self, word: str, in_base64: list[str]) -> bool:
-        views = {unquote(word), unquote_plus(word), html.unescape(word), *_without_escapes(word)} - {word}
+        views = {unquote(word), unquote_plus(word), *_without_html(word), *_without_escapes(word)} - {word}
         standard = word.replace("-", "+").replace("_", "/")
         return any(secret in view for secret in self._secrets for view in views) or any(
             part in standard for part in in_base64
@@ -111,9 +112,21 @@ def _spellings(secret: str) -> Iterator[str]:
     for escaped in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         yield escaped
         yield escaped.replace("/", "\\/")
+    if _HTML.isdisjoint(secret):
+        return
+    import html
+
     for apostrophe in ("'", "&#x27;", "&#39;", "&#039;", "&apos;"):
         yield html.escape(secret).replace("&#x27;", apostrophe)
     yield html.escape(secret, quote=False)
+
+
+def _without_html(word: str) -> list[str]:
+    if "&" not in word:
+        return []
+    import html
+
+    return [html.unescape(word)]
 
 
 def _without_escapes(text: str) -> tuple[str, str]:

@@ -6,9 +6,8 @@ import itertools
 import json
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
-from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
 from urllib.parse import urljoin, urlsplit
 
 from auth_plugins._base.errors import TokenRequestError
@@ -16,7 +15,7 @@ from auth_plugins._base.errors import TokenRequestError
 from .advice import advice_for, named, troubles_of
 from .answer_paths import is_plain, names_in, suggest
 from .expiry import is_absent
-from .messages import TokenRequest, TokenResponse
+from .messages import Answer, TokenRequest, TokenResponse
 
 #: Characters of a body that an error quotes, of a description, address or member, and of a member's name.
 _EXCERPT, _LONGEST_PART, _LONGEST_NAME = 200, 500, 40
@@ -39,24 +38,6 @@ _CODES = ("code", "error", "type", "status")
 _STANDARD = frozenset({"error", "error_description", "error_uri", "access_token", "refresh_token", "id_token"})
 #: Names of members that may hold a secret or a token.
 _SECRET_NAMES = r"(?i)token|session_?id|secret|passw|pwd|assertion|jwt|cookie|authorization|credential|api_?key"
-
-
-class Answer(NamedTuple):
-    """What the server sent, and what it was read as."""
-
-    request: TokenRequest
-    response: TokenResponse
-    #: The kind of the body: ``json``, ``form``, ``empty``, ``page`` or ``text``; ``None``: it was not read.
-    body: str | None
-    text: str
-    #: What the body was parsed as.
-    document: Any = None
-    #: Its members, by their standard names.
-    members: Mapping[str, Any] = MappingProxyType({})
-    #: Whether the members say that it is an error.
-    is_error: bool = False
-    #: The other members beside the access token.
-    extra: Mapping[str, Any] = MappingProxyType({})
 
 
 def refuse(answer: Answer) -> NoReturn:

@@ -5,16 +5,22 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from auth_plugins._base.errors import AuthError, LoginRequiredError, TokenRequestError, copy_error
+from auth_plugins._base.errors import (
+    REFUSED_REFRESH_TOKEN,
+    STILL_PENDING,
+    AuthError,
+    LoginRequiredError,
+    TokenRequestError,
+    copy_error,
+)
 from auth_plugins._base.hosts import check_endpoint
 from auth_plugins._base.observers import GRANT, REFRESH_TOKEN
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._grants.base import Grant
-from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, STILL_PENDING
+from auth_plugins._grants.issuer import Issuer
 from auth_plugins._protocol.tokens import Token
 
-from .discovery.resolver import with_endpoints
 from .flight import Flight
 from .freshness import is_alive
 from .retrying_sender import RetryingSender
@@ -143,6 +149,10 @@ class _Exchange:
 
     def find_endpoints(self) -> None:
         """Use the endpoints of the grant's issuer, if it has one."""
+        if not isinstance(getattr(self.grant, "token_url", None), Issuer):
+            return
+        from .discovery.resolver import with_endpoints
+
         self._flight.is_sending = True
         try:
             self.grant = with_endpoints(self.grant, self._sender, self.deadline)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import (
     NOT_ASKED,
@@ -14,6 +14,7 @@ from auth_plugins._base.errors import (
     copy_error,
 )
 from auth_plugins._base.frames import without_frames
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
 from auth_plugins._caches.memory import MemoryCache
@@ -42,7 +43,7 @@ def back_off(times: int) -> float:
     return float(SHORTEST_BACK_OFF * 2 ** min(times, _DOUBLINGS))
 
 
-class RememberedFailure(NamedTuple):
+class RememberedFailure(Record):
     """A failed token request, whose error is raised again until a back-off ends."""
 
     #: Without a traceback, which would keep the variables of its frames.

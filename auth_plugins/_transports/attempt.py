@@ -13,7 +13,6 @@ from auth_plugins._base.hosts import is_loopback
 
 from .bodies import read_response
 from .deadline import Deadline
-from .reasons import reason_of
 
 if TYPE_CHECKING:
     from auth_plugins._protocol.messages import TokenRequest, TokenResponse
@@ -117,6 +116,8 @@ def _transport_error(
 
     :param outer: the error that was being handled before the request; it is no cause of this one.
     """
+    from .reasons import reason_of  # most programs meet no error
+
     request = attempt.request
     text = _without_secrets(attempt, str(error), _LONGEST_CAUSE)
     try:

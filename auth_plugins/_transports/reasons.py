@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Sequence
-from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from auth_plugins._base.frozen import Record
 from auth_plugins._base.hosts import DEFAULT_PORTS
 from auth_plugins._base.tls_files import NO_FILES, TLSFiles
 
@@ -38,7 +38,7 @@ _TROUBLES = (
 )
 
 
-class Reason(NamedTuple):  # importing dataclasses takes longer than the rest of an adapter
+class Reason(Record):
     """Why there was no answer, and what to do."""
 
     #: As in the rows above; ``"certificate"``, ``"client_certificate"``, ``"proxy"`` or ``"other"``.

@@ -153,7 +153,7 @@ def test_a_grant_of_another_package_is_named_by_its_class(events: list[TokenEven
             return Token(access_token="abc")
 
     TokenSource(Own()).token()
-    assert [event[:3] for event in events] == [("obtained", "Own", "Own")]
+    assert [(event.kind, event.grant, event.token_url) for event in events] == [("obtained", "Own", "Own")]
 
 
 def test_a_token_in_a_shared_cache_is_an_event(events: list[TokenEvent], endpoint: Endpoint, clock: Clock) -> None:

@@ -255,13 +255,12 @@ def reason(error: BaseException, library: str = "requests") -> Reason:
 def test_reasons_of_errors_that_are_hard_to_cause() -> None:
     """An unknown proxy, names that urllib3 compares itself, and a TLS error without a reason have their own text."""
     proxy = urllib3.exceptions.ProxyError
-    assert reason(requests.exceptions.ProxyError(proxy("no", OSError("Tunnel failed"))))[:2] == (
-        "proxy",
-        "the proxy failed: Tunnel failed",
-    )
+    tunnel = reason(requests.exceptions.ProxyError(proxy("no", OSError("Tunnel failed"))))
+    assert (tunnel.trouble, tunnel.text) == ("proxy", "the proxy failed: Tunnel failed")
     assert reason(proxy("no", ConnectionRefusedError())).text == "connection to the proxy refused"
     name = reason(urllib3.exceptions.SSLError(CertificateError("hostname 'a.test' doesn't match 'b.test'")))
-    assert name[:2] == ("certificate", "TLS certificate of a.test not trusted: it is another host's")
+    assert (name.trouble, name.text) == ("certificate", "TLS certificate of a.test not trusted: it is another host's")
     assert name.advice == "check the host in token_url"
-    assert reason(ssl.SSLError(), "httpx")[:2] == ("tls", "no TLS with a.test:443")
+    tls = reason(ssl.SSLError(), "httpx")
+    assert (tls.trouble, tls.text) == ("tls", "no TLS with a.test:443")
     assert certificate_advice(10, "httpx").startswith("have the server's owner renew it")

@@ -5,7 +5,7 @@ No secret and no token is shown: secrets are taken out of texts of others, and a
 
 from collections.abc import Iterator
 
-from auth_plugins._base.validation import resolve_secret
+from auth_plugins._base.validation import has_odd_ends, resolve_secret
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
 from auth_plugins._environment.configuration import cache_secrets
@@ -13,7 +13,6 @@ from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
 from auth_plugins._environment.successor import probe
 from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._protocol.advice import has_odd_ends
 from auth_plugins._protocol.redaction import Redactor
 
 from .api import call

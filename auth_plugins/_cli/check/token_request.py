@@ -9,6 +9,7 @@ from typing import Any
 from auth_plugins._adapters.sources import source_for
 from auth_plugins._base.errors import (
     NOT_ASKED,
+    REFUSED_REFRESH_TOKEN,
     TROUBLE,
     AuthError,
     ConfigurationError,
@@ -25,7 +26,7 @@ from auth_plugins._grants.client_credentials import ClientCredentials
 from auth_plugins._grants.jwt_bearer import JWTBearer
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._grants.sign_in.interactive import InteractiveGrant
-from auth_plugins._protocol.advice import REFUSED_REFRESH_TOKEN, advice_for
+from auth_plugins._protocol.advice import advice_for
 from auth_plugins._protocol.answers import read
 from auth_plugins._protocol.messages import TokenRequest
 from auth_plugins._protocol.tokens import Token

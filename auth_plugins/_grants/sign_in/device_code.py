@@ -13,7 +13,7 @@ from auth_plugins._base.validation import check_url
 from auth_plugins._grants.frozen import Checks
 from auth_plugins._login.prompts import Prompt
 from auth_plugins._login.prompts import ask as ask_person
-from auth_plugins._protocol.advice import DEVICE_CODE
+from auth_plugins._protocol.messages import DEVICE_CODE
 from auth_plugins._protocol.tokens import Token
 
 from .interactive import InteractiveGrant
