@@ -121,9 +121,9 @@ class OAuth2Auth(Adapter, AuthBase):
             with small_imports():
                 transport = _transport.load(session)
         options = (cache, allowed_hosts, header, scheme, query, allow_http, leeway, timeout, refresh_ahead, refused)
-        self._configure(grant_or_source, transport, session, options)
         # Not in the class: Python reads an attribute that a class has as well more slowly.
-        self._ready = NOT_READY
+        self._ready: TokenHook = NOT_READY
+        self._configure(grant_or_source, transport, session, options)
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put the token on *request*; requests calls this."""
@@ -159,7 +159,7 @@ class OAuth2Auth(Adapter, AuthBase):
         hook = TokenHook(self.source, self.header, self._scheme, self._rules, token)
         if origin and self.header.lower() == "authorization":
             hook.origin, (hook.since, hook.until) = origin, self.source.fresh_between(hook.token)
-            self._ready = hook
+            self._set_ready(hook)
         else:  # requests keeps no other header within its origin, and not this one from http:// to https:// of one host
             request.headers = OriginBoundHeaders.of(request.headers, self.header)
         request.headers[self.header] = hook.plain

@@ -18,7 +18,7 @@ from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
 
 from .rules import DEFAULT_RULES, RefusalRules, Refused
-from .sources import source_for
+from .sources import is_copied, let_copy, share_ready, source_for
 
 _log = logging.getLogger("auth_plugins")
 #: Stands for the token in a scheme, for APIs that want no space before it.
@@ -69,6 +69,8 @@ class Adapter:
     _hosts: AllowedHosts | None = None
     #: Which responses refuse a token. Not in the class: Python reads an attribute that a class has as well more slowly.
     _rules: RefusalRules
+    #: What the requests that are like the last one get, without a further look.
+    _ready: Any
     #: The name of the argument for the library's own session or client.
     _session_argument: ClassVar[str]
 
@@ -88,6 +90,8 @@ class Adapter:
         options: tuple[Any, ...],
     ) -> None:
         """Take the arguments of the library's ``OAuth2Auth``; *options* are those named in :data:`_OPTIONS`."""
+        if session is None and is_copied(self, grant_or_source, options):
+            return
         cache, allowed_hosts, header, scheme, query, allow_http, leeway, timeout, refresh_ahead, refused = options
         if allow_http is not True and allow_http is not False:
             problem = f"must be True or False, got an object of type {type(allow_http).__name__}"
@@ -121,6 +125,13 @@ class Adapter:
         self._allow_http = allow_http
         self._state = source._state
         self._given = grant_or_source, session, options
+        if session is None and source._state.token is not None:
+            let_copy(self, grant_or_source, options)
+
+    def _set_ready(self, ready: Any) -> None:
+        """Use *ready* for requests like the last one, and have later copies of this auth do so."""
+        self._ready = ready
+        share_ready(self)
 
     def _set_place(self, grant: Grant, header: str | None, scheme: str | None, query: str | None) -> None:
         """Set where the token goes: where the arguments say, else where the *grant* says."""

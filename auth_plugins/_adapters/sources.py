@@ -1,16 +1,25 @@
-"""The token source behind an adapter."""
+"""The token source behind an adapter, and what an adapter leaves for later ones of the same grant."""
 
 from __future__ import annotations
 
-from typing import Any
+import operator
+from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._base.loading import small_imports
-from auth_plugins._caches.memory import MemoryCache
+from auth_plugins._base.runtime import runtime
+from auth_plugins._caches.memory import MemoryCache, process_cache
 from auth_plugins._caches.protocol import TokenCache
 from auth_plugins._grants.base import Grant
 from auth_plugins._source.source import TokenSource
 from auth_plugins._transports.base import LibraryTransport, Transport
+
+if TYPE_CHECKING:
+    from .base import Adapter
+
+#: The options of an auth that has none; and the attributes of such an auth.
+_NO_OPTIONS = (None, None, None, None, None, False, None, None, None, None)
+_ATTRIBUTES = ("source", "header", "_scheme", "_rules", "_allow_http", "_state", "_given", "_ready")
 
 
 def source_for(
@@ -63,3 +72,36 @@ def _separate(source: TokenSource, session: object) -> None:
         # Another process cannot know the session: nothing is shared with one.
         source._shared = None
         source._state, source._session = source._cache.state(source.grant, session), session
+
+
+def is_copied(auth: Adapter, grant: object, options: tuple[Any, ...]) -> bool:
+    """Give *auth* what an earlier one of the same *grant* left, if it has no *options*; return whether it has it.
+
+    Some programs make an auth for each request. One whose token is there already is taken for one of many.
+    """
+    left = process_cache().auths.get((type(auth), id(grant)))  # which holds the grant
+    if left is None or not _are_none(options):
+        return False
+    vars(auth).update(left)
+    auth._state.used_at = runtime.clock.time()
+    return True
+
+
+def let_copy(auth: Adapter, grant: object, options: tuple[Any, ...]) -> None:
+    """Let later auths of *grant* be copies of this one, if it has no *options* and cannot change."""
+    with small_imports():
+        from auth_plugins._grants.frozen import FrozenGrant
+    needs_header_only = auth._prover is None and auth._parameter is None
+    if isinstance(grant, FrozenGrant) and needs_header_only and _are_none(options):
+        process_cache().auths[type(auth), id(grant)] = {name: vars(auth)[name] for name in _ATTRIBUTES}
+
+
+def share_ready(auth: Adapter) -> None:
+    """Have later copies of *auth* begin with what it has ready."""
+    left = process_cache().auths.get((type(auth), id(auth._given[0])))
+    if left is not None and left["source"] is auth.source:
+        left["_ready"] = auth._ready
+
+
+def _are_none(options: tuple[Any, ...]) -> bool:
+    return all(map(operator.is_, options, _NO_OPTIONS))

@@ -28,7 +28,7 @@ class _Texts(tuple[Any, ...]):
 
 
 #: The objects that were made of texts alone and are in use.
-_in_use: dict[_Texts, weakref.ref[Frozen]] = {}
+_in_use: dict[tuple[Any, ...], weakref.ref[Frozen]] = {}
 _TEXTS = frozenset({str, type(None)})
 
 
@@ -40,15 +40,23 @@ class _Reusing(ABCMeta):
 
     if not TYPE_CHECKING:  # which would take the result for Any
 
-        @hide_arguments
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            try:
+                if (made := _in_use[cls, args, tuple(kwargs.items())]()) is not None:
+                    return made
+            except (LookupError, TypeError):  # there is none, or an argument cannot be hashed
+                pass
+            try:
+                return cls._make(*args, **kwargs)
+            finally:
+                del args, kwargs  # a traceback keeps this frame
+
+        @hide_arguments
+        def _make(cls, *args: Any, **kwargs: Any) -> Any:
+            made = super().__call__(*args, **kwargs)
             is_grant = cls.__module__.startswith("auth_plugins._grants.")
-            if not (is_grant and _TEXTS.issuperset(map(type, (*args, *kwargs.values())))):
-                return super().__call__(*args, **kwargs)
-            key = _Texts((cls, args, *kwargs.items()))
-            reference = _in_use.get(key)
-            if (made := reference and reference()) is None:
-                made = super().__call__(*args, **kwargs)
+            if is_grant and _TEXTS.issuperset(map(type, (*args, *kwargs.values()))):
+                key = _Texts((cls, args, tuple(kwargs.items())))
                 _in_use[key] = weakref.ref(made, lambda _: _in_use.pop(key, None))
             return made
 

@@ -59,6 +59,8 @@ class MemoryCache:
         self._kept: set[GrantState] = set()
         self._sweep_at = _FEW
         self._issuers: dict[Hashable, IssuerState] = {}
+        #: By class and id of their grant, the attributes of auths that are made for each request, with their state.
+        self.auths: dict[tuple[type, int], dict[str, Any]] = {}
         _caches.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -88,6 +90,8 @@ class MemoryCache:
                 for each in list(self._kept):
                     if each is not state and each.is_unused(now):
                         self._kept.discard(each)
+                kept = {key: each for key, each in self.auths.items() if each["_state"] in self._kept}
+                self.auths = kept
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
 

@@ -76,9 +76,9 @@ class HttpxCarrier(Adapter, Generic[Client]):
             with small_imports():
                 transport = self._own_transport.load(client)
         options = (cache, allowed_hosts, header, scheme, query, allow_http, leeway, timeout, refresh_ahead, refused)
-        self._configure(grant_or_source, transport, client, options)
         #: The last token, from when until when it needs no further check (Unix seconds), and what the header holds.
-        self._ready = _NOT_READY
+        self._ready: tuple[Token, float, float, str] = _NOT_READY
+        self._configure(grant_or_source, transport, client, options)
 
     def _combined(self, *auths: Any) -> Any:
         with small_imports():
@@ -137,7 +137,7 @@ class HttpxCarrier(Adapter, Generic[Client]):
         else:
             request.headers[header] = value
             if self._hosts is None:
-                self._ready = (token, *self.source.fresh_between(token), value)
+                self._set_ready((token, *self.source.fresh_between(token), value))
         return token
 
     def _library_error(self, error: AuthError, request: Any) -> AuthError:
