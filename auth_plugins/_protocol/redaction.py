@@ -8,6 +8,7 @@ digits in a row (``-`` and ``_`` count as well) that are neither all letters nor
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
@@ -38,9 +39,13 @@ class Redactor:
     """Replaces words that hold one of *secrets*; those of less than three characters are ignored."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        lines = {one_line(secret) for secret in secrets}
-        # The longest first, because one may contain another.
-        self._secrets = sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._given = tuple(secrets)
+
+    @functools.cached_property
+    def _secrets(self) -> list[str]:
+        """The secrets, each on one line: the longest first, because one may contain another. Few answers need them."""
+        lines = set(map(one_line, self._given))
+        return sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
         """Return *text* on one line, with ``***`` for each word that holds a secret; a very long text is cut."""
@@ -63,7 +68,7 @@ class Redactor:
 
     def including(self, secrets: Iterable[str]) -> Redactor:
         """Return a redactor that replaces words that hold one of *secrets* as well."""
-        return Redactor([*self._secrets, *secrets])
+        return Redactor([*self._given, *secrets])
 
     def __contains__(self, text: str) -> bool:
         """Return whether *text* is a secret."""

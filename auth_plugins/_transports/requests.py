@@ -40,9 +40,11 @@ def requests_transport(session: Any = None) -> Transport:
 
     def exchange(attempt: Attempt) -> TokenResponse:
         if session is not None:
-            return _exchange(session, attempt)
+            return _exchange_by(session, attempt)
         with requests.Session() as own:
-            return _exchange(own, attempt, _use(attempt.request.tls, own))
+            verify = _use(attempt.request.tls, own)
+            own.adapters.update(_bounded_adapters(own, attempt))
+            return _exchange(own, attempt, _unchanged, verify)
 
     return lambda request, timeout: send_once(request, timeout, requests.RequestException, exchange)
 
@@ -63,51 +65,60 @@ def _use(files: TLSFiles, session: requests.Session) -> str | None:
     return files.ca or next(filter(None, map(os.environ.get, _CA_VARIABLES)), DEFAULT_CA_BUNDLE_PATH)
 
 
-def _exchange(session: Any, attempt: Attempt, verify: str | None = None) -> TokenResponse:
-    request, deadline, location = attempt.request, attempt.deadline, dict[str, str]()
+def _exchange_by(session: Any, attempt: Attempt) -> TokenResponse:
+    """Send by a user's *session*."""
     changes = {
         "cookies": RequestsCookieJar(),
         "params": {},
         "auth": None,
-        "adapters": {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()},
+        "adapters": _bounded_adapters(session, attempt),
         **({"proxies": {}} if attempt.is_direct else {}),
     }
     with lent(session, changes) as lent_session:
-        try:
-            response = lent_session.request(
-                request.method,
-                request.url,
-                headers=attempt.headers,
-                data=request.body.decode("ascii"),  # mocks and recorders read text
-                # Without an auth, requests takes the session's, which may be the caller, or that of .netrc.
-                auth=functools.partial(_restore, attempt),
-                timeout=(attempt.connect_timeout, deadline.seconds),
-                allow_redirects=False,
-                stream=True,
-                verify=verify,
-                # A request's hooks replace those of the session.
-                hooks={"response": [*session.hooks["response"], functools.partial(_hide_location, location)]},
-                **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
-            )
-        except requests.HTTPError as error:  # by a hook that raises for a bad status
-            if error.response is None:
-                raise
-            response = error.response
-        response.headers.update(location)
-        # For a user's own adapter; the others watch their connections themselves.
-        deadline.watch(getattr(getattr(response.raw, "_connection", None), "sock", None))
-        try:
-            chunks, packed = body_chunks(response)
-            return read_response(response.status_code, response.headers, chunks, deadline, packed=packed)
-        finally:
-            if response.raw is not None:  # None: from a user's own adapter
-                response.close()
+        return _exchange(lent_session, attempt, functools.partial(_restore, attempt))
+
+
+def _exchange(session: Any, attempt: Attempt, auth: Any, verify: str | None = None) -> TokenResponse:
+    """Send by *session*. Without an *auth*, requests takes the session's, which may be the caller, or .netrc's."""
+    request, deadline, location = attempt.request, attempt.deadline, dict[str, str]()
+    try:
+        response = session.request(
+            request.method,
+            request.url,
+            headers=attempt.headers,
+            data=request.body.decode("ascii"),  # mocks and recorders read text
+            auth=auth,
+            timeout=(attempt.connect_timeout, deadline.seconds),
+            allow_redirects=False,
+            stream=True,
+            verify=verify,
+            # A request's hooks replace those of the session.
+            hooks={"response": [*session.hooks["response"], functools.partial(_hide_location, location)]},
+            **({"proxies": dict.fromkeys(("http", "https", "all"))} if attempt.is_direct else {}),
+        )
+    except requests.HTTPError as error:  # by a hook that raises for a bad status
+        if error.response is None:
+            raise
+        response = error.response
+    response.headers.update(location)
+    # For a user's own adapter; the others watch their connections themselves.
+    deadline.watch(getattr(getattr(response.raw, "_connection", None), "sock", None))
+    try:
+        chunks, packed = body_chunks(response)
+        return read_response(response.status_code, response.headers, chunks, deadline, packed=packed)
+    finally:
+        if response.raw is not None:  # None: from a user's own adapter
+            response.close()
 
 
 def _hide_location(location: dict[str, str], response: Any, **_: Any) -> None:
     # requests prepares for a redirect that is not followed, and reads the whole answer for it.
     if "location" in response.headers:
         location["location"] = response.headers.pop("location")
+
+
+def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
+    return prepared
 
 
 def _restore(attempt: Attempt, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -132,6 +143,10 @@ def body_chunks(response: Any) -> tuple[Iterable[bytes], bool]:
         raw.enforce_content_length = True  # the default of later versions: without it, half a body passes for a whole
         return raw.stream(1, decode_content=False), True
     return iter(lambda: raw.read1(8192, decode_content=False), b""), True
+
+
+def _bounded_adapters(session: Any, attempt: Attempt) -> dict[str, Any]:
+    return {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()}
 
 
 def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:
