@@ -106,6 +106,21 @@ class SharedEntry:
         # During an outage too: this process holds the lock, so no other can store the token.
         return bool(shared.attempt("set", store, during_outage=True))
 
+    def withdraw(self, token: Token, lease: float) -> None:
+        """Let no process use the access token of *token*, if it is still stored; its refresh token stays.
+
+        Another process that holds the lock is about to store another token.
+        """
+        with self.locked(lease) as lock:
+            stored = self.read() if lock is LockState.ACQUIRED else None
+            if stored is None or stored.access_token != token.access_token:
+                return
+            if stored.refresh_token is None:
+                self.clear()  # under older keys too, where there may be an older token
+            elif stored.expires_at != stored.issued_at:
+                # It counts as expired, whatever the clock says.
+                self.store(Token(**{**stored.members(), "expires_at": stored.issued_at}), stored)
+
     def delete(self, token: Token) -> None:
         """Delete the entry if it still holds *token*: another process may have stored a newer one."""
         for name in self.names:

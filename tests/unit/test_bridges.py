@@ -12,6 +12,7 @@ import pytest
 
 from auth_plugins import ClientCredentials, ConfigurationError, InsecureTransportError, TokenSource, bridges
 from tests.support.loopback import Clock, Loopback, as_json
+from tests.support.stores import LockingCache, finish
 
 
 @pytest.fixture
@@ -134,6 +135,18 @@ def test_the_middleware_of_aiohttp(
 
     assert asyncio.run(both()) == statuses
     assert [value.removeprefix("Bearer ") for value in responses.sent] == sent
+
+
+def test_the_middleware_of_aiohttp_withdraws_a_token(grant: ClientCredentials, server: Loopback) -> None:
+    """A token whose request cannot be sent again is not found by the next process."""
+    cache, responses, body = LockingCache(), Responses(server), SimpleNamespace(consumed=True)
+    source = TokenSource(grant, cache=cache)
+    source.token()
+    server.revoke()
+    middleware = bridges.OAuth2Middleware(source, allowed_hosts="127.0.0.1")
+    asyncio.run(middleware(request_to("http://127.0.0.1:80", body=body), responses.aiohttp))
+    finish()
+    assert cache.entries == {}
 
 
 @pytest.mark.parametrize("url", ["http://192.0.2.1:80", "ws://192.0.2.1:80"])

@@ -13,6 +13,7 @@ import pytest
 
 from auth_plugins import ClientCredentials, TokenSource, bridges
 from tests.support.loopback import Clock, Loopback
+from tests.support.stores import LockingCache, finish
 
 
 @pytest.fixture
@@ -107,6 +108,17 @@ def test_the_policy_of_azure(
     request = SimpleNamespace(http_request=SimpleNamespace(body=body, files=files))
     assert [finished(policy.send(request)).http_response.status_code for _ in statuses] == statuses
     assert policy.next.sent == [f"token-{number}" for number in sent]
+
+
+def test_the_policy_of_azure_withdraws_a_token(kind: str, grant: ClientCredentials) -> None:
+    """A token whose request cannot be sent again is not found by the next process."""
+    cache = LockingCache()
+    source = TokenSource(grant, cache=cache)
+    policy = getattr(bridges, f"{kind}AzureReplayPolicy")(source)
+    policy.next = Pipeline(kind, source, 1, redirected=False)
+    finished(policy.send(SimpleNamespace(http_request=SimpleNamespace(body=iter([b"rows"]), files=None))))
+    finish()
+    assert cache.entries == {}
 
 
 def test_an_accepted_token_can_be_replaced_again(kind: str, source: TokenSource) -> None:

@@ -97,7 +97,7 @@ def _attempt(context: Context, grant: OAuthGrant, stored: Token | None) -> Token
         options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
         source = source_for(grant, context.send, **options)
         if stored and grant.is_repeatable:
-            source.invalidate(stored)
+            source.reject(stored)  # which leaves it in the cache, should there be no other
         return source.token()
     except (TokenRequestError, TokenTransportError) as error:
         return error
