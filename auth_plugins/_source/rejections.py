@@ -73,6 +73,11 @@ def _report(source: TokenSource, token: Token, *, is_new: bool) -> None:
     endpoint, error = wiring.endpoint_of(source.grant), None
     if is_new:
         advice = "check audience and scope, and that the API trusts this server"
+        if token.token_type.lower() == "dpop":
+            advice += (
+                "; if the API refuses the DPoP proof instead, check this machine's clock, and that the API knows "
+                "itself by the URL that is requested, as a proxy may change it"
+            )
         error = AuthError(f"an API rejects new tokens of {endpoint} too", advice=advice)
     seconds = max(0.0, runtime.clock.time() - token.issued_at) if token.issued_at else 0.0
     notify(TokenEvent("refused", type(source.grant).__name__, endpoint, seconds, error, API))

@@ -77,7 +77,7 @@ def _check_grant(context: Context) -> Step:
         text += f" at {'the issuer ' * isinstance(grant.token_url, Issuer)}{shown(url, url)}"
         for option in ("client_auth", "encoding", "method"):
             default = "" if option.upper() in context.variables.given else " (by default)"
-            value = getattr(grant, option)
+            value = (option == "client_auth" and context.client_auth) or getattr(grant, option)
             text += f", {option} {getattr(value, 'name', value) or 'as the metadata say'}{default}"
     return Step(GOOD, "grant", text)
 
