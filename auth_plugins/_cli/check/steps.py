@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from auth_plugins._base.validation import resolve_secret
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
-from auth_plugins._environment.configuration import cache_secrets
+from auth_plugins._cli.listing import trouble_of
 from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
 from auth_plugins._environment.successor import probe
 from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.oauth import OAuthGrant
 from auth_plugins._protocol.advice import has_odd_ends
-from auth_plugins._protocol.redaction import Redactor
 
 from .api import call
 from .client_auth import describe_client_auth, describe_exchanged
@@ -91,7 +90,5 @@ def _check_cache(context: Context) -> Step:
         probe(shared_cache_for(cache))
     except Exception as error:
         advice = f"requests go on without it, and each process fetches its own token: check {context.variable('cache')}"
-        # A server that does not know AUTH quotes the password. In other texts, what the URL has may be a common word.
-        text = Redactor(cache_secrets(context.prefix))(str(error))
-        return Step(FAILED, "cache", f"{cache!r}: {type(error).__name__}: {text}", advice)
+        return Step(FAILED, "cache", f"{cache!r}: {trouble_of(error, context.prefix)}", advice)
     return Step(GOOD, "cache", repr(cache))
