@@ -160,8 +160,13 @@ def test_the_credentials_of_google(google: None, source: TokenSource, server: Lo
     assert pickle.loads(pickle.dumps(credentials)).token == "token-2"
 
 
-def test_google_auth_is_named_where_it_is_missing(google: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without google-auth, the error says what to install."""
+def test_google_auth_is_named_where_it_is_missing(
+    google: None, source: TokenSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without google-auth, all names can be imported at once; an object of its class says what to install."""
     monkeypatch.setitem(sys.modules, "google.auth.credentials", None)
+    names: dict[str, Any] = {}
+    exec("from auth_plugins.bridges import *", names)
+    assert names.keys() >= {*bridges.__all__}
     with pytest.raises(ImportError, match="pip install google-auth"):
-        _ = bridges.GoogleCredentials
+        names["GoogleCredentials"](source)
