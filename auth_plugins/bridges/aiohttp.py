@@ -46,10 +46,10 @@ class OAuth2Middleware:
         if response.status == 401 and self._source.reject(token):
             if getattr(request.body, "consumed", False):
                 withdraw(self._source, token)
-                return response
-            response.release()
-            token = await self._add_token(request)
-            response = await handler(request)
+            else:
+                response.release()
+                token = await self._add_token(request)
+                response = await handler(request)
         if response.status < 400:
             self._source.accept(token)
         return response

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from auth_plugins import ClientCredentials, SecretFile
+from auth_plugins import ClientCredentials, FileCache, SecretFile
 from auth_plugins._base.runtime import runtime
 from tests.support.drivers import ALL, HTTPX, SYNC, Call, Driver, each
 from tests.support.loopback import Loopback, as_json
@@ -171,12 +171,13 @@ def test_a_token_that_another_process_is_about_to_replace(endpoint: Endpoint) ->
 def test_what_keeps_a_token_from_being_withdrawn(
     endpoint: Endpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A secret that cannot be read, and a thread that cannot be started, are no errors of ``invalidate``."""
+    """A cache or a secret that cannot be used, and a thread that cannot be started, are no errors of ``invalidate``."""
     secret = tmp_path / "secret"
     secret.write_text("s3cr3t", "utf-8")
     cache = LockingCache()
     tokens = process(cache, endpoint, ClientCredentials(URL, "client", SecretFile(secret)))
     first = tokens.token()
+    process(FileCache(secret / "no directory"), endpoint).invalidate(first)
     secret.unlink()
     tokens.invalidate(first)
 
