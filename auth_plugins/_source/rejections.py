@@ -88,13 +88,15 @@ def invalidate(source: TokenSource, token: Token) -> None:
     with source._cache.lock:
         source._state.reject(token)
         source._state.failure = None
-    withdraw(source, token)
+    withdraw(source, token, is_rejected=False)
 
 
-def withdraw(source: TokenSource, token: Token) -> None:
-    """Let no other process find *token*, which was rejected for certain, in the shared cache.
+def withdraw(source: TokenSource, token: Token, *, is_rejected: bool = True) -> None:
+    """Let no other process find *token* in the shared cache.
 
     No error of the cache is raised. In an event loop a thread does it, for which the interpreter waits at exit.
+
+    :param is_rejected: an API rejected it for certain; ``False``: the program gives it up.
     """
     if source._shared is None or runtime.make_token is not None:
         return
@@ -105,7 +107,7 @@ def withdraw(source: TokenSource, token: Token) -> None:
         with contextlib.suppress(AuthError):  # the entry has no name, as a secret cannot be read
             entry = wiring.shared_entry(source)
             if entry is not None:
-                entry.withdraw(token, source._lease)
+                entry.withdraw(token, source._lease, is_rejected=is_rejected)
 
     if in_event_loop():
         with contextlib.suppress(RuntimeError):  # no thread can be started: the next process meets the token
