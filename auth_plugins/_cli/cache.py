@@ -18,7 +18,7 @@ from auth_plugins._environment.configuration import cache_of, configuration
 
 from .common import fail
 from .configured import shared_entry
-from .listing import list_entries, trouble_of
+from .listing import explain_error, list_entries
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
@@ -62,7 +62,7 @@ def _cache_errors(prefix: str) -> Iterator[None]:
         raise
     except Exception as error:
         variable = f"{prefix.removesuffix('_')}_CACHE"
-        fail(f"the cache cannot be used ({trouble_of(error, prefix)}); check {variable}", 1)
+        fail(f"the cache cannot be used ({explain_error(error, prefix)}); check {variable}", 1)
 
 
 def _cache_of(prefix: str) -> FileCache | KeyringCache | RedisCache:

@@ -8,7 +8,7 @@ from auth_plugins._environment.configuration import cache_secrets
 from auth_plugins._protocol.redaction import Redactor
 
 
-def trouble_of(error: Exception, prefix: str) -> str:
+def explain_error(error: Exception, prefix: str) -> str:
     """Return in one line why the cache of *prefix* raised *error*."""
     if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.strerror:
         return f"{error.strerror}: {error.filename!r}" if error.filename else error.strerror

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from auth_plugins._base.validation import resolve_secret
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
-from auth_plugins._cli.listing import trouble_of
+from auth_plugins._cli.listing import explain_error
 from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
 from auth_plugins._environment.successor import probe
 from auth_plugins._grants.issuer import Issuer
@@ -90,5 +90,5 @@ def _check_cache(context: Context) -> Step:
         probe(shared_cache_for(cache))
     except Exception as error:
         advice = f"requests go on without it, and each process fetches its own token: check {context.variable('cache')}"
-        return Step(FAILED, "cache", f"{cache!r}: {trouble_of(error, context.prefix)}", advice)
+        return Step(FAILED, "cache", f"{cache!r}: {explain_error(error, context.prefix)}", advice)
     return Step(GOOD, "cache", repr(cache))
