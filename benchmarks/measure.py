@@ -18,16 +18,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 HERE = Path(__file__).parent
 #: Seconds after which a child process is lost.
 PATIENCE = 120.0
+Measured = TypeVar("Measured")
 #: What each round measured, by the name of what it measured: a peer's is that of its distribution.
 Results = Mapping[str, Sequence[float]]
 STATIC, OURS = "static", "ours"
 OF_ONE_GRANT, BUILT, NO_AUTH, AGAIN, BY_HAND = "ours, of one grant", "ours, built", "no auth", "static again", "by hand"
-NO_PEERS = {STATIC, OURS, OF_ONE_GRANT, BUILT, NO_AUTH, AGAIN, BY_HAND}
+PASTED = "pasted in"
+NO_PEERS = {STATIC, OURS, OF_ONE_GRANT, BUILT, NO_AUTH, AGAIN, BY_HAND, PASTED}
 RATIO = "×"  # noqa: RUF001 - no x
 
 
@@ -80,9 +82,9 @@ def _digits(value: float) -> str:
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def in_turn(subjects: Mapping[str, Callable[[], float]], rounds: int) -> Results:
+def in_turn(subjects: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
     """Let the subjects measure in turn, A B C A B C, so that what disturbs the machine disturbs all of them."""
-    results: dict[str, list[float]] = {name: [] for name in subjects}
+    results: dict[str, list[Measured]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, measure in subjects.items():
             results[name].append(measure())
@@ -105,6 +107,14 @@ def ratio_row(what: str, results: Results, limit: float | None = None, subject: 
     return median_row(what, ratios, RATIO, limit, subject)
 
 
+def excess_row(what: str, results: Results, limit: float | None = None, base: str = BY_HAND) -> Row:
+    """A row of milliseconds beyond *base*, each beyond that of the same round."""
+    beyond = {
+        name: [1000 * (a - b) for a, b in zip(each, results[base], strict=True)] for name, each in results.items()
+    }
+    return median_row(what, beyond, "ms", limit)
+
+
 def at_once(task: Callable[[], object], threads: int, gate: Callable[[], object] = bool) -> float:
     """Have threads do the task, once *gate* returns; seconds from the first one's start to the last one's end."""
     barrier, starts, ends = threading.Barrier(threads + 1), [], []
@@ -125,6 +135,18 @@ def at_once(task: Callable[[], object], threads: int, gate: Callable[[], object]
     if len(ends) < threads:
         raise RuntimeError("a thread failed")
     return max(ends) - min(starts)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a child process took."""
+
+    #: Seconds from its start until its first line was read.
+    seconds: float
+    #: Seconds of processor time, from its start to its end.
+    processor: float
+    #: What it printed after its first line.
+    rest: str
 
 
 @dataclass
@@ -162,10 +184,23 @@ class Site:
             counts: dict[str, int] = json.load(answer)
         return counts.get(url.removeprefix(self.url), 0)
 
-    def start(self, *command: object) -> subprocess.Popen[str]:
+    def start(self, *command: object, **variables: str) -> subprocess.Popen[str]:
         """Start a child process that is talked to by pipes."""
-        texts, pipe = [str(each) for each in command], subprocess.PIPE
-        return subprocess.Popen(texts, stdin=pipe, stdout=pipe, env=self.environment, text=True)  # noqa: S603
+        texts, pipe, environment = [str(each) for each in command], subprocess.PIPE, {**self.environment, **variables}
+        return subprocess.Popen(texts, stdin=pipe, stdout=pipe, env=environment, text=True)  # noqa: S603
+
+    def spent(self, *command: object, prints: str = "", **variables: str) -> Spent:
+        """What a child process takes whose first line contains *prints*."""
+        start = time.perf_counter()
+        with stopped(self.start(*command, **variables)) as process:
+            line, seconds = first_line(process), time.perf_counter() - start
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            rest = process.stdout.read().strip()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode or prints not in line:
+            raise RuntimeError(f"{process.args!r} failed")
+        return Spent(seconds, usage.ru_utime + usage.ru_stime, rest)
 
     def worker(self, *arguments: object, prefix: Sequence[object] = ()) -> subprocess.Popen[str]:
         """Start ``worker.py``."""

@@ -6,9 +6,11 @@ not installed are left out; ``tox -e bench`` installs them all. The groups:
 
 calls, instructions, build, threads, traffic
     the way of each request: signing it, and sending it (``hot.py``).
-imports, first, tenants
-    what a process pays before its first request, and for many tenants (``processes.py``).
-cold, shared, steady, commands
+imports, tenants
+    what a process pays for an import, and for many tenants (``processes.py``).
+first, cached, prompt
+    whole processes, from their start to their end (``starts.py``).
+cold, shared, steady, post, commands
     the way to a token (``tokens.py``).
 
 .. code-block:: console
@@ -29,6 +31,7 @@ from pathlib import Path
 import hot
 import processes
 import report
+import starts
 import tokens
 from measure import Row, Site, serving
 
@@ -39,11 +42,14 @@ GROUPS: Mapping[str, Callable[[Site], Iterator[Row]]] = {
     "threads": hot.threads,
     "traffic": hot.traffic,
     "imports": processes.imports,
-    "first": processes.first,
+    "first": starts.first,
+    "cached": starts.cached,
+    "prompt": starts.prompt,
     "tenants": processes.tenants,
     "cold": tokens.cold,
     "shared": tokens.shared,
     "steady": tokens.steady,
+    "post": tokens.post,
     "commands": tokens.commands,
 }
 DOCUMENTS = Path(__file__).parents[1] / "docs"
