@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -60,12 +61,16 @@ class Row:
         """The peers, the best one first."""
         return sorted(self.peers.items(), key=lambda peer: peer[1], reverse=self.at_least)
 
+    @property
+    def goal(self) -> str:
+        """What is to be reached; nothing, if there is no goal."""
+        return "" if self.limit is None else ("≥ " if self.at_least else "≤ ") + self.shown(self.limit)
+
     def cells(self) -> tuple[str, str, str, str]:
         """What stands below the headers."""
-        goal = "" if self.limit is None else ("≥ " if self.at_least else "≤ ") + self.shown(self.limit)
-        spread = f" ({_digits(self.spread[0])} to {_digits(self.spread[1])})" if self.spread else ""
+        spread = f" ({digits(self.spread[0])} to {digits(self.spread[1])})" if self.spread else ""
         best_peer = self.all_peers().partition("; ")[0]
-        return self.what, goal, self.shown(self.value) + spread + ", missed" * self.missed, best_peer
+        return self.what, self.goal, self.shown(self.value) + spread + ", missed" * self.missed, best_peer
 
     def all_peers(self) -> str:
         """The peers, the best one first."""
@@ -73,10 +78,16 @@ class Row:
 
     def shown(self, value: float) -> str:
         """A value of this row, with its unit."""
-        return f"{_digits(value)} {self.unit}".strip()
+        return f"{digits(value)} {self.unit}".strip()
 
 
-def _digits(value: float) -> str:
+def find(rows: Iterable[Row], pattern: str) -> Row | None:
+    """The first row that *pattern*, a regular expression, describes."""
+    return next((row for row in rows if re.fullmatch(pattern, row.what)), None)
+
+
+def digits(value: float) -> str:
+    """A number, with three digits that matter."""
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
