@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar
 
 HERE = Path(__file__).parent
 #: Seconds after which a child process is lost.
-PATIENCE = 120.0
+PATIENCE = 300.0
 Measured = TypeVar("Measured")
 #: What each round measured, by the name of what it measured: a peer's is that of its distribution.
 Results = Mapping[str, Sequence[float]]

@@ -176,11 +176,11 @@ def _steady(found: _Find) -> str:
     if waited is None or ended is None or slowest is None:
         return ""
     rate, _, tokens = waited.what.partition(":")[0].partition(", ")
-    waits = f"{digits(waited.value)} requests wait" if waited.value else "No request waits"
+    waits = f"{digits(waited.value)} requests take over 50 ms" if waited.value else "No request waits for a renewal"
     ends = f"{digits(ended.value)} are" if ended.value else "None is"
     place = f"{digits(abs(slowest.value))} ms {'above' if slowest.value >= 0 else 'below'}"
     return (
-        f"**{waits} for a renewal,** at {rate} with {tokens}. {ends} sent with a token that has ended. The 99th "
+        f"**{waits},** at {rate} with {tokens}. {ends} sent with a token that has ended. The 99th "
         f"percentile is {place} that of a constant header."
     )
 

@@ -92,7 +92,8 @@ PICTURES = (
 _WIDTH, _NAMES, _ONE, _END = 480, 192, 201, 412
 #: Pixels of a line of text, of a bar and of what it takes with the space around it.
 _LINE, _BAR, _STEP = 25, 17, 26
-_FINE, _COARSE = (1.0, 1.5, 2.0, 3.0), (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+#: What is marked on a scale, if it ends no later than this.
+_MARKS = {3: (1, 1.2, 1.5, 2, 3), 120: (1, 2, 5, 10, 20, 50, 100), math.inf: (1, 10, 100, 1000, 10_000)}
 #: The colours of the diagrams: those of the system's theme, or of the page's, if it has one.
 _STYLE = """\
 <style>
@@ -123,20 +124,20 @@ class _Bar:
 
 @dataclass(frozen=True)
 class _Scale:
-    """Where values are, from 1 to the first round number that is no less than all of them."""
+    """Where values are, from 1 to the highest one."""
 
-    ticks: Sequence[float]
+    highest: float
 
-    @classmethod
-    def of(cls, values: Sequence[float]) -> _Scale:
-        series = _FINE if max(values) <= _FINE[-1] else _COARSE
-        end = next((number for number, tick in enumerate(series) if tick >= max(values)), len(series) - 1)
-        return cls(series[: max(end, 1) + 1])
+    @property
+    def ticks(self) -> list[float]:
+        """Round numbers."""
+        marks = next(marks for end, marks in _MARKS.items() if self.highest <= end)
+        return [mark for mark in marks if mark <= self.highest]
 
     def x(self, value: float) -> float:
         """Pixels; of what is less than 1, a little to the left, as names are there."""
-        share = math.log(max(value, 1e-9)) / math.log(self.ticks[-1])
-        return min(max(_ONE + (_END - _ONE) * share, _ONE - 4), _END)
+        share = math.log(max(value, 1e-9)) / math.log(self.highest)
+        return max(_ONE + (_END - _ONE) * share, _ONE - 4)
 
 
 def plots(rows: Sequence[Row]) -> dict[str, str]:
@@ -164,7 +165,7 @@ def _label(row: Row, value: float) -> str:
 
 
 def _draw(picture: Picture, groups: Sequence[tuple[str, list[_Bar]]]) -> str:
-    scale = _Scale.of([bar.value for _, bars in groups for bar in bars])
+    scale = _Scale(max(1.5, *(bar.value for _, bars in groups for bar in bars)))
     lines, y = [_text(4, _LINE, "soft", f"{picture.unit} (log scale)")], 2 * _LINE
     lines += [_text(scale.x(tick), y, "soft middle", f"{tick:g}") for tick in scale.ticks]
     for heading, bars in groups:

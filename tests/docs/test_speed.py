@@ -124,7 +124,23 @@ def test_bars_begin_at_one_and_grow_by_ratios(suite: SimpleNamespace) -> None:
         [(_, x, width), _] = bars(value, 2.5)
         assert start - 5 < x <= start
         assert width >= 4
-    assert bars(5000)[0][2] == bars(1000)[0][2]  # the end of the scale
+
+
+@pytest.mark.parametrize(
+    ("highest", "marks"), [(1.1, ["1", "1.2", "1.5"]), (20.5, ["1", "2", "5", "10", "20"]), (450.0, ["1", "10", "100"])]
+)
+def test_the_scale_has_marks_that_do_not_meet(suite: SimpleNamespace, highest: float, marks: list[str]) -> None:
+    """A scale has round numbers up to the highest value, and few if it is long."""
+    row = suite.measure.Row("a call, requests", 1.1, RATIO, peers={"a peer": highest})
+    texts = ET.fromstring(suite.plots.plots([row])["speed-requests"]).iter(f"{SVG}text")
+    assert [each.text for each in texts if each.get("class") == "soft middle"] == marks
+
+
+def test_requests_that_take_long_are_counted(suite: SimpleNamespace) -> None:
+    """Where requests take long, it need not be a renewal that they wait for."""
+    waited, ended, slowest = rows(suite)[4:7]
+    [text] = suite.page.gains([suite.measure.Row(waited.what, 3, "", 0), ended, slowest])
+    assert text.startswith("**3 requests take over 50 ms,** at 50 requests a second with tokens of 3 s.")
 
 
 def test_the_pictures_show_rows_of_the_page(suite: SimpleNamespace) -> None:
