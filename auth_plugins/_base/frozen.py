@@ -136,7 +136,9 @@ class Record:
     """
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        vars(self).update(zip(type(self).__annotations__, values, strict=False), **named)
+        if values:
+            named.update(zip(type(self).__annotations__, values, strict=False))
+        vars(self).update(named)
 
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values of some fields."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import re
 from collections.abc import Iterable
@@ -91,6 +92,7 @@ def check_endpoint(url: str, *, allow_http: bool) -> None:
     check_transport(scheme, host, allow_http=allow_http)
 
 
+@functools.lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """Return whether *host* is this machine."""
     host = normal_host(host)

@@ -72,15 +72,15 @@ def freeze_answer(argument: str, paths: object) -> tuple[tuple[str, str], ...] |
 
 
 @hide_arguments
-def resolve_params(argument: str, params: Sequence[tuple[str, Any]] | None) -> list[tuple[str, Value]]:
+def resolve_params(argument: str, params: Sequence[tuple[str, Any]]) -> list[tuple[str, Value]]:
     """Return parameters with the present values of their callables."""
-    return _resolve(argument, params or (), _freeze_value)
+    return _resolve(argument, params, _freeze_value)
 
 
 @hide_arguments
-def resolve_headers(argument: str, headers: Sequence[tuple[str, Any]] | None) -> list[tuple[str, str]]:
+def resolve_headers(argument: str, headers: Sequence[tuple[str, Any]]) -> list[tuple[str, str]]:
     """Return headers in the same way."""
-    return _resolve(argument, headers or (), _freeze_header)
+    return _resolve(argument, headers, _freeze_header)
 
 
 def _pairs(argument: str, mapping: object) -> list[tuple[str, Any]]:

@@ -194,8 +194,10 @@ class OAuthGrant(_Client):
 
     def _resolved(self, option: str) -> _Pairs:
         """Return an option with the present values of its callables."""
+        if not (pairs := self._pairs(option)):
+            return ()
         resolve = mappings.resolve_headers if option == "headers" else mappings.resolve_params
-        return resolve(option, self._pairs(option))
+        return resolve(option, pairs)
 
     def _request(
         self,

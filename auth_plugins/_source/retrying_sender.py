@@ -31,18 +31,18 @@ class RetryingSender:
         self, transport: Transport | LibraryTransport | None, *, allow_http: bool, session: object = None
     ) -> None:
         self._transport, self.allow_http, self.session = transport, allow_http, session
+        self._loaded: Transport | None = None
 
     def load(self) -> Transport:
         """Import all that a token request needs, while no fork can happen; return the transport."""
-        with request_imports():
-            # Imported here for the grants, and for the readers of answers.
-            from auth_plugins._protocol import answers, authlib_client  # noqa: F401
+        if self._loaded is None:
+            with request_imports():
+                # Imported here for the grants, and for the readers of answers.
+                from auth_plugins._protocol import answers, authlib_client  # noqa: F401
 
-            transport = self._transport or default_transport()
-            if isinstance(transport, LibraryTransport):
-                transport = transport.load()
-            self._transport = transport
-            return transport
+                transport = self._transport or default_transport()
+                self._loaded = transport.load() if isinstance(transport, LibraryTransport) else transport
+        return self._loaded
 
     def send(self, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
         """Send *request*, and again at most twice after passing connection errors, 5xx, and 429 with ``Retry-After``.
