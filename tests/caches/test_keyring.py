@@ -159,6 +159,7 @@ def test_the_command_line_lists_and_clears_the_keyring(
     assert list(locks.glob("*/*.lock")) == []
 
 
+@pytest.mark.unmeasured
 def test_processes_share_a_token(server: Loopback, tmp_path: Path) -> None:
     """Four processes that start at once send one token request."""
     server.latency = 0.5

@@ -42,6 +42,7 @@ def login(server: Loopback) -> SignIn:
     return SignIn(server)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kind", ["file", "redis"])
 def test_processes_ask_once(login: SignIn, tmp_path: Path, redis_server: RedisServer, kind: str) -> None:
     """The others wait for the person, however short their timeout, and use the token."""

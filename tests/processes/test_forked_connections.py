@@ -31,7 +31,7 @@ from tests.support.endpoints import LIBRARIES, Wrapping, new_session, token_sour
 from tests.support.keep_alive import KeepAlive, make_certificate
 from tests.support.workers import wait_for_ending_threads
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+pytestmark = [pytest.mark.unmeasured, pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")]
 
 
 @pytest.fixture(scope="module")

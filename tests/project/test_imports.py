@@ -46,6 +46,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("module", "loaded"),
     [
@@ -78,6 +79,7 @@ def test_an_adapter_loads_late_what_few_programs_need(library: str) -> None:
             getattr(module, name)
 
 
+@pytest.mark.unmeasured
 def test_a_name_loads_its_file() -> None:
     """The package loads nothing; a name loads its module at its first use; ``dir`` lists all names."""
     loaded = "print(*sorted(name for name in sys.modules if name.startswith('auth_plugins.')))"
@@ -88,6 +90,7 @@ def test_a_name_loads_its_file() -> None:
     assert run("from auth_plugins import *; print(ClientCredentials.__name__, FileCache.__name__)")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("words", "out", "loaded"),
     [("--help", "Usage:", {"click"}), ("token ACME", "warm", {"click", "dataclasses"})],

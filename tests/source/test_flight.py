@@ -344,6 +344,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     """A fork while another thread imports for the first token request leaves a child that gets a token."""
@@ -351,6 +352,7 @@ def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     assert len(server.token_requests) == 2
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_in_an_import_that_lasts_leaves_an_error(server: Loopback) -> None:
     """A fork during an import that takes too long leaves a child in which each call raises what to do."""
@@ -379,6 +381,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_does_not_deadlock_with_an_import(server: Loopback) -> None:
     """A fork holds the lock of logging while another thread imports what logs: both go on."""
