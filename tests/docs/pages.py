@@ -199,8 +199,8 @@ class World:
     def run_page(self, page: Path, *, alone: bool = False, only: str = "") -> None:
         """Run the blocks of a page in order, and compare what they print with the ``text`` blocks after them.
 
-        If *alone*, each block sees only what the first ``python`` block defines, as if it was copied alone. *only* names
-        a file of ``examples/``: no other block runs.
+        If *alone*, each block sees only what the first ``python`` block defines, as if it was copied alone. *only* is
+        the name of the only block to run, a file of ``examples/``.
         """
         self.page, found = page.read_text("utf-8"), [block for block in blocks(page) if only in ("", block.name)]
         if BANK in self.page:

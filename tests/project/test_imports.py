@@ -79,7 +79,6 @@ def test_an_adapter_loads_late_what_few_programs_need(library: str) -> None:
             getattr(module, name)
 
 
-@pytest.mark.unmeasured
 def test_a_name_loads_its_file() -> None:
     """The package loads nothing; a name loads its module at its first use; ``dir`` lists all names."""
     loaded = "print(*sorted(name for name in sys.modules if name.startswith('auth_plugins.')))"

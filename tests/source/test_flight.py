@@ -352,7 +352,6 @@ def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     assert len(server.token_requests) == 2
 
 
-@pytest.mark.unmeasured
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_in_an_import_that_lasts_leaves_an_error(server: Loopback) -> None:
     """A fork during an import that takes too long leaves a child in which each call raises what to do."""
