@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import shutil
@@ -38,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     for library in ("httpcore", "httpcore2"):
         # At DEBUG they write a dozen lines for each request, with all headers of the answer, a token too.
         logging.getLogger(library).setLevel(logging.INFO)
+
+
+def pytest_collection_finish() -> None:
+    """Have no garbage collection look at the tests again, which are more objects than those of a test."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_report_header() -> str:

@@ -148,6 +148,7 @@ BY_VARIABLES = {
 }
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("variables", BY_VARIABLES.values(), ids=BY_VARIABLES)
 def test_processes_share_a_token(server: Loopback, variables: dict[str, str], tmp_path: Path) -> None:
     """Processes that are configured by variables send one token request; each library here then uses its token.

@@ -479,6 +479,7 @@ def test_a_shared_cache_needs_a_key(driver: Driver, tmp_path: Path) -> None:
     assert "login" not in "".join(path.name for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.unmeasured
 def test_processes_share_the_token_of_a_key(server: Loopback, tmp_path: Path) -> None:
     """Four processes that need a token at one moment make one call."""
     server.api = lambda _: Response("counted")

@@ -174,6 +174,7 @@ def test_the_command_line_without_a_keyring(
     assert f"KeyringCache('auth-plugins'): {advice}" in CliRunner().invoke(cli, ["check", "ACME"]).output
 
 
+@pytest.mark.unmeasured
 def test_processes_share_a_token(server: Loopback, tmp_path: Path) -> None:
     """Four processes that start at once send one token request."""
     server.latency = 0.5

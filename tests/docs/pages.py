@@ -196,12 +196,13 @@ class World:
         """The variables that a shell would make of *text*."""
         return dict(word.split("=", 1) for word in shlex.split(self.placed(text)))
 
-    def run_page(self, page: Path, *, alone: bool = False) -> None:
+    def run_page(self, page: Path, *, alone: bool = False, only: str = "") -> None:
         """Run the blocks of a page in order, and compare what they print with the ``text`` blocks after them.
 
-        If *alone*, each block sees only what the first ``python`` block defines, as if it was copied alone.
+        If *alone*, each block sees only what the first ``python`` block defines, as if it was copied alone. *only* is
+        the name of the only block to run, a file of ``examples/``.
         """
-        self.page, found = page.read_text("utf-8"), blocks(page)
+        self.page, found = page.read_text("utf-8"), [block for block in blocks(page) if only in ("", block.name)]
         if BANK in self.page:
             self._start_bank()
         for name in re.findall(r'os\.environ\["(\w+)"\]', self.page):

@@ -75,7 +75,7 @@ def test_each_example_is_on_a_page() -> None:
 
 def test_the_cache_of_the_example_shares_a_token(world: World) -> None:
     """A second process finds the token in the SQLite cache, and none after a revocation."""
-    world.run_page(ROOT / "docs" / "guides" / "processes.rst")
+    world.run_page(ROOT / "docs" / "guides" / "processes.rst", only="sqlite_cache.py")
     example, requests_sent = world.examples["sqlite_cache.py"], len(world.server.token_requests)
     token = example["source"].token()
     forget()  # as another process
@@ -89,7 +89,7 @@ def test_the_cache_of_the_example_shares_a_token(world: World) -> None:
 @pytest.mark.parametrize("answer", [[], {}, {"session": None}, {"session": {"token": 5, "seconds": 60}}, "<p>"])
 def test_the_login_of_the_example_names_an_answer_of_another_shape(answer: object, world: World) -> None:
     """An answer without a session is an error of this package, which holds nothing of the answer."""
-    world.run_page(ROOT / "docs" / "guides" / "custom-grant.rst")
+    world.run_page(ROOT / "docs" / "guides" / "custom-grant.rst", only="custom_grant.py")
     example = world.examples["custom_grant.py"]
     world.server.api = lambda _: Response(answer) if isinstance(answer, str) else as_json(answer)
     login = example["ShopLogin"](f"{world.server.url}/login", "another", "secret")

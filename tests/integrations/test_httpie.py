@@ -52,6 +52,7 @@ def http(tmp_path: Path, server: Loopback) -> Http:
     return Http(tmp_path, server)
 
 
+@pytest.mark.unmeasured
 def test_calls_share_a_token_and_renew_it(http: Http, server: Loopback) -> None:
     """Two calls use one token, by the cache of the variables; one that is revoked early is replaced."""
     request = ("--check-status", "--auth-type=oauth2", "--auth=ACME", "POST", server.api_url, "rows=1")
@@ -77,6 +78,7 @@ def test_a_refused_upload_leaves_no_refused_token(http: Http, server: Loopback, 
     assert http(*upload)[0] == 4
 
 
+@pytest.mark.unmeasured
 def test_without_auth_the_default_prefix_is_used(http: Http, server: Loopback) -> None:
     """``--auth`` may be left out."""
     http.variables |= {
@@ -100,6 +102,7 @@ def test_an_error_is_one_line(prefix: str, text: str, http: Http, server: Loopba
     assert SECRET not in printed
 
 
+@pytest.mark.unmeasured
 def test_the_plugin_is_listed(http: Http) -> None:
     """``http --help`` names the type, and what the prefix is."""
     status, printed = http("--help")

@@ -93,7 +93,10 @@ def test_nothing_is_left():
 """
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "xdist"])
+@pytest.mark.parametrize(
+    "options",
+    [pytest.param((), id="one process"), pytest.param(("-n", "2"), id="xdist", marks=pytest.mark.unmeasured)],
+)
 def test_the_fixtures_serve_a_project(options: tuple[str, ...], tmp_path: Path) -> None:
     """Each fixture does what its page says, with each library, sync and async, and in the workers of xdist."""
     if options:

@@ -499,7 +499,7 @@ def test_frames_hold_no_secret(login: SignIn, person: Person) -> None:
         person(url)
         raise LookupError
 
-    hint = {"login_hint": "ada@example.com"}
+    hint = {"login_hint": "tilly@example.com"}
     grants = (login.code(prompt=person, authorize_params=hint, **client), login.of_device(**client))
     for grant in (*grants, login.code(prompt=fail, redirect_uri="http://127.0.0.1/failed", **client)):
         with pytest.raises(LoginRequiredError) as caught:
@@ -507,7 +507,7 @@ def test_frames_hold_no_secret(login: SignIn, person: Person) -> None:
         shown = variables_of(caught.value)
         verifier = login.server.token_requests[-1].body.decode().partition("code_verifier=")[2].partition("&")[0]
         states = [each["state"] for each in login.logins]
-        secrets = ("code-1-secret", "device-1-secret", "5ecr3t-of-client", "ada", *states, *filter(None, [verifier]))
+        secrets = ("code-1-secret", "device-1-secret", "5ecr3t-of-client", "tilly", *states, *filter(None, [verifier]))
         for secret in secrets:
             assert secret not in shown
 

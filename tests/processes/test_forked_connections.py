@@ -124,6 +124,7 @@ def assert_nothing_is_shared(endpoint: KeepAlive) -> None:
     assert len(set.union(*used.values())) == 5
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize("is_new", [False, True], ids=["in use", "new to children"])
 def test_children_do_not_share_a_connection(
@@ -145,6 +146,7 @@ def test_children_do_not_share_a_connection(
         assert endpoint.requests[-1][1] != 0
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_fork_in_the_middle_of_a_token_request(
     library: str, endpoint: KeepAlive, handed: Callable[[str], Any]
@@ -195,6 +197,7 @@ def test_a_fork_while_a_lock_is_held(library: str, endpoint: KeepAlive, handed: 
     assert child.outcome() == "token-of-child"
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("library", ["httpx", "httpx2"])
 def test_a_stream_that_a_child_inherits_is_closed(
     library: str, endpoint: KeepAlive, handed: Callable[[str], Any]
@@ -227,6 +230,7 @@ class SlottedTransport(httpx.BaseTransport):
         self.__inners[0].close()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("kind", [Wrapping, lambda inner: Wrapping(Wrapping(inner))])
 def test_an_adapter_within_another(
     kind: Callable[[Any], Any], endpoint: KeepAlive, handed: Callable[[str], Any]
@@ -257,7 +261,9 @@ def test_a_session_that_delegates_to_another(endpoint: KeepAlive, handed: Callab
     assert_nothing_is_shared(endpoint)
 
 
-@pytest.mark.parametrize("kind", [SlottedTransport, httpx_retries.RetryTransport])
+@pytest.mark.parametrize(
+    "kind", [SlottedTransport, pytest.param(httpx_retries.RetryTransport, marks=pytest.mark.unmeasured)]
+)
 def test_a_transport_within_another(kind: Callable[[Any], Any], endpoint: KeepAlive, certificate: Path) -> None:
     """Children that share a transport within another, in a slot for example, get their own tokens only."""
     inner = httpx.HTTPTransport(verify=ssl.create_default_context(cafile=certificate))
@@ -267,6 +273,7 @@ def test_a_transport_within_another(kind: Callable[[Any], Any], endpoint: KeepAl
     assert_nothing_is_shared(endpoint)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_session_that_is_in_use_as_a_child_hands_it_in(
     library: str, endpoint: KeepAlive, handed: Callable[[str], Any]

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a test fails; nothing takes nearly as long.
 SAFETY = 30.0
+pytestmark = pytest.mark.unmeasured
+
 KEY = Fernet.generate_key().decode()
 
 

@@ -46,6 +46,7 @@ def run(code: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("module", "loaded"),
     [
@@ -88,6 +89,7 @@ def test_a_name_loads_its_file() -> None:
     assert run("from auth_plugins import *; print(ClientCredentials.__name__, FileCache.__name__)")
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize(
     ("words", "out", "loaded"),
     [("--help", "Usage:", {"click"}), ("token ACME", "warm", {"click", "dataclasses"})],

@@ -13,6 +13,7 @@ for _name in ("responses", "respx", "pytest_httpx"):
     pytest.importorskip(_name, reason=f"the recipe needs {_name}")
 
 
+@pytest.mark.unmeasured
 def test_the_tests_of_the_page_pass(recipe: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each mock answers the API, and pytest-httpx the token endpoint; nothing reaches the network."""
     monkeypatch.setenv("ACME_TOKEN_URL", "https://id.example.com/token")

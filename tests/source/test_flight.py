@@ -344,6 +344,7 @@ sys.exit(status)
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_while_modules_are_loaded(server: Loopback) -> None:
     """A fork while another thread imports for the first token request leaves a child that gets a token."""
@@ -379,6 +380,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
+@pytest.mark.unmeasured
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
 def test_a_fork_does_not_deadlock_with_an_import(server: Loopback) -> None:
     """A fork holds the lock of logging while another thread imports what logs: both go on."""

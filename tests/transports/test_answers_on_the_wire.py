@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import gzip
 import json
 import random
@@ -85,14 +86,17 @@ def assert_bounded(source: TokenSource, error: str) -> None:
         tracemalloc.stop()
 
 
-ZEROS = bytes(64 << 20)
-GZIPPED = gzip.compress(ZEROS, 9)
+@functools.cache
+def bomb(coding: str) -> bytes:
+    """Return 64 MiB in less than one."""
+    return (gzip if coding == "gzip" else zlib).compress(bytes(64 << 20), 1)
 
 
 @each_library
-@pytest.mark.parametrize(("coding", "packed"), [("gzip", GZIPPED), ("deflate", zlib.compress(ZEROS, 9))])
-def test_a_bomb_does_not_go_off(library: str, coding: str, packed: bytes, server: Loopback) -> None:
+@pytest.mark.parametrize("coding", ["gzip", "deflate"])
+def test_a_bomb_does_not_go_off(library: str, coding: str, server: Loopback) -> None:
     """Of an answer that decompresses to 64 MiB only 1 MiB is read."""
+    packed = bomb(coding)
     assert len(packed) < LONGEST_BODY
     source = source_of(library, server, packed, 200, {"Content-Encoding": coding}, content_type="application/json")
     assert_bounded(source, "answered more than 1 MiB")
@@ -102,7 +106,7 @@ def test_a_bomb_does_not_go_off(library: str, coding: str, packed: bytes, server
 @pytest.mark.parametrize("coding", ["gzip, gzip", "zstd", "br"])
 def test_a_bomb_in_a_box_is_not_opened(library: str, coding: str, server: Loopback) -> None:
     """An answer that is compressed twice, or in an unknown way, is not decompressed; the error says so."""
-    source = source_of(library, server, gzip.compress(GZIPPED, 9), 200, {"Content-Encoding": coding})
+    source = source_of(library, server, gzip.compress(bomb("gzip")), 200, {"Content-Encoding": coding})
     assert_bounded(source, f"answered 200, compressed by '{coding}', which cannot be read; ")
     assert [request.headers["accept-encoding"] for request in server.token_requests] == ["identity"]
 

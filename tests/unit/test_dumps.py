@@ -168,6 +168,7 @@ def failure(grant: Any, *, refreshes: bool, library: str = "requests") -> BaseEx
     return caught.value
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("refreshes", [False, True], ids=["first", "refresh"])
 @pytest.mark.parametrize("options", [{}, POST, QUERY], ids=["basic", "post", "query"])
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
@@ -182,6 +183,7 @@ def test_frames_of_a_refusal_hold_no_secret(
     assert_nothing_stored(error)
 
 
+@pytest.mark.unmeasured
 @pytest.mark.parametrize("made", GRANTS.values(), ids=GRANTS)
 @pytest.mark.parametrize("options", [{}, QUERY], ids=["basic", "query"])
 @pytest.mark.parametrize("url", ["http://127.0.0.1:9/token", "http://id.example.com/token"], ids=["closed", "insecure"])
