@@ -135,8 +135,19 @@ class Record:
     that a program starts, which takes longer than all else in its module.
     """
 
+    _fields: ClassVar[tuple[str, ...]]
+    _required: ClassVar[frozenset[str]]
+
+    def __init_subclass__(cls) -> None:
+        if Record in cls.__bases__:  # another one is a user's, whose annotations are no fields
+            cls._fields = cls.__match_args__ = tuple(cls.__annotations__)  # type: ignore[attr-defined, misc]
+            cls._required = frozenset(name for name in cls._fields if not hasattr(cls, name))
+
     def __init__(self, *values: Any, **named: Any) -> None:
-        vars(self).update(zip(type(self).__annotations__, values, strict=False), **named)
+        given = {**dict(zip(self._fields, values, strict=False)), **named}
+        if len(given) < len(values) + len(named) or not self._required <= given.keys() <= set(self._fields):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}")
+        vars(self).update(given)
 
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values of some fields."""
@@ -145,11 +156,14 @@ class Record:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be set")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
+
     def _values(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).__annotations__}
+        return {name: getattr(self, name) for name in self._fields}
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()
+        return self._values() == other._values() if type(self) is type(other) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), *self._values().values()))
