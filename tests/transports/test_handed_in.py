@@ -274,6 +274,28 @@ def test_a_subclass_of_session_handles_token_requests(server: Loopback) -> None:
     assert "close" not in vars(session)
 
 
+def test_a_class_in_the_place_of_session(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a session, what a class in its place adds to requests for APIs is not on a token request."""
+
+    class Corporate(requests.Session):
+        def __init__(self) -> None:
+            super().__init__()
+            self.headers["Authorization"] = "Bearer of-the-api"
+            self.params = {"api_key": "k3y-of-the-api"}
+            self.cookies.set("session", "of-the-api")
+            self.auth = ("user", "of-the-api")
+
+    monkeypatch.setattr(requests, "Session", Corporate)
+    grant = ClientCredentials(server.token_url, "id", "s3cr3t", client_auth="client_secret_post")
+    assert by("requests", None, grant).token()
+    [received] = server.token_requests
+    assert (received.target, "authorization" in received.headers, "cookie" in received.headers) == (
+        "/token",
+        False,
+        False,
+    )
+
+
 def test_a_session_with_a_method_replaced(server: Loopback) -> None:
     """A partial of the session's own method, set for a default timeout, sends no credentials of the API."""
     with requests.Session() as session:
