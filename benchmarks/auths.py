@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import importlib
+import itertools
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from typing import Any
 import httpx
 import httpx2
 import requests
-from measure import BUILT, OF_ONE_GRANT, OURS, STATIC
+from measure import BUILT, BY_HAND, OF_ONE_GRANT, OURS, STATIC
 
 import auth_plugins.httpx
 import auth_plugins.httpx2
@@ -197,6 +198,40 @@ def cold(name: str, url: str) -> Callable[[], object]:
     # Authlib's session gets a token by itself only where it has one that has ended.
     sign = _authlib(url, 1) if name == "Authlib" else AUTHS["requests"][name](url)
     return lambda: sign(FRESH["requests"]())
+
+
+def fetches(library: str, url: str) -> dict[str, Callable[[], object]]:
+    """What gets a token that was not there: by the library alone, ours, and others, all from the same endpoint.
+
+    The library alone loads no certificates for it, as httpx otherwise does each time.
+    """
+    of_httpx = functools.partial(httpx.post, url, verify=False)
+    post: Any = functools.partial(requests.post, url) if library == "requests" else of_httpx
+    numbers, make, fresh = itertools.count(), OWN[library][1], FRESH[library]
+    form = {"grant_type": "client_credentials"}
+
+    def ours() -> object:
+        return make(ClientCredentials(url, f"id-{next(numbers)}", "secret")).source.token()
+
+    def authlib() -> object:
+        session = _module("authlib.integrations.requests_client").OAuth2Session(*_CLIENT)
+        return session.fetch_token(url, **form)
+
+    def requests_oauthlib() -> object:
+        client = _module("oauthlib.oauth2").BackendApplicationClient(client_id="id")
+        session = _module("requests_oauthlib").OAuth2Session(client=client)
+        return session.fetch_token(url, client_secret="secret")
+
+    def peer(name: str) -> object:
+        # Its cache knows nothing of clients: only another scope is another token.
+        auth = _module(name).OAuth2ClientCredentials(url, *_CLIENT, scope=f"scope-{next(numbers)}")
+        return auth(fresh()) if library == "requests" else next(auth.sync_auth_flow(fresh()))
+
+    peers: dict[str, Callable[[], object]] = {"httpx-auth": functools.partial(peer, "httpx_auth")}
+    if library == "requests":
+        peers = {"Authlib": authlib, "requests-oauthlib": requests_oauthlib}
+        peers["requests-auth"] = functools.partial(peer, "requests_auth")
+    return {BY_HAND: lambda: post(data=form, auth=_CLIENT).json(), OURS: ours, **peers}
 
 
 def tenant(name: str, number: int) -> Sign:

@@ -112,6 +112,8 @@ def calls(site: Site) -> Iterator[Row]:
     rounds, number = site.some(301), site.some(100, 20)
     results = _measured(_auths(site, "requests"), functools.partial(_seconds, "requests"), number, rounds)
     yield measure.ratio_row("a call, requests", results, 2.2)
+    shown = (f"{1e6 * statistics.median(values):.2f} µs ({name})" for name, values in results.items())
+    site.notes.append(f"Time of a call, requests: {', '.join(shown)}.")
     for library in ("httpx", "httpx2"):
         auths = _auths(site, library)
         for kind, timed in {"sync": _seconds, "async": _async_seconds}.items():

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -18,16 +19,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 HERE = Path(__file__).parent
 #: Seconds after which a child process is lost.
-PATIENCE = 120.0
+PATIENCE = 300.0
+Measured = TypeVar("Measured")
 #: What each round measured, by the name of what it measured: a peer's is that of its distribution.
 Results = Mapping[str, Sequence[float]]
 STATIC, OURS = "static", "ours"
 OF_ONE_GRANT, BUILT, NO_AUTH, AGAIN, BY_HAND = "ours, of one grant", "ours, built", "no auth", "static again", "by hand"
-NO_PEERS = {STATIC, OURS, OF_ONE_GRANT, BUILT, NO_AUTH, AGAIN, BY_HAND}
+PASTED = "pasted in"
+NO_PEERS = {STATIC, OURS, OF_ONE_GRANT, BUILT, NO_AUTH, AGAIN, BY_HAND, PASTED}
 RATIO = "×"  # noqa: RUF001 - no x
 
 
@@ -58,12 +61,16 @@ class Row:
         """The peers, the best one first."""
         return sorted(self.peers.items(), key=lambda peer: peer[1], reverse=self.at_least)
 
+    @property
+    def goal(self) -> str:
+        """What is to be reached; nothing, if there is no goal."""
+        return "" if self.limit is None else ("≥ " if self.at_least else "≤ ") + self.shown(self.limit)
+
     def cells(self) -> tuple[str, str, str, str]:
         """What stands below the headers."""
-        goal = "" if self.limit is None else ("≥ " if self.at_least else "≤ ") + self.shown(self.limit)
-        spread = f" ({_digits(self.spread[0])} to {_digits(self.spread[1])})" if self.spread else ""
+        spread = f" ({digits(self.spread[0])} to {digits(self.spread[1])})" if self.spread else ""
         best_peer = self.all_peers().partition("; ")[0]
-        return self.what, goal, self.shown(self.value) + spread + ", missed" * self.missed, best_peer
+        return self.what, self.goal, self.shown(self.value) + spread + ", missed" * self.missed, best_peer
 
     def all_peers(self) -> str:
         """The peers, the best one first."""
@@ -71,18 +78,24 @@ class Row:
 
     def shown(self, value: float) -> str:
         """A value of this row, with its unit."""
-        return f"{_digits(value)} {self.unit}".strip()
+        return f"{digits(value)} {self.unit}".strip()
 
 
-def _digits(value: float) -> str:
+def find(rows: Iterable[Row], pattern: str) -> Row | None:
+    """The first row that *pattern*, a regular expression, describes."""
+    return next((row for row in rows if re.fullmatch(pattern, row.what)), None)
+
+
+def digits(value: float) -> str:
+    """A number, with three digits that matter."""
     if value == round(value) or abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.2f}" if abs(value) < 10 else f"{value:.1f}"
 
 
-def in_turn(subjects: Mapping[str, Callable[[], float]], rounds: int) -> Results:
+def in_turn(subjects: Mapping[str, Callable[[], Measured]], rounds: int) -> dict[str, list[Measured]]:
     """Let the subjects measure in turn, A B C A B C, so that what disturbs the machine disturbs all of them."""
-    results: dict[str, list[float]] = {name: [] for name in subjects}
+    results: dict[str, list[Measured]] = {name: [] for name in subjects}
     for _ in range(rounds):
         for name, measure in subjects.items():
             results[name].append(measure())
@@ -105,6 +118,14 @@ def ratio_row(what: str, results: Results, limit: float | None = None, subject: 
     return median_row(what, ratios, RATIO, limit, subject)
 
 
+def excess_row(what: str, results: Results, limit: float | None = None, base: str = BY_HAND) -> Row:
+    """A row of milliseconds beyond *base*, each beyond that of the same round."""
+    beyond = {
+        name: [1000 * (a - b) for a, b in zip(each, results[base], strict=True)] for name, each in results.items()
+    }
+    return median_row(what, beyond, "ms", limit)
+
+
 def at_once(task: Callable[[], object], threads: int, gate: Callable[[], object] = bool) -> float:
     """Have threads do the task, once *gate* returns; seconds from the first one's start to the last one's end."""
     barrier, starts, ends = threading.Barrier(threads + 1), [], []
@@ -125,6 +146,18 @@ def at_once(task: Callable[[], object], threads: int, gate: Callable[[], object]
     if len(ends) < threads:
         raise RuntimeError("a thread failed")
     return max(ends) - min(starts)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a child process took."""
+
+    #: Seconds from its start until its first line was read.
+    seconds: float
+    #: Seconds of processor time, from its start to its end.
+    processor: float
+    #: What it printed after its first line.
+    rest: str
 
 
 @dataclass
@@ -162,10 +195,23 @@ class Site:
             counts: dict[str, int] = json.load(answer)
         return counts.get(url.removeprefix(self.url), 0)
 
-    def start(self, *command: object) -> subprocess.Popen[str]:
+    def start(self, *command: object, **variables: str) -> subprocess.Popen[str]:
         """Start a child process that is talked to by pipes."""
-        texts, pipe = [str(each) for each in command], subprocess.PIPE
-        return subprocess.Popen(texts, stdin=pipe, stdout=pipe, env=self.environment, text=True)  # noqa: S603
+        texts, pipe, environment = [str(each) for each in command], subprocess.PIPE, {**self.environment, **variables}
+        return subprocess.Popen(texts, stdin=pipe, stdout=pipe, env=environment, text=True)  # noqa: S603
+
+    def spent(self, *command: object, prints: str = "", **variables: str) -> Spent:
+        """What a child process takes whose first line contains *prints*."""
+        start = time.perf_counter()
+        with stopped(self.start(*command, **variables)) as process:
+            line, seconds = first_line(process), time.perf_counter() - start
+            assert process.stdout is not None  # noqa: S101 - for the type checker
+            rest = process.stdout.read().strip()
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode or prints not in line:
+            raise RuntimeError(f"{process.args!r} failed")
+        return Spent(seconds, usage.ru_utime + usage.ru_stime, rest)
 
     def worker(self, *arguments: object, prefix: Sequence[object] = ()) -> subprocess.Popen[str]:
         """Start ``worker.py``."""

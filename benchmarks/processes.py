@@ -1,19 +1,17 @@
-"""What a process pays before its first request, and for many tenants.
+"""What a process pays for an import, and for many tenants.
 
 An import is timed within a child process, once its HTTP library is there, against the time that this took in the same
-child. The first answer is timed from outside, from the start of the process; what does it by hand posts the form, puts
-the header on, and gets, by the same library. Compiled files are there: each child is run once before it counts.
+child. Compiled files are there: each child is run once before it counts.
 """
 
 from __future__ import annotations
 
 import functools
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import measure
-from measure import BUILT, BY_HAND, OURS, RATIO, STATIC, Row, Site
+from measure import BUILT, OURS, RATIO, STATIC, Row, Site
 
 #: What each brings along, by the HTTP library that is there.
 _MODULES: Mapping[str, Mapping[str, str]] = {
@@ -34,35 +32,6 @@ between = time.perf_counter()
 import {module}
 print(100 * (time.perf_counter() - between) / (between - start))
 """
-_BY_HAND = """
-import {library} as library
-form = {{"grant_type": "client_credentials"}}
-token = library.post("{token_url}", data=form, auth=("id", "secret")).json()["access_token"]
-print(library.get("{api}", headers={{"Authorization": "Bearer " + token}}).status_code, flush=True)
-"""
-_OURS = """
-import {library} as library
-from auth_plugins import ClientCredentials
-from auth_plugins.{library} import OAuth2Auth
-auth = OAuth2Auth(ClientCredentials(token_url="{token_url}", client_id="id", client_secret="secret"))
-print(library.get("{api}", auth=auth).status_code, flush=True)
-"""
-_AUTHLIB = """
-from authlib.integrations.requests_client import OAuth2Session
-session = OAuth2Session("id", "secret")
-session.fetch_token("{token_url}", grant_type="client_credentials")
-print(session.get("{api}").status_code, flush=True)
-"""
-_PEER = """
-import {library} as library
-from {library}_auth import OAuth2ClientCredentials
-print(library.get("{api}", auth=OAuth2ClientCredentials("{token_url}", "id", "secret")).status_code, flush=True)
-"""
-_FIRST: Mapping[str, Mapping[str, str]] = {
-    "requests": {BY_HAND: _BY_HAND, OURS: _OURS, "Authlib": _AUTHLIB, "requests-auth": _PEER},
-    "httpx": {BY_HAND: _BY_HAND, OURS: _OURS, "httpx-auth": _PEER},
-    "httpx2": {BY_HAND: _BY_HAND, OURS: _OURS},
-}
 
 
 def imports(site: Site) -> Iterator[Row]:
@@ -74,32 +43,11 @@ def imports(site: Site) -> Iterator[Row]:
             with measure.stopped(site.start(sys.executable, "-c", code)) as process:
                 return float(measure.finish(process))
 
-        results = _measured(site, _MODULES[library], share, site.some(21, 1))
+        modules = _MODULES[library]
+        subjects = {name: functools.partial(share, modules[name]) for name in site.installed(modules)}
+        measure.in_turn(subjects, site.some(1, 0))  # compiles what it loads
+        results = measure.in_turn(subjects, site.some(21, 1))
         yield measure.median_row(f"import on top of {library}", results, "%", limit)
-
-
-def first(site: Site) -> Iterator[Row]:
-    """From the start of a process to its first answer."""
-    for library, scripts in [*_FIRST.items()][: site.some(3, 1)]:
-
-        def seconds(script: str, library: str = library) -> float:
-            code = script.format(library=library, token_url=site.token_url(), api=f"{site.url}/api")
-            start = time.perf_counter()
-            with measure.stopped(site.start(sys.executable, "-c", code)) as process:
-                answer, taken = measure.first_line(process), time.perf_counter() - start
-                measure.finish(process)
-            if answer != "200":
-                raise RuntimeError(f"no answer: {code}")
-            return taken
-
-        results = _measured(site, scripts, seconds, site.some(11, 1))
-        yield measure.ratio_row(f"first answer of a process, {library}", results, 1.1, base=BY_HAND)
-
-
-def _measured(site: Site, scripts: Mapping[str, str], run: Callable[[str], float], rounds: int) -> measure.Results:
-    subjects = {name: functools.partial(run, scripts[name]) for name in site.installed(scripts)}
-    measure.in_turn(subjects, site.some(1, 0))  # compiles what it loads
-    return measure.in_turn(subjects, rounds)
 
 
 def tenants(site: Site) -> Iterator[Row]:

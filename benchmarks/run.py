@@ -6,16 +6,18 @@ not installed are left out; ``tox -e bench`` installs them all. The groups:
 
 calls, instructions, build, threads, traffic
     the way of each request: signing it, and sending it (``hot.py``).
-imports, first, tenants
-    what a process pays before its first request, and for many tenants (``processes.py``).
-cold, shared, steady, commands
+imports, tenants
+    what a process pays for an import, and for many tenants (``processes.py``).
+first, cached, prompt
+    whole processes, from their start to their end (``starts.py``).
+cold, shared, steady, post, commands
     the way to a token (``tokens.py``).
 
 .. code-block:: console
 
     $ python benchmarks/run.py                        # some minutes
     $ python benchmarks/run.py --only calls build     # some groups
-    $ python benchmarks/run.py --write                # all, and docs/speed.rst and docs/speed.svg
+    $ python benchmarks/run.py --write                # all, and docs/speed.rst with its pictures
 """
 
 from __future__ import annotations
@@ -27,8 +29,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import hot
+import page
+import plots
 import processes
 import report
+import starts
 import tokens
 from measure import Row, Site, serving
 
@@ -39,11 +44,14 @@ GROUPS: Mapping[str, Callable[[Site], Iterator[Row]]] = {
     "threads": hot.threads,
     "traffic": hot.traffic,
     "imports": processes.imports,
-    "first": processes.first,
+    "first": starts.first,
+    "cached": starts.cached,
+    "prompt": starts.prompt,
     "tenants": processes.tenants,
     "cold": tokens.cold,
     "shared": tokens.shared,
     "steady": tokens.steady,
+    "post": tokens.post,
     "commands": tokens.commands,
 }
 DOCUMENTS = Path(__file__).parents[1] / "docs"
@@ -54,8 +62,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", nargs="+", choices=GROUPS, metavar="GROUP", help="in place of all: %(choices)s")
     parser.add_argument("--quick", action="store_true", help="hardly any work: to see that it runs")
-    parser.add_argument("--write", action="store_true", help="write docs/speed.rst and docs/speed.svg")
+    parser.add_argument("--write", action="store_true", help="write docs/speed.rst and its pictures")
     given = parser.parse_args()
+    if given.write and given.only:
+        parser.error("--write needs all groups")
     rows: list[Row] = []
     with serving(quick=given.quick) as site:
         for name in given.only or GROUPS:
@@ -68,8 +78,9 @@ def main() -> None:
         notes.append(f"Not installed, and left out: {', '.join(sorted(site.left_out))}.")
     print("", *notes, report.where(), sep="\n")
     if given.write:
-        (DOCUMENTS / "speed.rst").write_text(report.page(rows, notes), "utf-8")
-        (DOCUMENTS / "speed.svg").write_text(report.plot(rows), "utf-8")
+        (DOCUMENTS / "speed.rst").write_text(page.page(rows, notes, report.where()), "utf-8")
+        for name, drawing in plots.plots(rows).items():
+            (DOCUMENTS / f"{name}.svg").write_text(drawing, "utf-8")
 
 
 if __name__ == "__main__":

@@ -13,13 +13,13 @@ import itertools
 import os
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import measure
 import requests
-from auths import AUTHS
+from auths import AUTHS, fetches
 from measure import OURS, RATIO, STATIC, Row, Site
 
 #: Seconds that the token endpoint takes for those who start cold, and for those who go on.
@@ -72,24 +72,27 @@ def shared(site: Site) -> Iterator[Row]:
     with measure.redis_url(site) as redis:
         stores = {"FileCache": str(site.directory / "tokens"), **({"RedisCache": redis} if redis else {})}
 
-        def delays(name: str, store: str, used_key: str) -> float:
+        def delays(name: str, store: str, used_key: str, who: str = OURS) -> float:
             url = site.token_url(_DELAY)
-            seconds = _together(site, processes, url, store, used_key, threads, 0)
+            seconds = _together(site, processes, who, url, store, used_key, threads, 0)
             counts.setdefault(name, []).append(site.count(url))
             return seconds / _DELAY
 
         for store in [*stores.values()][: site.some(2, 0)]:
-            _together(site, 1, site.token_url(), store, key, 1, 0)  # compiles what it loads
+            _together(site, 1, OURS, site.token_url(), store, key, 1, 0)  # compiles what it loads
         subjects = {
             f"{name}{suffix}": functools.partial(delays, f"{name}{suffix}", store, used_key)
             for name, store in stores.items()
             for suffix, used_key in [("", ""), (" with a key", key)][: site.some(2, 1)]
         }
         results = measure.in_turn(subjects, site.some(3, 1))
+    # Once: each of its processes writes over the file of the others.
+    peers = {each: [delays(each, f"{site.directory}/{each}", "", each)] for each in site.installed(["requests-auth"])}
     for name in results:
-        what = f"{processes} processes of {threads} threads, cold, {name}"
-        yield Row(f"{what}: token requests", max(counts[name]), "", 1)
-        yield measure.median_row(f"{what}: time", {OURS: results[name]}, _DELAYS, 1.5)
+        what, beside = f"{processes} processes of {threads} threads, cold, {name}", peers if name == "FileCache" else {}
+        requests_of = {peer: max(counts[peer]) for peer in beside}
+        yield Row(f"{what}: token requests", max(counts[name]), "", 1, peers=requests_of)
+        yield measure.median_row(f"{what}: time", {OURS: results[name], **beside}, _DELAYS, 1.5)
 
 
 def _together(site: Site, processes: int, *arguments: object) -> float:
@@ -106,6 +109,25 @@ def _together(site: Site, processes: int, *arguments: object) -> float:
         return max(float(measure.finish(worker)) for worker in workers) - start
 
 
+def post(site: Site) -> Iterator[Row]:
+    """Processor time of one token request, beyond that of the form posted by the library alone."""
+    for library in ("requests", "httpx"):
+        found, number = fetches(library, site.token_url()), site.some(20, 1)
+
+        def seconds(fetch: Callable[[], object], number: int = number) -> float:
+            start = time.process_time()
+            for _ in range(number):
+                fetch()
+            return (time.process_time() - start) / number
+
+        subjects = {name: functools.partial(seconds, found[name]) for name in site.installed(found)}
+        measure.in_turn(subjects, 1)  # loads what a token request needs
+        results = measure.in_turn(subjects, site.some(31))
+        yield measure.excess_row(f"a token request beyond post, {library}: processor time", results, 0.2)
+        shown = (f"{1000 * statistics.median(values):.2f} ms ({name})" for name, values in results.items())
+        site.notes.append(f"Processor time of a token request, {library}: {', '.join(shown)}.")
+
+
 def commands(site: Site) -> Iterator[Row]:
     """Commands to a Redis, but for those that open a connection."""
     with ExitStack() as stack:
@@ -117,7 +139,7 @@ def commands(site: Site) -> Iterator[Row]:
         monitor, url = stack.enter_context(client.monitor()), site.token_url()
 
         def sent(warm: int) -> int:
-            _together(site, 1, url, store, "", 1, warm)
+            _together(site, 1, OURS, url, store, "", 1, warm)
             client.echo("end")
             seen = itertools.takewhile(lambda each: each["command"] != "ECHO end", iter(monitor.next_command, None))
             # Those that a script runs are no commands that were sent.

@@ -71,15 +71,11 @@ def cold_tasks(name: str, tasks: str, *urls: str) -> list[tuple[float, float]]:
     return asyncio.run(measure_all())
 
 
-def shares(url: str, store: str, key: str, threads: str, warm: str) -> float:
+def shares(name: str, url: str, store: str, key: str, threads: str, warm: str) -> float:
     """Be ready, wait for a line, and ask by so many threads at once; the Unix time at which all had the token."""
     import requests
 
-    from auth_plugins import ClientCredentials, FileCache, RedisCache
-    from auth_plugins.requests import OAuth2Auth
-
-    cache = (RedisCache if store.startswith("unix:") else FileCache)(store, key=key or None)
-    auth = OAuth2Auth(ClientCredentials(token_url=url, client_id="id", client_secret="secret"), cache=cache)
+    auth = _sharing_peer(url, store) if name == "requests-auth" else _sharing(url, store, key)
 
     def ask() -> None:
         auth(requests.Request("GET", url).prepare())
@@ -93,6 +89,21 @@ def shares(url: str, store: str, key: str, threads: str, warm: str) -> float:
     for _ in range(int(warm)):
         ask()
     return ended
+
+
+def _sharing(url: str, store: str, key: str) -> Any:
+    from auth_plugins import ClientCredentials, FileCache, RedisCache
+    from auth_plugins.requests import OAuth2Auth
+
+    cache = (RedisCache if store.startswith("unix:") else FileCache)(store, key=key or None)
+    return OAuth2Auth(ClientCredentials(token_url=url, client_id="id", client_secret="secret"), cache=cache)
+
+
+def _sharing_peer(url: str, store: str) -> Any:
+    import requests_auth
+
+    requests_auth.OAuth2.token_cache = requests_auth.JsonTokenFileCache(store)
+    return requests_auth.OAuth2ClientCredentials(url, "id", "secret")
 
 
 def tenants(name: str, number: str, calls: str) -> tuple[float, float]:

@@ -38,8 +38,6 @@ intersphinx_mapping = {
     "requests": ("https://requests.readthedocs.io/en/latest", "inventories/requests.txt"),
 }
 
-# GoogleCredentials is derived from a class of google-auth, which is not installed here.
-autodoc_mock_imports = ["google"]
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 autodoc_typehints = "description"

@@ -16,6 +16,7 @@ from .rules import ERRORS, RefusalRules
 
 # What follows a refusal, in the log.
 NO_BODY = "the token is given up; the body cannot be read a second time, so the request is not sent again"
+NO_FLOW = "the token is given up; an event hook or transport raised an error, so the request is not sent again"
 NO_CONNECTION = "its adapter names no connection, so it is not sent again"
 #: Seconds before a token that is younger than :data:`._source.rejections.SETTLES` is sent once more.
 SETTLE_PAUSE = 1.0
@@ -51,8 +52,11 @@ def is_repeatable(refusal: Any, source: TokenSource, token: Token, verdict: Verd
 
     The token is rejected whatever the obstacle: the next request needs another.
     """
-    if not source.reject(token, is_certain=verdict is Verdict.REFUSED):
+    is_certain = verdict is Verdict.REFUSED
+    if not source.reject(token, is_certain=is_certain):
         obstacle = "new tokens are rejected as well, so no other is requested for now"
+    elif obstacle and is_certain:
+        rejections.withdraw(source, token)
     if obstacle:
         log_refusal(refusal, obstacle)
     return not obstacle

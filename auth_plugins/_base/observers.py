@@ -110,13 +110,13 @@ def notify(event: TokenEvent, expires_at: float | None = None, ended: float | No
     _log_event(event, expires_at)
     if not _observers or _local.is_observing:
         return
-    if _in_event_loop():
+    if in_event_loop():
         _observe_beside(event, ended)
     else:
         _observe(event, ended)
 
 
-def _in_event_loop() -> bool:
+def in_event_loop() -> bool:
     """Return whether this thread runs a task of asyncio or trio."""
     trio, asyncio = sys.modules.get("trio"), sys.modules.get("asyncio")
     if trio is not None and trio.lowlevel.in_trio_task():

@@ -34,7 +34,8 @@ class Runtime:
         self.elapsed = _clock_with_sleep()
         #: A random number between two others.
         self.uniform = random.uniform
-        #: Run a function in a new daemon thread of that name; RuntimeError: no thread can be started.
+        #: Run a function in a new thread of that name, for which the interpreter does not wait at exit, unless
+        #: ``is_daemon=False``; RuntimeError: no thread can be started.
         self.start_thread = _start_thread
         #: Wait until a future is done, for at most so many seconds.
         self.wait = _wait
@@ -63,9 +64,8 @@ def _clock_with_sleep() -> Callable[[], float]:
     return elapsed
 
 
-def _start_thread(function: Callable[[], object], name: str) -> None:
-    # A daemon thread: the interpreter must not wait for it at exit.
-    threading.Thread(target=function, name=name, daemon=True).start()
+def _start_thread(function: Callable[[], object], name: str, *, is_daemon: bool = True) -> None:
+    threading.Thread(target=function, name=name, daemon=is_daemon).start()
 
 
 def _wait(future: Future[Any], seconds: float) -> None:

@@ -20,10 +20,13 @@ class StoredToken(Record):
     about: Mapping[str, str]
     #: The name of the entry, so that one that was copied to another name is not used; ``None``: version 0.1.0 wrote it.
     name: str | None = None
+    #: When the token before it was withdrawn, as an API rejected it, in Unix seconds; 0: it was not.
+    withdrawn_at: float = 0.0
 
     def dump(self) -> str:
         """Return the text of the entry, in ASCII."""
-        return json.dumps({"token": self.token.members(), "about": self.about, "name": self.name})
+        members = {"token": self.token.members(), "about": self.about, "name": self.name}
+        return json.dumps({**members, **({"withdrawn_at": self.withdrawn_at} if self.withdrawn_at else {})})
 
     @classmethod
     def load(cls, text: str) -> StoredToken | None:
@@ -43,7 +46,8 @@ class StoredToken(Record):
                 and bool(access_token and access_token.isascii() and access_token.isprintable())
             )
             (token["refresh_token"] or "").encode()  # raises if it has half of a surrogate pair
-            return cls(Token(**token), about, members.get("name")) if is_whole else None
+            withdrawn_at = float(members.get("withdrawn_at", 0.0))
+            return cls(Token(**token), about, members.get("name"), withdrawn_at) if is_whole else None
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
             return None
 

@@ -128,10 +128,16 @@ class FileCache(BaseCache):
 
         :raises OSError: the directory cannot be used, or its file system has no locks.
         """
+        from .lock_watch import is_held
+
+        with self._open_or_make() as directory:
+            if is_held(directory, f"{key}.lock"):
+                yield False
+                return
+        # Imported by the few processes that find the lock free: a fleet that starts has better use of its processors.
         from filelock import FileLock, Timeout
 
-        with self._open_or_make():
-            path = self._directory / f"{key}.lock"
+        path = self._directory / f"{key}.lock"
         # No soft lock, which filelock falls back to where there are no locks: it would outlive a killed process.
         lock = FileLock(path, mode=0o600, fallback_to_soft=False)
         try:

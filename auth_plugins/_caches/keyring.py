@@ -69,7 +69,7 @@ class KeyringCache:
         backend = self._keyring.get_keyring()
         if "WinVault" in type(backend).__name__ and len(value) > _LONGEST_ON_WINDOWS:
             problem = f"{len(value)} characters are too many for the Credential Manager; use a FileCache"
-            raise OSError(errno.E2BIG, problem, self._service)
+            raise OSError(errno.E2BIG, problem)
         self._call("set_password", key, str(value))
 
     def delete(self, key: str, /) -> None:
@@ -112,7 +112,7 @@ class KeyringCache:
         finally:
             del values
         # Outside of `except`: the error may quote the entry.
-        raise OSError(errno.EIO, problem, self._service)
+        raise OSError(errno.EIO, problem)
 
 
 def _describe(error: Exception) -> str:

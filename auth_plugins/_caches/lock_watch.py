@@ -1,4 +1,4 @@
-"""Tells when a lock is released, without a look at it again and again."""
+"""Tells whether a lock is held, and when it is released, without a look at it again and again."""
 
 from __future__ import annotations
 
@@ -86,6 +86,24 @@ def file_released(path: Path, name: str) -> Future[None] | None:
     if fcntl is None or not isinstance(_thread.start_new_thread, types.BuiltinFunctionType):
         return None
     return released((path, name), functools.partial(_wait_for_file, path, name))
+
+
+def is_held(directory: Directory, name: str) -> bool:
+    """Return whether a process holds the lock of a file, as far as the system can tell; does not wait."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = directory.open(name, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:  # no process has made the file yet
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except OSError as error:
+        return isinstance(error, BlockingIOError)
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _watch(lock: Hashable, wait: Callable[[], None], watched: Future[None]) -> None:

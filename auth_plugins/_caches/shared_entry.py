@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Seconds for which an entry is stored that has a refresh token, or a token that tells no expiry.
 LONGEST_TTL = 180 * 86400.0
+#: Seconds in which at most one token is withdrawn that an API rejected.
+WITHDRAWAL_PAUSE = 30.0
 
 
 class LockState(enum.Enum):
@@ -42,8 +44,11 @@ class SharedEntry(Record):
 
     def read(self) -> Token | None:
         """Return the newest stored token, expired or not: its refresh token may be of use."""
+        return None if (stored := self._newest()) is None else stored.token
+
+    def _newest(self) -> StoredToken | None:
         entries = filter(None, [self._shared.read(name, self._about) for name in self.names])
-        return max((entry.token for entry in entries), key=lambda token: token.issued_at, default=None)
+        return max(entries, key=lambda entry: entry.token.issued_at, default=None)
 
     @contextlib.contextmanager
     def locked(self, lease: float) -> Iterator[LockState]:
@@ -81,11 +86,14 @@ class SharedEntry(Record):
 
     def store(self, token: Token, previous: Token | None) -> bool:
         """Store *token* in place of *previous*, under the lock; return whether other processes can find it."""
-        ttl = _ttl(token)
+        withdrawn_at = previous.issued_at if previous is not None and _is_withdrawn(previous) else 0.0
+        return self._store(StoredToken(token, self._about, self.names[0], withdrawn_at), _ttl(token), previous)
+
+    def _store(self, stored: StoredToken, ttl: float, previous: Token | None) -> bool:
         if ttl <= 0:
             return False
         shared, (name, *older) = self._shared, self.names
-        text = hidden(shared.cipher.encrypt(hidden(StoredToken(token, self._about, name).dump()), name))
+        text = hidden(shared.cipher.encrypt(hidden(stored.dump()), name))
 
         def store() -> bool:
             try:
@@ -105,6 +113,24 @@ class SharedEntry(Record):
         # During an outage too: this process holds the lock, so no other can store the token.
         return bool(shared.attempt("set", store, during_outage=True))
 
+    def withdraw(self, token: Token, lease: float, *, is_rejected: bool) -> None:
+        """Let no process use the access token of *token*, if it is still stored; its refresh token stays.
+
+        Another process that holds the lock is about to store another token.
+
+        :param is_rejected: an API said so. It may reject each token, so that at most one is withdrawn in 30 seconds.
+        """
+        with self.locked(lease) as lock:
+            stored, now = self._newest() if lock is LockState.ACQUIRED else None, runtime.clock.time()
+            if stored is None or stored.token.access_token != token.access_token or _is_withdrawn(stored.token):
+                return
+            if is_rejected and abs(now - stored.withdrawn_at) < WITHDRAWAL_PAUSE:
+                return
+            withdrawn = Token(**{**stored.token.members(), "issued_at": now, "expires_at": now})
+            ttl = LONGEST_TTL if withdrawn.refresh_token else WITHDRAWAL_PAUSE
+            # If that fails, the entry stays as it is: the refresh token in it is not spent.
+            self._store(StoredToken(withdrawn, self._about, self.names[0]), ttl, None)
+
     def delete(self, token: Token) -> None:
         """Delete the entry if it still holds *token*: another process may have stored a newer one."""
         for name in self.names:
@@ -119,6 +145,11 @@ class SharedEntry(Record):
         """Delete the entry."""
         for name in self.names:
             self._shared.attempt("delete", self._shared.cache.delete, name)
+
+
+def _is_withdrawn(token: Token) -> bool:
+    """Return whether *token* counts as expired since the moment of its issue, which is when it was withdrawn."""
+    return token.expires_at == token.issued_at
 
 
 def _ttl(token: Token) -> float:

@@ -14,12 +14,11 @@ from auth_plugins._caches.file import FileCache
 from auth_plugins._caches.keyring import KeyringCache
 from auth_plugins._caches.redis import RedisCache
 from auth_plugins._caches.shared import KEY_CHECK, shared_cache_for
-from auth_plugins._environment.configuration import cache_of, cache_secrets, configuration
-from auth_plugins._protocol.redaction import Redactor
+from auth_plugins._environment.configuration import cache_of, configuration
 
 from .common import fail
 from .configured import shared_entry
-from .listing import list_entries
+from .listing import explain_error, list_entries
 
 _LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
 
@@ -62,9 +61,8 @@ def _cache_errors(prefix: str) -> Iterator[None]:
     except AuthError:
         raise
     except Exception as error:
-        # A Redis that does not know AUTH repeats the password in its error.
-        text = Redactor(cache_secrets(prefix))(str(error))
-        fail(f"the cache cannot be used ({type(error).__name__}: {text})", 1)
+        variable = f"{prefix.removesuffix('_')}_CACHE"
+        fail(f"the cache cannot be used ({explain_error(error, prefix)}); check {variable}", 1)
 
 
 def _cache_of(prefix: str) -> FileCache | KeyringCache | RedisCache:

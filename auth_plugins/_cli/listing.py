@@ -1,9 +1,19 @@
-"""What the command line does with a shared cache: list its entries."""
+"""What the command line does with a shared cache: list its entries, and say why it cannot be used."""
 
 from __future__ import annotations
 
 from auth_plugins._caches.entries import StoredToken
 from auth_plugins._caches.shared import KEY_CHECK, SharedCache
+from auth_plugins._environment.configuration import cache_secrets
+from auth_plugins._protocol.redaction import Redactor
+
+
+def explain_error(error: Exception, prefix: str) -> str:
+    """Return in one line why the cache of *prefix* raised *error*."""
+    if isinstance(error, OSError) and type(error).__module__ == "builtins" and error.strerror:
+        return f"{error.strerror}: {error.filename!r}" if error.filename else error.strerror
+    # A Redis that does not know AUTH repeats the password. In other texts, what the URL has may be a common word.
+    return f"{type(error).__name__}: {Redactor(cache_secrets(prefix))(str(error))}"
 
 
 def list_entries(shared: SharedCache) -> list[StoredToken | str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any, Self
@@ -35,6 +36,10 @@ ALGORITHMS = tuple(name for names in _ALGORITHMS.values() for name in names)
 _OTHER_PEM = {"CERTIFICATE-----": "a certificate", "PUBLIC KEY-----": "a public key", "PRIVATE KEY-----": "cut off"}
 _PRIVATE_PEM = r"-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----(.*?)-----END \1-----"
 _PATH = r"(?=.*[/\\]|.*\.\w{2,5}$)[^\n{]{1,300}"
+#: By the path of a file, the text of the key that was read there last; and the files that were damaged since.
+_last_keys: dict[str, str] = {}
+_damaged: set[str] = set()
+_log = logging.getLogger("auth_plugins")
 _ADVICE = "give the private key whose public key the server knows"
 
 
@@ -113,11 +118,31 @@ def check_key(argument: str, key: Any, advice: str = _ADVICE) -> Any:
 
 @hide_arguments
 def present_text(argument: str, secret: Secret) -> str:
-    """Return the present text of a key or an assertion, without whitespace around it; it may have several lines."""
+    """Return the present text of a key or an assertion, without whitespace around it; it may have several lines.
+
+    Of a key's file that is written at this moment, that is the key which was read there last.
+    """
     if isinstance(secret, SecretFile):
-        argument, secret = secret._label(), secret.read()
+        argument, secret = secret._label(), _whole(secret, hidden(secret.read().strip()))
     text = call_secret(argument, secret) if callable(secret) else secret
     return Hidden(check_text(argument, check_text(argument, text).strip()))
+
+
+def _whole(file: SecretFile, text: str) -> str:
+    """Return *text*, the content of *file*, or the last key of the file if that is damaged."""
+    problem, last = "", _last_keys.get(path := str(file.path), text)
+    if text != last:
+        try:
+            _read(text)
+        except ConfigurationError as error:
+            problem = error.problem
+    if not problem:
+        _damaged.discard(path)
+        return text
+    if path not in _damaged:
+        _damaged.add(path)
+        _log.warning("%s %s; the key that it held before is used until it holds another one", file._label(), problem)
+    return last
 
 
 @hide_arguments
@@ -129,10 +154,14 @@ def load_key(argument: str, key: Secret, advice: str = _ADVICE) -> SigningKey:
     """
     text = present_text(argument, key)
     try:
-        return _read(text)
+        loaded = _read(text)
     except ConfigurationError as error:
         subject = key._label() if isinstance(key, SecretFile) else argument
         problem = ConfigurationError(error.problem, argument=subject, advice=error.advice or advice)
+    else:
+        if isinstance(key, SecretFile):
+            _last_keys[str(key.path)] = text
+        return loaded
     raise problem  # without a context: what cryptography says may hold a part of the key
 
 

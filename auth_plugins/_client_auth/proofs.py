@@ -120,8 +120,7 @@ class TokenProof:
         nonce = nonce_of(response.headers, NONCE.lower())
         if not self._prover.note(_TOKEN, self._origin, nonce) or not 400 <= response.status < 500:
             return None
-        errors = bearer_errors(response.headers.get("www-authenticate"))
-        codes = [code for code in (USE_NONCE, INVALID_PROOF) if code in errors or code.encode() in response.body]
+        codes = codes_of(response)
         return nonce if USE_NONCE in codes or (INVALID_PROOF in codes and nonce != self._nonce) else None
 
     def put(self, request: TokenRequest) -> TokenRequest:
@@ -141,6 +140,12 @@ class TokenProof:
     def bind(self, access_token: str) -> None:
         """Remember that *access_token*, the answer, is bound to the key of this proof."""
         self._prover.bind(access_token, self._key)
+
+
+def codes_of(response: TokenResponse) -> list[str]:
+    """Return the codes by which *response*, one of a token endpoint, refuses a proof."""
+    errors = bearer_errors(response.headers.get("www-authenticate"))
+    return [code for code in (USE_NONCE, INVALID_PROOF) if code in errors or code.encode() in response.body]
 
 
 def nonce_of(headers: Mapping[str, str], name: str = NONCE) -> str | None:

@@ -14,6 +14,8 @@ from .definitions import FROM_FILES, KNOWN, SECRETS
 
 #: How many prefixes an error suggests.
 _MOST_SUGGESTED = 3
+#: From this likeness of 0 to 1 on, a prefix may be meant; others are suggested only if there is none.
+_SIMILAR = 0.5
 
 
 class Variables:
@@ -143,8 +145,11 @@ class Variables:
         if self._left:
             return self.missing_error(["CLIENT_ID", "CLIENT_SECRET"], self.full(min(self._left)))
         prefixes = {prefix.upper(): prefix for prefix in sorted(definitions.configured_prefixes(self._environment))}
-        similar = difflib.get_close_matches(self._prefix.rstrip("_").upper(), prefixes, n=1, cutoff=0.5) or prefixes
-        suggested = " or ".join(prefixes[name] for name in list(similar)[:_MOST_SUGGESTED])
+        wanted = self._prefix.rstrip("_").upper()
+        likeness = {name: difflib.SequenceMatcher(None, name, wanted).ratio() for name in prefixes}
+        closest = sorted(prefixes, key=lambda name: -likeness[name])[:_MOST_SUGGESTED]
+        similar = [name for name in closest if likeness[name] >= _SIMILAR] or closest
+        suggested = " or ".join(prefixes[name] for name in similar)
         names = [self.full(each) for each in ("PROVIDER", "BASE_URL", "TOKEN_URL", "CLIENT_ID", "CLIENT_SECRET")]
         return ConfigurationError(
             f"nothing that begins with {self._prefix} says how to get a token",

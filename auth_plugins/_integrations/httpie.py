@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from httpie.plugins import AuthPlugin
 
@@ -21,7 +20,7 @@ class OAuth2Plugin(AuthPlugin):  # type: ignore[misc]  # HTTPie has no types
     auth_parse = False
     description = "the value of --auth is the prefix of environment variables; without it, AUTH_PLUGINS"
 
-    def get_auth(self, username: str | None = None, password: str | None = None) -> _Auth:  # noqa: ARG002
+    def get_auth(self, username: str | None = None, password: str | None = None) -> OAuth2Auth:  # noqa: ARG002
         """Return the auth that the variables describe; end the command with one line if they describe none."""
         from auth_plugins._base.errors import AuthError, ConfigurationError
         from auth_plugins._environment.configuration import configuration
@@ -33,31 +32,8 @@ class OAuth2Plugin(AuthPlugin):  # type: ignore[misc]  # HTTPie has no types
             grant, arguments = configuration(prefix, None)
             if loss := loses_successor(grant, arguments.get("cache"), f"{prefix.removesuffix('_')}_CACHE"):
                 raise ConfigurationError(loss[0], advice=loss[1])
-            return _Auth(OAuth2Auth(grant, **arguments))
+            return OAuth2Auth(grant, **arguments)
         except AuthError as error:
             # HTTPie would show a traceback.
             sys.stderr.write(f"http: error: {error}\n")
             raise SystemExit(1) from None
-
-
-class _Auth:
-    """Sends requests by *auth*, and leaves no refused token in a shared cache for the next command.
-
-    A body that cannot be read twice, such as an upload, is not sent again, and this process ends after it.
-    """
-
-    def __init__(self, auth: OAuth2Auth) -> None:
-        self._auth = auth
-
-    def __call__(self, request: Any) -> Any:
-        request = self._auth(request)
-        request.register_hook("response", self._replace)  # after that of the auth
-        return request
-
-    def _replace(self, *_: Any, **__: Any) -> None:
-        from auth_plugins._base.errors import AuthError
-
-        source = self._auth.source
-        if source._shared is not None and source._state.token is None:
-            with contextlib.suppress(AuthError):  # the next command meets it
-                source.token()

@@ -2,10 +2,13 @@
 
 Where only a rule of ``refused=`` says that a token is rejected, permissions may be missing instead. That costs one
 token in 30 seconds, whatever is accepted meanwhile.
+
+A rejected token is replaced in a shared cache by the next one. A process that may end before it needs one withdraws it.
 """
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.errors import AuthError
@@ -70,9 +73,47 @@ def _report(source: TokenSource, token: Token, *, is_new: bool) -> None:
     endpoint, error = wiring.endpoint_of(source.grant), None
     if is_new:
         advice = "check audience and scope, and that the API trusts this server"
+        if token.token_type.lower() == "dpop":
+            advice += (
+                "; if the API refuses the DPoP proof instead, check this machine's clock, and that the API knows "
+                "itself by the URL that is requested, as a proxy may change it"
+            )
         error = AuthError(f"an API rejects new tokens of {endpoint} too", advice=advice)
     seconds = max(0.0, runtime.clock.time() - token.issued_at) if token.issued_at else 0.0
     notify(TokenEvent("refused", type(source.grant).__name__, endpoint, seconds, error, API))
+
+
+def invalidate(source: TokenSource, token: Token) -> None:
+    """Give up *token* for good, as the program says."""
+    with source._cache.lock:
+        source._state.reject(token)
+        source._state.failure = None
+    withdraw(source, token, is_rejected=False)
+
+
+def withdraw(source: TokenSource, token: Token, *, is_rejected: bool = True) -> None:
+    """Let no other process find *token* in the shared cache.
+
+    No error of the cache is raised. In an event loop a thread does it, for which the interpreter waits at exit.
+
+    :param is_rejected: an API rejected it for certain; ``False``: the program gives it up.
+    """
+    if source._shared is None or runtime.make_token is not None:
+        return
+    with small_imports():
+        from auth_plugins._base.observers import in_event_loop
+
+    def act() -> None:
+        with contextlib.suppress(AuthError):  # the entry has no name, as a secret cannot be read
+            entry = wiring.shared_entry(source)
+            if entry is not None:
+                entry.withdraw(token, source._lease, is_rejected=is_rejected)
+
+    if in_event_loop():
+        with contextlib.suppress(RuntimeError):  # no thread can be started: the next process meets the token
+            runtime.start_thread(act, "auth-plugins cache", is_daemon=False)
+    else:
+        act()
 
 
 def restore(source: TokenSource, token: Token, *, is_accepted: bool = False) -> None:

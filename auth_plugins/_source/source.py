@@ -187,10 +187,10 @@ class TokenSource(BaseSource):
         return (since, until) if seen is token and schedule == self._schedule and self._may_be_kept else (0.0, 0.0)
 
     def invalidate(self, token: Token) -> None:
-        """Never return *token* again: it was rejected. A newer token stays, and so does the refresh token."""
-        with self._cache.lock:
-            self._state.reject(token)
-            self._state.failure = None
+        """Never return *token* again, in any process that shares it. A newer token and the refresh token stay."""
+        with small_imports():
+            from . import rejections
+        rejections.invalidate(self, token)
 
     def reject(self, token: Token, *, is_certain: bool = True) -> bool:
         """Give up *token*, which an API rejected; return whether another may be fetched in its place.

@@ -7,6 +7,7 @@ from typing import Any
 
 from auth_plugins._base.hosts import AllowedHosts, check_transport
 from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.rejections import withdraw
 from auth_plugins._source.source import TokenSource
 
 #: What the schemes of WebSockets are for a handshake.
@@ -42,10 +43,13 @@ class OAuth2Middleware:
         check_transport(scheme, host, allow_http=self._allow_http)
         token = await self._add_token(request)
         response = await handler(request)
-        if response.status == 401 and self._source.reject(token) and not getattr(request.body, "consumed", False):
-            response.release()
-            token = await self._add_token(request)
-            response = await handler(request)
+        if response.status == 401 and self._source.reject(token):
+            if getattr(request.body, "consumed", False):
+                withdraw(self._source, token)
+            else:
+                response.release()
+                token = await self._add_token(request)
+                response = await handler(request)
         if response.status < 400:
             self._source.accept(token)
         return response

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from auth_plugins._protocol.tokens import Token
+from auth_plugins._source.rejections import withdraw
 from auth_plugins._source.source import TokenSource
 
 #: Seconds until azure-core takes a token for expired, if the server does not say when it ends.
@@ -104,7 +105,10 @@ class AzureReplayPolicy:
         is_rejected = response.http_response.status_code == 401 and sent.endswith(token.access_token)
         is_replaced = is_rejected and self._source.reject(token)  # whatever the body is
         plain, files = request.http_request.body, request.http_request.files
-        return is_replaced and not files and isinstance(plain, bytes | str | Mapping | None)
+        is_repeatable = not files and isinstance(plain, bytes | str | Mapping | None)
+        if is_replaced and not is_repeatable:
+            withdraw(self._source, token)
+        return is_replaced and is_repeatable
 
     def _note(self, response: Any, token: Token) -> None:
         if response.http_response.status_code != 401:

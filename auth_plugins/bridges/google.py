@@ -7,22 +7,25 @@ from typing import Any
 
 try:
     from google.auth.credentials import Credentials
-except ImportError as error:
-    raise ImportError("auth_plugins.bridges.GoogleCredentials needs google-auth: pip install google-auth") from error
+except ImportError:  # the first use says so: the names of a package can be imported without each library
+    Credentials = None
 
 from auth_plugins._source.source import TokenSource
 
 
-class GoogleCredentials(Credentials):  # type: ignore[misc]  # it has no types
+class GoogleCredentials(Credentials or object):  # type: ignore[misc]  # it has no types
     """``Credentials`` of google-auth, which a client of Google takes as ``credentials=``.
 
     They never expire, as the source refreshes its token. After a 401, google-auth calls ``refresh``, which gives up the
     token that this thread used last; at most one is replaced in 30 seconds.
 
     :param source: where the tokens come from; its grant says for what they are.
+    :raises ImportError: google-auth is missing.
     """
 
     def __init__(self, source: TokenSource) -> None:
+        if Credentials is None:
+            raise ImportError("GoogleCredentials needs google-auth: pip install google-auth")
         self._source = source
         #: In each thread, the token that it used last.
         self._used = threading.local()

@@ -88,7 +88,10 @@ class Sandbox:
         enterprise.mtls_url = server.url
 
     def stop(self) -> None:
-        """Accept no more requests and close open connections. Does nothing if the sandbox is not running."""
+        """Accept no more requests and close open connections.
+
+        Does nothing if the sandbox is not running. In a forked child it leaves the parent's servers as they are.
+        """
         while self._servers:
             self._servers.pop().stop()
 

@@ -1,6 +1,7 @@
 """The HTTP server of one system, on a free port of 127.0.0.1."""
 
 import json
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -27,6 +28,7 @@ class Server(ThreadingTCPServer):  # HTTPServer looks its own name up in the DNS
         super().__init__(("127.0.0.1", 0), _Handler)
         self.system, self._tls = system, tls
         self._open: set[socket] = set()
+        self._process = os.getpid()
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{self.server_address[1]}"
         self._thread = threading.Thread(target=self.serve_forever, args=(0.02,), name=system.name, daemon=True)
         self._thread.start()
@@ -43,7 +45,10 @@ class Server(ThreadingTCPServer):  # HTTPServer looks its own name up in the DNS
         super().close_request(request)
 
     def stop(self) -> None:
-        """Accept no more connections, and close the open ones."""
+        """Accept no more connections, and close the open ones; in a forked child only its copy of the server."""
+        if self._process != os.getpid():  # no thread serves here, so a shutdown would wait for ever
+            self.server_close()
+            return
         self.shutdown()
         self._thread.join()
         self.server_close()

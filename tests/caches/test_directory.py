@@ -338,6 +338,9 @@ def test_a_removed_lock_file_has_no_holder(tmp_path: Path, monkeypatch: pytest.M
         pass
 
     def lock_late(descriptor: int, operation: int) -> None:
+        if not operation & fcntl.LOCK_EX:  # a look at whether it is held
+            lock(descriptor, operation)
+            return
         monkeypatch.setattr(fcntl, "flock", lock)
         cache.remove_free_locks()
         assert _locks(tmp_path / "tokens") == []

@@ -159,6 +159,21 @@ def test_the_command_line_lists_and_clears_the_keyring(
     assert list(locks.glob("*/*.lock")) == []
 
 
+@pytest.mark.parametrize("words", [["list", "ACME"], ["clear", "ACME"], ["clear", "ACME", "--all"]])
+def test_the_command_line_without_a_keyring(
+    backend: InMemory, server: Loopback, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    """``cache list`` and ``cache clear`` say what to do, in one line and without the number of an error."""
+    for name, value in variables(server).items():
+        monkeypatch.setenv(name, value)
+    assert CliRunner().invoke(cli, ["token", "ACME"]).exit_code == 0
+    keyring.set_keyring(NoKeyring())
+    result = CliRunner().invoke(cli, ["cache", *words])
+    advice = "there is no keyring; install one, such as GNOME Keyring, or use a FileCache"
+    assert (result.exit_code, result.output) == (1, f"error: the cache cannot be used ({advice}); check ACME_CACHE\n")
+    assert f"KeyringCache('auth-plugins'): {advice}" in CliRunner().invoke(cli, ["check", "ACME"]).output
+
+
 def test_processes_share_a_token(server: Loopback, tmp_path: Path) -> None:
     """Four processes that start at once send one token request."""
     server.latency = 0.5

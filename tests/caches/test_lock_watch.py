@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,7 +21,8 @@ import redis
 from auth_plugins import FileCache, RedisCache, TokenRequestError
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches import lock_watch
-from auth_plugins._caches.lock_watch import file_released, released
+from auth_plugins._caches.directory import Directory
+from auth_plugins._caches.lock_watch import file_released, is_held, released
 from tests.support.forks import forks, in_child
 from tests.support.loopback import Clock
 from tests.support.redis_server import RedisServer
@@ -109,6 +112,34 @@ def test_one_thread_waits_for_all(tmp_path: Path) -> None:
         assert second not in (None, first)
     assert second is not None
     assert wait([second], SAFETY).done
+
+
+@pytest.mark.parametrize(("is_locked", "expected"), [(True, ["False", ""]), (False, ["True", "filelock"])])
+def test_a_held_lock_is_found_held_without_filelock(tmp_path: Path, *, is_locked: bool, expected: list[str]) -> None:
+    """A process that finds a lock held does not import filelock; one that finds it free takes it by filelock."""
+    code = """
+import sys
+from auth_plugins import FileCache
+with FileCache(sys.argv[1]).lock("name", 60) as is_held:
+    print(is_held, "filelock" * ("filelock" in sys.modules), sep="\\n")
+"""
+    with held(FileCache(tmp_path)) if is_locked else contextlib.nullcontext():
+        command = [sys.executable, "-c", code, str(tmp_path)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=SAFETY)
+    assert done.stdout.split("\n")[:2] == expected
+
+
+def test_what_the_system_cannot_tell_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file, without locks in the file system, and without fcntl, a lock counts as free: filelock decides."""
+    with Directory(tmp_path) as directory:
+        assert is_held(directory, "name.lock") is False
+        with held(FileCache(tmp_path)):
+            assert is_held(directory, "name.lock") is True
+            refused = mock.Mock(side_effect=OSError(errno.ENOLCK, "no locks"))
+            monkeypatch.setattr(lock_watch, "fcntl", SimpleNamespace(flock=refused, LOCK_SH=1, LOCK_NB=4))
+            assert is_held(directory, "name.lock") is False
+            monkeypatch.setattr(lock_watch, "fcntl", None)
+            assert is_held(directory, "name.lock") is False
 
 
 def test_a_lock_that_cannot_be_waited_for(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

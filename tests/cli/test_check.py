@@ -765,7 +765,8 @@ def test_a_client_certificate(check: Run, tmp_path: Path, library: str, version:
     ca, pair, other = make_certificate(tmp_path), pair_of(tmp_path, "known"), pair_of(tmp_path, "unknown")
     with KeepAlive(ca, [pair[0]], version) as endpoint:
         good, bad = check(**mutual(endpoint, ca, *pair)), check(**mutual(endpoint, ca, *other))
-        mixed = check(**mutual(endpoint, ca, pair[0], other[1]))
+        self_signed = {"CLIENT_AUTH": "self_signed_tls_client_auth"}
+        mixed = check(**{**mutual(endpoint, ca, pair[0], other[1]), **self_signed})
         endpoint.refused.add("known")
         refused = check(**mutual(endpoint, ca, *pair))
     shown = f"{str(pair[0])!r}: certificate of CN=known, by CN=known, until "
@@ -776,6 +777,8 @@ def test_a_client_certificate(check: Run, tmp_path: Path, library: str, version:
     assert bad.step(step)[0] == "FAILED"
     assert "refused the client in the TLS handshake: unknown ca" in bad.step(step)[1]
     assert f"by the certificate in {str(other[0])!r}" in bad.step(step)[2]
+    assert ", client_auth tls_client_auth, " in good.step("grant")[1]
+    assert ", client_auth self_signed_tls_client_auth, " in mixed.step("grant")[1]
     mixed.assert_step("certificate", "FAILED", f"the key file {str(other[1])!r} does not belong to the certificate; ")
     mixed.assert_step("token request", "-", "not tried, as the certificate cannot be used")
     refused.assert_step(

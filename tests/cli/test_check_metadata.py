@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli import test_check
 from tests.cli.test_check import CLIENT, RAW, SECRET, Outcome, Run, wanting
+from tests.support.certificates import pair_of
 from tests.support.endpoints import Endpoint, silent
 from tests.support.issuers import OPENID, Published
 from tests.support.keys import pem
@@ -73,6 +74,19 @@ def test_the_client_authentication_is_compared(
     if mark:
         outcome.assert_step("client_auth", mark, detail, "check ACME_CLIENT_AUTH" if mark == "-" else "")
     assert ("client_auth" in outcome.names()) is bool(mark)
+
+
+@pytest.mark.parametrize("supported", ["tls_client_auth", "self_signed_tls_client_auth", "none"])
+@pytest.mark.parametrize("way", ["tls_client_auth", "self_signed_tls_client_auth"])
+def test_a_certificate_is_compared(check: Run, published: Published, tmp_path: Path, way: str, supported: str) -> None:
+    """Either name of client authentication by a certificate is that of the other; a note has the configured one."""
+    files = dict(zip(("CERTIFICATE", "CERTIFICATE_KEY"), map(str, pair_of(tmp_path, "client")), strict=True))
+    published.document["token_endpoint_auth_methods_supported"] = [supported]
+    outcome = check(CLIENT_AUTH=way, CLIENT_SECRET=None, **files)
+    assert f", client_auth {way}, " in outcome.step("grant")[1]
+    assert ("client_auth" in outcome.names()) is (supported == "none")
+    if supported == "none":
+        outcome.assert_step("client_auth", "-", f"the token endpoint supports none, and not {way}")
 
 
 def test_a_token_endpoint_elsewhere_is_reached_too(

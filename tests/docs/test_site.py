@@ -28,6 +28,9 @@ from tests.docs.test_words import REPLACED
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = sorted(DOCS.rglob("*.rst"))
 DIAGRAMS = sorted((DOCS / "diagrams").glob("*.svg"))
+BARS = sorted(DOCS.glob("speed-*.svg"))
+#: Drawings by the class of those that have the same style.
+DRAWINGS = {"diagram": DIAGRAMS, "bars": BARS}
 MODULES = (
     "auth_plugins",
     "auth_plugins.bridges",
@@ -230,18 +233,29 @@ def test_no_code_block_is_indented_by_its_options() -> None:
 
 
 def test_each_page_is_in_a_table_of_contents() -> None:
-    """Each page can be reached from the start page."""
+    """Each page can be reached from the start page. No group in the sidebar is longer than eight pages.
+
+    The sidebar shows the captions of the start page only, so that another page has one list.
+    """
     reached = [DOCS / "index.rst"]
     for path in reached:
         text = path.read_text("utf-8") + "\n"
-        for block in re.findall(r"^\.\. toctree::\n((?:   .*\n|\n)+)", text, re.MULTILINE):
+        lists = re.findall(r"^\.\. toctree::\n((?:   .*\n|\n)+)", text, re.MULTILINE)
+        assert len(lists) <= 1 or path == reached[0], path
+        for block in lists:
             names = re.findall(r"^   (?:.+<)?([\w/-]+)>?$", block, re.MULTILINE)
-            targets = [path.parent / f"{name}.rst" for name in names]
+            assert len(names) <= 8, path
+            targets = [DOCS / f"{name[1:]}.rst" if name[0] == "/" else path.parent / f"{name}.rst" for name in names]
             reached.extend(target for target in targets if target in PAGES and target not in reached)
     assert sorted(reached) == PAGES
 
 
 # Diagrams.
+
+
+def style_of(path: Path) -> str:
+    """Return the style of a drawing."""
+    return re.search("<style>(.*)</style>", path.read_text("utf-8"), re.DOTALL)[1]  # type: ignore[index]
 
 
 def test_the_explanation_shows_each_diagram() -> None:
@@ -251,7 +265,14 @@ def test_the_explanation_shows_each_diagram() -> None:
     assert len(shown) == 5
 
 
-@pytest.mark.parametrize("path", DIAGRAMS, ids=lambda path: path.stem)
+def test_the_page_about_speed_shows_its_pictures() -> None:
+    """Each picture of bars is on the page, with a text for readers who cannot see it."""
+    shown = re.findall(r"^\.\. image:: (speed-\w+)\.svg\n   :alt: \w+", page("speed"), re.MULTILINE)
+    assert sorted(shown) == [path.stem for path in BARS]
+    assert 2 < len(shown) < 6
+
+
+@pytest.mark.parametrize("path", [*DIAGRAMS, *BARS], ids=lambda path: path.stem)
 def test_a_diagram_is_well_formed(path: Path) -> None:
     """A diagram is XML with title and description; it scales, and its shapes and texts are within its frame."""
     root = ET.parse(path).getroot()
@@ -262,7 +283,7 @@ def test_a_diagram_is_well_formed(path: Path) -> None:
     assert all(label.startswith(path.stem) for label in labels), "several are on one page"
     _, _, width, height = map(float, (root.get("viewBox") or "").split())
     assert "width" not in root.attrib
-    assert width == 500  # legible on a phone
+    assert width in (480, 500)  # legible on a phone
     for element in root.iter():
         if element.tag in (f"{SVG}text", f"{SVG}rect"):
             x, y = float(element.get("x", 0)), float(element.get("y", 0))
@@ -274,20 +295,20 @@ def test_a_diagram_is_well_formed(path: Path) -> None:
         assert not element.attrib.keys() & {"fill", "stroke", "style", "color"}
 
 
-def test_all_diagrams_have_one_style() -> None:
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_all_diagrams_have_one_style(kind: str) -> None:
     """The pages show several diagrams at once, whose styles would mix: they are the same."""
-    styles = {re.search("<style>(.*)</style>", path.read_text("utf-8"), re.DOTALL)[1] for path in DIAGRAMS}  # type: ignore[index]
-    assert len(styles) == 1
+    assert len(set(map(style_of, DRAWINGS[kind]))) == 1
 
 
-def themes() -> dict[str, dict[str, str]]:
-    """Return the colours of the diagrams in each theme: as the system has it, and as the page's switch has it."""
-    style = re.search("<style>(.*)</style>", DIAGRAMS[0].read_text("utf-8"), re.DOTALL)[1]  # type: ignore[index]
+def themes(kind: str) -> dict[str, dict[str, str]]:
+    """Return the colours of drawings in each theme: as the system has it, and as the page's switch has it."""
+    style = style_of(DRAWINGS[kind][0])
     selectors = {
-        "light": r"^\.diagram \{",
-        "dark": r"prefers-color-scheme: dark\) \{ \.diagram \{",
-        "chosen light": r'data-theme="light"\] \.diagram \{',
-        "chosen dark": r'data-theme="dark"\] \.diagram \{',
+        "light": rf"^\.{kind} \{{",
+        "dark": rf"prefers-color-scheme: dark\) \{{ \.{kind} \{{",
+        "chosen light": rf'data-theme="light"\] \.{kind} \{{',
+        "chosen dark": rf'data-theme="dark"\] \.{kind} \{{',
     }
     blocks = {name: re.search(selector + r"([^}]*)", style, re.MULTILINE) for name, selector in selectors.items()}
     return {name: dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", block[1])) for name, block in blocks.items() if block}
@@ -305,26 +326,27 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_the_colours_are_seen_in_both_themes() -> None:
-    """Each theme has each colour, and texts and lines have enough contrast to what is behind them."""
-    found = themes()
+@pytest.mark.parametrize("kind", DRAWINGS)
+def test_the_colours_are_seen_in_both_themes(kind: str) -> None:
+    """Each theme has each colour, and texts, lines and bars have enough contrast to what is behind them."""
+    found = themes(kind)
     assert len(found) == 4
     assert found["light"] == found["chosen light"]
     assert found["dark"] == found["chosen dark"]
     assert found["light"].keys() == found["dark"].keys()
     for theme, colors in found.items():
         for name, color in colors.items():
-            least = LINE_CONTRAST if name == "line" else TEXT_CONTRAST
-            for behind in ("paper", "box"):
+            least = LINE_CONTRAST if name in ("line", "ours", "peer") else TEXT_CONTRAST
+            for behind in colors.keys() & {"paper", "box"}:
                 if name not in ("paper", "box"):
                     assert contrast(color, colors[behind]) >= least, f"{theme}: {name} on {behind}"
 
 
 def test_each_class_of_a_diagram_has_a_style() -> None:
     """A shape or text whose class has no style would be black in both themes."""
-    for path in DIAGRAMS:
+    for kind, path in ((kind, path) for kind, paths in DRAWINGS.items() for path in paths):
         text = path.read_text("utf-8")
-        styled = set(re.findall(r"\.diagram \.(\w+)", text))
+        styled = set(re.findall(rf"\.{kind} \.(\w+)", text))
         used = {name for names in re.findall(r'<(?:text|rect|path) class="([^"]+)"', text) for name in names.split()}
         assert used <= styled
         assert not re.search(r"<(rect|path) (?!class)", text)

@@ -21,6 +21,7 @@ import pytest
 
 import auth_plugins.sandbox
 from auth_plugins.sandbox import Sandbox, System
+from tests.support.forks import forks, in_child
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -746,6 +747,18 @@ def test_stop_cuts_open_connections_and_forgets_nothing(clock: Clock) -> None:
     with sandbox:
         assert call(system, token) == 200
     assert len(system.seen) == 2
+
+
+@forks
+def test_a_forked_child_stops_nothing_of_its_parent(clock: Clock) -> None:
+    """``stop()`` in a child returns at once; the parent goes on to serve, by the open connection as well."""
+    with Sandbox(clock=clock) as sandbox:
+        with closing(connect(sandbox["jwt-api"])) as kept:
+            for _ in range(2):
+                kept.request("GET", "/")
+                assert kept.getresponse().read()
+                in_child(lambda: sandbox.stop() is None)  # type: ignore[func-returns-value]
+        assert send(sandbox["jwt-api"], JWT).status == 200
 
 
 def test_the_sandbox_imports_nothing_of_ours() -> None:

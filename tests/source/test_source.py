@@ -821,6 +821,16 @@ def test_an_api_that_rejects_new_tokens_is_logged_once(
     assert len(logged(caplog)) == 2
 
 
+def test_an_api_that_rejects_each_proof_is_logged_as_such(endpoint: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    """Where new tokens of type DPoP are refused, the warning names the proof and its URL too."""
+    tokens = source(endpoint, ClientCredentials(URL, "client", "s3cr3t", dpop=True))
+    endpoint.script = [({"access_token": name, "token_type": "DPoP"}, 200) for name in ("first", "second")]
+    assert [tokens.reject(tokens.token()) for _ in range(2)] == [True, False]
+    [line] = logged(caplog)
+    assert "; if the API refuses the DPoP proof instead, check this machine's clock" in line
+    assert "by the URL that is requested, as a proxy may change it" in line
+
+
 def test_a_log_handler_may_need_the_token(endpoint: Endpoint) -> None:
     """A handler sends the log by an API that wants this very token: it gets the one that is logged."""
     tokens = source(endpoint)

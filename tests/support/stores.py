@@ -104,6 +104,13 @@ def process(place: Any, endpoint: Endpoint, grant: Any = None, **policy: Any) ->
     return source(endpoint, grant, cache=place.cache() if isinstance(place, Store) else place, **policy)
 
 
+def finish() -> None:
+    """Wait for what a shared cache does beside an event loop, as the interpreter does at exit."""
+    for thread in threading.enumerate():
+        if thread.name == "auth-plugins cache":
+            thread.join()
+
+
 def entry_of(tokens: TokenSource) -> SharedEntry:
     """Return the entry of a source."""
     entry = wiring.shared_entry(tokens)

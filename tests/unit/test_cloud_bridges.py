@@ -13,6 +13,7 @@ import pytest
 
 from auth_plugins import ClientCredentials, TokenSource, bridges
 from tests.support.loopback import Clock, Loopback
+from tests.support.stores import LockingCache, finish, forget
 
 
 @pytest.fixture
@@ -109,6 +110,18 @@ def test_the_policy_of_azure(
     assert policy.next.sent == [f"token-{number}" for number in sent]
 
 
+def test_the_policy_of_azure_withdraws_a_token(kind: str, grant: ClientCredentials) -> None:
+    """A token whose request cannot be sent again is not found by the next process."""
+    cache = LockingCache()
+    source = TokenSource(grant, cache=cache)
+    policy = getattr(bridges, f"{kind}AzureReplayPolicy")(source)
+    policy.next = Pipeline(kind, source, 1, redirected=False)
+    finished(policy.send(SimpleNamespace(http_request=SimpleNamespace(body=iter([b"rows"]), files=None))))
+    finish()
+    forget()
+    assert TokenSource(grant, cache=cache).token().access_token == "token-2"
+
+
 def test_an_accepted_token_can_be_replaced_again(kind: str, source: TokenSource) -> None:
     """After a request that the API accepted, the next revocation costs another token."""
     policy = getattr(bridges, f"{kind}AzureReplayPolicy")(source)
@@ -148,8 +161,13 @@ def test_the_credentials_of_google(google: None, source: TokenSource, server: Lo
     assert pickle.loads(pickle.dumps(credentials)).token == "token-2"
 
 
-def test_google_auth_is_named_where_it_is_missing(google: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without google-auth, the error says what to install."""
+def test_google_auth_is_named_where_it_is_missing(
+    google: None, source: TokenSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without google-auth, all names can be imported at once; an object of its class says what to install."""
     monkeypatch.setitem(sys.modules, "google.auth.credentials", None)
+    names: dict[str, Any] = {}
+    exec("from auth_plugins.bridges import *", names)
+    assert names.keys() >= {*bridges.__all__}
     with pytest.raises(ImportError, match="pip install google-auth"):
-        _ = bridges.GoogleCredentials
+        names["GoogleCredentials"](source)

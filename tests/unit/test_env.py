@@ -494,10 +494,12 @@ def test_a_prefix_is_needed(prefix: Any) -> None:
         ("acme", {"OTHER_API_KEY": "k"}, "ACME"),
         ("ACNE", {}, "ACME"),
         ("LETTERS", {f"{letter}_API_KEY": "k" for letter in "ZYX"}, "ACME or X or Y"),
+        ("ORDERS", {f"{name}_API_KEY": "k" for name in ("A", "B", "C", "RED")}, "RED or ACME or A"),
+        ("ACME_V4", {f"ACME_V{number}_API_KEY": "k" for number in range(4)}, "ACME_V0 or ACME_V1 or ACME_V2"),
     ],
 )
 def test_a_prefix_is_suggested(prefix: str, others: dict[str, str], meant: str) -> None:
-    """An error for an unknown prefix suggests the most similar prefix, or else any, that the environment has."""
+    """An error for an unknown prefix suggests those of the environment that are similar, or else any: three at most."""
     with pytest.raises(ConfigurationError) as error:
         from_env(prefix, {**acme(CLIENT), **others, "HOME": "/home/me"})
     assert f"{prefix}_TOKEN_URL" in str(error.value)

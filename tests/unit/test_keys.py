@@ -18,6 +18,7 @@ from auth_plugins import ConfigurationError, PrivateKeyJWT, SecretFile
 from auth_plugins._client_auth.keys import load_key
 from tests.support.frames import variables_of
 from tests.support.keys import MAKERS, jwk, key, opened, pem
+from tests.support.stores import logged
 
 FORMATS = {
     "PEM": pem,
@@ -120,6 +121,40 @@ def test_a_wrong_key_is_named(text: str, said: str, tmp_path: Path) -> None:
         with pytest.raises(ConfigurationError) as caught:
             load_key("key", PrivateKeyJWT(late).key)
         assert said in str(caught.value)
+
+
+HALVES = {
+    "half": lambda text: text[: len(text) // 2],
+    "a few characters": lambda text: text[:5],
+    "empty": lambda _: "",
+    "one key's begin, another one's end": lambda text: text[:80] + pem("ES256", 1)[80:],
+}
+
+
+@pytest.mark.parametrize("half", HALVES.values(), ids=HALVES)
+@pytest.mark.parametrize("form", [pem, jwk])
+def test_a_file_that_is_being_written_keeps_its_key(
+    form: Any, half: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A file whose content is damaged has the key that was read there before; one warning says so, and not the key."""
+    path = tmp_path / "key"
+    client, file = PrivateKeyJWT(SecretFile(path)), SecretFile(path)
+    path.write_text(half(form("ES256")))
+    with pytest.raises(ConfigurationError):
+        load_key("key", file)
+    for number, text in enumerate((form("ES256"), form("RS256"))):
+        path.write_text(text)
+        good, secrets = load_key("key", file), client.secrets()
+        for _ in range(3):
+            path.write_text(half(form("ES256")))
+            assert load_key("key", file) is good
+            assert client.secrets() == secrets
+        assert len(logged(caplog)) == number + 1
+    assert logged(caplog)[0].startswith(f"the secret file {str(path)!r} ")
+    assert "the key that it held before is used" in caplog.text
+    path.unlink()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_key("key", file)
 
 
 @pytest.mark.parametrize("value", [b"key", None, 1, {"kty": "EC"}, Path("key.pem")], ids=repr)

@@ -27,12 +27,20 @@ if TYPE_CHECKING:
     class _Overrides(Overrides, Generic[Client], total=False):
         client: Client | None
 
+    class _Typed(Generic[Client]): ...
+
+else:
+
+    class _Typed:  # Generic takes longer than the rest of this module
+        def __class_getitem__(cls, _: object) -> type:
+            return cls
+
 
 #: No token: its time is always over.
 _NOT_READY = (Token(access_token=""), 0.0, 0.0, "")
 
 
-class HttpxCarrier(Adapter, Generic[Client]):
+class HttpxCarrier(Adapter, _Typed[Client]):
     """Puts the token on a request."""
 
     if TYPE_CHECKING:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from auth_plugins._adapters.refusals import (
     NO_BODY,
+    NO_FLOW,
     SETTLE_PAUSE,
     Verdict,
     is_repeatable,
@@ -200,7 +201,7 @@ def note(auth: HttpxCarrier[Any], response: Any, token: Token) -> None:
     if verdict is Verdict.ACCEPTED:
         auth.source.accept(token)
     else:
-        auth.source.reject(token, is_certain=verdict is Verdict.REFUSED)
+        is_repeatable(response, auth.source, token, verdict, NO_FLOW)
 
 
 def _predicates() -> ModuleType:

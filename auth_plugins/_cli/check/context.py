@@ -48,6 +48,8 @@ class Context:
     #: All variables, and the name of the provider; ``None``: there is none.
     variables: Variables
     provider: str | None
+    #: CLIENT_AUTH, by which one object may have two names; ``None``: it is not set.
+    client_auth: str | None
     #: requests, httpx2 or httpx, and its ``OAuth2Auth``.
     library: Any
     adapter: Callable[..., Any]
@@ -101,6 +103,7 @@ def context_of(prefix: str, may_try: Callable[[Sequence[str]], bool]) -> Context
         policy={"cache": None, "allowed_hosts": None, "allow_http": False, "timeout": 10.0, **policy},
         variables=Variables(prefix, None),
         provider=Variables(prefix, None).take("PROVIDER"),
+        client_auth=Variables(prefix, None).take("CLIENT_AUTH"),
         library=library,
         adapter=adapter,
         may_try=may_try,

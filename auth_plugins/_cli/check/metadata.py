@@ -56,10 +56,11 @@ def _compare_client_auth(
     grant: OAuthGrant, found: OAuthGrant, methods: Sequence[str], context: Context
 ) -> Iterator[Step]:
     """Name the client authentication that the metadata lead to, or one that is not among the *methods* in them."""
-    name = str(getattr(found.client_auth, "name", found.client_auth))
+    name = context.client_auth or str(getattr(found.client_auth, "name", found.client_auth))
     supported = one_line(" ".join(methods))[:_LONGEST]
-    # TLSClientAuth is both: what is sent is the same (RFC 8705 §2).
-    if supported and {name.removesuffix("_raw"), f"self_signed_{name}"}.isdisjoint(methods):
+    # Both ways with a certificate send the same (RFC 8705 §2).
+    plain = name.removesuffix("_raw").removeprefix("self_signed_")
+    if supported and {plain, f"self_signed_{plain}"}.isdisjoint(methods):
         what = f"the token endpoint supports {supported}, and not {name}"
         yield Step(NOTE, "client_auth", what, f"check {context.variable('client_auth')}")
     elif grant.client_auth is None:

@@ -1,15 +1,18 @@
 """What ``auth-plugins check`` says of DPoP: the key to which tokens are bound, never shown, and what came of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from auth_plugins._base.errors import ConfigurationError
 from auth_plugins._client_auth.dpop import DPoPKey
-from auth_plugins._client_auth.proofs import Prover
+from auth_plugins._client_auth.proofs import Prover, codes_of
 from auth_plugins._grants.base import Ask, Grant
 from auth_plugins._grants.oauth import OAuthGrant
+from auth_plugins._protocol.messages import TokenResponse
 from auth_plugins._protocol.tokens import Token
 
 from .context import GOOD, NOTE, Context, Step
+
+_CHALLENGE = " (which asked for a nonce in the DPoP proof, as RFC 9449 §8 has it: nothing is wrong)"
 
 
 class PresentedToken(Grant):
@@ -52,6 +55,13 @@ def describe_binding(token: Token, context: Context) -> Iterator[Step]:
         yield Step(
             NOTE, "DPoP", what, f"have the server's owner enable it for this client, or unset {_variable(context)}"
         )
+
+
+def answered(answers: Sequence[TokenResponse]) -> str:
+    """Return the statuses of *answers*, the last one a success, and which of them ask for a nonce only."""
+    return ", then ".join(
+        f"{answer.status}{_CHALLENGE * (answer.status >= 400 and bool(codes_of(answer)))}" for answer in answers
+    )
 
 
 def advice_on_proof(context: Context) -> str:

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from auth_plugins._base.validation import has_odd_ends, resolve_secret
 from auth_plugins._caches.shared import shared_cache_for
 from auth_plugins._cli.common import shown
-from auth_plugins._environment.configuration import cache_secrets
+from auth_plugins._cli.listing import explain_error
 from auth_plugins._environment.definitions import MAY_HOLD_SECRETS, SECRETS
 from auth_plugins._environment.successor import probe
 from auth_plugins._grants.issuer import Issuer
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._protocol.redaction import Redactor
 
 from .api import call
 from .client_auth import describe_client_auth, describe_exchanged
@@ -76,7 +75,7 @@ def _check_grant(context: Context) -> Step:
         text += f" at {'the issuer ' * isinstance(grant.token_url, Issuer)}{shown(url, url)}"
         for option in ("client_auth", "encoding", "method"):
             default = "" if option.upper() in context.variables.given else " (by default)"
-            value = getattr(grant, option)
+            value = (option == "client_auth" and context.client_auth) or getattr(grant, option)
             text += f", {option} {getattr(value, 'name', value) or 'as the metadata say'}{default}"
     return Step(GOOD, "grant", text)
 
@@ -90,7 +89,5 @@ def _check_cache(context: Context) -> Step:
         probe(shared_cache_for(cache))
     except Exception as error:
         advice = f"requests go on without it, and each process fetches its own token: check {context.variable('cache')}"
-        # A server that does not know AUTH quotes the password. In other texts, what the URL has may be a common word.
-        text = Redactor(cache_secrets(context.prefix))(str(error))
-        return Step(FAILED, "cache", f"{cache!r}: {type(error).__name__}: {text}", advice)
+        return Step(FAILED, "cache", f"{cache!r}: {explain_error(error, context.prefix)}", advice)
     return Step(GOOD, "cache", repr(cache))

@@ -37,6 +37,7 @@ from .certificate import check_certificate
 from .client_auth import describe_signed
 from .context import FAILED, GOOD, NOTE, Context, Step
 from .metadata import find_endpoints, resolved
+from .proof import answered
 
 #: Seconds by which two clocks may differ.
 _SKEW = 30.0
@@ -78,8 +79,8 @@ def fetch_token(context: Context) -> _Steps:
         yield Step(GOOD, "token request", "none: the cache has a token")
     else:
         how = "by way of the cache" if _uses_cache(grant, stored) else "without any stored token"
-        answered = ", then ".join(str(answer.status) for answer in context.answers)
-        yield Step(GOOD, "token request", f"answered {answered} to {context.library.__name__}, asked {how}")
+        said = answered(context.answers)
+        yield Step(GOOD, "token request", f"answered {said} to {context.library.__name__}, asked {how}")
     if context.answers:
         yield _compare_clocks(context)
     return outcome if isinstance(outcome, Token) else (yield from _try_others(outcome, grant, context))
@@ -98,7 +99,7 @@ def _attempt(context: Context, grant: OAuthGrant, stored: Token | None) -> Token
         options: Any = {name: context.policy[name] for name in ("allow_http", "cache", "timeout")}
         source = source_for(grant, context.send, **options)
         if stored and grant.is_repeatable:
-            source.invalidate(stored)
+            source.reject(stored)  # which leaves it in the cache, should there be no other
         return source.token()
     except (TokenRequestError, TokenTransportError) as error:
         return error
