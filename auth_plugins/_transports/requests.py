@@ -146,12 +146,8 @@ def body_chunks(response: Any) -> tuple[Iterable[bytes], bool]:
 
 
 def _bounded_adapters(session: Any, attempt: Attempt) -> dict[str, Any]:
-    """Return the adapters of *session*, of which those that may send the request are copies."""
-    url = attempt.request.url.lower()
-    return {
-        prefix: _bounded_adapter(each, attempt) if url.startswith(prefix.lower()) else each
-        for prefix, each in session.adapters.items()
-    }
+    # All, as a session's own get_adapter() or send() may choose one that does not match the URL.
+    return {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()}
 
 
 def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:

@@ -296,6 +296,37 @@ def test_a_class_in_the_place_of_session(server: Loopback, monkeypatch: pytest.M
     )
 
 
+class Gateway(requests.Session):
+    """Sends all requests by one adapter."""
+
+    def get_adapter(self, url: str | bytes) -> Any:
+        return self.adapters["gateway://"]
+
+
+class Redirected(requests.Session):
+    """Sends the requests for one host to another."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.target = url
+
+    def send(self, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
+        request.url = (request.url or "").replace("https://id.example.com", self.target)
+        return super().send(request, **arguments)
+
+
+@pytest.mark.parametrize("kind", [Gateway, Redirected])
+def test_a_session_that_chooses_the_adapter_itself(kind: type[requests.Session], server: Loopback) -> None:
+    """An adapter that does not match the token URL repeats no token request either."""
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    session = Gateway() if kind is Gateway else Redirected(server.url)
+    adapter = HTTPAdapter(max_retries=Retry(4, status_forcelist=[401], allowed_methods=None))
+    session.mount("gateway://" if kind is Gateway else "http://", adapter)
+    with session, pytest.raises(TokenRequestError, match="invalid_client"):
+        by("requests", session, server.token_url if kind is Gateway else "https://id.example.com/token").token()
+    assert len(server.token_requests) == 1
+
+
 def test_a_session_with_a_method_replaced(server: Loopback) -> None:
     """A partial of the session's own method, set for a default timeout, sends no credentials of the API."""
     with requests.Session() as session:
