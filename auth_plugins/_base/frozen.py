@@ -32,6 +32,9 @@ _in_use: dict[tuple[Any, ...], weakref.ref[Frozen]] = {}
 _TEXTS = frozenset({str, type(None)})
 
 
+def _nothing() -> None: ...
+
+
 class _Reusing(ABCMeta):
     """Returns the object in use that the same class made of the same texts: to check them takes longer than a call.
 
@@ -41,18 +44,18 @@ class _Reusing(ABCMeta):
     if not TYPE_CHECKING:  # which would take the result for Any
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            try:
-                if (made := _in_use[cls, args, tuple(kwargs.items())]()) is not None:
+            # First, as an object of another type may equal a text that it is no more at the next look.
+            if _TEXTS.issuperset(map(type, args)) and _TEXTS.issuperset(map(type, kwargs.values())):
+                made = _in_use.get((cls, args, tuple(kwargs.items())), _nothing)()
+                if made is not None:
                     return made
-            except (LookupError, TypeError):  # there is none, or an argument cannot be hashed
-                pass
             try:
-                return cls._make(*args, **kwargs)
+                return cls.__make(*args, **kwargs)
             finally:
                 del args, kwargs  # a traceback keeps this frame
 
         @hide_arguments
-        def _make(cls, *args: Any, **kwargs: Any) -> Any:
+        def __make(cls, *args: Any, **kwargs: Any) -> Any:
             made = super().__call__(*args, **kwargs)
             is_grant = cls.__module__.startswith("auth_plugins._grants.")
             if is_grant and _TEXTS.issuperset(map(type, (*args, *kwargs.values()))):
