@@ -61,7 +61,7 @@ def setup(app: Sphinx) -> None:
     """Connect what is particular to this site."""
     app.connect("doctree-resolved", inline_diagrams)
     app.connect("missing-reference", public_reference)
-    app.connect("autodoc-process-signature", type_of_header)
+    app.connect("autodoc-process-signature", types_of_parameters)
     app.connect("autodoc-process-docstring", parameters_of_httpx)
 
 
@@ -90,11 +90,13 @@ def public_reference(
     return found
 
 
-def type_of_header(app: Sphinx, _what: str, name: str, described: Any, *_: object) -> None:
-    """Show the type of the parameter ``header``: Sphinx shows that of the attribute with the same name."""
+def types_of_parameters(app: Sphinx, _what: str, name: str, described: Any, *_: object) -> None:
+    """Show the types of ``header``, for which Sphinx shows an attribute's, and of ``dpop``, which is imported late."""
+    types = app.env.current_document.autodoc_annotations.get(name, {})
     if name.endswith(".OAuth2Auth"):
-        types = app.env.current_document.autodoc_annotations[name]
         types["header"] = described.__init__.__annotations__["header"]
+    if "dpop" in types:  # few programs need a key, so its module is not imported with the grants
+        types["dpop"] = "bool | ~auth_plugins.DPoPKey | None"
 
 
 def parameters_of_httpx(_app: Sphinx, _what: str, name: str, _described: object, _: object, lines: list[str]) -> None:

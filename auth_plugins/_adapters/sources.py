@@ -17,8 +17,9 @@ from auth_plugins._transports.base import LibraryTransport, Transport
 if TYPE_CHECKING:
     from .base import Adapter
 
-#: The options of an auth that has none; and the attributes of such an auth.
+#: The options of an auth that has none; the modules of auths that no subclass changes; and the attributes of one.
 _NO_OPTIONS = (None, None, None, None, None, False, None, None, None, None)
+_OURS = ("auth_plugins.requests", "auth_plugins.httpx", "auth_plugins.httpx2")
 _ATTRIBUTES = ("source", "header", "_scheme", "_rules", "_allow_http", "_state", "_given", "_ready")
 
 
@@ -88,11 +89,13 @@ def is_copied(auth: Adapter, grant: object, options: tuple[Any, ...]) -> bool:
 
 
 def let_copy(auth: Adapter, grant: object, options: tuple[Any, ...]) -> None:
-    """Let later auths of *grant* be copies of this one, if it has no *options* and cannot change."""
-    with small_imports():
-        from auth_plugins._grants.frozen import FrozenGrant
+    """Let later auths of *grant* be copies of this one, if it has no *options* and neither of them can change.
+
+    Only the first of equal grants leaves anything: others may be made for each request as well.
+    """
+    is_ours = type(auth).__module__ in _OURS and type(grant).__module__.startswith("auth_plugins._grants.")
     needs_header_only = auth._prover is None and auth._parameter is None
-    if isinstance(grant, FrozenGrant) and needs_header_only and _are_none(options):
+    if is_ours and needs_header_only and _are_none(options) and auth._state.first_grant == id(grant):
         process_cache().auths[type(auth), id(grant)] = {name: vars(auth)[name] for name in _ATTRIBUTES}
 
 

@@ -32,6 +32,9 @@ _in_use: dict[tuple[Any, ...], weakref.ref[Frozen]] = {}
 _TEXTS = frozenset({str, type(None)})
 
 
+def _nothing() -> None: ...
+
+
 class _Reusing(ABCMeta):
     """Returns the object in use that the same class made of the same texts: to check them takes longer than a call.
 
@@ -41,18 +44,19 @@ class _Reusing(ABCMeta):
     if not TYPE_CHECKING:  # which would take the result for Any
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-            try:
-                if (made := _in_use[cls, args, tuple(kwargs.items())]()) is not None:
+            # First, as an object of another type may equal a text that it is no more at the next look.
+            is_text = not args or _TEXTS.issuperset(map(type, args))
+            if is_text and _TEXTS.issuperset(map(type, kwargs.values())):
+                made = _in_use.get((cls, args, tuple(kwargs.items())), _nothing)()
+                if made is not None:
                     return made
-            except (LookupError, TypeError):  # there is none, or an argument cannot be hashed
-                pass
             try:
-                return cls._make(*args, **kwargs)
+                return cls.__make(*args, **kwargs)
             finally:
                 del args, kwargs  # a traceback keeps this frame
 
         @hide_arguments
-        def _make(cls, *args: Any, **kwargs: Any) -> Any:
+        def __make(cls, *args: Any, **kwargs: Any) -> Any:
             made = super().__call__(*args, **kwargs)
             is_grant = cls.__module__.startswith("auth_plugins._grants.")
             if is_grant and _TEXTS.issuperset(map(type, (*args, *kwargs.values()))):
@@ -135,10 +139,19 @@ class Record:
     that a program starts, which takes longer than all else in its module.
     """
 
+    _fields: ClassVar[tuple[str, ...]]
+    _required: ClassVar[frozenset[str]]
+
+    def __init_subclass__(cls) -> None:
+        if Record in cls.__bases__:  # another one is a user's, whose annotations are no fields
+            cls._fields = cls.__match_args__ = tuple(cls.__annotations__)  # type: ignore[attr-defined, misc]
+            cls._required = frozenset(name for name in cls._fields if not hasattr(cls, name))
+
     def __init__(self, *values: Any, **named: Any) -> None:
-        if values:
-            named.update(zip(type(self).__annotations__, values, strict=False))
-        vars(self).update(named)
+        given = {**dict(zip(self._fields, values, strict=False)), **named}
+        if len(given) < len(values) + len(named) or not self._required <= given.keys() <= set(self._fields):
+            raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}")
+        vars(self).update(given)
 
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values of some fields."""
@@ -147,11 +160,14 @@ class Record:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be set")
 
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{type(self).__name__} is immutable: {name} cannot be deleted")
+
     def _values(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in type(self).__annotations__}
+        return {name: getattr(self, name) for name in self._fields}
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self._values() == other._values()
+        return self._values() == other._values() if type(self) is type(other) else NotImplemented
 
     def __hash__(self) -> int:
         return hash((type(self), *self._values().values()))

@@ -76,6 +76,8 @@ class GrantState:
     names: tuple[int, tuple[str, ...]] | None = None
     #: In Unix seconds.
     used_at = 0.0
+    #: The id of the first of the equal grants, which lives as long as this state. 0: forgotten.
+    first_grant = 0
 
     def reject(self, token: Token) -> None:
         """Never use *token* again; under the lock."""

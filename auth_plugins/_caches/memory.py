@@ -81,6 +81,7 @@ class MemoryCache:
             state = self._states.get(key)
             if state is None:
                 state = self._states[key] = GrantState()
+                state.first_grant = id(grant)
             state.used_at = now
             self._kept.add(state)
             if len(self._kept) > self._sweep_at:
@@ -90,8 +91,8 @@ class MemoryCache:
                 for each in list(self._kept):
                     if each is not state and each.is_unused(now):
                         self._kept.discard(each)
-                kept = {key: each for key, each in self.auths.items() if each["_state"] in self._kept}
-                self.auths = kept
+                # Likewise from a copy: auths are added without the lock.
+                self.auths = {key: each for key, each in list(self.auths.items()) if each["_state"] in self._kept}
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
 
@@ -147,6 +148,7 @@ def forget_all() -> None:
                     state.flight.is_forgotten = True
                 vars(state).clear()  # what is left are the defaults
             cache._issuers.clear()
+            cache.auths.clear()
 
 
 def known_grants() -> list[tuple[Grant, GrantState]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from auth_plugins._base import mappings, validation
 from auth_plugins._base.errors import REFUSED_REFRESH_TOKEN, TokenRequestError
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.validation import ClientAuth, Encoding, Method, Parameter, Secret, check_url, one_of
 from auth_plugins._client_auth.base import Client, ClientAuthentication
 from auth_plugins._client_auth.named import authentication_of, check_client_auth
@@ -36,8 +37,8 @@ _NEW = ("answer", "names", "refresh_params", "lifetime", "dpop")
 
 
 def _check_dpop(argument: str, value: Any) -> Any:
-    from auth_plugins._client_auth.dpop import check_dpop
-
+    with small_imports():
+        from auth_plugins._client_auth.dpop import check_dpop
     return check_dpop(argument, value)
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeGuard
 from urllib.parse import parse_qsl
 
 from auth_plugins._base.errors import TokenRequestError
+from auth_plugins._base.loading import small_imports
 
 from .answer_paths import find_members
 from .expiry import expires_at, is_absent
@@ -60,9 +61,7 @@ def read_members(request: TokenRequest, response: TokenResponse) -> Mapping[str,
     try:
         answer = _parsed(request, response)
         if answer.is_error or not 200 <= response.status < 300:
-            from .refusals import refuse
-
-            refuse(answer)
+            _refuse(answer)
     except TokenRequestError as error:
         raise error.with_traceback(None) from None  # as in read()
     return answer.members
@@ -79,13 +78,11 @@ def _read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     answer = _parsed(request, response)
     members = answer.members
     if answer.is_error or not 200 <= response.status < 300:
-        from .refusals import refuse
-
-        refuse(answer)
+        _refuse(answer)
     access_token = members.get("access_token")
     if is_absent(access_token):
-        from .refusals import no_token
-
+        with small_imports():
+            from .refusals import no_token
         no_token(answer)
     if not is_printable(access_token):
         _fail(answer, "answered an access_token that cannot stand in a header")
@@ -163,9 +160,15 @@ def _is_html(response: TokenResponse) -> bool:
     return "html" in response.headers.get("content-type", "").lower() or response.body.lstrip()[:1] == b"<"
 
 
-def _fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:
-    from .refusals import fail  # most programs meet no refusal
+def _refuse(answer: Answer) -> NoReturn:
+    with small_imports():
+        from .refusals import refuse  # most programs meet no refusal
+    refuse(answer)
 
+
+def _fail(answer: Answer, problem: str, *troubles: str) -> NoReturn:
+    with small_imports():
+        from .refusals import fail
     fail(answer, problem, *troubles)
 
 

@@ -8,12 +8,13 @@ digits in a row (``-`` and ``_`` count as well) that are neither all letters nor
 from __future__ import annotations
 
 import base64
-import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import unquote, unquote_plus
+
+from auth_plugins._base.loading import small_imports
 
 #: Characters. A shorter secret is part of many words.
 _SHORTEST_SECRET = 3
@@ -38,14 +39,18 @@ _ODD_WORD = r"(?=.{8})(?=.*\d)(?=.*[^\W\d])"
 class Redactor:
     """Replaces words that hold one of *secrets*; those of less than three characters are ignored."""
 
+    _lines: list[str] | None = None
+
     def __init__(self, secrets: Iterable[str]) -> None:
         self._given = tuple(secrets)
 
-    @functools.cached_property
+    @property
     def _secrets(self) -> list[str]:
         """The secrets, each on one line: the longest first, because one may contain another. Few answers need them."""
-        lines = set(map(one_line, self._given))
-        return sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
+        if self._lines is None:  # no cached_property: that of Python 3.11 has a lock, which a forked child may inherit
+            lines = set(map(one_line, self._given))
+            self._lines = sorted((line for line in lines if len(line) >= _SHORTEST_SECRET), key=len, reverse=True)
+        return self._lines
 
     def __call__(self, text: str) -> str:
         """Return *text* on one line, with ``***`` for each word that holds a secret; a very long text is cut."""
@@ -119,8 +124,8 @@ def _spellings(secret: str) -> Iterator[str]:
         yield escaped.replace("/", "\\/")
     if _HTML.isdisjoint(secret):
         return
-    import html
-
+    with small_imports():
+        import html
     for apostrophe in ("'", "&#x27;", "&#39;", "&#039;", "&apos;"):
         yield html.escape(secret).replace("&#x27;", apostrophe)
     yield html.escape(secret, quote=False)
@@ -129,8 +134,8 @@ def _spellings(secret: str) -> Iterator[str]:
 def _without_html(word: str) -> list[str]:
     if "&" not in word:
         return []
-    import html
-
+    with small_imports():
+        import html
     return [html.unescape(word)]
 
 

@@ -14,6 +14,7 @@ from auth_plugins._base.errors import (
     copy_error,
 )
 from auth_plugins._base.hosts import check_endpoint
+from auth_plugins._base.loading import small_imports
 from auth_plugins._base.observers import GRANT, REFRESH_TOKEN
 from auth_plugins._base.runtime import runtime
 from auth_plugins._caches.grant_state import GrantState
@@ -151,8 +152,8 @@ class _Exchange:
         """Use the endpoints of the grant's issuer, if it has one."""
         if not isinstance(getattr(self.grant, "token_url", None), Issuer):
             return
-        from .discovery.resolver import with_endpoints
-
+        with small_imports():
+            from .discovery.resolver import with_endpoints
         self._flight.is_sending = True
         try:
             self.grant = with_endpoints(self.grant, self._sender, self.deadline)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from auth_plugins._base.errors import AuthError, TokenTransportError, chain
 from auth_plugins._base.hosts import is_loopback
+from auth_plugins._base.loading import small_imports
 
 from .bodies import read_response
 from .deadline import Deadline
@@ -102,8 +103,12 @@ def send_once(
         if isinstance(error, EndedError) and attempt.answer is not None and attempt.deadline.left() >= 0:
             # The session was about to repeat a request that the server had answered.
             return read_response(*attempt.answer, [], Deadline(math.inf))
-        failure = _transport_error(attempt, attempt.cause_of(error), outer, library_error)
+        failed = attempt.cause_of(error)
     # Not in the ``except`` block, where the library's error, which holds secrets, would become the context.
+    try:
+        failure = _transport_error(attempt, failed, outer, library_error)
+    finally:
+        del failed
     raise failure
 
 
@@ -116,8 +121,8 @@ def _transport_error(
 
     :param outer: the error that was being handled before the request; it is no cause of this one.
     """
-    from .reasons import reason_of  # most programs meet no error
-
+    with small_imports():
+        from .reasons import reason_of  # most programs meet no error
     request = attempt.request
     text = _without_secrets(attempt, str(error), _LONGEST_CAUSE)
     try:

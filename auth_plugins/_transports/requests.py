@@ -44,7 +44,7 @@ def requests_transport(session: Any = None) -> Transport:
         with requests.Session() as own:
             verify = _use(attempt.request.tls, own)
             own.adapters.update(_bounded_adapters(own, attempt))
-            return _exchange(own, attempt, _unchanged, verify)
+            return _exchange(own, attempt, verify)
 
     return lambda request, timeout: send_once(request, timeout, requests.RequestException, exchange)
 
@@ -75,11 +75,10 @@ def _exchange_by(session: Any, attempt: Attempt) -> TokenResponse:
         **({"proxies": {}} if attempt.is_direct else {}),
     }
     with lent(session, changes) as lent_session:
-        return _exchange(lent_session, attempt, functools.partial(_restore, attempt))
+        return _exchange(lent_session, attempt)
 
 
-def _exchange(session: Any, attempt: Attempt, auth: Any, verify: str | None = None) -> TokenResponse:
-    """Send by *session*. Without an *auth*, requests takes the session's, which may be the caller, or .netrc's."""
+def _exchange(session: Any, attempt: Attempt, verify: str | None = None) -> TokenResponse:
     request, deadline, location = attempt.request, attempt.deadline, dict[str, str]()
     try:
         response = session.request(
@@ -87,7 +86,8 @@ def _exchange(session: Any, attempt: Attempt, auth: Any, verify: str | None = No
             request.url,
             headers=attempt.headers,
             data=request.body.decode("ascii"),  # mocks and recorders read text
-            auth=auth,
+            # Without an auth, requests takes the session's, which may be the caller, or that of .netrc.
+            auth=functools.partial(_restore, attempt),
             timeout=(attempt.connect_timeout, deadline.seconds),
             allow_redirects=False,
             stream=True,
@@ -117,13 +117,13 @@ def _hide_location(location: dict[str, str], response: Any, **_: Any) -> None:
         location["location"] = response.headers.pop("location")
 
 
-def _unchanged(prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-    return prepared
-
-
 def _restore(attempt: Attempt, prepared: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Remove what the session added for the API; requests calls this when everything else is prepared."""
-    prepared.prepare_url(attempt.request.url, {})
+    """Remove what the session added for the API; requests calls this when everything else is prepared.
+
+    A session of ours may add it as well: tools and companies put a class of their own in the place of Session.
+    """
+    if prepared.url != attempt.request.url:
+        prepared.prepare_url(attempt.request.url, {})
     for name in attempt.foreign_credentials:
         prepared.headers.pop(name, None)
     return prepared
@@ -146,12 +146,8 @@ def body_chunks(response: Any) -> tuple[Iterable[bytes], bool]:
 
 
 def _bounded_adapters(session: Any, attempt: Attempt) -> dict[str, Any]:
-    """Return the adapters of *session*, of which those that may send the request are copies."""
-    url = attempt.request.url.lower()
-    return {
-        prefix: _bounded_adapter(each, attempt) if url.startswith(prefix.lower()) else each
-        for prefix, each in session.adapters.items()
-    }
+    # All, as a session's own get_adapter() or send() may choose one that does not match the URL.
+    return {prefix: _bounded_adapter(each, attempt) for prefix, each in session.adapters.items()}
 
 
 def _bounded_adapter(adapter: Any, attempt: Attempt) -> Any:

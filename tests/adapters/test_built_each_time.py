@@ -10,6 +10,7 @@ import pytest
 
 from auth_plugins import ApiKey, ClientCredentials, ConfigurationError, DPoPKey, Token, TokenSource
 from auth_plugins._grants.base import Grant
+from auth_plugins.testing import FakeTokens
 from tests.support.drivers import SYNC, Driver, each
 from tests.support.loopback import Clock, Loopback
 
@@ -144,3 +145,54 @@ def test_a_grant_is_kept_no_longer_than_its_token(driver: Driver, clock: Clock) 
         TokenSource(ClientCredentials("https://a.test/token", f"{number}", "secret"))
     gc.collect()
     assert kept() is None
+
+
+def test_equal_grants_that_are_made_for_each_request_are_freed(driver: Driver) -> None:
+    """A grant with a list is made anew each time; only the first one is kept, with its token."""
+
+    def make() -> ClientCredentials:
+        return ClientCredentials("https://a.test/token", "of many", "secret", scope=["a", "b"])
+
+    first, later = seeded(make()), [make() for _ in range(3)]
+    for grant in (first, *later):
+        assert carried(driver, driver.auth(grant)) == "Bearer abc"
+    references = [weakref.ref(each) for each in later]
+    del grant, later
+    gc.collect()
+    assert [reference() for reference in references] == [None] * 3
+
+
+def test_classes_that_are_made_for_each_request_are_freed(driver: Driver, grant: ClientCredentials) -> None:
+    """Nothing keeps a subclass of an auth."""
+    seeded(grant)
+    kind: Any = type("Own", (type(driver.auth(grant)),), {})
+    assert [carried(driver, kind(grant)) for _ in range(2)] == ["Bearer abc"] * 2
+    reference = weakref.ref(kind)
+    del kind
+    gc.collect()
+    assert reference() is None
+
+
+def test_a_subclass_of_a_grant_is_asked_each_time(driver: Driver) -> None:
+    """A subclass of a grant of ours may name another header at any time, and one of an auth of ours too."""
+    scheme = "One"
+
+    class Own(ClientCredentials):
+        def header_and_scheme(self) -> tuple[str, str]:
+            return "Authorization", scheme
+
+    grant = seeded(Own("https://a.test/token", "id", "secret"))
+    assert [carried(driver, driver.auth(grant)) for _ in range(3)] == ["One abc"] * 3
+    scheme = "Two"
+    assert carried(driver, driver.auth(grant)) == "Two abc"
+
+
+def test_what_is_forgotten_is_freed(driver: Driver, grant: ClientCredentials, fake_tokens: FakeTokens) -> None:
+    """After a test, nothing that an auth of the next one could take over is left of it."""
+    for _ in range(3):
+        assert carried(driver, driver.auth(grant)) == "Bearer fake-token-1"
+    source = weakref.ref(driver.auth(grant).source)
+    fake_tokens.expire()
+    gc.collect()
+    assert source() is None
+    assert carried(driver, driver.auth(grant)) == "Bearer fake-token-2"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import trio
+from werkzeug import Response
 
 import auth_plugins.httpx
 from auth_plugins import (
@@ -357,6 +358,44 @@ def test_a_fork_in_an_import_that_lasts_leaves_an_error(server: Loopback) -> Non
     """A fork during an import that takes too long leaves a child in which each call raises what to do."""
     assert status_of(STUCK, server) == 0
     assert len(server.token_requests) == 1
+
+
+REFUSED = f"""
+{SLOW_IMPORT}
+from auth_plugins import AuthError
+
+def is_refused():
+    try:
+        source.token()
+    except AuthError:
+        return True
+
+thread = threading.Thread(target=is_refused)
+thread.start()
+assert loading.wait(10)
+threading.Timer(1, go_on.set).start()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    os._exit(0 if is_refused() else 1)
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+#: By the module that is imported then: where the token endpoint is, in that program.
+REFUSING = {
+    "auth_plugins._protocol.refusals": "sys.argv[1]",
+    "html": "sys.argv[1]",
+    "auth_plugins._transports.reasons": "'http://127.0.0.1:1/token'",
+    "auth_plugins._source.discovery.resolver": "__import__('auth_plugins').Issuer(sys.argv[1])",
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no fork")
+@pytest.mark.parametrize("module", REFUSING)
+def test_a_fork_while_the_modules_of_a_refusal_are_loaded(server: Loopback, module: str) -> None:
+    """A fork while another thread imports what only few token requests need leaves a child that finds it."""
+    server.token_play = lambda _: Response("a<b&amp;c", 400)
+    assert status_of(REFUSED.replace("sys.argv[1]", REFUSING[module]), server, module) == 0
 
 
 LOGGING = """

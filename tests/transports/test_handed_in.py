@@ -274,6 +274,59 @@ def test_a_subclass_of_session_handles_token_requests(server: Loopback) -> None:
     assert "close" not in vars(session)
 
 
+def test_a_class_in_the_place_of_session(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a session, what a class in its place adds to requests for APIs is not on a token request."""
+
+    class Corporate(requests.Session):
+        def __init__(self) -> None:
+            super().__init__()
+            self.headers["Authorization"] = "Bearer of-the-api"
+            self.params = {"api_key": "k3y-of-the-api"}
+            self.cookies.set("session", "of-the-api")
+            self.auth = ("user", "of-the-api")
+
+    monkeypatch.setattr(requests, "Session", Corporate)
+    grant = ClientCredentials(server.token_url, "id", "s3cr3t", client_auth="client_secret_post")
+    assert by("requests", None, grant).token()
+    [received] = server.token_requests
+    assert (received.target, "authorization" in received.headers, "cookie" in received.headers) == (
+        "/token",
+        False,
+        False,
+    )
+
+
+class Gateway(requests.Session):
+    """Sends all requests by one adapter."""
+
+    def get_adapter(self, url: str | bytes) -> Any:
+        return self.adapters["gateway://"]
+
+
+class Redirected(requests.Session):
+    """Sends the requests for one host to another."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self.target = url
+
+    def send(self, request: requests.PreparedRequest, **arguments: Any) -> requests.Response:
+        request.url = (request.url or "").replace("https://id.example.com", self.target)
+        return super().send(request, **arguments)
+
+
+@pytest.mark.parametrize("kind", [Gateway, Redirected])
+def test_a_session_that_chooses_the_adapter_itself(kind: type[requests.Session], server: Loopback) -> None:
+    """An adapter that does not match the token URL repeats no token request either."""
+    server.token_play = lambda _: as_json({"error": "invalid_client"}, 401)
+    session = Gateway() if kind is Gateway else Redirected(server.url)
+    adapter = HTTPAdapter(max_retries=Retry(4, status_forcelist=[401], allowed_methods=None))
+    session.mount("gateway://" if kind is Gateway else "http://", adapter)
+    with session, pytest.raises(TokenRequestError, match="invalid_client"):
+        by("requests", session, server.token_url if kind is Gateway else "https://id.example.com/token").token()
+    assert len(server.token_requests) == 1
+
+
 def test_a_session_with_a_method_replaced(server: Loopback) -> None:
     """A partial of the session's own method, set for a default timeout, sends no credentials of the API."""
     with requests.Session() as session:

@@ -13,6 +13,7 @@ import json
 import pickle
 import traceback
 import weakref
+from collections import UserString
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -347,6 +348,31 @@ def test_equal_values_of_other_types_are_checked() -> None:
     with pytest.raises(ConfigurationError, match="lifetime"):
         ClientCredentials("https://a.example/token", "one", lifetime=True)
     assert grant.lifetime == 1
+
+
+class Lazy(UserString):
+    """A text that is looked up when it is needed, and the function that does so."""
+
+    def __call__(self) -> str:
+        return "of tomorrow"
+
+
+def test_an_object_that_equals_a_text_is_not_taken_for_it() -> None:
+    """A secret that a function returns is not the text that it equals now; other objects are refused, as always."""
+    grant = ClientCredentials("https://a.example/token", "one", SECRET)
+    later = ClientCredentials("https://a.example/token", "one", Lazy(SECRET))
+    assert (grant.secrets(), later.secrets()) == ((SECRET,), ("of tomorrow",))
+    with pytest.raises(ConfigurationError, match="client_secret must be a str"):
+        ClientCredentials("https://a.example/token", "one", UserString(SECRET))  # type: ignore[arg-type]
+
+
+def test_a_subclass_may_use_any_name() -> None:
+    """A method that is named as one of the machinery is not called by it."""
+
+    class Own(ClientCredentials):
+        def _make(self) -> None: ...
+
+    assert Own("https://a.example/token", "one", SECRET).secrets() == (SECRET,)
 
 
 def test_tools_see_the_arguments() -> None:
