@@ -140,18 +140,22 @@ class Record:
     """
 
     _fields: ClassVar[tuple[str, ...]]
+    _names: ClassVar[frozenset[str]]
     _required: ClassVar[frozenset[str]]
 
     def __init_subclass__(cls) -> None:
         if Record in cls.__bases__:  # another one is a user's, whose annotations are no fields
             cls._fields = cls.__match_args__ = tuple(cls.__annotations__)  # type: ignore[attr-defined, misc]
+            cls._names = frozenset(cls._fields)
             cls._required = frozenset(name for name in cls._fields if not hasattr(cls, name))
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        given = {**dict(zip(self._fields, values, strict=False)), **named}
-        if len(given) < len(values) + len(named) or not self._required <= given.keys() <= set(self._fields):
+        count = len(values) + len(named)
+        if values:
+            named.update(zip(self._fields, values, strict=False))
+        if len(named) < count or not self._required <= named.keys() <= self._names:
             raise TypeError(f"{type(self).__name__} takes {', '.join(self._fields)}")
-        vars(self).update(given)
+        vars(self).update(named)
 
     def having(self, **changes: Any) -> Self:
         """Return a copy with other values of some fields."""
