@@ -80,7 +80,7 @@ def is_copied(auth: Adapter, grant: object, options: tuple[Any, ...]) -> bool:
 
     Some programs make an auth for each request. One whose token is there already is taken for one of many.
     """
-    left = process_cache().auths.get((type(auth), id(grant)))  # which holds the grant
+    left = process_cache()._auths.get((type(auth), id(grant)))  # which holds the grant
     if left is None or not _are_none(options):
         return False
     vars(auth).update(left)
@@ -96,12 +96,12 @@ def let_copy(auth: Adapter, grant: object, options: tuple[Any, ...]) -> None:
     is_ours = type(auth).__module__ in _OURS and type(grant).__module__.startswith("auth_plugins._grants.")
     needs_header_only = auth._prover is None and auth._parameter is None
     if is_ours and needs_header_only and _are_none(options) and auth._state.first_grant == id(grant):
-        process_cache().auths[type(auth), id(grant)] = {name: vars(auth)[name] for name in _ATTRIBUTES}
+        process_cache()._auths[type(auth), id(grant)] = {name: vars(auth)[name] for name in _ATTRIBUTES}
 
 
 def share_ready(auth: Adapter) -> None:
     """Have later copies of *auth* begin with what it has ready."""
-    left = process_cache().auths.get((type(auth), id(auth._given[0])))
+    left = process_cache()._auths.get((type(auth), id(auth._given[0])))
     if left is not None and left["source"] is auth.source:
         left["_ready"] = auth._ready
 

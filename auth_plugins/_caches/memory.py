@@ -60,7 +60,7 @@ class MemoryCache:
         self._sweep_at = _FEW
         self._issuers: dict[Hashable, IssuerState] = {}
         #: By class and id of their grant, the attributes of auths that are made for each request, with their state.
-        self.auths: dict[tuple[type, int], dict[str, Any]] = {}
+        self._auths: dict[tuple[type, int], dict[str, Any]] = {}
         _caches.add(self)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -92,7 +92,7 @@ class MemoryCache:
                     if each is not state and each.is_unused(now):
                         self._kept.discard(each)
                 # Likewise from a copy: auths are added without the lock.
-                self.auths = {key: each for key, each in list(self.auths.items()) if each["_state"] in self._kept}
+                self._auths = {key: each for key, each in list(self._auths.items()) if each["_state"] in self._kept}
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
 
@@ -148,7 +148,7 @@ def forget_all() -> None:
                     state.flight.is_forgotten = True
                 vars(state).clear()  # what is left are the defaults
             cache._issuers.clear()
-            cache.auths.clear()
+            cache._auths.clear()
 
 
 def known_grants() -> list[tuple[Grant, GrantState]]:

@@ -120,7 +120,7 @@ def test_a_grant_that_changes_is_asked_each_time(driver: Driver) -> None:
     assert carried(driver, driver.auth(grant)) == "Two abc"
 
 
-def test_what_does_more_than_a_header_is_built_anew(driver: Driver, server: Loopback) -> None:
+def test_what_does_more_than_a_header_is_built_each_time(driver: Driver, server: Loopback) -> None:
     """A parameter of the URL, and DPoP proofs, are made for each auth as for the first."""
     for _ in range(3):
         assert "key=k" in str(driver.signed(driver.auth(ApiKey("k", query="key")), API).url)
@@ -148,7 +148,7 @@ def test_a_grant_is_kept_no_longer_than_its_token(driver: Driver, clock: Clock) 
 
 
 def test_equal_grants_that_are_made_for_each_request_are_freed(driver: Driver) -> None:
-    """A grant with a list is made anew each time; only the first one is kept, with its token."""
+    """A grant with a list is made again each time; only the first one is kept, with its token."""
 
     def make() -> ClientCredentials:
         return ClientCredentials("https://a.test/token", "of many", "secret", scope=["a", "b"])
