@@ -43,7 +43,7 @@ _MOST_WARNINGS = 256
 def read(request: TokenRequest, response: TokenResponse, now: float) -> Token:
     """Return the token of an answer (RFC 6749 §5.1).
 
-    :param now: Unix seconds at which the token was requested, from which its lifetime counts.
+    :param now: Unix seconds at which the try began that was answered, from which its lifetime counts.
     :raises TokenRequestError: the server refused, or what it sent is no token.
     """
     try:

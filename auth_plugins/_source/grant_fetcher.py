@@ -167,6 +167,9 @@ class _Exchange:
 
     def send(self, request: TokenRequest) -> tuple[TokenRequest, TokenResponse]:
         """Send a request; return what was sent last, and the answer."""
+        return self._send(request)[:2]
+
+    def _send(self, request: TokenRequest) -> tuple[TokenRequest, TokenResponse, float]:
         self._flight.is_sending = True
         try:
             return self._sender.send(request, self.deadline)
@@ -188,9 +191,9 @@ class _Exchange:
     def __call__(self, request: TokenRequest) -> Token:
         from auth_plugins._protocol.answers import read
 
-        asked_at, began = runtime.clock.time(), runtime.clock.monotonic()
+        began = runtime.clock.monotonic()
         try:
-            sent, response = self.send(request)
+            sent, response, asked_at = self._send(request)
             token = read(sent, response, asked_at)
             if sent.proof is not None:
                 sent.proof.bind(token.access_token)

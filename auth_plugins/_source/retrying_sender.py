@@ -44,10 +44,11 @@ class RetryingSender:
                 self._loaded = transport.load() if isinstance(transport, LibraryTransport) else transport
         return self._loaded
 
-    def send(self, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse]:
+    def send(self, request: TokenRequest, deadline: float) -> tuple[TokenRequest, TokenResponse, float]:
         """Send *request*, and again at most twice after passing connection errors, 5xx, and 429 with ``Retry-After``.
 
-        A retry sends :meth:`TokenRequest.again`. Return the request that was sent last, and its answer.
+        A retry sends :meth:`TokenRequest.again`. Return the request that was sent last, its answer, and the moment at
+        which that try began, in Unix seconds.
 
         :param deadline: when to end, by ``runtime.clock.monotonic``.
         :raises InsecureTransportError: the URL is ``http://``, and not on loopback.
@@ -57,7 +58,7 @@ class RetryingSender:
         check_endpoint(request.url, allow_http=self.allow_http)
         delays = iter(_RETRY_DELAYS)
         while True:
-            delay = next(delays, None)
+            delay, asked_at = next(delays, None), runtime.clock.time()
             try:
                 request, response = send_once(transport, request, deadline)
             except TokenTransportError as error:
@@ -68,7 +69,7 @@ class RetryingSender:
             else:
                 delay = _delay_after(response, delay)
                 if delay is None or runtime.clock.monotonic() + delay >= deadline:
-                    return request, response
+                    return request, response, asked_at
             _log.debug("%s did not answer, or answered an error; retrying in %.1f s", request.endpoint, delay)
             runtime.clock.sleep(delay)
             request = request.again()

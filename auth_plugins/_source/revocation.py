@@ -76,9 +76,9 @@ def revoke_tokens(
 def _revoke(request: TokenRequest, sender: RetryingSender, deadline: float) -> AuthError | None:
     """Send *request*; return the error, if there is one."""
     try:
-        request, response = sender.send(request, deadline)
+        request, response, asked_at = sender.send(request, deadline)
         if not 200 <= response.status < 300:
-            read(request, response, runtime.clock.time())
+            read(request, response, asked_at)
     except AuthError as error:
         return error
     return None

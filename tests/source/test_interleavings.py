@@ -129,14 +129,17 @@ class Server:
         self.rotates = False
         #: What happens to the next requests; later ones get a token.
         self.script: list[str] = []
-        #: By access token: when it was issued, and when it expires.
+        #: By access token: when it was asked for, and when it expires.
         self.issued: dict[str, tuple[float, float | None]] = {}
         #: Refresh tokens that are valid, and those that were answered: by a new one, or by a refusal.
         self.live: set[str] = {"refresh-0"}
         self.answered: set[str] = set()
 
-    def serve(self, request: TokenRequest) -> TokenResponse | TokenTransportError:
-        """The answer to a request."""
+    def serve(self, request: TokenRequest, asked_at: float) -> TokenResponse | TokenTransportError:
+        """The answer to a request.
+
+        A token lives from the moment at which it was asked for: a client cannot know when it was issued after that.
+        """
         form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
         mode = self.script.pop(0) if self.script else "good"
         refresh_token = form.get("refresh_token")
@@ -148,8 +151,7 @@ class Server:
             trouble, status, headers = TROUBLE[mode]
             return self._answer(trouble, status, **headers)
         number = len(self.issued) + 1
-        now = self.clock.now
-        self.issued[f"token-{number}"] = (now, None if self.lifetime is None else now + self.lifetime)
+        self.issued[f"token-{number}"] = (asked_at, None if self.lifetime is None else asked_at + self.lifetime)
         members: dict[str, Any] = {"access_token": f"token-{number}", "expires_in": self.lifetime}
         if self.rotates:
             self.live.discard(refresh_token or "")
@@ -291,6 +293,7 @@ class Interleavings(RuleBasedStateMachine):
                 "another token arrived meanwhile"
             )
         call.sent += 1
+        asked_at = self.clock.now
         refresh_token = parse_qs(request.body.decode()).get("refresh_token", [""])[0]
         assert refresh_token not in self.server.answered or isinstance(self.grant, RefreshToken), (
             f"{refresh_token} is sent again"
@@ -298,16 +301,16 @@ class Interleavings(RuleBasedStateMachine):
         # A retry sends the same again, also where an attempt that was revoked has used it meanwhile.
         assert call.sent > 1 or refresh_token not in process.replaced, f"{refresh_token} was replaced"
         if call.thread is None:
-            return self._deliver(process, self.server.serve(request), refresh_token)
+            return self._deliver(process, self.server.serve(request, asked_at), refresh_token)
         call.departed = self.clock.now
-        early = self.server.serve(request) if call.served_early else None
+        early = self.server.serve(request, asked_at) if call.served_early else None
         if not call.released.is_set():
             call.stops.set()
             assert call.released.wait(30)
         if self.clock.now > call.departed + timeout:
             self._note_trouble()
             raise TokenTransportError("timed out")
-        return self._deliver(process, early or self.server.serve(request), refresh_token)
+        return self._deliver(process, early or self.server.serve(request, asked_at), refresh_token)
 
     def _deliver(
         self, process: Process, answer: TokenResponse | TokenTransportError, refresh_token: str

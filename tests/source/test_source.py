@@ -225,6 +225,24 @@ def test_retry_after_that_fits_is_waited_for(endpoint: Endpoint, clock: Clock, s
     assert clock.sleeps == [2.0]
 
 
+@pytest.mark.parametrize(
+    "trouble", [({}, 503, {"retry-after": "4"}), TokenTransportError("timed out")], ids=["503", "lost"]
+)
+def test_a_lifetime_counts_from_the_try_that_was_answered(endpoint: Endpoint, clock: Clock, trouble: Any) -> None:
+    """A retry brings a token that lives for a second: it is used for that second, and not a new one requested."""
+
+    def slow(answer: Any) -> Any:
+        clock.forward(0.5)
+        return answer
+
+    endpoint.lifetime = 1
+    endpoint.script = [lambda: slow(trouble), lambda: slow(endpoint.issue)]
+    tokens = source(endpoint, refresh_ahead=False)
+    token = tokens.token()
+    assert token.expires_at == pytest.approx(clock.now + 0.5)  # the server may have issued it as soon as it was asked
+    assert tokens.token() is token
+
+
 @pytest.mark.parametrize(("asked", "kept"), [(100, 100), (86400, 3600)], ids=["100 seconds", "a day"])
 def test_retry_after_that_does_not_fit_is_remembered(endpoint: Endpoint, clock: Clock, asked: int, kept: int) -> None:
     """A Retry-After is in the error, and no request is sent before it has passed, or before an hour has passed."""

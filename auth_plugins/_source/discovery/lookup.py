@@ -43,10 +43,10 @@ def look_up(issuer: str, tls: TLSFiles, sender: RetryingSender, deadline: float)
 
 
 def _get(place: str, tls: TLSFiles, sender: RetryingSender, deadline: float) -> tuple[TokenRequest, TokenResponse]:
-    request, response = sender.send(metadata_request(place, tls), deadline)
+    request, response, _ = sender.send(metadata_request(place, tls), deadline)
     for _ in range(_MOST_REDIRECTS):
         target = redirected(request.url, response)
         if target is None:
             break
-        request, response = sender.send(metadata_request(target, tls), deadline)
+        request, response, _ = sender.send(metadata_request(target, tls), deadline)
     return request, response
