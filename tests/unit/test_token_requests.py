@@ -11,7 +11,7 @@ import pytest
 
 from auth_plugins import ClientCredentials, Password, RefreshToken
 from auth_plugins._grants.oauth import OAuthGrant
-from auth_plugins._protocol.messages import TokenRequest
+from auth_plugins._protocol.messages import Answer, TokenRequest, TokenResponse
 from auth_plugins.providers import auth_api, json_api, jwt_api, organization_api, upload_api
 from tests.support.drivers import SYNC, SyncDriver, each
 from tests.support.loopback import Loopback
@@ -199,10 +199,13 @@ def test_a_revocation() -> None:
     assert ClientCredentials(URL, "id").revocation_requests("acc", "ref") == ()
 
 
-def test_a_request_shows_nothing() -> None:
-    """The ``repr`` of a token request shows no secret, and its endpoint has no query."""
+def test_a_request_and_its_answer_show_nothing() -> None:
+    """The ``repr`` of a token request, and of its answer, shows no secret and no token; the endpoint has no query."""
     request = requested(ClientCredentials(URL, "id", "s3cr3t", client_auth="client_secret_post", encoding="query"))
+    response = TokenResponse(status=200, headers={}, body=b"t0ken", received_at=0.0)
     assert repr(request) == "TokenRequest(method='POST')"
+    assert repr(response) == "TokenResponse(status=200)"
+    assert repr(Answer(request, response, "json", "t0ken", ["t0ken"])) == "Answer(body='json')"
     assert request.endpoint == URL
 
 
