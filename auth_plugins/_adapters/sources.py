@@ -91,12 +91,17 @@ def is_copied(auth: Adapter, grant: object, options: tuple[Any, ...]) -> bool:
 def let_copy(auth: Adapter, grant: object, options: tuple[Any, ...]) -> None:
     """Let later auths of *grant* be copies of this one, if it has no *options* and neither of them can change.
 
-    Only the first of equal grants leaves anything: others may be made for each request as well.
+    Of equal grants the latest one leaves something: they may be made for each request as well.
     """
     is_ours = type(auth).__module__ in _OURS and type(grant).__module__.startswith("auth_plugins._grants.")
     needs_header_only = auth._prover is None and auth._parameter is None
-    if is_ours and needs_header_only and _are_none(options) and auth._state.first_grant == id(grant):
-        process_cache()._auths[type(auth), id(grant)] = {name: vars(auth)[name] for name in _ATTRIBUTES}
+    if not (is_ours and needs_header_only and _are_none(options)):
+        return
+    cache, state, kind = process_cache(), auth._state, type(auth)
+    with cache.lock:
+        cache._auths.pop((kind, state.copied.get(kind, 0)), None)
+        state.copied = {**state.copied, kind: id(grant)}
+        cache._auths[kind, id(grant)] = {name: vars(auth)[name] for name in _ATTRIBUTES}
 
 
 def share_ready(auth: Adapter) -> None:

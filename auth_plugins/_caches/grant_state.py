@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from auth_plugins._base.runtime import runtime
@@ -76,8 +78,8 @@ class GrantState:
     names: tuple[int, tuple[str, ...]] | None = None
     #: In Unix seconds.
     used_at = 0.0
-    #: The id of the first of the equal grants, which lives as long as this state. 0: forgotten.
-    first_grant = 0
+    #: By class of auths, the id of the one of the equal grants whose auths are copied; written under the lock.
+    copied: Mapping[type, int] = MappingProxyType({})
 
     def reject(self, token: Token) -> None:
         """Never use *token* again; under the lock."""

@@ -81,7 +81,6 @@ class MemoryCache:
             state = self._states.get(key)
             if state is None:
                 state = self._states[key] = GrantState()
-                state.first_grant = id(grant)
             state.used_at = now
             self._kept.add(state)
             if len(self._kept) > self._sweep_at:

@@ -148,18 +148,31 @@ def test_a_grant_is_kept_no_longer_than_its_token(driver: Driver, clock: Clock) 
 
 
 def test_equal_grants_that_are_made_for_each_request_are_freed(driver: Driver) -> None:
-    """A grant with a list is made again each time; only the first one is kept, with its token."""
+    """A grant with a list is made again each time; only the latest one is kept, with the token."""
 
     def make() -> ClientCredentials:
         return ClientCredentials("https://a.test/token", "of many", "secret", scope=["a", "b"])
 
     first, later = seeded(make()), [make() for _ in range(3)]
     for grant in (first, *later):
+        sources = [driver.auth(grant).source for _ in range(2)]
+        assert sources[0] is sources[1]
         assert carried(driver, driver.auth(grant)) == "Bearer abc"
     references = [weakref.ref(each) for each in later]
-    del grant, later
+    del grant, later, sources
     gc.collect()
-    assert [reference() for reference in references] == [None] * 3
+    assert [reference() is None for reference in references] == [True, True, False]
+
+
+def test_auths_of_two_libraries_are_copied(driver: Driver, grant: ClientCredentials) -> None:
+    """What one library's auth leaves, another's neither takes nor removes."""
+    seeded(grant)
+    others = [each_ for each_ in SYNC if each_.library != driver.library]
+    source = driver.auth(grant).source
+    for other in others:
+        assert carried(other, other.auth(grant)) == "Bearer abc"
+        assert other.auth(grant).source is other.auth(grant).source is not source
+    assert driver.auth(grant).source is source
 
 
 def test_classes_that_are_made_for_each_request_are_freed(driver: Driver, grant: ClientCredentials) -> None:
