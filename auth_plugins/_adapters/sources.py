@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import TYPE_CHECKING, Any
 
 from auth_plugins._base.errors import ConfigurationError
@@ -83,7 +82,7 @@ def is_copied(auth: Adapter, grant: object, options: tuple[Any, ...]) -> bool:
     left = process_cache()._auths.get((type(auth), id(grant)))  # which holds the grant
     if left is None or not _are_none(options):
         return False
-    vars(auth).update(left)
+    auth.__dict__.update(left)
     auth._state.used_at = runtime.clock.time()
     return True
 
@@ -112,4 +111,7 @@ def share_ready(auth: Adapter) -> None:
 
 
 def _are_none(options: tuple[Any, ...]) -> bool:
-    return all(map(operator.is_, options, _NO_OPTIONS))
+    try:
+        return options == _NO_OPTIONS and options[5] is False  # which 0 equals
+    except Exception:  # of an object of the user's that has another idea of ==, as an array has
+        return False

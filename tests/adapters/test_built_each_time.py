@@ -80,6 +80,23 @@ def test_options_are_checked_after_one_without(driver: Driver, grant: ClientCred
         driver.auth(grant, allow_http=0)
 
 
+def test_an_option_that_cannot_be_compared_is_one(driver: Driver, grant: ClientCredentials) -> None:
+    """Statuses in an object whose ``==`` has no answer, as that of an array has none, are taken as such."""
+
+    class Array(tuple[int, ...]):
+        __slots__ = ()
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("the truth value of an array is ambiguous")
+
+    seeded(grant)
+    plain = [driver.auth(grant) for _ in range(2)]
+    odd = driver.auth(grant, refused=Array((419,)))
+    assert odd.source is not plain[0].source
+    assert carried(driver, odd) == "Bearer abc"
+
+
 def test_attributes_of_a_subclass_stay_its_own(driver: Driver, grant: ClientCredentials) -> None:
     """What a subclass, or a user, sets on one auth is not on the next."""
     seeded(grant)
