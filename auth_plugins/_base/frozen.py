@@ -45,23 +45,22 @@ class _Reusing(ABCMeta):
 
         def __call__(cls, *args: Any, **kwargs: Any) -> Any:
             # First, as an object of another type may equal a text that it is no more at the next look.
-            is_text = not args or _TEXTS.issuperset(map(type, args))
-            if is_text and _TEXTS.issuperset(map(type, kwargs.values())):
-                made = _in_use.get((cls, args, tuple(kwargs.items())), _nothing)()
-                if made is not None:
-                    return made
+            are_texts = not args or _TEXTS.issuperset(map(type, args))
+            are_texts = are_texts and _TEXTS.issuperset(map(type, kwargs.values()))
+            key = (cls, args, tuple(kwargs.items())) if are_texts else None
+            if key and (made := _in_use.get(key, _nothing)()) is not None:
+                return made
             try:
-                return cls.__make(*args, **kwargs)
+                return cls.__make(key, *args, **kwargs)
             finally:
-                del args, kwargs  # a traceback keeps this frame
+                del args, kwargs, key  # a traceback keeps this frame
 
         @hide_arguments
-        def __make(cls, *args: Any, **kwargs: Any) -> Any:
+        def __make(cls, key: tuple[Any, ...] | None, /, *args: Any, **kwargs: Any) -> Any:
             made = super().__call__(*args, **kwargs)
-            is_grant = cls.__module__.startswith("auth_plugins._grants.")
-            if is_grant and _TEXTS.issuperset(map(type, (*args, *kwargs.values()))):
-                key = _Texts((cls, args, tuple(kwargs.items())))
-                _in_use[key] = weakref.ref(made, lambda _: _in_use.pop(key, None))
+            if key and cls.__module__.startswith("auth_plugins._grants."):
+                texts = _Texts(key)
+                _in_use[texts] = weakref.ref(made, lambda _: _in_use.pop(texts, None))
             return made
 
     @property

@@ -90,7 +90,7 @@ class MemoryCache:
                 for each in list(self._kept):
                     if each is not state and each.is_unused(now):
                         self._kept.discard(each)
-                # Likewise from a copy: auths are added without the lock.
+                # Likewise from a copy.
                 self._auths = {key: each for key, each in list(self._auths.items()) if each["_state"] in self._kept}
                 self._sweep_at = max(_FEW, 2 * len(self._kept))
         return state
